@@ -1,0 +1,109 @@
+/* cli: the command table, the option tables and what commands share. Only this folder prints or exits. */
+#ifndef GLOSS_CLI_H
+#define GLOSS_CLI_H
+
+#include "base/base.h"
+
+enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_SAVED = 3 }; /* 3: state saved, not finished */
+
+/* ---- Options (options.c): one table feeds flags, --config JSON, --help and the man page ------------------------- */
+
+typedef enum option_type {
+	OPTION_BOOL,   /* bool: --name, --no-name */
+	OPTION_U32,    /* uint32_t */
+	OPTION_U64,    /* uint64_t; accepts k, M, G (powers of 1000) and Ki, Mi, Gi */
+	OPTION_DOUBLE, /* double */
+	OPTION_STRING, /* const char *, lives as long as the options */
+	OPTION_LIST,   /* option_list: may be given many times */
+	OPTION_ENUM    /* const char *, one of `choices` separated by '|' */
+} option_type;
+
+typedef struct option_list {
+	const char **items;
+	size_t n;
+} option_list;
+
+typedef struct option {
+	const char *name;    /* long name without dashes, words joined by '-' */
+	char letter;         /* short name or 0 */
+	option_type type;
+	size_t offset;       /* of the field in the command's option struct */
+	const char *value;   /* what stands for the value in help: "N", "FILE"; for OPTION_ENUM "a|b|c" */
+	const char *standard; /* the default as the user would type it; NULL: none (the field stays zero) */
+	double min, max;     /* for numbers, when min < max */
+	const char *help;    /* one sentence, lower case, no full stop */
+} option;
+#define OPTION(st, field, nm, letter, type, value, standard, min, max, help) \
+	{ nm, letter, type, offsetof(st, field), value, standard, min, max, help }
+
+typedef struct command {
+	const char *name;
+	int (*run)(const struct command *self, int argc, char **argv); /* argv[0] is the command's name; returns EXIT_ */
+	const char *help;          /* one line for the list of commands */
+	const char *usage;         /* "DUMP... -o DIR": behind the name in the usage line */
+	const char *about;         /* paragraphs for --help and the man page */
+	const char *examples;      /* lines of shell, one example each, or NULL */
+	const option *options;     /* the command's own; the common ones are added */
+	size_t n_options;
+	unsigned min_args, max_args; /* positional arguments */
+} command;
+extern const command *const cli_commands[]; /* NULL at the end; commands.c */
+
+typedef struct cli_common {
+	bool json, quiet;
+	const char *config; /* file of the same options as JSON members */
+	const char *color;  /* auto|always|never */
+} cli_common;
+
+typedef struct cli_parsed {
+	cli_common common;
+	const char **args; /* positional */
+	size_t n_args;
+	bool done;         /* --help was shown: return `exit_code` */
+	int exit_code;
+	arena mem;         /* holds every string and list */
+} cli_parsed;
+
+/* Fill `opts` (the command's struct, of any size) from defaults, then --config, then argv, and *p.
+ * Usage errors are printed to stderr; then p->done with EXIT_USAGE. The caller ends with cli_parsed_clear(). */
+void cli_parse(cli_parsed *p, const command *self, void *opts, int argc, char **argv);
+void cli_parsed_clear(cli_parsed *p);
+/* Whether the user gave the option (flag or config), not just its default. */
+bool cli_given(const cli_parsed *p, const char *name);
+/* The options as one JSON object (what a run stores): every option with the value in force. NULL: no memory. */
+cJSON *cli_options_json(const command *self, const void *opts);
+
+/* ---- Output (output.c) -------------------------------------------------------------------------------------------- */
+
+/* "gloss COMMAND: message" on stderr; returns EXIT_FAILED (EXIT_USAGE for ERR_ARG, EXIT_SAVED for ERR_STOPPED). */
+int cli_fail(const command *self, const error *err);
+void cli_warn(const command *self, const char *fmt, ...) PRINTF_LIKE(2, 3);
+/* stderr for progress, or NULL with --quiet. */
+FILE *cli_progress_stream(const cli_parsed *p);
+/* Whether stdout gets colours: --color, else a terminal, TERM not dumb, NO_COLOR unset. */
+bool cli_color(const cli_parsed *p);
+/* Print a JSON value and a newline on stdout; frees `value`. Returns EXIT_. */
+int cli_print_json(const command *self, cJSON *value);
+
+/* A table on stdout: columns aligned by display width, right-aligned where `right`; cells are made visible
+ * (text_add_visible) and cut to `max_width` columns with an ellipsis when it is not 0. */
+typedef struct cli_column {
+	const char *title;
+	bool right;
+	unsigned max_width;
+} cli_column;
+typedef struct cli_table cli_table;
+int cli_table_new(cli_table **out, const cli_column *columns, size_t n, error *err) MUST_USE;
+int cli_table_cell(cli_table *t, const char *fmt, ...) PRINTF_LIKE(2, 3) MUST_USE; /* row-major, left to right */
+void cli_table_print(const cli_table *t, FILE *to);
+void cli_table_free(cli_table *t);
+
+/* SIGINT, SIGTERM: cli_stop_requested() turns true; a second one ends the program at once. */
+void cli_catch_signals(void);
+bool cli_stop_requested(void);
+
+/* The man page gloss(1) in mdoc from the tables; what `gloss help --man` prints. */
+int cli_print_man(FILE *to);
+int cli_print_help(const command *self, FILE *to); /* NULL: the list of commands */
+
+#endif

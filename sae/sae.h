@@ -1,0 +1,276 @@
+/* sae: activation dumps, sparse autoencoders, their training, encoding and metrics. Knows nothing of SQLite.
+ * Shapes are written (rows, columns), row-major. d = d_in, F = d_sae features, k = features kept a token. */
+#ifndef GLOSS_SAE_H
+#define GLOSS_SAE_H
+
+#include "base/base.h"
+
+/* ---- Tensor containers (safetensors.c, npy.c) -------------------------------------------------------------------- */
+
+typedef enum sae_dtype {
+	SAE_F16, SAE_BF16, SAE_F32, SAE_F64,
+	SAE_I8, SAE_I16, SAE_I32, SAE_I64, SAE_U8, SAE_U16, SAE_U32, SAE_U64, SAE_BOOL
+} sae_dtype;
+size_t sae_dtype_size(sae_dtype t);
+const char *sae_dtype_name(sae_dtype t); /* "F16", as safetensors writes it */
+
+#define SAE_MAX_DIMS 8
+typedef struct sae_tensor {
+	const char *name; /* owned by the file; "" in .npy */
+	sae_dtype dtype;
+	unsigned n_dims;
+	uint64_t dims[SAE_MAX_DIMS];
+	uint64_t count;  /* product of dims, checked */
+	uint64_t offset; /* of the first byte in the file */
+} sae_tensor;
+
+/* An open .safetensors or .npy file (by its first bytes, not its name). Everything in the header is checked before it is
+ * believed: header length against the file's and against 100 MB, JSON depth, dtypes, shape products, offsets inside the
+ * file, equal to the shape's size and not overlapping. Reads by pread; safe from several threads. */
+typedef struct sae_file sae_file;
+int sae_file_open(sae_file **out, const char *path, error *err) MUST_USE;
+void sae_file_close(sae_file *f);
+const char *sae_file_path(const sae_file *f);
+size_t sae_file_n_tensors(const sae_file *f);
+const sae_tensor *sae_file_tensor_at(const sae_file *f, size_t i);
+const sae_tensor *sae_file_tensor(const sae_file *f, const char *name); /* NULL: none of that name */
+const char *sae_file_metadata(const sae_file *f, const char *key);      /* safetensors __metadata__; NULL: none */
+/* `n` elements from element `first`, converted to F32 (floats) or I64 (integers; U64 past I64 is ERR_FORMAT). */
+int sae_file_read_f32(const sae_file *f, const sae_tensor *t, uint64_t first, uint64_t n, float *out, error *err) MUST_USE;
+int sae_file_read_i64(const sae_file *f, const sae_tensor *t, uint64_t first, uint64_t n, int64_t *out, error *err) MUST_USE;
+
+/* Write tensors (all F32 or I32/I64 as given) as one .safetensors file, atomically. metadata: flat string pairs
+ * {key, value, ...}, 2 * n_meta of them. */
+typedef struct sae_tensor_out {
+	const char *name;
+	sae_dtype dtype;
+	unsigned n_dims;
+	uint64_t dims[SAE_MAX_DIMS];
+	const void *data;
+} sae_tensor_out;
+int sae_safetensors_write(const char *path, const sae_tensor_out *t, size_t n, const char *const *metadata, size_t n_meta,
+			  error *err) MUST_USE;
+/* Convert between 16-bit and 32-bit floats; exact where F32 holds it, round to nearest even the other way. */
+void sae_f16_to_f32(float *out, const uint16_t *in, size_t n);
+void sae_bf16_to_f32(float *out, const uint16_t *in, size_t n);
+void sae_f32_to_f16(uint16_t *out, const float *in, size_t n);
+
+/* ---- Dumps (dump.c) -------------------------------------------------------------------------------------------------- */
+
+typedef struct sae_dump_opts {
+	const char *key;         /* tensor that holds the activations; NULL: "activations", or the only float tensor */
+	const char *tokens;      /* .npy or .safetensors with the token ids, where the shards have none */
+	const char *dtype;       /* "bf16" for BF16 stored as 2-byte integers in .npy; NULL: as the file says */
+	const char *manifest;    /* NULL: dump.json beside the first shard, or the safetensors metadata key "dump" */
+	uint32_t ctx_len;        /* for (rows, d) dumps whose files do not tell; 0: from tokens or manifest, else one context a row-block of 1 */
+} sae_dump_opts;
+
+typedef struct sae_dump_info {
+	uint64_t n_rows;      /* all rows = n_contexts * ctx_len */
+	uint32_t d_in;
+	uint64_t n_contexts;
+	uint32_t ctx_len;
+	sae_dtype dtype;
+	size_t n_shards;
+	uint64_t n_bytes;     /* of all shards */
+	bool has_tokens;
+	const char *model, *hook_point; /* from the manifest; NULL: not given */
+	int layer;                      /* -1: not given */
+	const char *tokenizer_sha256;   /* NULL: not given */
+} sae_dump_info;
+
+/* Shards in name order. A path is a file, a folder (its .safetensors, or else .npy files whose activations tensor fits;
+ * `.part` files, and files without the tensor, such as an unembedding, are passed over) or a glob pattern.
+ * All shards must have the same d, dtype kind and ctx_len: ERR_FORMAT names the shard that differs. No rows: ERR_FORMAT. */
+typedef struct sae_dump sae_dump;
+int sae_dump_open(sae_dump **out, const char *const *paths, size_t n_paths, const sae_dump_opts *o, error *err) MUST_USE;
+void sae_dump_close(sae_dump *d);
+const sae_dump_info *sae_dump_get_info(const sae_dump *d);
+const char *sae_dump_shard(const sae_dump *d, size_t i, uint64_t *n_rows); /* path and rows of shard i */
+/* out (n, d) F32, rows first..first+n-1 of the whole dump. Safe from several threads. */
+int sae_dump_read(const sae_dump *d, uint64_t first, uint64_t n, float *out, error *err) MUST_USE;
+/* Token ids of context c, out (ctx_len). ERR_NOTFOUND: the dump has no tokens. Negative ids or ids over 2^31 - 1: ERR_FORMAT. */
+int sae_dump_tokens(const sae_dump *d, uint64_t context, uint32_t *out, error *err) MUST_USE;
+/* The manifest's document id of a context; the context's number where there is none. */
+uint64_t sae_dump_document(const sae_dump *d, uint64_t context);
+/* The manifest as given, for records; NULL: none. */
+const cJSON *sae_dump_manifest(const sae_dump *d);
+
+/* ---- Which rows count (rows.c) and who is held out (split.c) ---------------------------------------------------------- */
+
+typedef struct sae_rows_opts {
+	double max_norm_ratio;   /* rows with norm over this times the median are left out; 0 keeps them. 10 */
+	bool nan_fail;           /* a row with NaN or Inf is an error (with its place) instead of being left out */
+	const uint32_t *exclude_tokens;    /* token ids whose rows are left out; ids beyond the vocabulary are just not met */
+	size_t n_exclude_tokens;
+	const uint32_t *exclude_positions; /* positions in the context whose rows are left out */
+	size_t n_exclude_positions;
+} sae_rows_opts;
+
+typedef struct sae_rows_stats {
+	uint64_t n_rows, n_kept;
+	uint64_t n_outlier, n_nan, n_token, n_position, n_zero; /* left out for norm, NaN/Inf, token, position; n_zero: kept rows of norm 0 (information) */
+	uint64_t n_duplicate;   /* rows equal to an earlier one by 64-bit hash (information); only when asked for */
+	double median_norm;     /* of a sample of up to 65,536 rows chosen by hash of the row number */
+	double norm_limit;      /* max_norm_ratio * median; infinity when off */
+	double mean_norm, rms_norm, max_norm; /* of kept rows; max_norm over all finite rows */
+	double total_variance;  /* mean over kept rows of squared distance from their mean */
+	double gamma;           /* norm of the mean / root of total_variance: high values foretell dead features */
+	char sha256[SHA256_HEX]; /* of shapes, dtype, activations and tokens in order: the same dump in other shards has the same hash */
+} sae_rows_stats;
+
+/* One streaming pass over the dump. Memory: two bits a row, O(d) and a few MB a thread. Sums in FP64, order fixed. */
+typedef struct sae_rows sae_rows;
+int sae_rows_scan(sae_rows **out, const sae_dump *d, const sae_rows_opts *o, bool duplicates, pool *p, progress *pr,
+		  error *err) MUST_USE;
+void sae_rows_free(sae_rows *r);
+const sae_rows_stats *sae_rows_get_stats(const sae_rows *r);
+const double *sae_rows_mean(const sae_rows *r); /* (d), of kept rows */
+bool sae_rows_kept(const sae_rows *r, uint64_t row);
+
+typedef enum sae_split_by {
+	SAE_SPLIT_DOCUMENT, /* whole documents, chosen by hash of (seed, document) until the share is met */
+	SAE_SPLIT_TAIL      /* the last share of the kept rows in file order: what most peers' scripts do; documents may straddle */
+} sae_split_by;
+
+/* Divide the kept rows into train and held out. By document: documents are first joined when they share a run of 24 or
+ * more tokens (where the dump has tokens). share 0: nothing held out; 1: everything. */
+int sae_rows_split(sae_rows *r, const sae_dump *d, double share, sae_split_by by, uint64_t seed, error *err) MUST_USE;
+uint64_t sae_rows_n(const sae_rows *r, bool held_out);
+/* Row number of the i-th kept train (or held-out) row, i < sae_rows_n(); O(log rows). */
+uint64_t sae_rows_at(const sae_rows *r, bool held_out, uint64_t i);
+/* Document group of a context: equal for contexts that must not be split; 0..n_groups-1. Valid after sae_rows_split(). */
+uint32_t sae_rows_group(const sae_rows *r, uint64_t context);
+uint32_t sae_rows_n_groups(const sae_rows *r);
+
+/* Join contexts into document groups: equal sae_dump_document(), or a common run of at least `run` tokens.
+ * *groups: malloc'd (n_contexts), numbered in order of first appearance. */
+int sae_split_groups(uint32_t **groups, uint32_t *n_groups, const sae_dump *d, uint32_t run, error *err) MUST_USE;
+
+/* ---- Tokenizers (tokenizer.c) ------------------------------------------------------------------------------------------- */
+
+/* A tokenizer.json with a byte-level BPE vocabulary: ids to exact bytes (added and special tokens as their UTF-8 text). */
+typedef struct sae_tokenizer sae_tokenizer;
+int sae_tokenizer_load(sae_tokenizer **out, const char *path, error *err) MUST_USE;
+void sae_tokenizer_free(sae_tokenizer *t);
+uint32_t sae_tokenizer_size(const sae_tokenizer *t); /* highest id + 1 */
+/* Bytes of an id, not NUL-terminated; *n = 0 for holes. NULL: id out of range. */
+const char *sae_tokenizer_bytes(const sae_tokenizer *t, uint32_t id, size_t *n);
+bool sae_tokenizer_special(const sae_tokenizer *t, uint32_t id);
+const char *sae_tokenizer_sha256(const sae_tokenizer *t); /* of the file */
+
+/* ---- Models (model.c, saelens.c) ------------------------------------------------------------------------------------------ */
+
+typedef enum sae_arch { SAE_TOPK } sae_arch; /* later issues add to this */
+
+typedef struct sae_model {
+	sae_arch arch;
+	uint32_t d_in, d_sae, k;
+	float *W_enc; /* (F, d): feature-major, the transpose of SAELens's (d, F) on disk */
+	float *W_dec; /* (F, d) */
+	float *b_enc; /* (F) */
+	float *b_dec; /* (d) */
+	double norm_limit; /* rows over this norm were left out of training; infinity: none */
+	char *model_name, *hook_name; /* NULL: not known; owned */
+	char weights_sha256[SHA256_HEX]; /* of sae_weights.safetensors; "" for a model not loaded */
+} sae_model; /* acts on raw activations: f = top-k of relu((x - b_dec) W_enc^T + b_enc), xhat = f W_dec + b_dec */
+
+int sae_model_new(sae_model **out, sae_arch arch, uint32_t d_in, uint32_t d_sae, uint32_t k, error *err) MUST_USE; /* zeroed weights */
+void sae_model_free(sae_model *m);
+/* A SAELens folder: cfg.json and sae_weights.safetensors. Folds what can be folded (rescale_acts_by_decoder_norm);
+ * refuses an architecture or normalisation it cannot compute, naming it. */
+int sae_model_load(sae_model **out, const char *dir, error *err) MUST_USE;
+/* Write cfg.json, sae_weights.safetensors and, with frequencies (F) of firing a row, sparsity.safetensors (log10(freq + 1e-10)).
+ * `metadata` (may be NULL) is added to cfg.json's metadata. Readable by SAELens 6. Each file atomically, cfg.json last. */
+int sae_model_save(const sae_model *m, const char *dir, const double *freq, const cJSON *metadata, error *err) MUST_USE;
+
+/* ---- Encoding (encode.c) ------------------------------------------------------------------------------------------------------ */
+
+/* Sparse codes of n rows: row i holds count[i] <= width pairs at index[i * width], by feature ascending, all values > 0. */
+typedef struct sae_codes {
+	uint32_t width;  /* k of the model */
+	uint32_t *count; /* (n) */
+	uint32_t *index; /* (n, width) */
+	float *value;    /* (n, width) */
+} sae_codes;
+int sae_codes_new(sae_codes *c, size_t n, uint32_t width, error *err) MUST_USE;
+void sae_codes_free(sae_codes *c);
+
+/* Rows are cut in tiles of SAE_ENCODE_TILE, counted from row 0 of the call: equal calls give equal bits at any thread count. */
+#define SAE_ENCODE_TILE 256
+typedef struct sae_encoder sae_encoder;
+int sae_encoder_new(sae_encoder **out, const sae_model *m, pool *p, const char *kernels, error *err) MUST_USE; /* the model stays the caller's and must outlive it */
+void sae_encoder_free(sae_encoder *e);
+/* x (n, d) raw activations, finite. Pre-activations exist only a tile at a time. Ties at rank k: the lower feature wins. */
+int sae_encode(sae_encoder *e, const float *x, size_t n, sae_codes *out, error *err) MUST_USE;
+/* out (n, d) = codes times W_dec + b_dec. */
+void sae_decode(const sae_model *m, const sae_codes *c, size_t n, float *out, pool *p);
+
+/* ---- Training (train.c, step.c, shuffle.c) --------------------------------------------------------------------------------------- */
+
+typedef struct sae_train_step {
+	uint64_t step, steps, tokens; /* 1-based; tokens seen */
+	double fvu;       /* of this batch: sum of squared error / sum of squared distance from the batch mean */
+	double mse;       /* mean over rows of squared error in raw units */
+	double l0, auxk;  /* mean kept values a row; auxiliary loss */
+	double lr, grad_norm; /* effective learning rate; NaN where not computed */
+	uint64_t n_dead;
+	double seconds;   /* since the start */
+} sae_train_step;
+
+typedef struct sae_train_opts {
+	sae_arch arch;
+	uint32_t d_sae;        /* F */
+	uint32_t k;
+	uint32_t batch;        /* rows a step. 4096 */
+	uint64_t steps;        /* 0: from tokens */
+	uint64_t tokens;       /* 0: one pass over the training rows */
+	double lr;             /* 0: 2e-4 / sqrt(F / 2^14), as sparsify and dictionary_learning */
+	double beta1, beta2, eps; /* Adam. 0.9, 0.999, 1e-8 */
+	uint64_t warmup;       /* steps of linear warm-up; UINT64_MAX: min(1000, 5 % of the steps) */
+	double decay;          /* share of the steps, at the end, of linear decay to 0. 0.2 */
+	double auxk_alpha;     /* 1/32; 0: off */
+	uint64_t dead_tokens;  /* a feature is dead after this many tokens without firing; 0: min(10 M, 10 % of the run) */
+	bool scale_mean_norm;  /* scale rows so that their mean norm is sqrt(d); folded into what is saved */
+	uint64_t seed;
+	bool shuffle_rows;     /* permute single rows instead of blocks of 64 */
+	const char *kernels;   /* "scalar", "avx2", "avx512"; NULL: the best */
+	/* Called every step from the caller's thread; non-zero stops (ERR_STOPPED), what is trained so far is returned. */
+	int (*on_step)(void *payload, const sae_train_step *s);
+	void *payload;
+} sae_train_opts;
+
+sae_train_opts sae_train_opts_default(void);
+int sae_train_opts_check(const sae_train_opts *o, uint32_t d_in, uint64_t n_train_rows, error *err) MUST_USE; /* names field, value, range */
+
+/* Fit one SAE to the training rows. The same bits for the same dump, options and CPU kind, whatever the threads.
+ *   out   set on success and on ERR_STOPPED after at least one step
+ *   freq  if not NULL: malloc'd (F), firing frequency over the last min(steps, 100) steps */
+int sae_train(sae_model **out, double **freq, const sae_dump *d, const sae_rows *rows, const sae_train_opts *o, pool *p,
+	      error *err) MUST_USE;
+
+/* ---- Metrics (eval.c) --------------------------------------------------------------------------------------------------------------- */
+
+typedef struct sae_metrics { /* over the rows evaluated; sums in FP64; e = x - xhat */
+	uint64_t n_rows;
+	double fvu;            /* sum |e|^2 / sum |x - mean x|^2 (sparsify; OpenAI's normalised MSE) */
+	double ev_ratio;       /* 1 - fvu: SAELens "explained_variance" */
+	double ev_per_token;   /* mean over rows of 1 - |e|^2 / |x - mean|^2: SAELens legacy, SAEBench paper, OpenMOSS */
+	double ev_per_token_std;
+	double ev_centered;    /* 1 - sum_d var(e_d) / sum_d var(x_d): dictionary_learning's frac_variance_explained; forgives a constant error */
+	double ev_uncentered;  /* 1 - mean|e|^2 / (E|x|^2 - |E x|^2) with the raw moments streamed in FP64: SAELens eval's streaming form */
+	double mse;            /* mean over rows of |e|^2 */
+	double mse_per_dim;    /* mse / d */
+	double cosine;         /* mean over rows of cos(x, xhat) */
+	double l2_ratio;       /* mean of |xhat| / |x| */
+	double relative_bias;  /* E|xhat|^2 / E<x, xhat> */
+	double l0, l1;         /* mean number and sum of values a row */
+	uint64_t n_features, n_dead, n_dense_10, n_dense_1; /* never fired; fired on over 10 %, 1 % of rows */
+	uint64_t *fires;       /* malloc'd (F) */
+} sae_metrics;
+/* Over the held-out rows of `rows` (or the training rows). ERR_ARG: another d_in; ERR_FORMAT: no rows. */
+int sae_eval(sae_metrics *out, const sae_model *m, const sae_dump *d, const sae_rows *rows, bool held_out, pool *p,
+	     progress *pr, error *err) MUST_USE;
+void sae_metrics_clear(sae_metrics *m);
+
+#endif

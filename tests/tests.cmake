@@ -1,0 +1,21 @@
+# One program a file: tests/test_NAME.c is test `NAME`, linked with everything and with the allocator wrapped so that
+# a test can make the nth allocation fail (tests/fault_alloc.c).
+file(GLOB test_sources CONFIGURE_DEPENDS "${CMAKE_CURRENT_LIST_DIR}/test_*.c")
+file(GLOB test_support CONFIGURE_DEPENDS "${CMAKE_CURRENT_LIST_DIR}/support_*.c")
+if(test_support)
+	add_library(gloss_test_support STATIC ${test_support})
+	target_link_libraries(gloss_test_support PUBLIC gloss_cli PkgConfig::CHECK PkgConfig::MICROHTTPD)
+endif()
+foreach(source ${test_sources})
+	get_filename_component(stem "${source}" NAME_WE)
+	string(REPLACE "test_" "" name "${stem}")
+	add_executable(${stem} "${source}")
+	target_link_libraries(${stem} PRIVATE gloss_cli PkgConfig::CHECK PkgConfig::MICROHTTPD)
+	if(test_support)
+		target_link_libraries(${stem} PRIVATE gloss_test_support)
+		target_link_options(${stem} PRIVATE -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=aligned_alloc)
+	endif()
+	add_test(NAME ${name} COMMAND ${stem})
+	set_tests_properties(${name} PROPERTIES TIMEOUT 300
+		ENVIRONMENT "GLOSS_BIN=$<TARGET_FILE:gloss>;GLOSS_SOURCE=${CMAKE_CURRENT_SOURCE_DIR}")
+endforeach()
