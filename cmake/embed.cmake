@@ -6,7 +6,7 @@ if(CMAKE_SCRIPT_MODE_FILE) # the build step: cmake -DIN= -DOUT= -DSYMBOL= -P emb
 	string(LENGTH "${hex}" digits)
 	math(EXPR size "${digits} / 2")
 	string(REGEX REPLACE "([0-9a-f][0-9a-f])" "'\\\\x\\1'," bytes "${hex}")
-	string(REGEX REPLACE "(................................................................................)" "\\1\n" bytes "${bytes}")
+	string(REGEX REPLACE "(('[^']*',)('[^']*',)('[^']*',)('[^']*',)('[^']*',)('[^']*',)('[^']*',)('[^']*',))" "\\1\n" bytes "${bytes}")
 	file(WRITE "${OUT}" "/* Made from ${SYMBOL}'s source by cmake/embed.cmake. */\n"
 		"extern const char ${SYMBOL}[];\nextern const unsigned ${SYMBOL}_size;\n"
 		"const char ${SYMBOL}[] = {\n${bytes}'\\0' };\nconst unsigned ${SYMBOL}_size = ${size};\n")
