@@ -59,12 +59,14 @@ typedef struct cli_parsed {
 	cli_common common;
 	const char **args; /* positional */
 	size_t n_args;
+	const char **given; /* names of the options the user set */
+	size_t n_given;
 	bool done;         /* --help was shown: return `exit_code` */
 	int exit_code;
 	arena mem;         /* holds every string and list */
 } cli_parsed;
 
-/* Fill `opts` (the command's struct, of any size) from defaults, then --config, then argv, and *p.
+/* Fill `opts` (the command's struct, zeroed by the caller, of any size) from defaults, then --config, then argv, and *p.
  * Usage errors are printed to stderr; then p->done with EXIT_USAGE. The caller ends with cli_parsed_clear(). */
 void cli_parse(cli_parsed *p, const command *self, void *opts, int argc, char **argv);
 void cli_parsed_clear(cli_parsed *p);

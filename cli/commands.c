@@ -1,5 +1,5 @@
 /* The commands, by name. One cmd_NAME.c each. */
-#include "cli/cli.h"
+#include "cli/commands.h"
 
 const command *const cli_commands[] = {
 	NULL,

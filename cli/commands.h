@@ -1,0 +1,9 @@
+/* The commands' tables, one a cmd_NAME.c, by name; commands.c lists them. */
+#ifndef GLOSS_CLI_COMMANDS_H
+#define GLOSS_CLI_COMMANDS_H
+
+#include "cli/cli.h"
+
+/* One line a command: extern const command cmd_NAME_command; */
+
+#endif
