@@ -1,0 +1,186 @@
+/* Prepared statements, binding, transactions, and SQLite's failures as ours. */
+#include "store/store_internal.h"
+
+#include <assert.h>
+#include <math.h>
+
+static int code_of(int sqlite_code)
+{
+	switch (sqlite_code & 0xff) {
+	case SQLITE_NOMEM:
+		return ERR_NOMEM;
+	case SQLITE_BUSY:
+	case SQLITE_LOCKED:
+		return ERR_BUSY;
+	case SQLITE_NOTADB:
+	case SQLITE_CORRUPT:
+	case SQLITE_FORMAT:
+		return ERR_FORMAT;
+	case SQLITE_INTERRUPT:
+	case SQLITE_TOOBIG:
+		return ERR_LIMIT;
+	case SQLITE_ERROR: /* SQL of the user's that does not parse or refers to what is not there */
+	case SQLITE_AUTH:
+	case SQLITE_CONSTRAINT:
+	case SQLITE_MISMATCH:
+	case SQLITE_RANGE:
+		return ERR_ARG;
+	default:
+		return ERR_IO;
+	}
+}
+
+int store_db_error(sqlite3 *db, const char *path, int code, const char *what, error *err)
+{
+	int ours = code_of(code);
+
+	if (ours == ERR_NOMEM)
+		return error_nomem(err, what);
+	if (ours == ERR_BUSY)
+		return error_set(err, ours, "'%s' is locked by another process: cannot %s", path, what);
+	return error_set(err, ours, "'%s': cannot %s: %s", path, what,
+	                 db ? sqlite3_errmsg(db) : sqlite3_errstr(code));
+}
+
+int store_error(store *s, int code, const char *what, error *err)
+{
+	return store_db_error(s->db, s->path, code, what, err);
+}
+
+int store_exec(store *s, const char *sql, error *err)
+{
+	int rc = sqlite3_exec(s->db, sql, NULL, NULL, NULL);
+
+	return rc == SQLITE_OK ? 0 : store_error(s, rc, "run a statement", err);
+}
+
+int store_prepare(sqlite3_stmt **out, store *s, const char *sql, error *err)
+{
+	int rc = sqlite3_prepare_v3(s->db, sql, -1, SQLITE_PREPARE_PERSISTENT, out, NULL);
+
+	return rc == SQLITE_OK ? 0 : store_error(s, rc, "prepare a statement", err);
+}
+
+static int bind_one(sqlite3_stmt *st, int i, char type, va_list *args)
+{
+	double number;
+	const char *chars;
+	const void *bytes;
+	size_t size;
+
+	switch (type) {
+	case 'i':
+		return sqlite3_bind_int64(st, i, va_arg(*args, int64_t));
+	case 'd':
+		number = va_arg(*args, double);
+		return isnan(number) ? sqlite3_bind_null(st, i) : sqlite3_bind_double(st, i, number);
+	case 't':
+		chars = va_arg(*args, const char *);
+		return sqlite3_bind_text(st, i, chars, -1, SQLITE_STATIC);
+	case 'b':
+		bytes = va_arg(*args, const void *);
+		size = va_arg(*args, size_t);
+		return size > 0 ? sqlite3_bind_blob64(st, i, bytes, size, SQLITE_STATIC)
+		                : sqlite3_bind_zeroblob(st, i, 0);
+	case 'n':
+		return sqlite3_bind_null(st, i);
+	default:
+		assert(type == '-');
+		return SQLITE_OK;
+	}
+}
+
+int store_bind(store *s, sqlite3_stmt *st, error *err, const char *types, ...)
+{
+	va_list args;
+	int rc = SQLITE_OK;
+
+	va_start(args, types);
+	for (int i = 0; types[i] && rc == SQLITE_OK; i++)
+		rc = bind_one(st, i + 1, types[i], &args);
+	va_end(args);
+	return rc == SQLITE_OK ? 0 : store_error(s, rc, "bind a value", err);
+}
+
+int store_step(store *s, sqlite3_stmt *st, bool *row, error *err)
+{
+	int rc;
+
+	*row = false;
+	if (!sqlite3_stmt_readonly(st) && fault_hit(FAULT_WRITE)) {
+		sqlite3_reset(st);
+		return store_error(s, SQLITE_FULL, "write", err);
+	}
+	rc = sqlite3_step(st);
+	if (rc == SQLITE_ROW) {
+		*row = true;
+		return 0;
+	}
+	if (rc == SQLITE_DONE) {
+		sqlite3_reset(st);
+		return 0;
+	}
+	store_error(s, rc, sqlite3_stmt_readonly(st) ? "read" : "write", err);
+	sqlite3_reset(st);
+	return code_of(rc);
+}
+
+int store_run(store *s, sqlite3_stmt *st, error *err)
+{
+	bool row = true;
+	int rc = 0;
+
+	while (row && rc == 0)
+		rc = store_step(s, st, &row, err);
+	return rc;
+}
+
+int store_int(int64_t *out, store *s, const char *sql, int64_t standard, error *err)
+{
+	sqlite3_stmt *st = NULL;
+	bool row;
+	int rc = store_prepare(&st, s, sql, err);
+
+	if (rc < 0)
+		return rc;
+	rc = store_step(s, st, &row, err);
+	if (rc == 0)
+		*out = row ? sqlite3_column_int64(st, 0) : standard;
+	sqlite3_finalize(st);
+	return rc;
+}
+
+int store_begin(store *s, error *err)
+{
+	int rc = sqlite3_exec(s->db, "BEGIN IMMEDIATE", NULL, NULL, NULL);
+
+	return rc == SQLITE_OK ? 0 : store_error(s, rc, "begin to write", err);
+}
+
+int store_end(store *s, int rc, error *err)
+{
+	int committed;
+
+	if (rc == 0) {
+		committed = fault_hit(FAULT_SYNC) ? SQLITE_IOERR
+		                                  : sqlite3_exec(s->db, "COMMIT", NULL, NULL, NULL);
+		if (committed == SQLITE_OK)
+			return 0;
+		rc = store_error(s, committed, "commit", err);
+	}
+	if (!sqlite3_get_autocommit(s->db)) /* some failures have rolled back already */
+		sqlite3_exec(s->db, "ROLLBACK", NULL, NULL, NULL);
+	return rc;
+}
+
+int store_column_text(const char **out, sqlite3_stmt *st, int column, arena *mem, error *err)
+{
+	const char *chars = (const char *)sqlite3_column_text(st, column);
+
+	*out = NULL;
+	if (!chars && sqlite3_column_type(st, column) == SQLITE_NULL)
+		return 0;
+	if (chars)
+		*out = arena_memdupz(mem, chars, (size_t)sqlite3_column_bytes(st, column));
+	return *out ? 0 : error_nomem(err, "a text");
+}

@@ -1,0 +1,263 @@
+/* The store's file: open, create, migrate, close; and the list of its sources. */
+#include "store/store_internal.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+extern const char sql_001_schema[];
+
+static const char *const migrations[STORE_VERSION] = {
+	sql_001_schema
+}; /* [i] leads from version i to i + 1 */
+
+const char *store_path(const store *s)
+{
+	return s->path;
+}
+
+/* The path must name a regular file, or with `create` nothing at all. */
+static int check_path(bool *exists, const char *path, bool create, error *err)
+{
+	struct stat st;
+
+	*exists = false;
+	if (strcmp(path, ":memory:") == 0)
+		return 0;
+	if (stat(path, &st) < 0) {
+		if (errno != ENOENT)
+			return error_errno(err, errno, "cannot open '%s'", path);
+		return create ? 0 : error_set(err, ERR_NOTFOUND, "there is no store '%s'", path);
+	}
+	*exists = true;
+	if (S_ISDIR(st.st_mode))
+		return error_set(err, ERR_IO, "cannot open '%s': it is a folder, a store is a file", path);
+	if (!S_ISREG(st.st_mode))
+		return error_set(err, ERR_IO, "cannot open '%s': it is not a regular file", path);
+	return 0;
+}
+
+/* Up to three numbers of the header; reading the first also makes SQLite look at the file at all. */
+static int read_versions(store *s, int64_t *application, int64_t *version, int64_t *tables, error *err)
+{
+	int rc = store_int(tables, s, "SELECT count(*) FROM sqlite_schema", 0, err);
+
+	if (rc == 0)
+		rc = store_int(application, s, "PRAGMA application_id", 0, err);
+	if (rc == 0)
+		rc = store_int(version, s, "PRAGMA user_version", 0, err);
+	if (rc == ERR_FORMAT)
+		return error_set(err, ERR_FORMAT,
+		                 "'%s' is not a Gloss store: it is no SQLite database or is damaged",
+		                 s->path);
+	return rc;
+}
+
+static int check_versions(const store *s, int64_t application, int64_t version, int64_t tables, bool create,
+                          error *err)
+{
+	if (application == 0 && version == 0 && tables == 0) {
+		if (create)
+			return 0; /* an empty file, or a new one */
+		return error_set(err, ERR_FORMAT, "'%s' is not a Gloss store: it is empty", s->path);
+	}
+	if (application != STORE_APPLICATION_ID)
+		return error_set(err, ERR_FORMAT,
+		                 "'%s' is not a Gloss store: it is another program's SQLite database",
+		                 s->path);
+	if (version > STORE_VERSION)
+		return error_set(
+		        err, ERR_FORMAT,
+		        "'%s' was written by a newer gloss: it has version %lld, this one knows up to %d",
+		        s->path, (long long)version, STORE_VERSION);
+	if (version < 1)
+		return error_set(err, ERR_FORMAT, "'%s' is not a Gloss store: it has no version", s->path);
+	if (version < STORE_VERSION && !s->writable)
+		return error_set(err, ERR_FORMAT,
+		                 "'%s' has version %lld of %d: open it once with a command that writes, to "
+		                 "bring it up",
+		                 s->path, (long long)version, STORE_VERSION);
+	return 0;
+}
+
+/* One step up: the SQL file and the new number in one transaction. Another process may have been faster. */
+static int migrate_step(store *s, error *err)
+{
+	char pragma[128];
+	int64_t version;
+	int rc = store_begin(s, err);
+
+	if (rc < 0)
+		return rc;
+	rc = store_int(&version, s, "PRAGMA user_version", 0, err);
+	if (rc == 0 && version < STORE_VERSION) {
+		rc = store_exec(s, migrations[version], err);
+		snprintf(pragma, sizeof(pragma), "PRAGMA application_id=%d; PRAGMA user_version=%lld;",
+		         STORE_APPLICATION_ID, (long long)version + 1);
+		if (rc == 0)
+			rc = store_exec(s, pragma, err);
+	}
+	return store_end(s, rc, err);
+}
+
+static int open_checked(store *s, bool create, error *err)
+{
+	int64_t application, version, tables;
+	int flags = s->writable ? SQLITE_OPEN_READWRITE : SQLITE_OPEN_READONLY;
+	int rc = sqlite3_open_v2(s->path, &s->db,
+	                         flags | (create ? SQLITE_OPEN_CREATE : 0) | SQLITE_OPEN_NOMUTEX, NULL);
+
+	if (rc != SQLITE_OK)
+		return store_error(s, rc, "open it", err);
+	sqlite3_extended_result_codes(s->db, 1);
+	sqlite3_busy_timeout(s->db, STORE_BUSY_MS);
+	rc = read_versions(s, &application, &version, &tables, err);
+	if (rc == 0)
+		rc = check_versions(s, application, version, tables, create, err);
+	if (rc < 0)
+		return rc;
+	/* trusted_schema off: a schema from a stranger runs no functions with side effects. */
+	rc = store_exec(s, "PRAGMA foreign_keys=ON; PRAGMA trusted_schema=OFF; PRAGMA cell_size_check=ON;",
+	                err);
+	if (rc == 0 && s->writable)
+		rc = store_exec(s, "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;", err);
+	while (rc == 0 && version < STORE_VERSION) {
+		rc = migrate_step(s, err);
+		version++;
+	}
+	return rc;
+}
+
+int store_open(store **out, const char *path, unsigned flags, error *err)
+{
+	bool create = flags & STORE_CREATE, exists;
+	store *s = NULL;
+	struct stat st;
+	int rc = check_path(&exists, path, create, err);
+
+	if (rc < 0)
+		return rc;
+	if (strlen(path) + sizeof(".requests") > FILE_PATH_MAX)
+		return error_set(err, ERR_LIMIT, "the path of the store is too long");
+	s = calloc(1, sizeof(*s));
+	if (!s)
+		return error_nomem(err, "a store");
+	memcpy(s->path, path, strlen(path) + 1);
+	s->writable = flags & (STORE_WRITE | STORE_CREATE);
+	rc = open_checked(s, create, err);
+	if (rc < 0)
+		goto out;
+	*out = s;
+	s = NULL;
+out:
+	store_close(s);
+	if (rc < 0 && create && !exists && stat(path, &st) == 0 && st.st_size == 0)
+		unlink(path); /* what SQLite made before it failed */
+	return rc;
+}
+
+void store_close(store *s)
+{
+	if (!s)
+		return;
+	if (s->db && s->writable) {
+		/* Leave one plain file that can be read where nothing may be written. Refused, without harm, while others are in. */
+		sqlite3_busy_timeout(s->db, 0);
+		sqlite3_exec(s->db, "PRAGMA journal_mode=DELETE", NULL, NULL, NULL);
+	}
+	sqlite3_close(s->db);
+	arena_clear(&s->source_mem);
+	free(s);
+}
+
+/* "a", "b" and so on, of the sources there are. */
+static int list_names(text *names, store *s, error *err)
+{
+	sqlite3_stmt *st = NULL;
+	bool row = true;
+	int rc = store_prepare(&st, s, "SELECT name FROM source ORDER BY id", err);
+
+	while (rc == 0) {
+		rc = store_step(s, st, &row, err);
+		if (rc < 0 || !row)
+			break;
+		if (text_addf(names, "%s'%s'", names->len ? ", " : "",
+		              (const char *)sqlite3_column_text(st, 0)) < 0)
+			break; /* enough of them named */
+	}
+	sqlite3_finalize(st);
+	return rc;
+}
+
+static int source_not_there(store *s, const char *name, int64_t n, error *err)
+{
+	text names;
+	int rc;
+
+	text_init(&names, 300);
+	rc = list_names(&names, s, err);
+	if (rc == 0 && n == 0)
+		rc = error_set(err, ERR_NOTFOUND, "'%s' holds no indexed SAE yet: run gloss index", s->path);
+	else if (rc == 0 && name)
+		rc = error_set(err, ERR_NOTFOUND, "'%s' has no source '%s', but %s", s->path, name,
+		               names.data);
+	else if (rc == 0)
+		rc = error_set(err, ERR_ARG, "'%s' holds %lld sources, name one: %s", s->path, (long long)n,
+		               names.data);
+	text_free(&names);
+	return rc;
+}
+
+static int read_source(store_source *out, store *s, sqlite3_stmt *st, error *err)
+{
+	int rc = 0;
+	const char **texts[] = { &out->name, &out->architecture, &out->model, &out->hook_point };
+
+	out->id = sqlite3_column_int64(st, 0);
+	for (int i = 0; i < 4 && rc == 0; i++)
+		rc = store_column_text(texts[i], st, i + 1, &s->source_mem, err);
+	out->d_in = (uint32_t)sqlite3_column_int64(st, 5);
+	out->n_features = (uint32_t)sqlite3_column_int64(st, 6);
+	out->k = (uint32_t)sqlite3_column_int64(st, 7);
+	out->n_tokens = (uint64_t)sqlite3_column_int64(st, 8);
+	out->n_left_out = (uint64_t)sqlite3_column_int64(st, 9);
+	out->n_contexts = (uint64_t)sqlite3_column_int64(st, 10);
+	out->n_firings = (uint64_t)sqlite3_column_int64(st, 11);
+	out->corpus = sqlite3_column_int(st, 12);
+	return rc;
+}
+
+int store_source_get(store_source *out, store *s, const char *name, error *err)
+{
+	sqlite3_stmt *st = NULL;
+	store_source found = { 0 };
+	int64_t n;
+	bool row = false;
+	int rc = store_int(&n, s, "SELECT count(*) FROM source", 0, err);
+
+	if (rc < 0)
+		return rc;
+	if (n == 0 || (!name && n > 1))
+		return source_not_there(s, name, n, err);
+	rc = store_prepare(
+	        &st, s,
+	        "SELECT id, name, architecture, model, hook_point, d_in, n_features, k, n_tokens, n_left_out,"
+	        " n_contexts, n_firings, corpus FROM source WHERE ?1 IS NULL OR name = ?1",
+	        err);
+	if (rc == 0)
+		rc = store_bind(s, st, err, "t", name);
+	if (rc == 0)
+		rc = store_step(s, st, &row, err);
+	if (rc == 0 && row) {
+		arena_clear(&s->source_mem);
+		rc = read_source(&found, s, st, err);
+	}
+	sqlite3_finalize(st);
+	if (rc == 0 && !row)
+		return source_not_there(s, name, n, err);
+	if (rc == 0)
+		*out = found;
+	return rc;
+}

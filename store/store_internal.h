@@ -1,0 +1,49 @@
+/* store's own header: the open file and a thin layer over SQLite that the other files of the folder share. */
+#ifndef GLOSS_STORE_INTERNAL_H
+#define GLOSS_STORE_INTERNAL_H
+
+#include <sqlite3.h>
+
+#include "store/store.h"
+
+#define STORE_APPLICATION_ID 0x474c5353 /* 'GLSS' */
+#define STORE_VERSION        1          /* of the schema: one for each file NNN_*.sql of schemas/sql */
+#define STORE_BUSY_MS        10000
+
+struct store {
+	sqlite3 *db;
+	char path[FILE_PATH_MAX];
+	bool writable;
+	arena source_mem; /* strings of the last store_source_get() */
+};
+
+/* ---- Statements (statement.c) ---- */
+
+/* Turn the failure `code` of SQLite on `db` into an ERR_ and "'path': cannot WHAT: reason". */
+int store_db_error(sqlite3 *db, const char *path, int code, const char *what, error *err);
+int store_error(store *s, int code, const char *what, error *err);
+
+/* Run SQL without results: one statement or several. */
+int store_exec(store *s, const char *sql, error *err) MUST_USE;
+/* One statement; end it with sqlite3_finalize(), which takes NULL. */
+int store_prepare(sqlite3_stmt **out, store *s, const char *sql, error *err) MUST_USE;
+/* Bind ?1, ?2, ... by `types`, a letter each: i int64_t, d double (NaN: NULL), t const char * (NULL: NULL),
+ * b const void * and size_t (never NULL: nothing is an empty blob), n nothing: NULL, - nothing: leave as it is.
+ * Text and blobs are not copied: they must live until the statement is reset or bound anew. Integers must be cast to
+ * int64_t. */
+int store_bind(store *s, sqlite3_stmt *st, error *err, const char *types, ...) MUST_USE;
+/* *row: whether there is one. At the end the statement is reset, ready to be bound again. */
+int store_step(store *s, sqlite3_stmt *st, bool *row, error *err) MUST_USE;
+/* Step through to the end: for statements without results. */
+int store_run(store *s, sqlite3_stmt *st, error *err) MUST_USE;
+/* The first column of the first row of a query without parameters; `standard` where there is none. */
+int store_int(int64_t *out, store *s, const char *sql, int64_t standard, error *err) MUST_USE;
+
+/* One write transaction: begin, and end with what happened (rc < 0: roll back). Returns rc, or the failure to commit. */
+int store_begin(store *s, error *err) MUST_USE;
+int store_end(store *s, int rc, error *err) MUST_USE;
+
+/* Column text copied to `mem`, NULL for NULL. */
+int store_column_text(const char **out, sqlite3_stmt *st, int column, arena *mem, error *err) MUST_USE;
+
+#endif
