@@ -105,6 +105,7 @@ typedef struct sae_rows_opts {
 	size_t n_exclude_tokens;
 	const uint32_t *exclude_positions; /* positions in the context whose rows are left out */
 	size_t n_exclude_positions;
+	double norm_limit;       /* over 0: rows with norm over this are left out, whatever the median: the limit an SAE was trained with */
 } sae_rows_opts;
 
 typedef struct sae_rows_stats {
