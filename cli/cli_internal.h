@@ -1,0 +1,36 @@
+/* What the files of the option tables share among themselves. Commands include cli/cli.h only. */
+#ifndef GLOSS_CLI_INTERNAL_H
+#define GLOSS_CLI_INTERNAL_H
+
+#include "cli/cli.h"
+
+#define CLI_RANGE_MAX 96
+
+/* What every command takes; the fields are cli_common's. --help is not in it: it has no value to keep. */
+extern const option cli_common_options[];
+extern const size_t cli_n_common_options;
+
+/* The range of a number's values in words ("1 to 64", "at least 0"); "" for other types and unbounded numbers. */
+void cli_option_range(char out[CLI_RANGE_MAX], const option *o);
+
+/* Check `value` and put it in the field of *fields.
+ *   first   a list starts anew instead of growing
+ *   shown   names the option in the error: "--k", or "'run.json': k"
+ *   mem     holds lists; strings are kept as pointers to `value`, which has to live as long
+ * ERR_ARG: not a value of the option. A bool takes "true" and "false". */
+int cli_option_set(void *fields, const option *o, const char *value, bool first, arena *mem,
+                   const char *shown, error *err) MUST_USE;
+/* The same from a JSON value, which must have the option's type; strings are copied into `mem`. */
+int cli_option_set_json(void *fields, const option *o, const cJSON *value, arena *mem, const char *shown,
+                        error *err) MUST_USE;
+
+/* The number of single-letter changes (insert, drop, replace, swap) from a to b, capped at 64 letters each. */
+unsigned cli_edit_distance(const char *a, const char *b);
+/* Whether `name` is close enough to `typed` to be meant: a prefix of it, or a third of its letters away. Lower is
+ * closer; UINT_MAX: not meant. */
+unsigned cli_likeness(const char *typed, const char *name);
+
+/* ERR_IO when something written to stdout was lost (a full disk), but not when its reader has gone (`| head`). */
+int cli_finish_stdout(error *err) MUST_USE;
+
+#endif

@@ -1,0 +1,121 @@
+/* What commands print: errors, JSON, colours, and the flag that a signal sets. */
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli/cli_internal.h"
+
+/* Messages hold file names and replies of others: nothing of them may steer the terminal. */
+static void print_line(const command *self, const char *kind, const char *message)
+{
+	text safe;
+
+	text_init(&safe, 1 << 16);
+	fflush(stdout);
+	if (text_add_visible(&safe, message, strlen(message)) == 0 && safe.data)
+		fprintf(stderr, "gloss%s%s: %s%s\n", self ? " " : "", self ? self->name : "", kind,
+		        safe.data);
+	else
+		fprintf(stderr, "gloss%s%s: %s%s\n", self ? " " : "", self ? self->name : "", kind, message);
+	text_free(&safe);
+}
+
+int cli_fail(const command *self, const error *err)
+{
+	print_line(self, "", err->msg[0] ? err->msg : "failed without a message");
+	switch (err->code) {
+	case ERR_ARG:
+		return EXIT_USAGE;
+	case ERR_STOPPED:
+		return EXIT_SAVED;
+	default:
+		return EXIT_FAILED;
+	}
+}
+
+void cli_warn(const command *self, const char *fmt, ...)
+{
+	char message[1024];
+	va_list args;
+
+	va_start(args, fmt);
+	vsnprintf(message, sizeof(message), fmt, args);
+	va_end(args);
+	print_line(self, "warning: ", message);
+}
+
+FILE *cli_progress_stream(const cli_parsed *p)
+{
+	return p->common.quiet ? NULL : stderr;
+}
+
+bool cli_color(const cli_parsed *p)
+{
+	const char *when = p->common.color, *term, *no_color;
+
+	if (when && !strcmp(when, "always"))
+		return true;
+	if (when && !strcmp(when, "never"))
+		return false;
+	term = getenv("TERM");
+	no_color = getenv("NO_COLOR");
+	return isatty(STDOUT_FILENO) && term && *term && strcmp(term, "dumb") != 0 &&
+	       !(no_color && *no_color);
+}
+
+int cli_print_json(const command *self, cJSON *value)
+{
+	error err = { 0 };
+	char *printed = value ? json_print(value) : NULL;
+
+	cJSON_Delete(value);
+	if (!printed) {
+		(void)error_nomem(&err, "the result");
+		return cli_fail(self, &err);
+	}
+	fputs(printed, stdout);
+	putchar('\n');
+	free(printed);
+	return EXIT_DONE;
+}
+
+int cli_finish_stdout(error *err)
+{
+	struct pollfd out = { .fd = STDOUT_FILENO, .events = POLLOUT };
+	int flushed = fflush(stdout), cause = flushed ? errno : 0;
+
+	if (!flushed && !ferror(stdout))
+		return 0;
+	if (cause == EPIPE || (poll(&out, 1, 0) == 1 && out.revents & POLLERR))
+		return 0;
+	if (!cause)
+		return error_set(err, ERR_IO, "cannot write all of standard output");
+	return error_errno(err, cause, "cannot write standard output");
+}
+
+static volatile sig_atomic_t stop_requested;
+
+static void on_stop(int number)
+{
+	(void)number;
+	stop_requested = 1;
+	signal(SIGINT, SIG_DFL); /* the next one ends the program */
+	signal(SIGTERM, SIG_DFL);
+}
+
+void cli_catch_signals(void)
+{
+	struct sigaction action = { .sa_handler = on_stop, .sa_flags = SA_RESTART };
+
+	sigemptyset(&action.sa_mask);
+	sigaction(SIGINT, &action, NULL);
+	sigaction(SIGTERM, &action, NULL);
+}
+
+bool cli_stop_requested(void)
+{
+	return stop_requested != 0;
+}
