@@ -1,0 +1,45 @@
+/* The blob of all codes of one context (`firing.codes`), token-major. Little-endian throughout:
+ *
+ *	u8  version    1
+ *	u8  width      of a feature number: 2 (up to 65,536 features) or 4
+ *	u8  count      width of a token's count: 1, 2 or 4, the smallest that holds the largest
+ *	u8  zero
+ *	i16 exponent   value = half * 2^exponent; chosen so that the largest half is in [2^14, 2^15]
+ *	u16 zero
+ *	u32 n_tokens
+ *	u32 n_firings
+ *	count   [n_tokens]    firings of each token
+ *	feature [n_firings]   ascending within a token
+ *	f16     [n_firings]   over 0: what would vanish is kept as the smallest half
+ *
+ * So 4 bytes a firing, 1 a token and 16 a context. Halves keep 11 bits of each value that is over 2^-28 of the context's
+ * largest. */
+#ifndef GLOSS_STORE_CODES_H
+#define GLOSS_STORE_CODES_H
+
+#include "base/base.h"
+
+#define STORE_CODES_HEADER 16
+
+/* Codes of a context. Reused from one decode to the next; start with {0}. */
+typedef struct store_codes {
+	uint32_t n_tokens, n_firings;
+	uint32_t *start;   /* (n_tokens + 1): firings start[i] .. start[i + 1] - 1 are token i's */
+	uint32_t *feature; /* (n_firings) */
+	float *value;      /* (n_firings) */
+	size_t start_cap, feature_cap, value_cap;
+} store_codes;
+void store_codes_free(store_codes *c);
+
+/* Add the blob of n_tokens tokens' codes, as in store_context, to `out`. Values finite and over 0. */
+int store_codes_encode(text *out, uint32_t n_features, uint32_t n_tokens, const uint32_t *start,
+                       const uint32_t *feature, const float *value, error *err) MUST_USE;
+/* ERR_FORMAT for anything that store_codes_encode() for this many features and tokens does not write. */
+int store_codes_decode(store_codes *out, const void *blob, size_t size, uint32_t n_features,
+                       uint32_t n_tokens, error *err) MUST_USE;
+
+/* Half floats: to nearest, ties to even; what is over the largest half becomes it. */
+uint16_t store_half_from_float(float value);
+float store_half_to_float(uint16_t half);
+
+#endif
