@@ -84,7 +84,7 @@ int text_add_utf8(text *t, const void *bytes, size_t n) MUST_USE;
 /* Adds the bytes made safe and visible for a terminal: as text_add_utf8, and newline as U+21B5, tab as U+21E5, other
  * C0/C1 controls, DEL, bidirectional marks and line/paragraph separators as <U+XXXX>. */
 int text_add_visible(text *t, const void *bytes, size_t n) MUST_USE;
-/* Adds the bytes as a JSON string with its quotes. */
+/* Adds the bytes as a JSON string with its quotes; ill-formed UTF-8 and NUL become U+FFFD. */
 int text_add_json(text *t, const void *utf8, size_t n) MUST_USE;
 /* Columns that `n` bytes of UTF-8 take on a terminal (wide characters 2, combining ones 0). */
 size_t text_columns(const char *utf8, size_t n);
@@ -170,6 +170,7 @@ typedef struct progress {
 	uint64_t total;          /* 0: not known */
 	bool is_tty;
 	double started, drawn;
+	uint64_t first; /* `done` of the first update: the rate of a resumed job counts from there */
 	int width;
 } progress;
 void progress_start(progress *p, FILE *to, const char *what, const char *unit, uint64_t total);

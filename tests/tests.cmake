@@ -1,9 +1,9 @@
 # One program a file: tests/test_NAME.c is test `NAME`, linked with everything and with the allocator wrapped so that
-# a test can make the nth allocation fail (tests/fault_alloc.c).
+# a test can make the nth allocation fail (tests/support_alloc.c).
 file(GLOB test_sources CONFIGURE_DEPENDS "${CMAKE_CURRENT_LIST_DIR}/test_*.c")
 file(GLOB test_support CONFIGURE_DEPENDS "${CMAKE_CURRENT_LIST_DIR}/support_*.c")
 if(test_support)
-	add_library(gloss_test_support STATIC ${test_support})
+	add_library(gloss_test_support OBJECT ${test_support})
 	target_link_libraries(gloss_test_support PUBLIC gloss_cli PkgConfig::CHECK PkgConfig::MICROHTTPD)
 endif()
 foreach(source ${test_sources})
