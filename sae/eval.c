@@ -1,0 +1,387 @@
+/* Metrics of a model over the rows of a dump. Two passes: the first for the mean of the rows, the second encodes, decodes and
+ * sums. Rows are cut in tiles of SAE_ENCODE_TILE; a tile's sums are made by one thread in FP64 and joined in order of the tiles,
+ * so that the result does not depend on the threads. Spreads are sums of squares about a tile's own mean, joined by Chan's
+ * formula: no difference of large raw moments, but in ev_uncentered, which is defined by one. */
+#include "sae/sae.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define BLOCK_TILES 16
+#define BLOCK_ROWS  (BLOCK_TILES * SAE_ENCODE_TILE)
+
+/* Count, mean and sum of squares about the mean of numbers that come one by one or in groups. */
+typedef struct spread {
+	uint64_t n;
+	double mean, m2;
+} spread;
+
+typedef struct sums {
+	uint64_t n;              /* rows */
+	double squared_error;    /* sum |e|^2 */
+	double squared_distance; /* sum |x - mean x|^2 */
+	double cosine;           /* sum cos(x, xhat) */
+	double l2_ratio;         /* sum |xhat| / |x| over the n_l2_ratio rows with |x| > 0 */
+	uint64_t n_l2_ratio;
+	double squared_hat; /* sum |xhat|^2 */
+	double dot;         /* sum <x, xhat> */
+	uint64_t l0;
+	double l1;
+	spread ev;        /* of 1 - |e|^2 / |x - mean x|^2, over rows that are not the mean itself */
+	double error_m2;  /* sum |e - mean e|^2 */
+	double *vector;   /* (d) mean of e; in the first pass the sum of x */
+	double squared_x; /* of the first pass: sum |x|^2 */
+	int rc;
+	error err; /* of reading */
+} sums;
+
+typedef struct eval {
+	const sae_model *model;
+	const sae_dump *dump;
+	const sae_rows *rows;
+	bool held_out;
+	uint32_t d;
+	uint64_t first, n; /* the block: rows first..first+n-1 of the evaluated ones */
+	float *x, *hat;    /* (BLOCK_ROWS, d) */
+	sae_codes codes;
+	double *mean;       /* (d) of the evaluated rows */
+	double mean_square; /* E |x|^2 */
+	sums tile[BLOCK_TILES], total;
+	double *vectors; /* (BLOCK_TILES + 1, d): the tiles' and the total's */
+} eval;
+
+static double ratio(double over, double under)
+{
+	return under > 0 ? over / under : NAN;
+}
+
+static void spread_add(spread *s, double value)
+{
+	double delta = value - s->mean;
+
+	s->n++;
+	s->mean += delta / (double)s->n;
+	s->m2 += delta * (value - s->mean);
+}
+
+static void spread_join(spread *a, const spread *b)
+{
+	double n = (double)(a->n + b->n), delta = b->mean - a->mean;
+
+	if (!b->n)
+		return;
+	a->m2 += b->m2 + delta * delta * (double)a->n * (double)b->n / n;
+	a->mean += delta * (double)b->n / n;
+	a->n += b->n;
+}
+
+/* Rows of tile i of the block, and the first of them within the block. */
+static size_t tile_rows(const eval *e, size_t i, size_t *first)
+{
+	*first = i * SAE_ENCODE_TILE;
+	if (e->n - *first < SAE_ENCODE_TILE)
+		return (size_t)(e->n - *first);
+	return SAE_ENCODE_TILE;
+}
+
+/* Rows that lie side by side in the dump are read at once. */
+static int read_tile(eval *e, size_t i, error *err)
+{
+	size_t first, n = tile_rows(e, i, &first);
+	int rc = 0;
+
+	for (size_t done = 0, run; !rc && done < n; done += run) {
+		uint64_t start = sae_rows_at(e->rows, e->held_out, e->first + first + done);
+
+		for (run = 1; done + run < n; run++)
+			if (sae_rows_at(e->rows, e->held_out, e->first + first + done + run) != start + run)
+				break;
+		rc = sae_dump_read(e->dump, start, run, e->x + (first + done) * e->d, err);
+	}
+	return rc;
+}
+
+static void read_task(void *payload, size_t i, unsigned worker)
+{
+	eval *e = payload;
+
+	(void)worker;
+	e->tile[i].rc = read_tile(e, i, &e->tile[i].err);
+}
+
+/* The first pass: sums of the rows and of their squares. */
+static void moment_task(void *payload, size_t i, unsigned worker)
+{
+	eval *e = payload;
+	sums *t = &e->tile[i];
+	size_t first, n = tile_rows(e, i, &first);
+
+	read_task(payload, i, worker);
+	if (t->rc)
+		return;
+	memset(t->vector, 0, e->d * sizeof(double));
+	t->squared_x = 0;
+	for (size_t r = 0; r < n; r++) {
+		const float *x = e->x + (first + r) * e->d;
+
+		for (uint32_t j = 0; j < e->d; j++) {
+			t->vector[j] += (double)x[j];
+			t->squared_x += (double)x[j] * (double)x[j];
+		}
+	}
+}
+
+static void add_row(eval *e, sums *t, size_t r)
+{
+	const float *x = e->x + r * e->d, *hat = e->hat + r * e->d;
+	double error2 = 0, distance2 = 0, x2 = 0, hat2 = 0, dot = 0;
+
+	for (uint32_t j = 0; j < e->d; j++) {
+		double xj = (double)x[j], hj = (double)hat[j], ej = xj - hj, dj = xj - e->mean[j];
+
+		error2 += ej * ej;
+		distance2 += dj * dj;
+		x2 += xj * xj;
+		hat2 += hj * hj;
+		dot += xj * hj;
+		t->vector[j] += ej;
+	}
+	t->squared_error += error2;
+	t->squared_distance += distance2;
+	t->squared_hat += hat2;
+	t->dot += dot;
+	if (x2 > 0 && hat2 > 0)
+		t->cosine += dot / sqrt(x2 * hat2); /* else 0, as torch's cosine_similarity has it */
+	if (x2 > 0) {
+		t->l2_ratio += sqrt(hat2 / x2);
+		t->n_l2_ratio++;
+	}
+	if (distance2 > 0)
+		spread_add(&t->ev, 1 - error2 / distance2);
+	t->l0 += e->codes.count[r];
+	for (uint32_t i = 0; i < e->codes.count[r]; i++)
+		t->l1 += (double)e->codes.value[r * e->codes.width + i];
+}
+
+static void sum_task(void *payload, size_t i, unsigned worker)
+{
+	eval *e = payload;
+	double *mean = e->tile[i].vector;
+	size_t first, n = tile_rows(e, i, &first);
+	sums *t = &e->tile[i];
+
+	(void)worker;
+	*t = (sums){ .n = n, .vector = mean };
+	memset(mean, 0, e->d * sizeof(double));
+	for (size_t r = 0; r < n; r++)
+		add_row(e, t, first + r);
+	for (uint32_t j = 0; j < e->d; j++)
+		mean[j] /= (double)n;
+	for (size_t r = 0; r < n; r++) {
+		const float *x = e->x + (first + r) * e->d, *hat = e->hat + (first + r) * e->d;
+
+		for (uint32_t j = 0; j < e->d; j++) {
+			double dj = (double)x[j] - (double)hat[j] - mean[j];
+
+			t->error_m2 += dj * dj;
+		}
+	}
+}
+
+static void join(sums *total, const sums *t, uint32_t d)
+{
+	double n = (double)(total->n + t->n), between = 0;
+
+	for (uint32_t j = 0; j < d; j++) {
+		double delta = t->vector[j] - total->vector[j];
+
+		between += delta * delta;
+		total->vector[j] += delta * (double)t->n / n;
+	}
+	total->error_m2 += t->error_m2 + between * (double)total->n * (double)t->n / n;
+	total->n += t->n;
+	total->squared_error += t->squared_error;
+	total->squared_distance += t->squared_distance;
+	total->cosine += t->cosine;
+	total->l2_ratio += t->l2_ratio;
+	total->n_l2_ratio += t->n_l2_ratio;
+	total->squared_hat += t->squared_hat;
+	total->dot += t->dot;
+	total->l0 += t->l0;
+	total->l1 += t->l1;
+	spread_join(&total->ev, &t->ev);
+}
+
+/* Set the block that starts at row `first` of n_rows; returns its number of tiles. */
+static size_t start_block(eval *e, uint64_t first, uint64_t n_rows)
+{
+	e->first = first;
+	e->n = n_rows - first < BLOCK_ROWS ? n_rows - first : BLOCK_ROWS;
+	return (size_t)((e->n + SAE_ENCODE_TILE - 1) / SAE_ENCODE_TILE);
+}
+
+/* The error of the first tile that could not be read. */
+static int read_failed(const eval *e, size_t n_tiles, error *err)
+{
+	for (size_t i = 0; i < n_tiles; i++) {
+		if (e->tile[i].rc) {
+			if (err)
+				*err = e->tile[i].err;
+			return e->tile[i].rc;
+		}
+	}
+	return 0;
+}
+
+static int first_pass(eval *e, uint64_t n_rows, pool *p, error *err)
+{
+	for (uint64_t first = 0; first < n_rows; first += BLOCK_ROWS) {
+		size_t n_tiles = start_block(e, first, n_rows);
+		int rc;
+
+		pool_run(p, n_tiles, moment_task, e);
+		rc = read_failed(e, n_tiles, err);
+		if (rc)
+			return rc;
+		for (size_t i = 0; i < n_tiles; i++) {
+			e->mean_square += e->tile[i].squared_x;
+			for (uint32_t j = 0; j < e->d; j++)
+				e->mean[j] += e->tile[i].vector[j];
+		}
+	}
+	e->mean_square /= (double)n_rows;
+	for (uint32_t j = 0; j < e->d; j++)
+		e->mean[j] /= (double)n_rows;
+	return 0;
+}
+
+static int second_pass(eval *e, uint64_t n_rows, sae_encoder *encoder, uint64_t *fires, pool *p, progress *pr,
+                       error *err)
+{
+	for (uint64_t first = 0; first < n_rows; first += BLOCK_ROWS) {
+		size_t n_tiles = start_block(e, first, n_rows);
+		int rc;
+
+		pool_run(p, n_tiles, read_task, e);
+		rc = read_failed(e, n_tiles, err);
+		if (!rc)
+			rc = sae_encode(encoder, e->x, (size_t)e->n, &e->codes, err);
+		if (rc)
+			return rc;
+		sae_decode(e->model, &e->codes, (size_t)e->n, e->hat, p);
+		pool_run(p, n_tiles, sum_task, e);
+		for (size_t i = 0; i < n_tiles; i++)
+			join(&e->total, &e->tile[i], e->d);
+		for (size_t r = 0; r < e->n; r++)
+			for (uint32_t i = 0; i < e->codes.count[r]; i++)
+				fires[e->codes.index[r * e->codes.width + i]]++;
+		if (pr)
+			progress_update(pr, first + e->n, NULL);
+	}
+	return 0;
+}
+
+static void fill(sae_metrics *out, const eval *e, uint64_t *fires)
+{
+	const sums *t = &e->total;
+	double n = (double)t->n, square_of_mean = 0;
+
+	for (uint32_t j = 0; j < e->d; j++)
+		square_of_mean += e->mean[j] * e->mean[j];
+	*out = (sae_metrics){ .n_rows = t->n, .n_features = e->model->d_sae, .fires = fires };
+	out->fvu = ratio(t->squared_error, t->squared_distance);
+	out->ev_ratio = 1 - out->fvu;
+	out->ev_per_token = t->ev.n ? t->ev.mean : NAN;
+	out->ev_per_token_std = t->ev.n > 1 ? sqrt(t->ev.m2 / (double)(t->ev.n - 1)) : NAN;
+	out->ev_centered = 1 - ratio(t->error_m2, t->squared_distance);
+	out->ev_uncentered = t->squared_distance > 0
+	                             ? 1 - ratio(t->squared_error / n, e->mean_square - square_of_mean)
+	                             : NAN;
+	out->mse = t->squared_error / n;
+	out->mse_per_dim = out->mse / e->d;
+	out->cosine = t->cosine / n;
+	out->l2_ratio = ratio(t->l2_ratio, (double)t->n_l2_ratio);
+	out->relative_bias = t->dot < 0 || t->dot > 0 ? t->squared_hat / t->dot : NAN;
+	out->l0 = (double)t->l0 / n;
+	out->l1 = t->l1 / n;
+	for (uint64_t f = 0; f < out->n_features; f++) {
+		out->n_dead += fires[f] == 0;
+		out->n_dense_10 += (double)fires[f] > 0.1 * n;
+		out->n_dense_1 += (double)fires[f] > 0.01 * n;
+	}
+}
+
+static int eval_alloc(eval *e, uint64_t n_rows, error *err)
+{
+	size_t n = n_rows < BLOCK_ROWS ? (size_t)n_rows : BLOCK_ROWS;
+
+	e->x = mem_alloc_aligned(n * e->d, sizeof(float));
+	e->hat = mem_alloc_aligned(n * e->d, sizeof(float));
+	e->mean = mem_alloc_aligned(e->d, sizeof(double));
+	e->vectors = mem_alloc_aligned((BLOCK_TILES + 1) * (size_t)e->d, sizeof(double));
+	if (!e->x || !e->hat || !e->mean || !e->vectors)
+		return error_nomem(err, "the rows to evaluate");
+	for (size_t i = 0; i < BLOCK_TILES; i++)
+		e->tile[i].vector = e->vectors + i * e->d;
+	e->total.vector = e->vectors + BLOCK_TILES * (size_t)e->d;
+	return sae_codes_new(&e->codes, n, e->model->k, err);
+}
+
+static void eval_free(eval *e)
+{
+	if (!e)
+		return;
+	free(e->x);
+	free(e->hat);
+	free(e->mean);
+	free(e->vectors);
+	sae_codes_free(&e->codes);
+	free(e);
+}
+
+int sae_eval(sae_metrics *out, const sae_model *m, const sae_dump *d, const sae_rows *rows, bool held_out,
+             pool *p, progress *pr, error *err)
+{
+	const sae_dump_info *info = sae_dump_get_info(d);
+	uint64_t n_rows = sae_rows_n(rows, held_out), *fires = NULL;
+	sae_encoder *encoder = NULL;
+	eval *e = NULL;
+	int rc;
+
+	if (info->d_in != m->d_in)
+		return error_set(err, ERR_ARG, "the SAE takes rows of %u, '%s' has rows of %u", m->d_in,
+		                 sae_dump_shard(d, 0, NULL), info->d_in);
+	if (!n_rows)
+		return error_set(err, ERR_FORMAT, "no %s rows to evaluate in '%s'",
+		                 held_out ? "held-out" : "training", sae_dump_shard(d, 0, NULL));
+	e = calloc(1, sizeof(*e));
+	fires = calloc(m->d_sae, sizeof(*fires));
+	if (!e || !fires) {
+		rc = error_nomem(err, "the counts of firings");
+		goto out;
+	}
+	*e = (eval){ .model = m, .dump = d, .rows = rows, .held_out = held_out, .d = m->d_in };
+	rc = eval_alloc(e, n_rows, err);
+	if (!rc)
+		rc = sae_encoder_new(&encoder, m, p, NULL, err);
+	if (!rc)
+		rc = first_pass(e, n_rows, p, err);
+	if (!rc)
+		rc = second_pass(e, n_rows, encoder, fires, p, pr, err);
+	if (rc)
+		goto out;
+	fill(out, e, fires);
+	fires = NULL; /* the caller's now */
+out:
+	sae_encoder_free(encoder);
+	free(fires);
+	eval_free(e);
+	return rc;
+}
+
+void sae_metrics_clear(sae_metrics *m)
+{
+	free(m->fires);
+	*m = (sae_metrics){ 0 };
+}
