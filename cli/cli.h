@@ -24,26 +24,29 @@ typedef struct option_list {
 } option_list;
 
 typedef struct option {
-	const char *name;    /* long name without dashes, words joined by '-' */
-	char letter;         /* short name or 0 */
+	const char *name; /* long name without dashes, words joined by '-' */
+	char letter;      /* short name or 0 */
 	option_type type;
-	size_t offset;       /* of the field in the command's option struct */
-	const char *value;   /* what stands for the value in help: "N", "FILE"; for OPTION_ENUM "a|b|c" */
+	size_t offset;        /* of the field in the command's option struct */
+	const char *value;    /* what stands for the value in help: "N", "FILE"; for OPTION_ENUM "a|b|c" */
 	const char *standard; /* the default as the user would type it; NULL: none (the field stays zero) */
-	double min, max;     /* for numbers, when min < max */
-	const char *help;    /* one sentence, lower case, no full stop */
+	double min, max;      /* for numbers, when min < max */
+	const char *help;     /* one sentence, lower case, no full stop */
 } option;
-#define OPTION(st, field, nm, letter, type, value, standard, min, max, help) \
-	{ nm, letter, type, offsetof(st, field), value, standard, min, max, help }
+#define OPTION(st, field, nm, letter, type, value, standard, min, max, help)                                 \
+	{                                                                                                    \
+		nm, letter, type, offsetof(st, field), value, standard, min, max, help                       \
+	}
 
 typedef struct command {
 	const char *name;
-	int (*run)(const struct command *self, int argc, char **argv); /* argv[0] is the command's name; returns EXIT_ */
-	const char *help;          /* one line for the list of commands */
-	const char *usage;         /* "DUMP... -o DIR": behind the name in the usage line */
-	const char *about;         /* paragraphs for --help and the man page */
-	const char *examples;      /* lines of shell, one example each, or NULL */
-	const option *options;     /* the command's own; the common ones are added */
+	int (*run)(const struct command *self, int argc,
+	           char **argv); /* argv[0] is the command's name; returns EXIT_ */
+	const char *help;        /* one line for the list of commands */
+	const char *usage;       /* "DUMP... -o DIR": behind the name in the usage line */
+	const char *about;       /* paragraphs for --help and the man page */
+	const char *examples;    /* lines of shell, one example each, or NULL */
+	const option *options;   /* the command's own; the common ones are added */
 	size_t n_options;
 	unsigned min_args, max_args; /* positional arguments */
 } command;
@@ -61,9 +64,9 @@ typedef struct cli_parsed {
 	size_t n_args;
 	const char **given; /* names of the options the user set */
 	size_t n_given;
-	bool done;         /* --help was shown: return `exit_code` */
+	bool done; /* --help was shown: return `exit_code` */
 	int exit_code;
-	arena mem;         /* holds every string and list */
+	arena mem; /* holds every string and list */
 } cli_parsed;
 
 /* Fill `opts` (the command's struct, zeroed by the caller, of any size) from defaults, then --config, then argv, and *p.
@@ -96,7 +99,8 @@ typedef struct cli_column {
 } cli_column;
 typedef struct cli_table cli_table;
 int cli_table_new(cli_table **out, const cli_column *columns, size_t n, error *err) MUST_USE;
-int cli_table_cell(cli_table *t, const char *fmt, ...) PRINTF_LIKE(2, 3) MUST_USE; /* row-major, left to right */
+int cli_table_cell(cli_table *t, const char *fmt, ...)
+        PRINTF_LIKE(2, 3) MUST_USE; /* row-major, left to right */
 void cli_table_print(const cli_table *t, FILE *to);
 void cli_table_free(cli_table *t);
 

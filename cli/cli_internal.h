@@ -4,7 +4,8 @@
 
 #include "cli/cli.h"
 
-#define CLI_RANGE_MAX 96
+#define CLI_RANGE_MAX       96
+#define CLI_DESCRIPTION_MAX 1024
 
 /* What every command takes; the fields are cli_common's. --help is not in it: it has no value to keep. */
 extern const option cli_common_options[];
@@ -12,6 +13,9 @@ extern const size_t cli_n_common_options;
 
 /* The range of a number's values in words ("1 to 64", "at least 0"); "" for other types and unbounded numbers. */
 void cli_option_range(char out[CLI_RANGE_MAX], const option *o);
+
+/* The option's help with its default and range behind it. */
+void cli_option_describe(char out[CLI_DESCRIPTION_MAX], const option *o);
 
 /* Check `value` and put it in the field of *fields.
  *   first   a list starts anew instead of growing

@@ -53,32 +53,9 @@ static void print_paragraphs(FILE *to, const char *s)
 	}
 }
 
-/* The option's default and range behind its help. */
-static void describe(char *out, size_t size, const option *o)
-{
-	char range[CLI_RANGE_MAX];
-	bool on = o->type == OPTION_BOOL && o->standard && !strcmp(o->standard, "true");
-
-	cli_option_range(range, o);
-	if (o->min >= o->max)
-		range[0] = '\0'; /* what the type holds anyway */
-	if (on)
-		snprintf(out, size, "%s (default: on)", o->help);
-	else if (o->type == OPTION_LIST && !o->standard)
-		snprintf(out, size, "%s (may be repeated)", o->help);
-	else if (o->standard && o->type != OPTION_BOOL && range[0])
-		snprintf(out, size, "%s (default: %s; %s)", o->help, o->standard, range);
-	else if (o->standard && o->type != OPTION_BOOL)
-		snprintf(out, size, "%s (default: %s)", o->help, o->standard);
-	else if (range[0])
-		snprintf(out, size, "%s (%s)", o->help, range);
-	else
-		snprintf(out, size, "%s", o->help);
-}
-
 static void print_option(FILE *to, const option *o)
 {
-	char words[1024];
+	char words[CLI_DESCRIPTION_MAX];
 	bool on = o->type == OPTION_BOOL && o->standard && !strcmp(o->standard, "true");
 	int at;
 
@@ -92,7 +69,7 @@ static void print_option(FILE *to, const option *o)
 		putc('\n', to);
 		at = 0;
 	}
-	describe(words, sizeof(words), o);
+	cli_option_describe(words, o);
 	print_wrapped(to, words, strlen(words), GUTTER, (size_t)at);
 }
 

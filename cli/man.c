@@ -67,7 +67,9 @@ static void put_text(FILE *to, const char *s, size_t len)
 		put_escaped(to, s, n, at == 0);
 		at += n + 1;
 		s += n;
-		if (strchr(".!?", s[-1]) || (n > 1 && s[-1] == ')' && strchr(".!?", s[-2]))) {
+		if (n > 2 && !memcmp(s - 3, "...", 3)) {
+			fputs("\\&", to); /* "DUMP..." ends no sentence */
+		} else if (strchr(".!?", s[-1]) || (n > 1 && s[-1] == ')' && strchr(".!?", s[-2]))) {
 			putc('\n', to);
 			at = 0;
 		}
@@ -113,7 +115,7 @@ static void put_paragraphs(FILE *to, const char *s)
 static void put_option(FILE *to, const option *o)
 {
 	bool on = o->type == OPTION_BOOL && o->standard && !strcmp(o->standard, "true");
-	char range[CLI_RANGE_MAX];
+	char words[CLI_DESCRIPTION_MAX];
 
 	fputs(".It ", to);
 	if (o->letter)
@@ -126,20 +128,8 @@ static void put_option(FILE *to, const option *o)
 		put_argument(to, o->value);
 	}
 	putc('\n', to);
-	put_text(to, o->help, strlen(o->help));
-	if (o->type == OPTION_LIST)
-		fputs("May be repeated.\n", to);
-	if (o->standard && (on || o->type != OPTION_BOOL)) {
-		fputs("Default: ", to);
-		put_escaped(to, on ? "on" : o->standard, strlen(on ? "on" : o->standard), false);
-		fputs(".\n", to);
-	}
-	cli_option_range(range, o);
-	if (range[0] && o->min < o->max) {
-		fputs("Range: ", to);
-		put_escaped(to, range, strlen(range), false);
-		fputs(".\n", to);
-	}
+	cli_option_describe(words, o);
+	put_text(to, words, strlen(words));
 }
 
 static void put_command(FILE *to, const command *c)

@@ -1,6 +1,7 @@
 /* One option's value: from text or JSON into its field, with its range. */
 #include <errno.h>
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "cli/cli_internal.h"
@@ -43,6 +44,27 @@ void cli_option_range(char out[CLI_RANGE_MAX], const option *o)
 		else
 			snprintf(out, CLI_RANGE_MAX, "at least %.0f", low);
 	}
+}
+
+void cli_option_describe(char out[CLI_DESCRIPTION_MAX], const option *o)
+{
+	char range[CLI_RANGE_MAX];
+	const char *standard = o->standard;
+
+	cli_option_range(range, o);
+	if (o->min >= o->max)
+		range[0] = '\0'; /* what the type holds anyway */
+	if (o->type == OPTION_BOOL)
+		standard = standard && !strcmp(standard, "true") ? "on" : NULL;
+	if (standard)
+		snprintf(out, CLI_DESCRIPTION_MAX, "%s (default: %s%s%s)", o->help, standard,
+		         range[0] ? "; " : "", range);
+	else if (o->type == OPTION_LIST)
+		snprintf(out, CLI_DESCRIPTION_MAX, "%s (may be repeated)", o->help);
+	else if (range[0])
+		snprintf(out, CLI_DESCRIPTION_MAX, "%s (%s)", o->help, range);
+	else
+		snprintf(out, CLI_DESCRIPTION_MAX, "%s", o->help);
 }
 
 static int out_of_range(const option *o, const char *value, const char *shown, error *err)

@@ -1,6 +1,7 @@
 /* From defaults, --config and argv to a command's option struct. */
 #include <inttypes.h>
 #include <limits.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "cli/cli_internal.h"

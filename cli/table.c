@@ -1,5 +1,6 @@
 /* A table of text on a stream. */
 #include <stdarg.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "cli/cli.h"
