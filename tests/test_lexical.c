@@ -122,7 +122,7 @@ START_TEST(joins_two_words)
 	make(firing_p, firing, 16, either, ARRAY_LEN(either), 1);
 	make(silent_p, silent, 50, NULL, 0, 2);
 	ck_assert_int_eq(explain_lexical_label(&label, &rule, firing, 16, silent, 50, &e), 0);
-	ck_assert_str_eq(label, "the word \"he\" or the word \"she\"");
+	ck_assert_str_eq(label, "the word \"she\" or the word \"he\"");
 	ck_assert_double_eq(balanced(rule, 3, either, ARRAY_LEN(either)), 1);
 	free(label);
 	free(rule);
