@@ -118,9 +118,11 @@ static int open_checked(store *s, bool create, error *err)
 		rc = check_versions(s, application, version, tables, create, err);
 	if (rc < 0)
 		return rc;
-	/* trusted_schema off: a schema from a stranger runs no functions with side effects. */
-	rc = store_exec(s, "PRAGMA foreign_keys=ON; PRAGMA trusted_schema=OFF; PRAGMA cell_size_check=ON;",
-	                err);
+	rc = store_exec(s, "PRAGMA foreign_keys=ON; PRAGMA cell_size_check=ON;", err);
+	/* A schema from a stranger runs no functions with side effects. To write, the triggers that keep the FTS5 tables up
+	 * must run, and FTS5 before SQLite 3.44 does not count as harmless. */
+	if (rc == 0 && !s->writable)
+		rc = store_exec(s, "PRAGMA trusted_schema=OFF", err);
 	if (rc == 0 && s->writable)
 		rc = store_exec(s, "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;", err);
 	while (rc == 0 && version < STORE_VERSION) {
@@ -169,6 +171,7 @@ void store_close(store *s)
 	}
 	sqlite3_close(s->db);
 	arena_clear(&s->source_mem);
+	firing_cache_drop(s);
 	free(s);
 }
 

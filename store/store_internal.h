@@ -15,7 +15,11 @@ struct store {
 	char path[FILE_PATH_MAX];
 	bool writable;
 	arena source_mem; /* strings of the last store_source_get() */
+	struct firing_cache *firing_cache; /* of the last source that silent windows were asked of, or NULL */
 };
+
+/* Forget the stored firings that are in memory: the index has changed or the store closes (firing_cache.c). */
+void firing_cache_drop(store *s);
 
 /* ---- Statements (statement.c) ---- */
 

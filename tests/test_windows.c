@@ -1,0 +1,236 @@
+/* store/windows.c: what explain/ is shown, against the rule that made the store. */
+#include "store/query_internal.h"
+#include "tests/support.h"
+#include "tests/support_store.h"
+
+static store *s;
+static arena mem;
+static error err;
+
+static void setup(void)
+{
+	s = small_store_open(STORE_READ);
+	err = (error){ 0 };
+}
+
+static void teardown(void)
+{
+	arena_clear(&mem);
+	small_store_close(s);
+}
+
+static uint32_t number_of(const store_window *w)
+{
+	return (uint32_t)(w->context - small_context_id(0));
+}
+
+/* Tokens, texts and values are those of the context at `first`. */
+static void check_window(const store_window *w, uint32_t feature)
+{
+	uint32_t tokens[SMALL_TOKENS];
+
+	ck_assert_uint_lt(number_of(w), SMALL_CONTEXTS);
+	ck_assert_uint_le(w->first + w->length, SMALL_TOKENS);
+	ck_assert_int_eq(w->part, small_part(number_of(w)));
+	ck_assert_uint_eq(w->group, number_of(w) / 2);
+	small_context(tokens, number_of(w));
+	for (uint32_t i = 0; i < w->length; i++) {
+		uint32_t token = tokens[w->first + i];
+
+		ck_assert_uint_eq(w->token[i], token);
+		ck_assert_float_eq(w->value[i], small_value(feature, tokens, w->first + i));
+		if (token == SMALL_CHAR_HEAD)
+			ck_assert_str_eq(w->text[i], " \xe7\x8c\xab");
+		else if (token == SMALL_CHAR_TAIL)
+			ck_assert_str_eq(w->text[i], "");
+		else
+			ck_assert_str_eq(w->text[i], small_token(token));
+	}
+}
+
+START_TEST(firing_windows_are_the_feature)
+{
+	store_window *w = NULL;
+	size_t n = 0;
+
+	ck_assert_int_eq(store_windows_firing(&w, &n, s, 1, SMALL_ON_CAT, (store_part)_i, &mem, &err), 0);
+	ck_assert_uint_gt(n, 2);
+	for (size_t i = 0; i < n; i++) {
+		check_window(&w[i], SMALL_ON_CAT);
+		if (_i != STORE_ANY)
+			ck_assert_int_eq(w[i].part, _i);
+		ck_assert_uint_eq(w[i].token[w[i].peak], SMALL_CAT);
+		ck_assert_float_eq(w[i].activation, w[i].value[w[i].peak]);
+		for (uint32_t j = 0; j < w[i].length; j++)
+			ck_assert_float_le(w[i].value[j], w[i].activation);
+		for (size_t j = 0; j < i; j++)
+			ck_assert_int_ne(w[i].context, w[j].context);
+		if (i)
+			ck_assert_float_le(w[i].activation, w[i - 1].activation);
+	}
+}
+END_TEST
+
+START_TEST(firing_windows_of_a_dead_feature_are_none)
+{
+	store_window *w = NULL;
+	size_t n = 7;
+
+	ck_assert_int_eq(store_windows_firing(&w, &n, s, 1, SMALL_DEAD, STORE_ANY, &mem, &err), 0);
+	ck_assert_uint_eq(n, 0);
+	ck_assert_int_eq(store_windows_silent(&w, &n, s, 1, SMALL_DENSE, STORE_ANY, 8, 10, 1, &mem, &err), 0);
+	ck_assert_uint_eq(n, 0);
+}
+END_TEST
+
+START_TEST(silent_windows_are_silent)
+{
+	store_window *w = NULL;
+	size_t n = 0;
+
+	ck_assert_int_eq(
+	        store_windows_silent(&w, &n, s, 1, SMALL_ON_CAT, (store_part)_i, 5, 12, 3, &mem, &err), 0);
+	ck_assert_uint_eq(n, 12);
+	for (size_t i = 0; i < n; i++) {
+		check_window(&w[i], SMALL_ON_CAT);
+		ck_assert_uint_eq(w[i].length, 5);
+		ck_assert_uint_eq(w[i].peak, 2);
+		ck_assert_float_eq(w[i].activation, 0);
+		if (_i != STORE_ANY)
+			ck_assert_int_eq(w[i].part, _i);
+		for (uint32_t j = 0; j < w[i].length; j++)
+			ck_assert_float_eq(w[i].value[j], 0);
+		for (size_t j = 0; j < i; j++) {
+			ck_assert(w[i].context != w[j].context || w[i].first >= w[j].first + 5 ||
+			          w[j].first >= w[i].first + 5);
+			ck_assert(memcmp(w[i].token, w[j].token, 5 * sizeof(uint32_t)) != 0);
+		}
+	}
+}
+END_TEST
+
+START_TEST(silent_windows_depend_on_seed_alone)
+{
+	store_window *a = NULL, *b = NULL, *c = NULL, *other = NULL;
+	size_t n = 0, differ = 0;
+
+	ck_assert_int_eq(store_windows_silent(&a, &n, s, 1, SMALL_ON_CAT, STORE_ANY, 4, 10, 3, &mem, &err),
+	                 0);
+	ck_assert_uint_eq(n, 10);
+	ck_assert_int_eq(
+	        store_windows_silent(&other, &n, s, 1, SMALL_ON_PAREN, STORE_ANY, 4, 10, 3, &mem, &err), 0);
+	ck_assert_int_eq(store_windows_silent(&b, &n, s, 1, SMALL_ON_CAT, STORE_ANY, 4, 10, 3, &mem, &err),
+	                 0);
+	ck_assert_int_eq(store_windows_silent(&c, &n, s, 1, SMALL_ON_CAT, STORE_ANY, 4, 10, 4, &mem, &err),
+	                 0);
+	for (size_t i = 0; i < n; i++) {
+		ck_assert_int_eq(a[i].context, b[i].context);
+		ck_assert_uint_eq(a[i].first, b[i].first);
+		differ += a[i].context != c[i].context || a[i].first != c[i].first;
+	}
+	ck_assert_uint_gt(differ, 0);
+}
+END_TEST
+
+/* A context shorter than the window is taken whole. */
+START_TEST(silent_windows_may_be_whole_contexts)
+{
+	store_window *w = NULL;
+	size_t n = 0;
+
+	ck_assert_int_eq(store_windows_silent(&w, &n, s, 1, SMALL_DEAD, STORE_ANY, 100, 5, 3, &mem, &err), 0);
+	ck_assert_uint_eq(n, 5);
+	ck_assert_uint_eq(w[0].length, SMALL_TOKENS);
+}
+END_TEST
+
+START_TEST(silent_windows_check_their_arguments)
+{
+	store_window *w = NULL;
+	size_t n = 0;
+
+	ck_assert_int_eq(store_windows_silent(&w, &n, s, 1, SMALL_FEATURES, STORE_ANY, 4, 5, 3, &mem, &err),
+	                 ERR_ARG);
+	ck_assert_str_eq(err.msg, "feature 8 is out of range: the source has features 0-7");
+	ck_assert_int_eq(store_windows_silent(&w, &n, s, 9, 0, STORE_ANY, 4, 5, 3, &mem, &err), ERR_NOTFOUND);
+	ck_assert_int_eq(store_windows_silent(&w, &n, s, 1, 0, STORE_ANY, 0, 5, 3, &mem, &err), ERR_ARG);
+	ck_assert_ptr_null(w);
+}
+END_TEST
+
+/* A store whose blobs lie is an error, never a wild read. */
+static const struct {
+	const char *sql, *message;
+} lies[] = {
+	{ "UPDATE context SET tokens = x'00'", "its arrays are not of 32 tokens" },
+	{ "UPDATE context SET n_tokens = -1", "its arrays are not of -1 tokens" },
+	{ "UPDATE context SET offsets = CAST(x'ffffffff' || substr(offsets, 5) AS BLOB)",
+	  "token offsets do not fit its text" },
+	{ "UPDATE context SET text = 'short'", "token offsets do not fit its text" },
+	{ "UPDATE firing SET counted = x'ff'", "its mask is not of 32 tokens" },
+	{ "UPDATE firing SET codes = x'0102'", "codes of a context" },
+	{ "UPDATE example SET codes = x'ffff00000000'", "token 65535 of 32" },
+	{ "UPDATE example SET codes = x'00'", "1 bytes" },
+	{ "UPDATE example SET first = 1", "its window is not in context" },
+	{ "UPDATE example SET length = 0", "its window is not in context" },
+};
+
+START_TEST(lying_stores_are_errors)
+{
+	store_window *w = NULL;
+	size_t n = 0;
+	int rc;
+
+	small_store_close(s);
+	s = small_store_open(STORE_WRITE);
+	ck_assert_msg(store_exec(s, lies[_i].sql, &err) == 0, "%s", err.msg);
+	rc = store_windows_firing(&w, &n, s, 1, SMALL_ON_CAT, STORE_ANY, &mem, &err);
+	if (rc == 0)
+		rc = store_windows_silent(&w, &n, s, 1, SMALL_ON_CAT, STORE_ANY, 4, 5, 3, &mem, &err);
+	ck_assert_int_eq(rc, ERR_FORMAT);
+	ck_assert_msg(strstr(err.msg, lies[_i].message) != NULL, "%s", err.msg);
+}
+END_TEST
+
+/* As lying_stores_are_errors, with each allocation failing in turn. */
+START_TEST(windows_survive_failing_allocations)
+{
+	for (long nth = 0;; nth++) {
+		store_window *w = NULL;
+		size_t n = 0;
+		int rc;
+
+		firing_cache_drop(s);
+		fault_arm(FAULT_ALLOC, nth);
+		rc = store_windows_firing(&w, &n, s, 1, SMALL_ON_CAT, STORE_ANY, &mem, &err);
+		if (rc == 0)
+			rc = store_windows_silent(&w, &n, s, 1, SMALL_ON_CAT, STORE_ANY, 4, 5, 3, &mem, &err);
+		arena_clear(&mem);
+		if (!fault_disarm(FAULT_ALLOC)) {
+			ck_assert_int_eq(rc, 0);
+			break;
+		}
+		if (rc != 0) /* SQLite does without some of its caches */
+			ck_assert_int_eq(rc, ERR_NOMEM);
+	}
+}
+END_TEST
+
+static void cases(Suite *suite)
+{
+	TCase *tc = tcase_create("windows");
+
+	tcase_set_timeout(tc, 60);
+	tcase_add_checked_fixture(tc, setup, teardown);
+	tcase_add_loop_test(tc, firing_windows_are_the_feature, STORE_LABEL, STORE_ANY + 1);
+	tcase_add_test(tc, firing_windows_of_a_dead_feature_are_none);
+	tcase_add_loop_test(tc, silent_windows_are_silent, STORE_LABEL, STORE_ANY + 1);
+	tcase_add_test(tc, silent_windows_depend_on_seed_alone);
+	tcase_add_test(tc, silent_windows_may_be_whole_contexts);
+	tcase_add_test(tc, silent_windows_check_their_arguments);
+	tcase_add_loop_test(tc, lying_stores_are_errors, 0, ARRAY_LEN(lies));
+	tcase_add_test(tc, windows_survive_failing_allocations);
+	suite_add_tcase(suite, tc);
+}
+
+SUPPORT_MAIN("windows", cases)
