@@ -144,8 +144,9 @@ typedef struct store_explanation {
 	int64_t task_id;   /* 0: none */
 } store_explanation;
 int store_explanation_add(store *s, store_explanation *e /* id is set */, error *err) MUST_USE;
-/* The latest label of a feature. ERR_NOTFOUND. Strings in `mem`. */
+/* The latest label of a feature, and a label by its id. ERR_NOTFOUND. Strings in `mem`. */
 int store_explanation_latest(store_explanation *out, store *s, int64_t source, uint32_t feature, arena *mem, error *err) MUST_USE;
+int store_explanation_get(store_explanation *out, store *s, int64_t id, arena *mem, error *err) MUST_USE;
 
 typedef struct store_score {
 	int64_t explanation_id;
@@ -165,7 +166,8 @@ typedef struct store_task {
 	unsigned attempts;
 } store_task;
 /* A job with one waiting task for each feature, in one transaction. The same kind, source and settings as an unfinished job:
- * that one is taken up again instead (*resumed), its running tasks set waiting when their holder is gone. */
+ * that one is taken up again instead (*resumed): its failed tasks are waiting again, and so are its running ones whose
+ * holder is gone (dead, or of another boot). */
 int store_job_start(int64_t *job, bool *resumed, store *s, const char *kind, int64_t source, const char *settings,
 		    const char *endpoint, const char *model, const store_task *tasks, size_t n, error *err) MUST_USE;
 int store_job_set_capabilities(store *s, int64_t job, const char *json, error *err) MUST_USE;
