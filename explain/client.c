@@ -1,0 +1,578 @@
+/* client: the queue of requests to one endpoint. Each passes through: the log -> in flight -> waiting for another attempt -> ... -> its
+ * callback. Equal requests that are open at once are one call with several callers. */
+#include "explain/http.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+	BUCKETS = 1024,
+	WRONG_MAX = 2, /* more attempts for a reply with status 200 that is no chat completion */
+	FAILED_IN_ROW =
+	        5, /* that many requests failed and none went well between: the endpoint is to blame */
+	DRAIN_SECONDS =
+	        10,   /* when stopped: how long replies under way are waited for, since they are paid for */
+	POLL_MS = 200 /* how soon stop() is seen */
+};
+
+typedef struct caller {
+	explain_request *request;
+	struct caller *next;
+} caller;
+
+typedef struct call {
+	char key[SHA256_HEX];
+	const char *body; /* of the first caller */
+	caller *callers, **last;
+	unsigned attempts, wrong;
+	bool looked_up;
+	double not_before;
+	struct call *next; /* in a queue */
+	struct call *in_bucket;
+} call;
+
+typedef struct queue {
+	call *head, **tail;
+} queue;
+
+struct explain_client {
+	http_endpoint endpoint;
+	explain_client_opts o;
+	char *model;
+	store_log *log;
+	bool replay, global;
+	CURLM *multi;
+	http_slot *slots; /* (concurrency) */
+	unsigned n_slots;
+	call *buckets[BUCKETS];
+	queue ready;   /* in the order they came */
+	queue delayed; /* waiting for not_before */
+	size_t open;   /* requests without their callback yet */
+	unsigned in_flight;
+	unsigned failed_in_row;
+	uint64_t jitter; /* draws made */
+	double hold;     /* nothing is sent before: the server asked for it */
+	error fatal;     /* once set, all is over */
+	explain_client_stats stats;
+};
+
+explain_client_opts explain_client_opts_default(void)
+{
+	return (explain_client_opts){ .concurrency = 8,
+		                      .retries = 6,
+		                      .timeout = 120,
+		                      .backoff = 0.5,
+		                      .backoff_max = 60,
+		                      .max_reply = 4 << 20 };
+}
+
+/* ---- Queues and calls ------------------------------------------------------------------------------------------------- */
+
+static void queue_put(queue *q, call *k)
+{
+	if (!q->head)
+		q->tail = &q->head;
+	k->next = NULL;
+	*q->tail = k;
+	q->tail = &k->next;
+}
+
+static call *queue_take(queue *q)
+{
+	call *k = q->head;
+
+	if (k)
+		q->head = k->next;
+	return k;
+}
+
+static call **bucket_of(explain_client *c, const char *key)
+{
+	uint64_t h = hash64(key, SHA256_HEX - 1, 0);
+
+	return &c->buckets[h % BUCKETS];
+}
+
+static void call_free(call *k)
+{
+	caller *next;
+
+	for (caller *r = k->callers; r; r = next) {
+		next = r->next;
+		free(r);
+	}
+	free(k);
+}
+
+/* Take the call out of the table and tell its callers. They may add requests meanwhile, equal ones too. */
+static void call_deliver(explain_client *c, call *k, const char *reply, bool from_log, const error *err)
+{
+	call **p = bucket_of(c, k->key);
+
+	while (*p != k)
+		p = &(*p)->in_bucket;
+	*p = k->in_bucket;
+	for (caller *r = k->callers; r; r = r->next) {
+		c->open--;
+		if (!reply)
+			c->stats.failed++;
+		else if (from_log)
+			c->stats.from_log++;
+		r->request->done(r->request, reply, from_log, reply ? NULL : err);
+	}
+	call_free(k);
+}
+
+static int call_find_or_add(explain_client *c, call **out, const explain_request *r, error *err)
+{
+	call **bucket = bucket_of(c, r->key), *k;
+
+	for (k = *bucket; k; k = k->in_bucket)
+		if (strcmp(k->key, r->key) == 0)
+			break;
+	if (!k) {
+		k = calloc(1, sizeof(*k));
+		if (!k)
+			return error_nomem(err, "a request");
+		memcpy(k->key, r->key, sizeof(k->key));
+		k->body = r->body;
+		k->last = &k->callers;
+		k->in_bucket = *bucket;
+		*bucket = k;
+		queue_put(&c->ready, k);
+	}
+	*out = k;
+	return 0;
+}
+
+static int request_key(explain_client *c, explain_request *r, error *err)
+{
+	char sample[24];
+	sha256 h;
+	int rc;
+
+	rc = sha256_init(&h, err);
+	if (rc < 0)
+		return rc;
+	snprintf(sample, sizeof(sample), "\n%u\n", r->sample);
+	sha256_add(&h, c->endpoint.base, strlen(c->endpoint.base));
+	sha256_add(&h, "\n", 1);
+	sha256_add(&h, c->model, strlen(c->model));
+	sha256_add(&h, sample, strlen(sample));
+	sha256_add(&h, r->body, strlen(r->body));
+	sha256_end(&h, r->key);
+	return 0;
+}
+
+int explain_client_add(explain_client *c, explain_request *r, error *err)
+{
+	caller *who;
+	call *k = NULL;
+	int rc;
+
+	if (c->fatal.code)
+		return error_set(err, c->fatal.code, "%s", c->fatal.msg);
+	rc = request_key(c, r, err);
+	if (rc < 0)
+		return rc;
+	who = calloc(1, sizeof(*who));
+	if (!who)
+		return error_nomem(err, "a request");
+	rc = call_find_or_add(c, &k, r, err);
+	if (rc < 0) {
+		free(who);
+		return rc;
+	}
+	who->request = r;
+	*k->last = who;
+	k->last = &who->next;
+	c->open++;
+	return 0;
+}
+
+/* ---- Replies ------------------------------------------------------------------------------------------------------------ */
+
+static uint64_t usage_of(const cJSON *reply, const char *field)
+{
+	const cJSON *usage = cJSON_GetObjectItemCaseSensitive(reply, "usage");
+	const cJSON *n = cJSON_GetObjectItemCaseSensitive(usage, field);
+
+	return cJSON_IsNumber(n) && n->valuedouble > 0 && n->valuedouble < 1e15 ? (uint64_t)n->valuedouble
+	                                                                        : 0;
+}
+
+/* Whether a body with status 200 is a chat completion at all. Others are not kept: they come from a proxy or a server
+ * in trouble, and the next attempt may bring the real one. */
+static int check_reply(explain_client *c, const text *body, error *err)
+{
+	const cJSON *choices, *message;
+	cJSON *json = NULL;
+	text why;
+	int rc;
+
+	if (json_parse(&json, body->data ? body->data : "", body->len, c->endpoint.max_reply, 64, "reply",
+	               NULL) < 0)
+		return error_set(err, ERR_FORMAT, "'%s' answered 200 with a body that is not JSON",
+		                 c->endpoint.base);
+	choices = cJSON_GetObjectItemCaseSensitive(json, "choices");
+	message = cJSON_GetObjectItemCaseSensitive(cJSON_GetArrayItem(choices, 0), "message");
+	if (cJSON_IsArray(choices) && cJSON_IsObject(message)) {
+		c->stats.input_tokens += usage_of(json, "prompt_tokens");
+		c->stats.output_tokens += usage_of(json, "completion_tokens");
+		rc = 0;
+	} else {
+		text_init(&why, 4096);
+		http_error_text(&c->endpoint, &why, body->data, body->len);
+		rc = error_set(err, ERR_FORMAT, "'%s' answered 200 with JSON that is no chat completion%s",
+		               c->endpoint.base, why.data ? why.data : "");
+		text_free(&why);
+	}
+	cJSON_Delete(json);
+	return rc;
+}
+
+/* Full jitter: anywhere between nothing and a bound that doubles, but not before the server's own wish. */
+static void delay(explain_client *c, call *k, double wish)
+{
+	double bound = c->o.backoff, wait;
+
+	for (unsigned i = 1; i < k->attempts && bound < c->o.backoff_max; i++)
+		bound *= 2;
+	if (bound > c->o.backoff_max)
+		bound = c->o.backoff_max;
+	wait = bound * hash64_unit(hash64_mix(c->o.seed, c->jitter++));
+	if (wish > 0 && clock_now() + wish > c->hold)
+		c->hold = clock_now() + wish; /* it spoke for all of us */
+	k->not_before = clock_now() + (wish > wait ? wish : wait);
+	c->stats.retried++;
+	queue_put(&c->delayed, k);
+}
+
+/* The request will not be asked again. */
+static void give_up(explain_client *c, call *k, const http_outcome *o)
+{
+	error e = o->err;
+
+	if (k->attempts > 1)
+		error_set(&e, o->err.code, "%s (%u attempts)", o->err.msg, k->attempts);
+	c->failed_in_row++;
+	if (o->unreachable || c->failed_in_row >= FAILED_IN_ROW) {
+		c->fatal = e;
+		if (!o->unreachable)
+			error_set(&c->fatal, e.code == ERR_ARG ? ERR_NET : e.code,
+			          "%s; %u requests in a row failed", e.msg, c->failed_in_row);
+	}
+	call_deliver(c, k, NULL, false, &e);
+}
+
+static void succeed(explain_client *c, call *k, http_slot *s, double seconds)
+{
+	error e = { 0 };
+
+	c->failed_in_row = 0;
+	if (c->log && store_log_put(c->log, k->key, c->endpoint.base, c->model, k->body, 200, s->body.data,
+	                            seconds, &e) < 0) {
+		c->fatal = e; /* what cannot be kept would be paid for again */
+		call_deliver(c, k, NULL, false, &e);
+		return;
+	}
+	call_deliver(c, k, s->body.data, false, NULL);
+}
+
+static void finished(explain_client *c, http_slot *s, CURLcode result)
+{
+	double seconds = clock_now() - s->started;
+	call *k = s->payload;
+	http_outcome o;
+
+	curl_multi_remove_handle(c->multi, s->easy);
+	s->payload = NULL;
+	c->in_flight--;
+	http_slot_outcome(&o, s, result);
+	if (o.class == HTTP_REPLY && check_reply(c, &s->body, &o.err) < 0)
+		o.class = k->wrong++ < WRONG_MAX ? HTTP_RETRY : HTTP_FAIL;
+	if (o.class == HTTP_RETRY && k->attempts > c->o.retries)
+		o.class = HTTP_FAIL;
+	switch (o.class) {
+	case HTTP_REPLY:
+		succeed(c, k, s, seconds);
+		break;
+	case HTTP_RETRY:
+		delay(c, k, o.wait);
+		break;
+	case HTTP_FAIL:
+		give_up(c, k, &o);
+		break;
+	case HTTP_FATAL:
+		c->fatal = o.err;
+		call_deliver(c, k, NULL, false, &o.err);
+		break;
+	}
+}
+
+/* ---- The loop ------------------------------------------------------------------------------------------------------------ */
+
+static http_slot *free_slot(explain_client *c)
+{
+	for (unsigned i = 0; i < c->n_slots; i++)
+		if (!c->slots[i].payload)
+			return &c->slots[i];
+	return NULL;
+}
+
+/* Answer from the log where it has the reply, or where nothing may be sent. *answered: the call is gone. */
+static int try_log(explain_client *c, call *k, bool *answered, error *err)
+{
+	char *reply = NULL;
+	error e = { 0 };
+	int rc;
+
+	*answered = false;
+	k->looked_up = true;
+	rc = c->log ? store_log_get(c->log, k->key, &reply, err) : 0;
+	if (rc < 0)
+		return rc;
+	if (reply || c->replay) {
+		queue_take(&c->ready);
+		if (!reply)
+			error_set(&e, ERR_NOTFOUND, "replay: the request log lacks %.12s", k->key);
+		call_deliver(c, k, reply, reply != NULL, &e);
+		*answered = true;
+	}
+	free(reply);
+	return 0;
+}
+
+/* Start what may start. */
+static int start_ready(explain_client *c, bool sending, error *err)
+{
+	double now = clock_now();
+	bool answered;
+	http_slot *s;
+	call *k = NULL;
+	int rc;
+
+	while ((k = c->ready.head) && !c->fatal.code) {
+		if (!k->looked_up) {
+			rc = try_log(c, k, &answered, err);
+			if (rc < 0)
+				return rc;
+			if (answered)
+				continue;
+		}
+		s = free_slot(c);
+		if (!s || !sending || c->hold > now)
+			break;
+		rc = http_slot_start(s, c->multi, k->body, err);
+		if (rc < 0)
+			return rc;
+		queue_take(&c->ready);
+		s->payload = k;
+		k->attempts++;
+		c->in_flight++;
+		c->stats.sent++;
+	}
+	return 0;
+}
+
+/* Move calls whose wait is over to the ready ones; how many milliseconds until the next, at most POLL_MS. */
+static int wake_delayed(explain_client *c)
+{
+	queue still = { 0 };
+	double now = clock_now(), next = now + POLL_MS / 1e3;
+	call *k = NULL;
+
+	while ((k = queue_take(&c->delayed))) {
+		if (k->not_before <= now) {
+			queue_put(&c->ready, k);
+			continue;
+		}
+		if (k->not_before < next)
+			next = k->not_before;
+		queue_put(&still, k);
+	}
+	c->delayed = still; /* its tail points into its last call */
+	if (c->ready.head && c->hold > now && c->hold < next)
+		next = c->hold;
+	return (int)((next - now) * 1e3) + 1;
+}
+
+static int turn(explain_client *c, int wait_ms, error *err)
+{
+	CURLMsg *m;
+	void *slot;
+	int running, left, collected = 0;
+	CURLMcode mc;
+
+	mc = curl_multi_perform(c->multi, &running);
+	while (mc == CURLM_OK && (m = curl_multi_info_read(c->multi, &left))) {
+		if (m->msg != CURLMSG_DONE)
+			continue;
+		CURLcode result = m->data.result; /* m dies with remove_handle */
+
+		curl_easy_getinfo(m->easy_handle, CURLINFO_PRIVATE, (char **)&slot);
+		finished(c, slot, result);
+		collected++;
+	}
+	if (mc == CURLM_OK && !collected)
+		mc = curl_multi_poll(c->multi, NULL, 0, wait_ms, NULL);
+	return mc == CURLM_OK
+	               ? 0
+	               : error_set(err, ERR_NET, "cannot drive connections: %s", curl_multi_strerror(mc));
+}
+
+/* All is over: whoever still waits learns why. */
+static int fail_all(explain_client *c, error *err)
+{
+	call *k = NULL;
+
+	for (unsigned i = 0; i < c->n_slots; i++) {
+		k = c->slots[i].payload;
+		if (!k)
+			continue;
+		curl_multi_remove_handle(c->multi, c->slots[i].easy);
+		c->slots[i].payload = NULL;
+		c->in_flight--;
+		call_deliver(c, k, NULL, false, &c->fatal);
+	}
+	while ((k = queue_take(&c->ready)) || (k = queue_take(&c->delayed)))
+		call_deliver(c, k, NULL, false, &c->fatal);
+	return error_set(err, c->fatal.code, "%s", c->fatal.msg);
+}
+
+/* Stopped: nothing more is sent, replies under way are kept. */
+static int drain(explain_client *c, error *err)
+{
+	double until = clock_now() + DRAIN_SECONDS;
+	int rc = 0;
+
+	while (rc == 0 && c->in_flight && clock_now() < until && !c->fatal.code)
+		rc = turn(c, POLL_MS, err);
+	return rc < 0 ? rc : error_set(err, ERR_STOPPED, "stopped with %zu requests open", c->open);
+}
+
+int explain_client_run(explain_client *c, size_t leave, bool (*stop)(void), error *err)
+{
+	error e = { 0 };
+	int rc = 0, wait_ms;
+
+	while (rc == 0 && !c->fatal.code && c->open > leave) {
+		if (stop && stop())
+			return drain(c, err);
+		wait_ms = wake_delayed(c);
+		rc = start_ready(c, true, &e);
+		if (rc == 0 && !c->fatal.code && c->open > leave)
+			rc = turn(c, c->ready.head && c->hold <= clock_now() && free_slot(c) ? 0 : wait_ms,
+			          &e);
+	}
+	if (rc < 0 && !c->fatal.code)
+		c->fatal = e;
+	return c->fatal.code ? fail_all(c, err) : 0;
+}
+
+/* ---- Life ------------------------------------------------------------------------------------------------------------------ */
+
+static int check_opts(const explain_client_opts *o, error *err)
+{
+	if (!o->base_url || !o->base_url[0])
+		return error_set(err, ERR_ARG, "no base URL");
+	if (!o->model || !o->model[0] || strlen(o->model) > 256)
+		return error_set(err, ERR_ARG, "the model's name is empty or over 256 bytes");
+	for (const char *p = o->model; *p; p++)
+		if ((unsigned char)*p < ' ' || *p == 0x7f)
+			return error_set(err, ERR_ARG, "the model's name holds a control character");
+	if (o->concurrency < 1 || o->concurrency > 1024)
+		return error_set(err, ERR_ARG, "concurrency is %u, 1 to 1024 is wanted", o->concurrency);
+	if (!(o->timeout > 0 && o->timeout <= 86400))
+		return error_set(err, ERR_ARG,
+		                 "the time-out is %g seconds, over 0 and at most 86400 is wanted",
+		                 o->timeout);
+	if (!(o->backoff >= 0 && o->backoff_max >= o->backoff))
+		return error_set(err, ERR_ARG, "the back-off goes from %g to %g seconds", o->backoff,
+		                 o->backoff_max);
+	if (o->max_reply < 1024)
+		return error_set(err, ERR_ARG, "the largest reply is %zu bytes, at least 1024 is wanted",
+		                 o->max_reply);
+	return 0;
+}
+
+static int make_slots(explain_client *c, error *err)
+{
+	int rc;
+
+	c->multi = curl_multi_init();
+	c->slots = calloc(c->o.concurrency, sizeof(*c->slots));
+	if (!c->multi || !c->slots)
+		return error_nomem(err, "connections");
+	curl_multi_setopt(c->multi, CURLMOPT_MAXCONNECTS, (long)c->o.concurrency);
+	for (; c->n_slots < c->o.concurrency; c->n_slots++) {
+		rc = http_slot_init(&c->slots[c->n_slots], &c->endpoint, err);
+		if (rc < 0) {
+			http_slot_free(&c->slots[c->n_slots]);
+			return rc;
+		}
+	}
+	return 0;
+}
+
+int explain_client_new(explain_client **out, const explain_client_opts *o, store_log *log, bool replay,
+                       error *err)
+{
+	explain_client *c;
+	int rc;
+
+	rc = check_opts(o, err);
+	if (rc < 0)
+		return rc;
+	c = calloc(1, sizeof(*c));
+	if (!c)
+		return error_nomem(err, "the client");
+	c->log = log;
+	c->replay = replay;
+	c->o = *o;
+	c->o.base_url = c->o.model = c->o.api_key = NULL; /* the caller's; our copies are elsewhere */
+	c->global = curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK;
+	c->model = strdup(o->model);
+	if (!c->global || !c->model)
+		rc = error_nomem(err, "the client");
+	else
+		rc = http_endpoint_init(&c->endpoint, o, err);
+	if (rc == 0)
+		rc = make_slots(c, err);
+	if (rc < 0)
+		explain_client_free(c);
+	else
+		*out = c;
+	return rc;
+}
+
+void explain_client_free(explain_client *c)
+{
+	call *next;
+
+	if (!c)
+		return;
+	for (unsigned i = 0; i < c->n_slots; i++) {
+		if (c->slots[i].payload)
+			curl_multi_remove_handle(c->multi, c->slots[i].easy);
+		http_slot_free(&c->slots[i]);
+	}
+	free(c->slots);
+	if (c->multi)
+		curl_multi_cleanup(c->multi);
+	for (unsigned i = 0; i < BUCKETS; i++)
+		for (call *k = c->buckets[i]; k; k = next) {
+			next = k->in_bucket;
+			call_free(k);
+		}
+	http_endpoint_clear(&c->endpoint);
+	free(c->model);
+	if (c->global)
+		curl_global_cleanup();
+	free(c);
+}
+
+explain_client_stats explain_client_get_stats(const explain_client *c)
+{
+	return c->stats;
+}

@@ -1,0 +1,284 @@
+/* The scripted server: libmicrohttpd on port 0, a thread a connection, so that slow replies hold up nobody else. */
+#include "tests/support_llm.h"
+
+#include "base/base.h"
+
+#include <arpa/inet.h>
+#include <microhttpd.h>
+#include <netinet/in.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+enum { SEEN_MAX = 4096 };
+
+struct llm_server {
+	struct MHD_Daemon *daemon;
+	pthread_mutex_t lock, answering;
+	const llm_reply *script;
+	size_t n_script;
+	llm_reply (*answer)(const llm_seen *request, void *payload);
+	void *payload;
+	llm_seen seen[SEEN_MAX];
+	double when[SEEN_MAX];
+	size_t n_seen;
+	unsigned now, most;
+	char url[64];
+};
+
+typedef struct upload {
+	char *body;
+	size_t len;
+} upload;
+
+static char *copy(const char *s)
+{
+	return s ? strdup(s) : NULL;
+}
+
+static size_t record(llm_server *s, struct MHD_Connection *c, const char *method, const char *path, upload *u)
+{
+	size_t i;
+
+	pthread_mutex_lock(&s->lock);
+	i = s->n_seen;
+	if (i < SEEN_MAX) {
+		s->seen[i].method = copy(method);
+		s->seen[i].path = copy(path);
+		s->seen[i].authorization =
+		        copy(MHD_lookup_connection_value(c, MHD_HEADER_KIND, "Authorization"));
+		s->seen[i].type = copy(MHD_lookup_connection_value(c, MHD_HEADER_KIND, "Content-Type"));
+		s->seen[i].body = u->body ? u->body : strdup("");
+		u->body = NULL;
+		s->when[i] = clock_now();
+		s->n_seen++;
+	}
+	if (++s->now > s->most)
+		s->most = s->now;
+	pthread_mutex_unlock(&s->lock);
+	return i;
+}
+
+typedef struct halves {
+	char *data;
+	size_t len;
+} halves;
+
+static ssize_t half_read(void *payload, uint64_t at, char *buf, size_t max)
+{
+	halves *h = payload;
+	size_t left;
+
+	if (at >= h->len)
+		return MHD_CONTENT_READER_END_WITH_ERROR;
+	left = h->len - (size_t)at;
+	if (left > max)
+		left = max;
+	memcpy(buf, h->data + at, left);
+	return (ssize_t)left;
+}
+
+static void half_free(void *payload)
+{
+	halves *h = payload;
+
+	free(h->data);
+	free(h);
+}
+
+static struct MHD_Response *make_response(const llm_reply *r)
+{
+	const char *body = r->own ? r->own : r->body ? r->body : "";
+	size_t n = strlen(body);
+	halves *h;
+	char *x;
+
+	if (r->fill) {
+		x = malloc(r->fill);
+		memset(x, 'x', r->fill);
+		return MHD_create_response_from_buffer(r->fill, x, MHD_RESPMEM_MUST_FREE);
+	}
+	if (!r->cut)
+		return MHD_create_response_from_buffer(n, (void *)(uintptr_t)body, MHD_RESPMEM_MUST_COPY);
+	h = malloc(sizeof(*h));
+	h->data = strdup(body);
+	h->len = n;
+	return MHD_create_response_from_callback(2 * n, 4096, half_read, h, half_free);
+}
+
+static enum MHD_Result reply_with(struct MHD_Connection *c, const llm_reply *r)
+{
+	struct MHD_Response *response = make_response(r);
+	enum MHD_Result done;
+
+	MHD_add_response_header(response, "Content-Type", r->type ? r->type : "application/json");
+	if (r->retry_after)
+		MHD_add_response_header(response, "Retry-After", r->retry_after);
+	if (r->location)
+		MHD_add_response_header(response, "Location", r->location);
+	done = MHD_queue_response(c, r->status ? (unsigned)r->status : 200, response);
+	MHD_destroy_response(response);
+	return done;
+}
+
+static void wait_seconds(double seconds)
+{
+	struct timespec t = { (time_t)seconds, (long)((seconds - (double)(time_t)seconds) * 1e9) };
+
+	if (seconds > 0)
+		nanosleep(&t, NULL);
+}
+
+static enum MHD_Result handle(void *payload, struct MHD_Connection *c, const char *path, const char *method,
+                              const char *version, const char *data, size_t *size, void **state)
+{
+	llm_server *s = payload;
+	upload *u = *state;
+	llm_reply r;
+	enum MHD_Result done;
+	size_t i;
+
+	(void)version;
+	if (!u) {
+		*state = calloc(1, sizeof(*u));
+		return MHD_YES;
+	}
+	if (*size) {
+		u->body = realloc(u->body, u->len + *size + 1);
+		memcpy(u->body + u->len, data, *size);
+		u->len += *size;
+		u->body[u->len] = '\0';
+		*size = 0;
+		return MHD_YES;
+	}
+	i = record(s, c, method, path, u);
+	if (s->answer) {
+		pthread_mutex_lock(&s->answering);
+		r = s->answer(&s->seen[i], s->payload);
+		pthread_mutex_unlock(&s->answering);
+	} else {
+		r = s->script[i < s->n_script ? i : s->n_script - 1];
+	}
+	wait_seconds(r.delay);
+	done = reply_with(c, &r);
+	free(r.own);
+	pthread_mutex_lock(&s->lock);
+	s->now--;
+	pthread_mutex_unlock(&s->lock);
+	return done;
+}
+
+static void completed(void *payload, struct MHD_Connection *c, void **state,
+                      enum MHD_RequestTerminationCode why)
+{
+	upload *u = *state;
+
+	(void)payload;
+	(void)c;
+	(void)why;
+	if (u)
+		free(u->body);
+	free(u);
+	*state = NULL;
+}
+
+static llm_server *start(llm_server *s)
+{
+	struct sockaddr_in at = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	const union MHD_DaemonInfo *info;
+
+	pthread_mutex_init(&s->lock, NULL);
+	pthread_mutex_init(&s->answering, NULL);
+	s->daemon = MHD_start_daemon(MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_THREAD_PER_CONNECTION, 0, NULL,
+	                             NULL, handle, s, MHD_OPTION_SOCK_ADDR, &at, MHD_OPTION_NOTIFY_COMPLETED,
+	                             completed, NULL, MHD_OPTION_END);
+	if (!s->daemon)
+		abort();
+	info = MHD_get_daemon_info(s->daemon, MHD_DAEMON_INFO_BIND_PORT);
+	snprintf(s->url, sizeof(s->url), "http://127.0.0.1:%u/v1", (unsigned)info->port);
+	return s;
+}
+
+llm_server *llm_start(const llm_reply *script, size_t n)
+{
+	llm_server *s = calloc(1, sizeof(*s));
+
+	s->script = script;
+	s->n_script = n;
+	return start(s);
+}
+
+llm_server *llm_start_answering(llm_reply (*answer)(const llm_seen *request, void *payload), void *payload)
+{
+	llm_server *s = calloc(1, sizeof(*s));
+
+	s->answer = answer;
+	s->payload = payload;
+	return start(s);
+}
+
+void llm_stop(llm_server *s)
+{
+	MHD_stop_daemon(s->daemon);
+	for (size_t i = 0; i < s->n_seen; i++) {
+		free(s->seen[i].method);
+		free(s->seen[i].path);
+		free(s->seen[i].authorization);
+		free(s->seen[i].type);
+		free(s->seen[i].body);
+	}
+	pthread_mutex_destroy(&s->lock);
+	pthread_mutex_destroy(&s->answering);
+	free(s);
+}
+
+const char *llm_url(const llm_server *s)
+{
+	return s->url;
+}
+
+size_t llm_count(llm_server *s)
+{
+	size_t n;
+
+	pthread_mutex_lock(&s->lock);
+	n = s->n_seen;
+	pthread_mutex_unlock(&s->lock);
+	return n;
+}
+
+const llm_seen *llm_get(llm_server *s, size_t i)
+{
+	return &s->seen[i];
+}
+
+unsigned llm_most_at_once(llm_server *s)
+{
+	unsigned n;
+
+	pthread_mutex_lock(&s->lock);
+	n = s->most;
+	pthread_mutex_unlock(&s->lock);
+	return n;
+}
+
+double llm_when(llm_server *s, size_t i)
+{
+	return s->when[i];
+}
+
+char *llm_chat(const char *content)
+{
+	text t;
+
+	text_init(&t, 1 << 24);
+	if (text_adds(&t, "{\"id\":\"c\",\"object\":\"chat.completion\",\"choices\":[{\"index\":0,"
+	                  "\"message\":{\"role\":"
+	                  "\"assistant\",\"content\":") < 0 ||
+	    text_add_json(&t, content, strlen(content)) < 0 ||
+	    text_adds(&t, "},\"finish_reason\":\"stop\"}],\"usage\":{\"prompt_tokens\":11,\"completion_"
+	                  "tokens\":7}}") < 0)
+		abort();
+	return t.data;
+}
