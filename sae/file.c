@@ -1,0 +1,158 @@
+/* Open tensor files and read from them; the two header formats are in safetensors.c and npy.c. */
+#include "sae/file_internal.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { READ_BLOCK = 65536 }; /* bytes converted at a time: stays in the cache between read and conversion */
+
+int file_tensor_size(sae_tensor *t, uint64_t *bytes, const char *path, const char *what, error *err)
+{
+	uint64_t count = 1;
+	bool empty = false;
+
+	for (unsigned i = 0; i < t->n_dims; i++)
+		empty |= t->dims[i] == 0;
+	for (unsigned i = 0; i < t->n_dims && !empty; i++)
+		if (__builtin_mul_overflow(count, t->dims[i], &count))
+			return error_set(err, ERR_FORMAT, "'%s': the shape of %s overflows", path, what);
+	t->count = empty ? 0 : count;
+	if (__builtin_mul_overflow(t->count, (uint64_t)sae_dtype_size(t->dtype), bytes))
+		return error_set(err, ERR_FORMAT, "'%s': the shape of %s overflows", path, what);
+	return 0;
+}
+
+int sae_file_open(sae_file **out, const char *path, error *err)
+{
+	static const char npy[6] = "\x93NUMPY";
+	unsigned char start[9] = { 0 };
+	sae_file *f = calloc(1, sizeof(*f));
+	int rc;
+
+	if (!f)
+		return error_nomem(err, "a tensor file");
+	f->fd = -1;
+	f->path = arena_strdup(&f->mem, path);
+	rc = f->path ? file_open_read(&f->fd, &f->size, path, err) : error_nomem(err, "a path");
+	if (rc < 0)
+		goto out;
+	if (f->size < sizeof(start)) {
+		rc = error_set(err, ERR_FORMAT,
+		               "'%s' has %" PRIu64 " bytes: too short for a safetensors or .npy file", path,
+		               f->size);
+		goto out;
+	}
+	rc = file_pread(f->fd, start, sizeof(start), 0, path, err);
+	if (rc < 0)
+		goto out;
+	if (memcmp(start, npy, sizeof(npy)) == 0)
+		rc = file_parse_npy(f, err);
+	else if (start[8] == '{')
+		rc = file_parse_safetensors(f, err);
+	else
+		rc = error_set(err, ERR_FORMAT,
+		               "'%s' is neither a safetensors nor a .npy file (by its first bytes)", path);
+	if (rc < 0)
+		goto out;
+	*out = f;
+	f = NULL;
+out:
+	sae_file_close(f);
+	return rc;
+}
+
+void sae_file_close(sae_file *f)
+{
+	if (!f)
+		return;
+	if (f->fd >= 0)
+		close(f->fd);
+	arena_clear(&f->mem);
+	free(f);
+}
+
+const char *sae_file_path(const sae_file *f)
+{
+	return f->path;
+}
+
+size_t sae_file_n_tensors(const sae_file *f)
+{
+	return f->n_tensors;
+}
+
+const sae_tensor *sae_file_tensor_at(const sae_file *f, size_t i)
+{
+	return i < f->n_tensors ? &f->tensors[i] : NULL;
+}
+
+const sae_tensor *sae_file_tensor(const sae_file *f, const char *name)
+{
+	for (size_t i = 0; i < f->n_tensors; i++)
+		if (strcmp(f->tensors[i].name, name) == 0)
+			return &f->tensors[i];
+	return NULL;
+}
+
+const char *sae_file_metadata(const sae_file *f, const char *key)
+{
+	for (size_t i = 0; i < f->n_metadata; i++)
+		if (strcmp(f->metadata[2 * i], key) == 0)
+			return f->metadata[2 * i + 1];
+	return NULL;
+}
+
+static int check_range(const sae_file *f, const sae_tensor *t, uint64_t first, uint64_t n, bool fits,
+                       const char *wanted, error *err)
+{
+	if (!fits)
+		return error_set(err, ERR_FORMAT, "'%s': tensor '%s' has dtype %s, %s are wanted", f->path,
+		                 t->name, sae_dtype_name(t->dtype), wanted);
+	if (first > t->count || n > t->count - first)
+		return error_set(err, ERR_ARG,
+		                 "'%s': elements %" PRIu64 " to %" PRIu64
+		                 " of tensor '%s' were asked for, it has %" PRIu64,
+		                 f->path, first, first + n, t->name, t->count);
+	return 0;
+}
+
+int sae_file_read_f32(const sae_file *f, const sae_tensor *t, uint64_t first, uint64_t n, float *out,
+                      error *err)
+{
+	const size_t size = sae_dtype_size(t->dtype), step = READ_BLOCK / size;
+	_Alignas(64) unsigned char raw[READ_BLOCK];
+	int rc = check_range(f, t, first, n, convert_is_float(t->dtype), "floats", err);
+
+	if (rc == 0 && t->dtype == SAE_F32)
+		return file_pread(f->fd, out, n * size, t->offset + first * size, f->path, err);
+	for (uint64_t done = 0; rc == 0 && done < n; done += step) {
+		size_t m = n - done < step ? (size_t)(n - done) : step;
+		rc = file_pread(f->fd, raw, m * size, t->offset + (first + done) * size, f->path, err);
+		if (rc == 0)
+			convert_to_f32(out + done, raw, m, t->dtype);
+	}
+	return rc;
+}
+
+int sae_file_read_i64(const sae_file *f, const sae_tensor *t, uint64_t first, uint64_t n, int64_t *out,
+                      error *err)
+{
+	const size_t size = sae_dtype_size(t->dtype), step = READ_BLOCK / size;
+	_Alignas(64) unsigned char raw[READ_BLOCK];
+	int rc = check_range(f, t, first, n, !convert_is_float(t->dtype), "integers", err);
+
+	for (uint64_t done = 0; rc == 0 && done < n; done += step) {
+		size_t m = n - done < step ? (size_t)(n - done) : step, bad;
+		rc = file_pread(f->fd, raw, m * size, t->offset + (first + done) * size, f->path, err);
+		if (rc < 0)
+			break;
+		bad = convert_to_i64(out + done, raw, m, t->dtype);
+		if (bad < m)
+			rc = error_set(err, ERR_FORMAT,
+			               "'%s': element %" PRIu64 " of tensor '%s' does not fit 63 bits",
+			               f->path, first + done + bad, t->name);
+	}
+	return rc;
+}

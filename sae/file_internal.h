@@ -1,0 +1,49 @@
+/* What the container readers (file.c, safetensors.c, npy.c) and the dump reader share. */
+#ifndef GLOSS_SAE_FILE_INTERNAL_H
+#define GLOSS_SAE_FILE_INTERNAL_H
+
+#include "sae/sae.h"
+
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "tensor files are little-endian and are read as they are"
+#endif
+
+struct sae_file {
+	int fd;
+	uint64_t size;
+	const char *path;
+	sae_tensor *tensors; /* in the order of their bytes */
+	size_t n_tensors;
+	const char **metadata; /* 2 * n_metadata strings: key, value */
+	size_t n_metadata;
+	arena mem; /* holds everything above */
+};
+
+/* Fill tensors and metadata from the header. The caller closes `f` on failure. */
+int file_parse_safetensors(sae_file *f, error *err) MUST_USE;
+int file_parse_npy(sae_file *f, error *err) MUST_USE;
+
+/* t->count and *bytes from dtype and dims, checked for overflow; `what` names the tensor in the error. */
+int file_tensor_size(sae_tensor *t, uint64_t *bytes, const char *path, const char *what, error *err) MUST_USE;
+
+/* ---- convert.c --------------------------------------------------------------------------------------------------- */
+
+bool convert_is_float(sae_dtype t);
+bool convert_is_integer(sae_dtype t); /* BOOL is not */
+/* n values of a float dtype to F32. F64 is rounded to nearest (too large: infinity). */
+void convert_to_f32(float *out, const void *in, size_t n, sae_dtype t);
+/* n values of an integer dtype or BOOL to I64; the index of the first that does not fit, or n. */
+size_t convert_to_i64(int64_t *out, const void *in, size_t n, sae_dtype t);
+
+/* One conversion, with its scalar definition and its AVX2/F16C version; equal bits for every input. */
+typedef struct convert_kernels {
+	const char *name;
+	void (*f16_to_f32)(float *out, const uint16_t *in, size_t n);
+	void (*bf16_to_f32)(float *out, const uint16_t *in, size_t n);
+	void (*f32_to_f16)(uint16_t *out, const float *in, size_t n);
+} convert_kernels;
+extern const convert_kernels convert_scalar, convert_avx2;
+/* The table called `name`, or for NULL the best this CPU runs; NULL when it cannot run it. */
+const convert_kernels *convert_kernels_get(const char *name);
+
+#endif
