@@ -1,0 +1,118 @@
+/* Which files a dump's path names: a file, a folder or a glob pattern. */
+#include "sae/dump_internal.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <glob.h>
+#include <stdlib.h>
+#include <string.h>
+
+static bool ends_with(const char *s, const char *end)
+{
+	size_t n = strlen(s), m = strlen(end);
+
+	return n >= m && strcmp(s + n - m, end) == 0;
+}
+
+static int add_path(dump_paths *p, const char *path, bool listed, error *err)
+{
+	char *copy = strdup(path);
+
+	if (!copy || mem_grow(&p->items, &p->cap, p->n + 1, sizeof(*p->items)) < 0) {
+		free(copy);
+		return error_nomem(err, "a list of shards");
+	}
+	p->items[p->n++] = (dump_path){ copy, listed };
+	return 0;
+}
+
+static int by_path(const void *a, const void *b)
+{
+	const dump_path *x = a, *y = b;
+
+	return strcmp(x->path, y->path);
+}
+
+/* The folder's files with this ending, in name order. */
+static int add_folder(dump_paths *p, const char *folder, const char *ending, error *err)
+{
+	char path[FILE_PATH_MAX];
+	size_t before = p->n;
+	struct dirent *entry;
+	DIR *dir = opendir(folder);
+	int rc = 0;
+
+	if (!dir)
+		return error_errno(err, errno, "cannot open '%s'", folder);
+	while (rc == 0 && (errno = 0, entry = readdir(dir))) {
+		if (entry->d_name[0] == '.' || !ends_with(entry->d_name, ending))
+			continue;
+		rc = file_join(path, folder, entry->d_name, err);
+		if (rc == 0 && !file_is_dir(path))
+			rc = add_path(p, path, true, err);
+	}
+	if (rc == 0 && errno)
+		rc = error_errno(err, errno, "cannot read '%s'", folder);
+	closedir(dir);
+	qsort(p->items + before, p->n - before, sizeof(*p->items), by_path);
+	return rc;
+}
+
+static int add_pattern(dump_paths *p, const char *pattern, error *err)
+{
+	glob_t found = { 0 };
+	int rc = 0;
+
+	switch (glob(pattern, 0, NULL, &found)) {
+	case 0:
+		break;
+	case GLOB_NOMATCH:
+		rc = error_set(err, ERR_NOTFOUND, "no file matches '%s'", pattern);
+		break;
+	case GLOB_NOSPACE:
+		rc = error_nomem(err, "a list of shards");
+		break;
+	default:
+		rc = error_set(err, ERR_IO, "cannot list '%s'", pattern);
+	}
+	for (size_t i = 0; i < found.gl_pathc && rc == 0; i++)
+		if (!ends_with(found.gl_pathv[i], ".part") && !file_is_dir(found.gl_pathv[i]))
+			rc = add_path(p, found.gl_pathv[i], true, err);
+	globfree(&found);
+	return rc;
+}
+
+static int expand_one(dump_paths *p, const char *path, error *err)
+{
+	size_t before = p->n;
+	int rc;
+
+	if (!file_is_dir(path)) {
+		if (file_exists(path) || !strpbrk(path, "*?["))
+			return add_path(p, path, false, err);
+		return add_pattern(p, path, err);
+	}
+	rc = add_folder(p, path, ".safetensors", err);
+	if (rc == 0 && p->n == before)
+		rc = add_folder(p, path, ".npy", err);
+	if (rc == 0 && p->n == before)
+		rc = error_set(err, ERR_NOTFOUND, "'%s' holds no .safetensors and no .npy file", path);
+	return rc;
+}
+
+int dump_paths_expand(dump_paths *out, const char *const *paths, size_t n, error *err)
+{
+	int rc = 0;
+
+	for (size_t i = 0; i < n && rc == 0; i++)
+		rc = expand_one(out, paths[i], err);
+	return rc;
+}
+
+void dump_paths_clear(dump_paths *p)
+{
+	for (size_t i = 0; i < p->n; i++)
+		free(p->items[i].path);
+	free(p->items);
+	*p = (dump_paths){ 0 };
+}
