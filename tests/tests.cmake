@@ -19,3 +19,20 @@ foreach(source ${test_sources})
 	set_tests_properties(${name} PROPERTIES TIMEOUT 300
 		ENVIRONMENT "GLOSS_BIN=$<TARGET_FILE:gloss>;GLOSS_SOURCE=${CMAKE_CURRENT_SOURCE_DIR}")
 endforeach()
+
+# Tests that are scripts: the command line's golden cases, and checks of the sources and of what is made from them.
+foreach(script cli_golden check_arrows check_headers check_man check_sizes)
+	string(REPLACE cli_golden cli file ${script})
+	add_test(NAME ${script} COMMAND sh "${CMAKE_CURRENT_LIST_DIR}/${file}.sh")
+	set_tests_properties(${script} PROPERTIES TIMEOUT 300 SKIP_RETURN_CODE 77
+		ENVIRONMENT "GLOSS_BIN=$<TARGET_FILE:gloss>;GLOSS_SOURCE=${CMAKE_CURRENT_SOURCE_DIR}")
+	if(script MATCHES "^check_")
+		set_tests_properties(${script} PROPERTIES LABELS check)
+	endif()
+endforeach()
+# What runs threads, for the thread sanitizer.
+foreach(name base pool encode train index client engine)
+	if(TEST ${name})
+		set_tests_properties(${name} PROPERTIES LABELS threads)
+	endif()
+endforeach()
