@@ -11,31 +11,31 @@
 
 #include <cjson/cJSON.h>
 
-#define MUST_USE __attribute__((warn_unused_result))
+#define MUST_USE               __attribute__((warn_unused_result))
 #define PRINTF_LIKE(fmt, args) __attribute__((format(printf, fmt, args)))
-#define ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
+#define ARRAY_LEN(a)           (sizeof(a) / sizeof((a)[0]))
 
 /* ---- Errors (error.c) ---------------------------------------------------------------------------------------- */
 
 /* Every function that can fail returns 0 or one of these. */
 enum {
-	ERR_NOMEM = -1,     /* an allocation failed */
-	ERR_IO = -2,        /* the system refused: open, read, write, sync, rename */
-	ERR_FORMAT = -3,    /* a file or reply is not what it should be */
-	ERR_ARG = -4,       /* an argument or option is out of range or does not go with another */
-	ERR_NOTFOUND = -5,  /* a named thing is not there */
-	ERR_EXISTS = -6,    /* a thing that must not be there is */
-	ERR_LIMIT = -7,     /* a stated maximum was passed: size, depth, time */
-	ERR_NET = -8,       /* an endpoint could not be reached or broke off */
-	ERR_REFUSED = -9,   /* an endpoint refused for good: 401, 402, 403 */
-	ERR_BUSY = -10,     /* somebody else holds it */
-	ERR_STOPPED = -11   /* a signal or a callback asked to stop; what was done is kept */
+	ERR_NOMEM = -1,    /* an allocation failed */
+	ERR_IO = -2,       /* the system refused: open, read, write, sync, rename */
+	ERR_FORMAT = -3,   /* a file or reply is not what it should be */
+	ERR_ARG = -4,      /* an argument or option is out of range or does not go with another */
+	ERR_NOTFOUND = -5, /* a named thing is not there */
+	ERR_EXISTS = -6,   /* a thing that must not be there is */
+	ERR_LIMIT = -7,    /* a stated maximum was passed: size, depth, time */
+	ERR_NET = -8,      /* an endpoint could not be reached or broke off */
+	ERR_REFUSED = -9,  /* an endpoint refused for good: 401, 402, 403 */
+	ERR_BUSY = -10,    /* somebody else holds it */
+	ERR_STOPPED = -11  /* a signal or a callback asked to stop; what was done is kept */
 };
 
 typedef struct error {
 	int code;      /* 0 or an ERR_ */
 	char msg[512]; /* lower case, no full stop, cause first, names in quotes */
-} error;           /* fixed size: reporting never allocates; start with {0} */
+} error;               /* fixed size: reporting never allocates; start with {0} */
 
 /* Fill *e (when not NULL) and return `code`. */
 int error_set(error *e, int code, const char *fmt, ...) PRINTF_LIKE(3, 4);
@@ -51,13 +51,16 @@ typedef struct arena {
 	struct arena_block *head;
 	size_t block_size; /* bytes asked of malloc at a time; 0: 64 KiB */
 } arena;
-#define ARENA_INIT { NULL, 0 }
+#define ARENA_INIT                                                                                           \
+	{                                                                                                    \
+		NULL, 0                                                                                      \
+	}
 
 /* Zeroed, 64-byte aligned; NULL: no memory, or count * size overflows. */
 void *arena_alloc(arena *a, size_t count, size_t size) MUST_USE;
 char *arena_strdup(arena *a, const char *s) MUST_USE;
 char *arena_memdupz(arena *a, const void *p, size_t n) MUST_USE; /* a NUL is put behind */
-void arena_clear(arena *a);                                       /* frees all; usable again */
+void arena_clear(arena *a);                                      /* frees all; usable again */
 
 /* 64-byte aligned, zeroed, count * size checked; NULL on failure. For the large buffers. Free with free(). */
 void *mem_alloc_aligned(size_t count, size_t size) MUST_USE;
@@ -98,14 +101,15 @@ size_t utf8_next(const char *p, size_t n, uint32_t *cp);
  *   what     names the input in the error ("cfg.json")
  * ERR_LIMIT: over max_bytes or nested deeper than max_depth (checked before anything is built); ERR_FORMAT: not JSON
  * (the message says at which byte); ERR_NOMEM. */
-int json_parse(cJSON **out, const char *data, size_t len, size_t max_bytes, unsigned max_depth, const char *what,
-	       error *err) MUST_USE;
+int json_parse(cJSON **out, const char *data, size_t len, size_t max_bytes, unsigned max_depth,
+               const char *what, error *err) MUST_USE;
 /* Reads and parses a file of at most max_bytes, depth at most 64. ERR_IO also when it cannot be read. */
 int json_read_file(cJSON **out, const char *path, size_t max_bytes, error *err) MUST_USE;
 
 /* Members of an object. The value must have the type asked for, else ERR_FORMAT naming `key` and `what`; an absent (or
  * null) member leaves *out untouched and returns 0, so *out holds the default. Strings point into the tree. */
-int json_get_string(const char **out, const cJSON *obj, const char *key, const char *what, error *err) MUST_USE;
+int json_get_string(const char **out, const cJSON *obj, const char *key, const char *what,
+                    error *err) MUST_USE;
 int json_get_double(double *out, const cJSON *obj, const char *key, const char *what, error *err) MUST_USE;
 int json_get_u64(uint64_t *out, const cJSON *obj, const char *key, const char *what, error *err) MUST_USE;
 int json_get_bool(bool *out, const cJSON *obj, const char *key, const char *what, error *err) MUST_USE;
@@ -158,8 +162,8 @@ void pool_run(pool *p, size_t n, void (*task)(void *payload, size_t i, unsigned 
 
 /* ---- Clock, stop flag and progress (clock.c, progress.c) -------------------------------------------------------- */
 
-double clock_now(void);                  /* seconds, monotonic */
-int64_t clock_unix(void);                /* seconds since 1970, UTC */
+double clock_now(void);                                 /* seconds, monotonic */
+int64_t clock_unix(void);                               /* seconds since 1970, UTC */
 void clock_iso8601(char out[32], int64_t unix_seconds); /* "2026-11-24T13:25:00Z" */
 
 /* One line that says how far a long job is. On a terminal it is redrawn at most 6 times a second and cleared at the end;
@@ -180,11 +184,21 @@ void progress_end(progress *p);
 
 /* ---- CPU (cpu.c) ------------------------------------------------------------------------------------------------ */
 
-enum { CPU_AVX2 = 1, CPU_FMA = 2, CPU_F16C = 4, CPU_AVX512F = 8, CPU_AVX512BW = 16, CPU_AVX512DQ = 32, CPU_AVX512VL = 64, CPU_AVX512VNNI = 128 };
-unsigned cpu_features(void);   /* CPU_ bits that both the processor and the system support */
-const char *cpu_name(void);    /* the processor's own name, for records */
-unsigned cpu_count(void);      /* CPUs this process may use: affinity and cgroup quota (rounded up), at least 1 */
-uint64_t cpu_memory_limit(void); /* bytes this process may use: the smaller of physical memory and the cgroup's limit */
+enum {
+	CPU_AVX2 = 1,
+	CPU_FMA = 2,
+	CPU_F16C = 4,
+	CPU_AVX512F = 8,
+	CPU_AVX512BW = 16,
+	CPU_AVX512DQ = 32,
+	CPU_AVX512VL = 64,
+	CPU_AVX512VNNI = 128
+};
+unsigned cpu_features(void); /* CPU_ bits that both the processor and the system support */
+const char *cpu_name(void);  /* the processor's own name, for records */
+unsigned cpu_count(void); /* CPUs this process may use: affinity and cgroup quota (rounded up), at least 1 */
+/* Bytes this process may use: the smaller of physical memory and the cgroup's limit. */
+uint64_t cpu_memory_limit(void);
 
 /* ---- Files (file.c) and fault points (fault.c) --------------------------------------------------------------------- */
 
@@ -215,13 +229,20 @@ typedef struct file_writer {
 int file_writer_open(file_writer *w, const char *path, error *err) MUST_USE;
 int file_writer_add(file_writer *w, const void *p, size_t n, error *err) MUST_USE;
 int file_writer_commit(file_writer *w, error *err) MUST_USE; /* on failure the temporary file is gone */
-void file_writer_abort(file_writer *w);                       /* fine after commit, and on a zeroed struct */
+void file_writer_abort(file_writer *w);                      /* fine after commit, and on a zeroed struct */
 int file_write(const char *path, const void *p, size_t n, error *err) MUST_USE; /* the three in one */
 
 /* Fault points: the tests make the nth call of a kind fail. Reads, writes and syncs of this header's functions (and of
  * HTTP replies in explain/) pass through fault_hit(); allocations through the wrapper in tests/support_alloc.c. In normal
  * use nothing is armed and a call costs one load. Also armed by the variable GLOSS_FAULT=KIND:N for whole-program tests. */
-typedef enum fault_kind { FAULT_ALLOC, FAULT_READ, FAULT_WRITE, FAULT_SYNC, FAULT_HTTP, FAULT_KINDS } fault_kind;
+typedef enum fault_kind {
+	FAULT_ALLOC,
+	FAULT_READ,
+	FAULT_WRITE,
+	FAULT_SYNC,
+	FAULT_HTTP,
+	FAULT_KINDS
+} fault_kind;
 void fault_arm(fault_kind kind, long nth); /* the nth (from 0) next one fails */
 bool fault_disarm(fault_kind kind);        /* whether it had struck */
 bool fault_hit(fault_kind kind);           /* at the point: whether to fail now */
