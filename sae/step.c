@@ -1,0 +1,433 @@
+/* The training step: tiles of rows forward, blocks of features back. */
+#include <math.h>
+
+#include "sae/step.h"
+
+const char *const step_part_names[STEP_PARTS] = { "center", "product",   "select", "decode",
+	                                          "auxk",   "transpose", "update" };
+
+/* ---- Making ------------------------------------------------------------------------------------------------------- */
+
+static int param_init(step_param *p, arena *mem, size_t rows, size_t columns, error *err)
+{
+	p->w = arena_alloc(mem, rows, columns * sizeof(float));
+	p->m = arena_alloc(mem, rows, columns * sizeof(float));
+	p->v = arena_alloc(mem, rows, columns * sizeof(float));
+	return p->w && p->m && p->v ? 0 : error_nomem(err, "weights and moments");
+}
+
+static int worker_init(step_worker *w, step *s, error *err)
+{
+	size_t d = s->c.d;
+	int rc = encode_scratch_init(&w->scratch, &s->mem, STEP_TOKENS, d, s->c.k, false, err);
+
+	if (rc == 0 && s->k_aux)
+		rc = encode_scratch_init(&w->aux_scratch, &s->mem, STEP_TOKENS, d, s->k_aux, true, err);
+	if (rc < 0)
+		return rc;
+	w->row = arena_alloc(&s->mem, d, sizeof(float));
+	w->grad_enc = arena_alloc(&s->mem, d, sizeof(float));
+	w->grad_dec = arena_alloc(&s->mem, d, sizeof(float));
+	return w->row && w->grad_enc && w->grad_dec ? 0 : error_nomem(err, "a worker");
+}
+
+static int sums_init(step *s, error *err)
+{
+	size_t d = s->c.d, n_tiles = (s->c.batch + STEP_TOKENS - 1) / STEP_TOKENS;
+
+	s->tiles = arena_alloc(&s->mem, n_tiles, sizeof(*s->tiles));
+	s->blocks = arena_alloc(&s->mem, s->n_blocks, sizeof(*s->blocks));
+	if (!s->tiles || !s->blocks)
+		return error_nomem(err, "sums of tiles");
+	for (size_t i = 0; i < n_tiles; i++) {
+		s->tiles[i].sum_x = arena_alloc(&s->mem, d, sizeof(double));
+		s->tiles[i].sum_e = arena_alloc(&s->mem, d, sizeof(double));
+		if (!s->tiles[i].sum_x || !s->tiles[i].sum_e)
+			return error_nomem(err, "sums of tiles");
+	}
+	for (size_t i = 0; i < s->n_blocks; i++) {
+		s->blocks[i].b_dec = arena_alloc(&s->mem, d, sizeof(double));
+		if (!s->blocks[i].b_dec)
+			return error_nomem(err, "sums of blocks");
+	}
+	return 0;
+}
+
+static int batch_init(step *s, error *err)
+{
+	const step_config *c = &s->c;
+	size_t floats = (size_t)c->d * sizeof(float);
+	int rc = sparse_init(&s->codes, &s->mem, c->batch, c->k, c->n_features, STEP_TOKENS, err);
+
+	if (rc == 0 && s->k_aux)
+		rc = sparse_init(&s->aux, &s->mem, c->batch, s->k_aux, c->n_features, STEP_TOKENS, err);
+	if (rc < 0)
+		return rc;
+	s->e = arena_alloc(&s->mem, c->batch, floats);
+	s->e_aux = s->k_aux ? arena_alloc(&s->mem, c->batch, floats) : NULL;
+	s->grad_b_dec = arena_alloc(&s->mem, c->d, sizeof(float));
+	s->silent = arena_alloc(&s->mem, c->n_features, sizeof(*s->silent));
+	s->dead = arena_alloc(&s->mem, c->n_features, sizeof(*s->dead));
+	if (!s->e || (s->k_aux && !s->e_aux) || !s->grad_b_dec || !s->silent || !s->dead)
+		return error_nomem(err, "a batch");
+	return 0;
+}
+
+static int parts_init(step *s, error *err)
+{
+	const step_config *c = &s->c;
+	int rc = param_init(&s->W_enc, &s->mem, c->n_features, c->d, err);
+
+	if (rc == 0)
+		rc = param_init(&s->W_dec, &s->mem, c->n_features, c->d, err);
+	if (rc == 0)
+		rc = param_init(&s->b_enc, &s->mem, c->n_features, 1, err);
+	if (rc == 0)
+		rc = param_init(&s->b_dec, &s->mem, c->d, 1, err);
+	if (rc == 0)
+		rc = batch_init(s, err);
+	if (rc == 0)
+		rc = sums_init(s, err);
+	if (rc < 0)
+		return rc;
+	s->workers = arena_alloc(&s->mem, pool_threads(s->pool), sizeof(*s->workers));
+	if (!s->workers)
+		return error_nomem(err, "workers");
+	for (unsigned i = 0; i < pool_threads(s->pool) && rc == 0; i++)
+		rc = worker_init(&s->workers[i], s, err);
+	return rc;
+}
+
+int step_new(step **out, const step_config *c, pool *p, error *err)
+{
+	step *s = calloc(1, sizeof(*s));
+	int rc;
+
+	if (!s)
+		return error_nomem(err, "a training step");
+	encode_blas_single_threaded();
+	s->c = *c;
+	s->pool = p;
+	s->n_blocks = (c->n_features + STEP_FEATURES - 1) / STEP_FEATURES;
+	if (c->auxk_alpha > 0) {
+		s->k_aux = c->d / 2 ? c->d / 2 : 1;
+		if (s->k_aux > c->n_features)
+			s->k_aux = c->n_features;
+	}
+	rc = parts_init(s, err);
+	if (rc < 0) {
+		step_free(s);
+		return rc;
+	}
+	*out = s;
+	return 0;
+}
+
+void step_free(step *s)
+{
+	if (!s)
+		return;
+	arena_clear(&s->mem);
+	free(s);
+}
+
+static void init_task(void *payload, size_t f, unsigned worker)
+{
+	const struct {
+		step *s;
+		uint64_t seed;
+	} *call = payload;
+	step *s = call->s;
+	size_t d = s->c.d;
+	float *enc = s->W_enc.w + f * d, *dec = s->W_dec.w + f * d;
+	double squares = 0, norm;
+
+	(void)worker;
+	for (size_t i = 0; i < d; i++) {
+		dec[i] = (float)(2 * hash64_unit(hash64_mix(call->seed, f * d + i)) - 1);
+		squares += (double)dec[i] * dec[i];
+	}
+	norm = squares > 0 ? sqrt(squares) : 1;
+	for (size_t i = 0; i < d; i++) {
+		double unit = dec[i] / norm;
+
+		dec[i] = (float)unit;
+		enc[i] = (float)(unit / sqrt(3));
+	}
+}
+
+void step_init_weights(step *s, uint64_t seed)
+{
+	struct {
+		step *s;
+		uint64_t seed;
+	} call = { s, hash64_mix(seed, 0x77656967687473) }; /* "weights": a stream of its own */
+
+	pool_run(s->pool, s->c.n_features, init_task, &call);
+}
+
+/* ---- Forward: a tile of rows --------------------------------------------------------------------------------------- */
+
+/* Error rows of a tile and the gradients of its kept values: out = target - codes times decoder, which target may be.
+ * Returns the squared error. */
+static double decode_rows(step *s, step_worker *w, sparse_batch *codes, const float *target, float *out,
+                          size_t first, size_t end, double *sum)
+{
+	const kernels *k = s->c.k_set;
+	size_t d = s->c.d;
+	double squares = 0;
+
+	for (size_t t = first; t < end; t++) {
+		size_t base = t * codes->width, n = codes->count[t];
+		float *e = out + t * d;
+
+		k->combine(w->row, s->W_dec.w, d, codes->index + base, codes->value + base, n);
+		k->center(e, target + t * d, 1, w->row, d);
+		for (size_t j = base; j < base + n; j++)
+			codes->grad[j] = k->dot(e, s->W_dec.w + codes->index[j] * d, d);
+		squares += k->sum_squares(e, d);
+		if (sum)
+			k->add_f64(sum, 1, e, d);
+	}
+	return squares;
+}
+
+static void center_rows(step *s, step_tile *tile, size_t first, size_t end)
+{
+	const kernels *k = s->c.k_set;
+	size_t d = s->c.d;
+
+	memset(tile->sum_x, 0, d * sizeof(double));
+	tile->squares_x = 0;
+	for (size_t t = first; t < end; t++) {
+		float *x = s->x + t * d;
+
+		k->center(x, x, s->input_scale, s->b_dec.w, d);
+		k->add_f64(tile->sum_x, 1, x, d);
+		tile->squares_x += k->sum_squares(x, d);
+	}
+}
+
+static void aux_rows(step *s, step_worker *w, step_tile *tile, size_t first, size_t end)
+{
+	const encode_job job = { .k = s->c.k_set,
+		                 .weights = s->W_enc.w,
+		                 .bias = s->b_enc.w,
+		                 .subset = s->dead,
+		                 .n_features = s->n_dead,
+		                 .d = s->c.d,
+		                 .width = s->k_aux };
+
+	encode_tile(&w->aux_scratch, &job, s->x + first * s->c.d, end - first, s->aux.count + first,
+	            s->aux.index + first * s->k_aux, s->aux.value + first * s->k_aux);
+	tile->squares_aux = decode_rows(s, w, &s->aux, s->e, s->e_aux, first, end, NULL);
+}
+
+static void tile_task(void *payload, size_t i, unsigned worker)
+{
+	step *s = payload;
+	step_worker *w = &s->workers[worker];
+	step_tile *tile = &s->tiles[i];
+	const encode_job job = { .k = s->c.k_set,
+		                 .weights = s->W_enc.w,
+		                 .bias = s->b_enc.w,
+		                 .n_features = s->c.n_features,
+		                 .d = s->c.d,
+		                 .width = s->c.k };
+	size_t first = i * STEP_TOKENS, end = first + STEP_TOKENS < s->n ? first + STEP_TOKENS : s->n;
+	double start = clock_now(), now;
+
+	center_rows(s, tile, first, end);
+	w->seconds[STEP_CENTER] += clock_now() - start;
+	encode_tile(&w->scratch, &job, s->x + first * s->c.d, end - first, s->codes.count + first,
+	            s->codes.index + first * s->c.k, s->codes.value + first * s->c.k);
+	start = clock_now();
+	memset(tile->sum_e, 0, s->c.d * sizeof(double));
+	tile->squares_e = decode_rows(s, w, &s->codes, s->x, s->e, first, end, tile->sum_e);
+	tile->fired = 0;
+	for (size_t t = first; t < end; t++)
+		tile->fired += s->codes.count[t];
+	w->seconds[STEP_DECODE] += (now = clock_now()) - start;
+	tile->squares_aux = 0;
+	if (s->n_dead && s->k_aux) {
+		aux_rows(s, w, tile, first, end);
+		w->seconds[STEP_AUXK] += clock_now() - now;
+	}
+}
+
+/* ---- The batch as a whole -------------------------------------------------------------------------------------------- */
+
+/* Sum over rows of the squared distance from their mean. */
+static double scatter(const double *sum, double squares, size_t d, size_t n)
+{
+	double mean_part = 0;
+
+	for (size_t i = 0; i < d; i++)
+		mean_part += sum[i] * sum[i];
+	return squares - mean_part / (double)n;
+}
+
+/* Add up the tiles in order (into the first tile's sums) and fill *r. */
+static void sum_tiles(step *s, step_result *r)
+{
+	step_tile *all = &s->tiles[0];
+	double total, rest;
+
+	for (size_t i = 1; i < s->n_tiles; i++) {
+		for (size_t j = 0; j < s->c.d; j++) {
+			all->sum_x[j] += s->tiles[i].sum_x[j];
+			all->sum_e[j] += s->tiles[i].sum_e[j];
+		}
+		all->squares_x += s->tiles[i].squares_x;
+		all->squares_e += s->tiles[i].squares_e;
+		all->squares_aux += s->tiles[i].squares_aux;
+		all->fired += s->tiles[i].fired;
+	}
+	total = scatter(all->sum_x, all->squares_x, s->c.d, s->n);
+	rest = s->n_dead && s->k_aux ? scatter(all->sum_e, all->squares_e, s->c.d, s->n) : 0;
+	r->fvu = total == 0 ? 0 : all->squares_e / total;
+	r->auxk = rest > 0 ? all->squares_aux / rest : 0;
+	r->squared_error = all->squares_e / (double)s->n;
+	r->l0 = (double)all->fired / (double)s->n;
+	r->n_dead = s->n_dead;
+	s->factor = total > 0 ? -2 / total : 0;
+	s->factor_aux = rest > 0 ? -2 * s->c.auxk_alpha / rest : 0;
+}
+
+static void list_dead(step *s)
+{
+	s->n_dead = 0;
+	for (uint32_t f = 0; f < s->c.n_features; f++)
+		if (s->silent[f] >= s->c.dead_tokens)
+			s->dead[s->n_dead++] = f;
+}
+
+static void count_silence(step *s)
+{
+	for (uint32_t f = 0; f < s->c.n_features; f++)
+		s->silent[f] = s->codes.first[f + 1] > s->codes.first[f] ? 0 : s->silent[f] + s->n;
+}
+
+static adam_coef adam_at(const step_config *c, double lr, uint64_t t)
+{
+	return (adam_coef){ .beta1 = (float)c->beta1,
+		            .beta2 = (float)c->beta2,
+		            .rest1 = (float)(1 - c->beta1),
+		            .rest2 = (float)(1 - c->beta2),
+		            .step = (float)(lr / (1 - pow(c->beta1, (double)t))),
+		            .root = (float)(1 / sqrt(1 - pow(c->beta2, (double)t))),
+		            .eps = (float)c->eps };
+}
+
+/* ---- Back: a block of features --------------------------------------------------------------------------------------- */
+
+static double sum_f64(const float *a, size_t n)
+{
+	double sum = 0;
+
+	for (size_t i = 0; i < n; i++)
+		sum += a[i];
+	return sum;
+}
+
+/* Add one list's share of a feature's gradients: grad += factor * sum over its rows. Returns that of the bias. */
+static double add_list(step *s, step_worker *w, const sparse_batch *list, const float *errors, double factor,
+                       size_t f)
+{
+	const kernels *k = s->c.k_set;
+	size_t at = list->first[f], n = list->first[f + 1] - at, d = s->c.d;
+
+	if (n == 0)
+		return 0;
+	k->combine(w->row, errors, d, list->row + at, list->by_value + at, n);
+	k->axpy(w->grad_dec, (float)factor, w->row, d);
+	k->combine(w->row, s->x, d, list->row + at, list->by_grad + at, n);
+	k->axpy(w->grad_enc, (float)factor, w->row, d);
+	return factor * sum_f64(list->by_grad + at, n);
+}
+
+static void update_feature(step *s, step_worker *w, step_block *block, size_t f)
+{
+	const kernels *k = s->c.k_set;
+	size_t d = s->c.d, at = f * d;
+	float *dec = s->W_dec.w + at, *enc = s->W_enc.w + at, bias_grad;
+	double bias, norm;
+
+	memset(w->grad_dec, 0, d * sizeof(float));
+	memset(w->grad_enc, 0, d * sizeof(float));
+	bias = add_list(s, w, &s->codes, s->e, s->factor, f);
+	if (s->n_dead && s->k_aux)
+		bias += add_list(s, w, &s->aux, s->e_aux, s->factor_aux, f);
+	if (bias != 0)
+		k->add_f64(block->b_dec, bias, enc, d);
+	k->axpy(w->grad_dec, -k->dot(w->grad_dec, dec, d), dec, d); /* the row has norm 1 */
+	block->squares += k->sum_squares(w->grad_dec, d) + k->sum_squares(w->grad_enc, d) + bias * bias;
+	k->adam(dec, s->W_dec.m + at, s->W_dec.v + at, w->grad_dec, d, &s->adam);
+	norm = sqrt(k->sum_squares(dec, d));
+	if (norm > 0)
+		k->scale(dec, (float)(1 / norm), d);
+	k->adam(enc, s->W_enc.m + at, s->W_enc.v + at, w->grad_enc, d, &s->adam);
+	bias_grad = (float)bias;
+	k->adam(s->b_enc.w + f, s->b_enc.m + f, s->b_enc.v + f, &bias_grad, 1, &s->adam);
+}
+
+static void update_task(void *payload, size_t i, unsigned worker)
+{
+	step *s = payload;
+	step_block *block = &s->blocks[i];
+	size_t first = i * STEP_FEATURES, end = first + STEP_FEATURES;
+	double start = clock_now();
+
+	memset(block->b_dec, 0, s->c.d * sizeof(double));
+	block->squares = 0;
+	for (size_t f = first; f < end && f < s->c.n_features; f++)
+		update_feature(s, &s->workers[worker], block, f);
+	s->workers[worker].seconds[STEP_UPDATE] += clock_now() - start;
+}
+
+/* b_dec gets the error directly and, through the encoder, minus each bias gradient times its old encoder row. */
+static double update_b_dec(step *s)
+{
+	const double *sum_e = s->tiles[0].sum_e;
+	double squares = 0;
+
+	for (size_t i = 0; i < s->c.d; i++) {
+		double through = 0, grad;
+
+		for (size_t b = 0; b < s->n_blocks; b++)
+			through += s->blocks[b].b_dec[i];
+		grad = s->factor * sum_e[i] - through;
+		squares += grad * grad;
+		s->grad_b_dec[i] = (float)grad;
+	}
+	s->c.k_set->adam(s->b_dec.w, s->b_dec.m, s->b_dec.v, s->grad_b_dec, s->c.d, &s->adam);
+	return squares;
+}
+
+void step_run(step *s, float *x, size_t n, float input_scale, double lr, step_result *r)
+{
+	double start, squares;
+
+	*r = (step_result){ 0 };
+	s->x = x;
+	s->n = n;
+	s->n_tiles = (n + STEP_TOKENS - 1) / STEP_TOKENS;
+	s->input_scale = input_scale;
+	list_dead(s);
+	pool_run(s->pool, s->n_tiles, tile_task, s);
+	sum_tiles(s, r);
+	if (!isfinite(r->fvu))
+		return;
+	start = clock_now();
+	sparse_transpose(&s->codes, n, s->pool);
+	if (s->n_dead && s->k_aux)
+		sparse_transpose(&s->aux, n, s->pool);
+	s->serial_seconds[STEP_TRANSPOSE] += clock_now() - start;
+	s->adam = adam_at(&s->c, lr, ++s->t);
+	pool_run(s->pool, s->n_blocks, update_task, s);
+	squares = update_b_dec(s);
+	for (size_t b = 0; b < s->n_blocks; b++)
+		squares += s->blocks[b].squares;
+	r->grad_norm = sqrt(squares);
+	count_silence(s);
+}

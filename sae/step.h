@@ -1,0 +1,102 @@
+/* One training step of a TopK autoencoder: sparse but for the encoder's forward product, Adam inside the feature update.
+ *
+ * Loss, with x a scaled row, e = x - xhat, means over the batch:
+ *   L = sum |e|^2 / V + alpha * sum |e - ehat|^2 / U,   V = sum |x - mean x|^2,  U = sum |e - mean e|^2
+ * ehat = sum over the k_aux largest positive pre-activations of dead features times their decoder rows, without b_dec;
+ * k_aux = max(d / 2, 1); e and U are constants in the second term, and a term over 0 is 0. That is the auxiliary loss of
+ * OpenAI and dictionary_learning (not scaled by the number of dead features, as SAELens and sparsify do). */
+#ifndef GLOSS_SAE_STEP_H
+#define GLOSS_SAE_STEP_H
+
+#include "sae/encode.h"
+#include "sae/sparse.h"
+
+#define STEP_TOKENS                                                                                          \
+	512 /* rows of a tile: the shape of the encoder's products, so part of the result's last bits */
+#define STEP_FEATURES                                                                                        \
+	64 /* rows of the weights updated as one task; sums over features run over these blocks in order */
+
+typedef struct step_config {
+	uint32_t d, n_features, k, batch;
+	double beta1, beta2, eps;
+	double auxk_alpha;    /* 0: no auxiliary loss */
+	uint64_t dead_tokens; /* a feature is dead after this many tokens without firing */
+	const kernels *k_set;
+} step_config;
+
+enum {
+	STEP_CENTER,
+	STEP_PRODUCT,
+	STEP_SELECT,
+	STEP_DECODE,
+	STEP_AUXK,
+	STEP_TRANSPOSE,
+	STEP_UPDATE,
+	STEP_PARTS
+};
+extern const char *const step_part_names[STEP_PARTS];
+
+typedef struct step_result {
+	double fvu, auxk;     /* the two terms, without alpha; a NaN or infinite fvu: nothing was updated */
+	double squared_error; /* mean over rows of |e|^2, scaled units */
+	double l0, grad_norm;
+	uint64_t n_dead;
+} step_result;
+
+/* A matrix or vector with its Adam moments. */
+typedef struct step_param {
+	float *w, *m, *v;
+} step_param;
+
+typedef struct step_worker {
+	encode_scratch scratch, aux_scratch;
+	float *row, *grad_enc, *grad_dec; /* (d) */
+	double seconds[STEP_PARTS];
+} step_worker;
+
+/* Sums of one tile of rows. */
+typedef struct step_tile {
+	double *sum_x, *sum_e; /* (d) */
+	double squares_x, squares_e, squares_aux;
+	uint64_t fired;
+} step_tile;
+
+/* Sums of one block of features. */
+typedef struct step_block {
+	double *b_dec; /* (d): sum over its features of bias gradient times old encoder row */
+	double squares;
+} step_block;
+
+typedef struct step {
+	step_config c;
+	arena mem;
+	pool *pool;
+	step_param W_enc, W_dec; /* (F, d) */
+	step_param b_enc, b_dec; /* (F), (d) */
+	uint64_t t;              /* steps taken: Adam's */
+	uint64_t *silent;        /* (F) tokens since the feature last fired */
+	uint32_t *dead;          /* (F) features dead when the step began, ascending */
+	size_t n_dead, k_aux;
+	sparse_batch codes, aux;
+	float *x;          /* (batch, d) the caller's: rows, then rows less b_dec */
+	float *e, *e_aux;  /* (batch, d) */
+	float *grad_b_dec; /* (d) */
+	step_worker *workers;
+	step_tile *tiles;
+	step_block *blocks;
+	size_t n, n_tiles, n_blocks; /* n: rows of this batch */
+	float input_scale;
+	double factor, factor_aux; /* of the gradients: -2 / V, -2 alpha / U */
+	adam_coef adam;
+	double serial_seconds[STEP_PARTS];
+} step;
+
+/* Memory for all steps is asked for here; weights are zero. */
+int step_new(step **out, const step_config *c, pool *p, error *err) MUST_USE;
+void step_free(step *s);
+/* Decoder rows in random directions with norm 1, encoder rows the same with norm 1 / sqrt 3 (nn.Linear's), biases zero. */
+void step_init_weights(step *s, uint64_t seed);
+/* One step on rows x (n, d), n <= batch, which are multiplied by input_scale first. x is overwritten. */
+void step_run(step *s, float *x, size_t n, float input_scale, double lr, step_result *r);
+
+#endif

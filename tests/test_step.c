@@ -1,0 +1,481 @@
+/* The training step against a reference in FP64: its loss written out, its gradients by central differences. */
+#include "tests/support.h"
+
+#include <math.h>
+
+#include "sae/step.h"
+
+static double uniform(uint64_t seed, uint64_t i)
+{
+	return 2 * hash64_unit(hash64_mix(seed, i)) - 1;
+}
+
+/* ---- The reference ------------------------------------------------------------------------------------------------- */
+
+enum { D = 6, F = 14, K = 3, N = 11, K_AUX = D / 2, W = F * D, PARAMS = 2 * W + F + D };
+
+/* All parameters in one array: W_enc (F, D), W_dec (F, D), b_enc (F), b_dec (D). */
+typedef struct reference {
+	double p[PARAMS], m[PARAMS], v[PARAMS], grad[PARAMS];
+	double x[N * D]; /* scaled */
+	bool dead[F];
+	unsigned silent[F];
+	double alpha;
+	double e[N * D], u; /* the auxiliary loss's constants */
+	bool fired[F];
+} reference;
+
+/* xhat - bias of one row: the `k` largest positive values among the allowed features. */
+static void decode_row(const reference *r, const double *x, bool dead_only, size_t k, double *out,
+                       bool *fired)
+{
+	const double *enc = r->p, *dec = r->p + W, *b_enc = r->p + 2 * W, *b_dec = b_enc + F;
+	double pre[F];
+
+	for (size_t f = 0; f < F; f++) {
+		pre[f] = b_enc[f];
+		for (size_t i = 0; i < D; i++)
+			pre[f] += (x[i] - b_dec[i]) * enc[f * D + i];
+		if (dead_only && !r->dead[f])
+			pre[f] = -1;
+	}
+	memset(out, 0, D * sizeof(*out));
+	for (size_t f = 0; f < F; f++) {
+		size_t rank = 0;
+
+		for (size_t g = 0; g < F; g++)
+			rank += pre[g] > pre[f] || (pre[g] == pre[f] && g < f);
+		if (rank >= k || pre[f] <= 0)
+			continue;
+		if (fired)
+			fired[f] = true;
+		for (size_t i = 0; i < D; i++)
+			out[i] += pre[f] * dec[f * D + i];
+	}
+}
+
+static double scatter(const double *x)
+{
+	double total = 0;
+
+	for (size_t i = 0; i < D; i++) {
+		double mean = 0;
+
+		for (size_t t = 0; t < N; t++)
+			mean += x[t * D + i] / N;
+		for (size_t t = 0; t < N; t++)
+			total += (x[t * D + i] - mean) * (x[t * D + i] - mean);
+	}
+	return total;
+}
+
+static double loss(reference *r, bool set_constants, double *fvu, double *auxk)
+{
+	const double *b_dec = r->p + 2 * W + F;
+	double squares = 0, aux = 0, e[N * D], hat[D];
+	bool any_dead = false;
+
+	for (size_t f = 0; f < F; f++)
+		any_dead |= r->dead[f];
+	for (size_t t = 0; t < N; t++) {
+		decode_row(r, r->x + t * D, false, K, hat, set_constants ? r->fired : NULL);
+		for (size_t i = 0; i < D; i++) {
+			e[t * D + i] = r->x[t * D + i] - hat[i] - b_dec[i];
+			squares += e[t * D + i] * e[t * D + i];
+		}
+	}
+	if (set_constants) {
+		memcpy(r->e, e, sizeof(e));
+		r->u = scatter(e);
+	}
+	for (size_t t = 0; t < N && any_dead; t++) {
+		decode_row(r, r->x + t * D, true, K_AUX, hat, NULL);
+		for (size_t i = 0; i < D; i++)
+			aux += (r->e[t * D + i] - hat[i]) * (r->e[t * D + i] - hat[i]);
+	}
+	*fvu = squares / scatter(r->x);
+	*auxk = any_dead && r->alpha > 0 ? aux / r->u : 0;
+	return *fvu + r->alpha * *auxk;
+}
+
+/* Central differences; decoder rows then lose the part along themselves. */
+static void gradients(reference *r, double *fvu, double *auxk)
+{
+	const double h = 1e-6;
+	double unused[2];
+
+	memset(r->fired, 0, sizeof(r->fired));
+	loss(r, true, fvu, auxk);
+	for (size_t i = 0; i < PARAMS; i++) {
+		double p = r->p[i], up, down;
+
+		r->p[i] = p + h;
+		up = loss(r, false, &unused[0], &unused[1]);
+		r->p[i] = p - h;
+		down = loss(r, false, &unused[0], &unused[1]);
+		r->p[i] = p;
+		r->grad[i] = (up - down) / (2 * h);
+	}
+	for (size_t f = 0; f < F; f++) {
+		double *g = r->grad + W + f * D, *w = r->p + W + f * D, along = 0;
+
+		for (size_t i = 0; i < D; i++)
+			along += g[i] * w[i];
+		for (size_t i = 0; i < D; i++)
+			g[i] -= along * w[i];
+	}
+}
+
+static void reference_step(reference *r, const step_config *c, unsigned t, double lr)
+{
+	for (size_t i = 0; i < PARAMS; i++) {
+		r->m[i] = c->beta1 * r->m[i] + (1 - c->beta1) * r->grad[i];
+		r->v[i] = c->beta2 * r->v[i] + (1 - c->beta2) * r->grad[i] * r->grad[i];
+		r->p[i] -= lr * (r->m[i] / (1 - pow(c->beta1, t))) /
+		           (sqrt(r->v[i] / (1 - pow(c->beta2, t))) + c->eps);
+	}
+	for (size_t f = 0; f < F; f++) {
+		double *w = r->p + W + f * D, norm = 0;
+
+		for (size_t i = 0; i < D; i++)
+			norm += w[i] * w[i];
+		for (size_t i = 0; i < D; i++)
+			w[i] /= sqrt(norm);
+		r->silent[f] = r->fired[f] ? 0 : r->silent[f] + N;
+		r->dead[f] = r->silent[f] >= c->dead_tokens;
+	}
+}
+
+/* ---- Both on the same problem -------------------------------------------------------------------------------------- */
+
+static step_config small_config(const char *set, double alpha)
+{
+	return (step_config){ .d = D,
+		              .n_features = F,
+		              .k = K,
+		              .batch = N,
+		              .beta1 = 0.9,
+		              .beta2 = 0.99,
+		              .eps = 1e-4,
+		              .auxk_alpha = alpha,
+		              .dead_tokens = 2 * N,
+		              .k_set = kernels_get(set) };
+}
+
+static void random_problem(reference *r, step *s, double alpha)
+{
+	*r = (reference){ .alpha = alpha };
+	step_init_weights(s, 5);
+	for (size_t i = 0; i < W; i++) {
+		r->p[i] = s->W_enc.w[i] = (float)uniform(1, i);
+		r->p[W + i] = s->W_dec.w[i];
+	}
+	for (size_t f = 0; f < F; f++) /* low enough that some rows keep fewer than k values */
+		r->p[2 * W + f] = s->b_enc.w[f] = (float)(uniform(2, f) - (f % 2 ? 1.2 : 0.3));
+	for (size_t i = 0; i < D; i++)
+		r->p[2 * W + F + i] = s->b_dec.w[i] = (float)(0.3 * uniform(3, i));
+}
+
+static void random_batch(float *x, double *scaled, float scale, uint64_t seed)
+{
+	for (size_t i = 0; i < N * D; i++) {
+		x[i] = (float)uniform(seed, i);
+		scaled[i] = scale * (double)x[i];
+	}
+}
+
+static void compare(const char *what, const float *have, const double *want, size_t n, double factor,
+                    double tolerance)
+{
+	for (size_t i = 0; i < n; i++)
+		ck_assert_msg(fabs(have[i] * factor - want[i]) <= tolerance, "%s[%zu] is %g, not %g", what, i,
+		              have[i] * factor, want[i]);
+}
+
+/* With lr 0 the first moments after one step are (1 - beta1) times the gradients. */
+static void check_gradients(const char *set, double alpha, const uint32_t *dead, size_t n_dead)
+{
+	step_config c = small_config(set, alpha);
+	double fvu, auxk, norm = 0;
+	float x[N * D];
+	step_result result;
+	reference r;
+	step *s;
+	pool *p;
+
+	if (!c.k_set)
+		return;
+	ck_assert_int_eq(pool_new(&p, 2, NULL), 0);
+	ck_assert_int_eq(step_new(&s, &c, p, NULL), 0);
+	random_problem(&r, s, alpha);
+	for (size_t i = 0; i < n_dead; i++) {
+		r.dead[dead[i]] = true;
+		s->silent[dead[i]] = c.dead_tokens;
+	}
+	random_batch(x, r.x, 1.5f, 4);
+	gradients(&r, &fvu, &auxk);
+	step_run(s, x, N, 1.5f, 0, &result);
+	for (size_t i = 0; i < PARAMS; i++)
+		norm += r.grad[i] * r.grad[i];
+	ck_assert_double_le(fabs(result.fvu - fvu), 1e-6);
+	ck_assert_double_le(fabs(result.auxk - auxk), 1e-6);
+	ck_assert_uint_eq(result.n_dead, n_dead);
+	ck_assert((auxk > 0) == (n_dead > 0 && alpha > 0));
+	compare("W_enc", s->W_enc.m, r.grad, W, 10, 2e-6);
+	compare("W_dec", s->W_dec.m, r.grad + W, W, 10, 2e-6);
+	compare("b_enc", s->b_enc.m, r.grad + 2 * W, F, 10, 2e-6);
+	compare("b_dec", s->b_dec.m, r.grad + 2 * W + F, D, 10, 2e-6);
+	ck_assert_double_le(fabs(result.grad_norm - sqrt(norm)), 1e-5);
+	step_free(s);
+	pool_free(p);
+}
+
+static void check_gradients_of(const char *set)
+{
+	const uint32_t few[] = { 2, 7 }, many[] = { 0, 3, 4, 8, 9, 12, 13 };
+
+	check_gradients(set, 0, NULL, 0);
+	check_gradients(set, 0.25, NULL, 0);
+	check_gradients(set, 0, few, 2);
+	check_gradients(set, 0.25, few, 2);
+	check_gradients(set, 0.25, many, 7);
+}
+
+START_TEST(gradients_equal_central_differences)
+{
+	for (size_t i = 0; kernels_names[i]; i++)
+		check_gradients_of(kernels_names[i]);
+}
+END_TEST
+
+START_TEST(steps_follow_the_reference)
+{
+	step_config c = small_config(NULL, 0.25);
+	double fvu, auxk;
+	unsigned aux_steps = 0;
+	float x[N * D];
+	step_result result;
+	reference r;
+	step *s;
+	pool *p;
+
+	ck_assert_int_eq(pool_new(&p, 2, NULL), 0);
+	ck_assert_int_eq(step_new(&s, &c, p, NULL), 0);
+	random_problem(&r, s, 0.25);
+	for (unsigned t = 1; t <= 8; t++) {
+		double lr = 0.01 / t;
+
+		random_batch(x, r.x, 0.8f, 100 + t);
+		gradients(&r, &fvu, &auxk);
+		reference_step(&r, &c, t, lr);
+		step_run(s, x, N, 0.8f, lr, &result);
+		ck_assert_double_le(fabs(result.fvu - fvu), 1e-5);
+		ck_assert_double_le(fabs(result.auxk - auxk), 1e-5);
+		aux_steps += auxk > 0;
+	}
+	ck_assert_uint_gt(aux_steps, 0); /* the problem does hold dead features */
+	compare("W_enc", s->W_enc.w, r.p, W, 1, 1e-5);
+	compare("W_dec", s->W_dec.w, r.p + W, W, 1, 1e-5);
+	compare("b_enc", s->b_enc.w, r.p + 2 * W, F, 1, 1e-5);
+	compare("b_dec", s->b_dec.w, r.p + 2 * W + F, D, 1, 1e-5);
+	step_free(s);
+	pool_free(p);
+}
+END_TEST
+
+/* ---- Larger problems ------------------------------------------------------------------------------------------------ */
+
+typedef struct large {
+	size_t d, n_features, batch;
+	step_config c;
+} large;
+
+static large large_problem(void)
+{
+	large l = { .d = 24, .n_features = 300, .batch = 2 * STEP_TOKENS + 77 };
+
+	l.c = (step_config){ .d = 24,
+		             .n_features = 300,
+		             .k = 4,
+		             .batch = (uint32_t)l.batch,
+		             .beta1 = 0.9,
+		             .beta2 = 0.999,
+		             .eps = 1e-8,
+		             .auxk_alpha = 1.0 / 32,
+		             .dead_tokens = l.batch,
+		             .k_set = kernels_get(NULL) };
+	return l;
+}
+
+static void fill_batch(float *x, size_t n, uint64_t seed)
+{
+	for (size_t i = 0; i < n; i++)
+		x[i] = (float)uniform(seed, i);
+}
+
+START_TEST(threads_do_not_change_a_bit)
+{
+	large l = large_problem();
+	size_t bytes = l.n_features * l.d * sizeof(float);
+	float *x = mem_alloc_aligned(l.batch, l.d * sizeof(float));
+	step *first = NULL;
+	pool *pools[3];
+
+	for (unsigned threads = 1; threads <= 3; threads++) {
+		step_result r;
+		step *s;
+
+		ck_assert_int_eq(pool_new(&pools[threads - 1], threads, NULL), 0);
+		ck_assert_int_eq(step_new(&s, &l.c, pools[threads - 1], NULL), 0);
+		step_init_weights(s, 7);
+		for (size_t i = 0; i < l.n_features * l.d / 4; i++)
+			s->W_enc.w[i] *= 1e-3f; /* these will be dead */
+		for (unsigned t = 0; t < 4; t++) {
+			fill_batch(x, l.batch * l.d, 20 + t);
+			step_run(s, x, l.batch, 2, 1e-3, &r);
+		}
+		ck_assert_uint_gt(r.n_dead, 0);
+		if (!first) {
+			first = s;
+			continue;
+		}
+		ck_assert_mem_eq(s->W_enc.w, first->W_enc.w, bytes);
+		ck_assert_mem_eq(s->W_dec.w, first->W_dec.w, bytes);
+		ck_assert_mem_eq(s->W_enc.v, first->W_enc.v, bytes);
+		ck_assert_mem_eq(s->W_dec.m, first->W_dec.m, bytes);
+		ck_assert_mem_eq(s->b_enc.w, first->b_enc.w, l.n_features * sizeof(float));
+		ck_assert_mem_eq(s->b_dec.w, first->b_dec.w, l.d * sizeof(float));
+		step_free(s);
+	}
+	step_free(first);
+	for (size_t i = 0; i < 3; i++)
+		pool_free(pools[i]);
+	free(x);
+}
+END_TEST
+
+START_TEST(no_step_allocates)
+{
+	large l = large_problem();
+	float *x = mem_alloc_aligned(l.batch, l.d * sizeof(float));
+	step_result r;
+	step *s;
+	pool *p;
+
+	ck_assert_int_eq(pool_new(&p, 1, NULL), 0);
+	ck_assert_int_eq(step_new(&s, &l.c, p, NULL), 0);
+	step_init_weights(s, 7);
+	fault_arm(FAULT_ALLOC, 0);
+	for (unsigned t = 0; t < 3; t++) {
+		fill_batch(x, l.batch * l.d, t);
+		step_run(s, x, l.batch, 1, 1e-3, &r);
+	}
+	ck_assert(!fault_disarm(FAULT_ALLOC));
+	step_free(s);
+	pool_free(p);
+	free(x);
+}
+END_TEST
+
+START_TEST(each_failing_allocation_is_reported)
+{
+	step_config c = small_config(NULL, 0.25);
+	pool *p;
+
+	ck_assert_int_eq(pool_new(&p, 2, NULL), 0);
+	for (long n = 0;; n++) {
+		step *s = NULL;
+		int rc;
+
+		fault_arm(FAULT_ALLOC, n);
+		rc = step_new(&s, &c, p, NULL);
+		if (!fault_disarm(FAULT_ALLOC)) {
+			ck_assert_int_eq(rc, 0);
+			step_free(s);
+			break;
+		}
+		ck_assert_int_eq(rc, ERR_NOMEM);
+		ck_assert_ptr_null(s);
+	}
+	pool_free(p);
+}
+END_TEST
+
+START_TEST(a_batch_that_is_not_finite_changes_nothing)
+{
+	step_config c = small_config(NULL, 0.25);
+	float x[N * D], before[W];
+	step_result result;
+	reference r;
+	step *s;
+	pool *p;
+
+	ck_assert_int_eq(pool_new(&p, 1, NULL), 0);
+	ck_assert_int_eq(step_new(&s, &c, p, NULL), 0);
+	random_problem(&r, s, 0.25);
+	random_batch(x, r.x, 1, 4);
+	x[D] = INFINITY;
+	memcpy(before, s->W_dec.w, sizeof(before));
+	step_run(s, x, N, 1, 0.1, &result);
+	ck_assert(!isfinite(result.fvu));
+	ck_assert_mem_eq(before, s->W_dec.w, sizeof(before));
+	ck_assert_uint_eq(s->t, 0);
+	for (size_t i = 0; i < N * D; i++) /* rows all equal to b_dec: no variance, no error */
+		x[i] = s->b_dec.w[i % D];
+	step_run(s, x, N, 1, 0, &result);
+	ck_assert(isfinite(result.grad_norm));
+	step_free(s);
+	pool_free(p);
+}
+END_TEST
+
+/* Features that start far too weak to be chosen come alive by the auxiliary loss, and only by it. */
+static uint64_t dead_at_end(double alpha)
+{
+	enum { DIM = 16, FEATURES = 48, WEAK = 24, BATCH = 256, STEPS = 300 };
+	const step_config c = { .d = DIM,
+		                .n_features = FEATURES,
+		                .k = 2,
+		                .batch = BATCH,
+		                .beta1 = 0.9,
+		                .beta2 = 0.999,
+		                .eps = 1e-8,
+		                .auxk_alpha = alpha,
+		                .dead_tokens = 2 * BATCH,
+		                .k_set = kernels_get(NULL) };
+	static float x[BATCH * DIM];
+	step_result r;
+	step *s;
+	pool *p;
+
+	ck_assert_int_eq(pool_new(&p, 1, NULL), 0);
+	ck_assert_int_eq(step_new(&s, &c, p, NULL), 0);
+	step_init_weights(s, 3);
+	for (size_t i = 0; i < WEAK * DIM; i++)
+		s->W_enc.w[i] *= 1e-3f;
+	for (unsigned t = 0; t < STEPS; t++) {
+		fill_batch(x, BATCH * DIM, t);
+		step_run(s, x, BATCH, 1, 2e-3, &r);
+	}
+	step_free(s);
+	pool_free(p);
+	return r.n_dead;
+}
+
+START_TEST(dead_features_revive)
+{
+	uint64_t without = dead_at_end(0), with = dead_at_end(1.0 / 32);
+
+	ck_assert_msg(without >= 20, "%u dead without the auxiliary loss", (unsigned)without);
+	ck_assert_msg(with <= 4, "%u dead with it", (unsigned)with);
+}
+END_TEST
+
+static void cases(Suite *s)
+{
+	SUPPORT_CASE(s, "gradients", gradients_equal_central_differences, steps_follow_the_reference);
+	SUPPORT_CASE(s, "step", threads_do_not_change_a_bit, no_step_allocates,
+	             each_failing_allocation_is_reported, a_batch_that_is_not_finite_changes_nothing,
+	             dead_features_revive);
+}
+SUPPORT_MAIN("step", cases)
