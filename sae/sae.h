@@ -242,11 +242,14 @@ typedef struct sae_train_opts {
 } sae_train_opts;
 
 sae_train_opts sae_train_opts_default(void);
+/* The kernels that run for the option `kernels` on this CPU; NULL: none of that name, or the CPU cannot. */
+const char *sae_kernels_name(const char *kernels);
 int sae_train_opts_check(const sae_train_opts *o, uint32_t d_in, uint64_t n_train_rows, error *err) MUST_USE; /* names field, value, range */
 
 /* Fit one SAE to the training rows. The same bits for the same dump, options and CPU kind, whatever the threads.
- *   out   set on success and on ERR_STOPPED after at least one step
- *   freq  if not NULL: malloc'd (F), firing frequency over the last min(steps, 100) steps */
+ *   out   set on success, and after at least one step on ERR_STOPPED and on ERR_LIMIT (the loss of a batch is not
+ *         finite: the model as it was before that step)
+ *   freq  if not NULL: malloc'd (F), firing frequency over the last min(steps, 100) steps (up to 199 when stopped) */
 int sae_train(sae_model **out, double **freq, const sae_dump *d, const sae_rows *rows, const sae_train_opts *o, pool *p,
 	      error *err) MUST_USE;
 

@@ -1,0 +1,50 @@
+/* Kernels: what BLAS lacks, once as a plain definition and once for each instruction set; chosen at run time.
+ * Every function gives the same bits for the same numbers whatever the alignment; sets may differ in rounding. */
+#ifndef GLOSS_SAE_KERNELS_H
+#define GLOSS_SAE_KERNELS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* One Adam step's constants: w -= step * m / (sqrt(v) * root + eps). */
+typedef struct adam_coef {
+	float beta1, beta2;
+	float rest1, rest2; /* 1 - beta1, 1 - beta2 */
+	float step;         /* lr / (1 - beta1^t) */
+	float root;         /* 1 / sqrt(1 - beta2^t) */
+	float eps;
+} adam_coef;
+
+#define KERNELS_SLACK 16 /* elements that filter() and compact() may write behind what they return */
+
+typedef struct kernels {
+	const char *name;
+	float (*dot)(const float *a, const float *b, size_t n);
+	double (*sum_squares)(const float *a, size_t n);                /* in FP64 */
+	void (*add_f64)(double *y, double a, const float *x, size_t n); /* y += a x in FP64 */
+	void (*axpy)(float *y, float a, const float *x, size_t n);      /* y += a x */
+	void (*scale)(float *x, float a, size_t n);                     /* x *= a */
+	void (*center)(float *out, const float *x, float a, const float *b,
+	               size_t n); /* out = a x - b; out may be x */
+	/* out (d) = sum over j < n of coef[j] * rows[index[j]], rows (., d), added in the order of j. */
+	void (*combine)(float *out, const float *rows, size_t d, const uint32_t *index, const float *coef,
+	                size_t n);
+	/* Append {first + i, pre[i] + bias[i]} for all i < n whose sum is over `above`, i ascending; returns how many.
+	 * NaN is never over anything. */
+	size_t (*filter)(uint32_t *index, float *value, const float *pre, const float *bias, size_t n,
+	                 uint32_t first, float above);
+	/* The k-th largest of n positive values, 1 <= k <= n. */
+	float (*kth)(const float *value, size_t n, size_t k);
+	/* Keep, in place and in order, the pairs with value over `least` and the first `ties` that equal it; returns how many. */
+	size_t (*compact)(uint32_t *index, float *value, size_t n, float least, size_t ties);
+	void (*adam)(float *w, float *m, float *v, const float *g, size_t n, const adam_coef *c);
+} kernels;
+
+/* The table called `name`, or for NULL the best this CPU runs; NULL when there is none or the CPU cannot run it. */
+const kernels *kernels_get(const char *name);
+/* Names of all tables, best first, NULL at the end. */
+extern const char *const kernels_names[];
+
+extern const kernels kernels_scalar, kernels_avx2, kernels_avx512;
+
+#endif

@@ -1,0 +1,272 @@
+/* Kernels for AVX-512 (F, BW, DQ, VL). Tails are masked lanes, so every length takes the same path. */
+#include <immintrin.h>
+#include <string.h>
+
+#include "sae/kernels.h"
+
+#define LANES 16
+
+static __mmask16 mask_of(size_t n)
+{
+	return n >= LANES ? (__mmask16)0xffff : (__mmask16)((1u << n) - 1);
+}
+
+static float dot(const float *a, const float *b, size_t n)
+{
+	__m512 s0 = _mm512_setzero_ps(), s1 = s0, s2 = s0, s3 = s0;
+	size_t i = 0;
+
+	for (; i + 4 * LANES <= n; i += 4 * LANES) {
+		s0 = _mm512_fmadd_ps(_mm512_loadu_ps(a + i), _mm512_loadu_ps(b + i), s0);
+		s1 = _mm512_fmadd_ps(_mm512_loadu_ps(a + i + 16), _mm512_loadu_ps(b + i + 16), s1);
+		s2 = _mm512_fmadd_ps(_mm512_loadu_ps(a + i + 32), _mm512_loadu_ps(b + i + 32), s2);
+		s3 = _mm512_fmadd_ps(_mm512_loadu_ps(a + i + 48), _mm512_loadu_ps(b + i + 48), s3);
+	}
+	for (; i < n; i += LANES) {
+		__mmask16 in = mask_of(n - i);
+
+		s0 = _mm512_fmadd_ps(_mm512_maskz_loadu_ps(in, a + i), _mm512_maskz_loadu_ps(in, b + i), s0);
+	}
+	return _mm512_reduce_add_ps(_mm512_add_ps(_mm512_add_ps(s0, s1), _mm512_add_ps(s2, s3)));
+}
+
+static double sum_squares(const float *a, size_t n)
+{
+	__m512d s0 = _mm512_setzero_pd(), s1 = s0;
+
+	for (size_t i = 0; i < n; i += LANES) {
+		__m512 x = _mm512_maskz_loadu_ps(mask_of(n - i), a + i);
+		__m512d low = _mm512_cvtps_pd(_mm512_castps512_ps256(x));
+		__m512d high = _mm512_cvtps_pd(_mm512_extractf32x8_ps(x, 1));
+
+		s0 = _mm512_fmadd_pd(low, low, s0);
+		s1 = _mm512_fmadd_pd(high, high, s1);
+	}
+	return _mm512_reduce_add_pd(_mm512_add_pd(s0, s1));
+}
+
+static void add_f64(double *y, double a, const float *x, size_t n)
+{
+	__m512d factor = _mm512_set1_pd(a);
+	size_t i = 0;
+
+	for (; i + 8 <= n; i += 8) {
+		__m512d wide = _mm512_cvtps_pd(_mm256_loadu_ps(x + i));
+
+		_mm512_storeu_pd(y + i, _mm512_fmadd_pd(factor, wide, _mm512_loadu_pd(y + i)));
+	}
+	if (i < n) {
+		__mmask8 in = (__mmask8)((1u << (n - i)) - 1);
+		__m512d wide = _mm512_cvtps_pd(_mm256_maskz_loadu_ps(in, x + i));
+
+		_mm512_mask_storeu_pd(y + i, in,
+		                      _mm512_fmadd_pd(factor, wide, _mm512_maskz_loadu_pd(in, y + i)));
+	}
+}
+
+static void axpy(float *y, float a, const float *x, size_t n)
+{
+	__m512 factor = _mm512_set1_ps(a);
+
+	for (size_t i = 0; i < n; i += LANES) {
+		__mmask16 in = mask_of(n - i);
+		__m512 sum = _mm512_fmadd_ps(factor, _mm512_maskz_loadu_ps(in, x + i),
+		                             _mm512_maskz_loadu_ps(in, y + i));
+
+		_mm512_mask_storeu_ps(y + i, in, sum);
+	}
+}
+
+static void scale(float *x, float a, size_t n)
+{
+	__m512 factor = _mm512_set1_ps(a);
+
+	for (size_t i = 0; i < n; i += LANES) {
+		__mmask16 in = mask_of(n - i);
+
+		_mm512_mask_storeu_ps(x + i, in, _mm512_mul_ps(factor, _mm512_maskz_loadu_ps(in, x + i)));
+	}
+}
+
+static void center(float *out, const float *x, float a, const float *b, size_t n)
+{
+	__m512 factor = _mm512_set1_ps(a);
+
+	for (size_t i = 0; i < n; i += LANES) {
+		__mmask16 in = mask_of(n - i);
+		__m512 moved = _mm512_fmsub_ps(factor, _mm512_maskz_loadu_ps(in, x + i),
+		                               _mm512_maskz_loadu_ps(in, b + i));
+
+		_mm512_mask_storeu_ps(out + i, in, moved);
+	}
+}
+
+/* `width` registers of the sum at once, a constant where it is called. */
+static inline __attribute__((always_inline)) void combine_part(float *out, const float *rows, size_t d,
+                                                               const uint32_t *index, const float *coef,
+                                                               size_t n, const int width)
+{
+	__m512 sum[16];
+
+#pragma GCC unroll 16
+	for (int r = 0; r < width; r++)
+		sum[r] = _mm512_setzero_ps();
+	for (size_t j = 0; j < n; j++) {
+		const float *row = rows + index[j] * d;
+		__m512 factor = _mm512_set1_ps(coef[j]);
+
+#pragma GCC unroll 16
+		for (int r = 0; r < width; r++)
+			sum[r] = _mm512_fmadd_ps(factor, _mm512_loadu_ps(row + LANES * r), sum[r]);
+	}
+#pragma GCC unroll 16
+	for (int r = 0; r < width; r++)
+		_mm512_storeu_ps(out + LANES * r, sum[r]);
+}
+
+static void combine(float *out, const float *rows, size_t d, const uint32_t *index, const float *coef,
+                    size_t n)
+{
+	size_t c = 0;
+
+	for (; c + 16 * LANES <= d; c += 16 * LANES)
+		combine_part(out + c, rows + c, d, index, coef, n, 16);
+	for (; c + 4 * LANES <= d; c += 4 * LANES)
+		combine_part(out + c, rows + c, d, index, coef, n, 4);
+	for (; c < d; c += LANES) {
+		__mmask16 in = mask_of(d - c);
+		__m512 sum = _mm512_setzero_ps();
+
+		for (size_t j = 0; j < n; j++)
+			sum = _mm512_fmadd_ps(_mm512_set1_ps(coef[j]),
+			                      _mm512_maskz_loadu_ps(in, rows + index[j] * d + c), sum);
+		_mm512_mask_storeu_ps(out + c, in, sum);
+	}
+}
+
+/* Compressed in a register and stored whole: the compressing store is slow on Zen 4. */
+static size_t filter(uint32_t *index, float *value, const float *pre, const float *bias, size_t n,
+                     uint32_t first, float above)
+{
+	const __m512 limit = _mm512_set1_ps(above);
+	const __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+	size_t kept = 0;
+
+	for (size_t i = 0; i < n; i += LANES) {
+		__mmask16 in = mask_of(n - i);
+		__m512 sum = _mm512_add_ps(_mm512_maskz_loadu_ps(in, pre + i),
+		                           _mm512_maskz_loadu_ps(in, bias + i));
+		__mmask16 over = _mm512_mask_cmp_ps_mask(in, sum, limit, _CMP_GT_OQ);
+
+		if (over) {
+			__m512i id = _mm512_add_epi32(lane, _mm512_set1_epi32((int)(first + (uint32_t)i)));
+
+			_mm512_storeu_ps(value + kept, _mm512_maskz_compress_ps(over, sum));
+			_mm512_storeu_si512(index + kept, _mm512_maskz_compress_epi32(over, id));
+			kept += (size_t)__builtin_popcount(over);
+		}
+	}
+	return kept;
+}
+
+static size_t count_reaching(const float *value, size_t n, __m512i least)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < n; i += LANES) {
+		__mmask16 in = mask_of(n - i);
+		__m512i bits = _mm512_maskz_loadu_epi32(in, value + i);
+
+		count += (size_t)__builtin_popcount(
+		        _mm512_mask_cmp_epi32_mask(in, bits, least, _MM_CMPINT_NLT));
+	}
+	return count;
+}
+
+static float kth(const float *value, size_t n, size_t k)
+{
+	uint32_t reach = 0;
+	float result;
+
+	for (uint32_t bit = UINT32_C(1) << 30; bit; bit >>= 1)
+		if (count_reaching(value, n, _mm512_set1_epi32((int)(reach | bit))) >= k)
+			reach |= bit;
+	memcpy(&result, &reach, sizeof(result));
+	return result;
+}
+
+/* The lanes of `equal` that the first `ties` ties stand in. */
+static __mmask16 first_ties(__mmask16 equal, size_t *ties)
+{
+	unsigned left = equal, taken = 0;
+
+	while (left && *ties) {
+		unsigned lowest = left & (0u - left);
+
+		taken |= lowest;
+		left ^= lowest;
+		(*ties)--;
+	}
+	return (__mmask16)taken;
+}
+
+static size_t compact(uint32_t *index, float *value, size_t n, float least, size_t ties)
+{
+	const __m512 limit = _mm512_set1_ps(least);
+	size_t kept = 0;
+
+	for (size_t i = 0; i < n; i += LANES) {
+		__mmask16 in = mask_of(n - i);
+		__m512 v = _mm512_maskz_loadu_ps(in, value + i);
+		__m512i id = _mm512_maskz_loadu_epi32(in, index + i);
+		__mmask16 keep = _mm512_mask_cmp_ps_mask(in, v, limit, _CMP_GT_OQ);
+		__mmask16 equal = _mm512_mask_cmp_ps_mask(in, v, limit, _CMP_EQ_OQ);
+
+		if (equal)
+			keep |= first_ties(equal, &ties);
+		_mm512_storeu_ps(value + kept, _mm512_maskz_compress_ps(keep, v));
+		_mm512_storeu_si512(index + kept, _mm512_maskz_compress_epi32(keep, id));
+		kept += (size_t)__builtin_popcount(keep);
+	}
+	return kept;
+}
+
+static void adam(float *w, float *m, float *v, const float *g, size_t n, const adam_coef *c)
+{
+	const __m512 beta1 = _mm512_set1_ps(c->beta1), rest1 = _mm512_set1_ps(c->rest1);
+	const __m512 beta2 = _mm512_set1_ps(c->beta2), rest2 = _mm512_set1_ps(c->rest2);
+	const __m512 step = _mm512_set1_ps(c->step), root = _mm512_set1_ps(c->root),
+	             eps = _mm512_set1_ps(c->eps);
+
+	for (size_t i = 0; i < n; i += LANES) {
+		__mmask16 in = mask_of(n - i);
+		__m512 grad = _mm512_maskz_loadu_ps(in, g + i);
+		__m512 mean = _mm512_mul_ps(beta1, _mm512_maskz_loadu_ps(in, m + i));
+		__m512 square = _mm512_mul_ps(beta2, _mm512_maskz_loadu_ps(in, v + i));
+		__m512 below;
+
+		mean = _mm512_fmadd_ps(rest1, grad, mean);
+		square = _mm512_fmadd_ps(_mm512_mul_ps(rest2, grad), grad, square);
+		below = _mm512_fmadd_ps(_mm512_sqrt_ps(square), root, eps);
+		_mm512_mask_storeu_ps(m + i, in, mean);
+		_mm512_mask_storeu_ps(v + i, in, square);
+		_mm512_mask_storeu_ps(w + i, in,
+		                      _mm512_sub_ps(_mm512_maskz_loadu_ps(in, w + i),
+		                                    _mm512_div_ps(_mm512_mul_ps(step, mean), below)));
+	}
+}
+
+const kernels kernels_avx512 = {
+	.name = "avx512",
+	.dot = dot,
+	.sum_squares = sum_squares,
+	.add_f64 = add_f64,
+	.axpy = axpy,
+	.scale = scale,
+	.center = center,
+	.combine = combine,
+	.filter = filter,
+	.kth = kth,
+	.compact = compact,
+	.adam = adam,
+};

@@ -1,0 +1,235 @@
+/* Encoding and decoding against plain loops in FP64; ties; threads; failing allocations. */
+#include "tests/support.h"
+
+#include <math.h>
+
+#include "sae/encode.h"
+
+static float uniform(uint64_t seed, uint64_t i)
+{
+	return (float)(2 * hash64_unit(hash64_mix(seed, i)) - 1);
+}
+
+static sae_model *random_model(uint32_t d, uint32_t n_features, uint32_t k)
+{
+	sae_model *m;
+
+	ck_assert_int_eq(sae_model_new(&m, SAE_TOPK, d, n_features, k, NULL), 0);
+	for (size_t i = 0; i < (size_t)n_features * d; i++) {
+		m->W_enc[i] = uniform(1, i);
+		m->W_dec[i] = uniform(2, i);
+	}
+	for (size_t f = 0; f < n_features; f++)
+		m->b_enc[f] = uniform(3, f) - 0.5f;
+	for (size_t i = 0; i < d; i++)
+		m->b_dec[i] = uniform(4, i);
+	return m;
+}
+
+static void random_rows(float *x, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		x[i] = uniform(5, i);
+}
+
+/* Rank of feature f among the pre-activations: those larger, and those equal of lower number. */
+static size_t rank_of(const double *pre, size_t n_features, size_t f)
+{
+	size_t rank = 0;
+
+	for (size_t g = 0; g < n_features; g++)
+		rank += pre[g] > pre[f] || (pre[g] == pre[f] && g < f);
+	return rank;
+}
+
+/* Row t of the codes holds exactly the positive pre-activations of rank under k (but for rounding at the edge). */
+static void check_row(const sae_model *m, const float *x, const sae_codes *c, size_t t)
+{
+	static double pre[3000];
+	const uint32_t *index = c->index + t * c->width;
+	size_t next = 0, d = m->d_in;
+
+	for (size_t f = 0; f < m->d_sae; f++) {
+		pre[f] = m->b_enc[f];
+		for (size_t i = 0; i < d; i++)
+			pre[f] += ((double)x[t * d + i] - m->b_dec[i]) * m->W_enc[f * d + i];
+	}
+	ck_assert_uint_le(c->count[t], c->width);
+	for (size_t f = 0; f < m->d_sae; f++) {
+		bool want = pre[f] > 0 && rank_of(pre, m->d_sae, f) < m->k;
+		bool have = next < c->count[t] && index[next] == f;
+
+		ck_assert_msg(want == have, "row %zu feature %zu pre %g", t, f, pre[f]);
+		if (have)
+			ck_assert_double_le(fabs(c->value[t * c->width + next++] - pre[f]), 1e-5);
+	}
+	ck_assert_uint_eq(next, c->count[t]);
+}
+
+static void check_shape(uint32_t d, uint32_t n_features, uint32_t k, size_t n, const char *set)
+{
+	sae_model *m = random_model(d, n_features, k);
+	float *x = mem_alloc_aligned(n, d * sizeof(float));
+	sae_encoder *e;
+	sae_codes c;
+	pool *p;
+
+	random_rows(x, n * d);
+	ck_assert_int_eq(pool_new(&p, 2, NULL), 0);
+	ck_assert_int_eq(sae_codes_new(&c, n, k, NULL), 0);
+	ck_assert_int_eq(sae_encoder_new(&e, m, p, set, NULL), 0);
+	ck_assert_int_eq(sae_encode(e, x, n, &c, NULL), 0);
+	for (size_t t = 0; t < n; t += 1 + n / 20)
+		check_row(m, x, &c, t);
+	sae_encoder_free(e);
+	sae_codes_free(&c);
+	pool_free(p);
+	free(x);
+	sae_model_free(m);
+}
+
+START_TEST(codes_are_the_largest_positive_values)
+{
+	check_shape(7, 50, 5, 300, "scalar");
+	check_shape(7, 50, 5, 300, NULL);
+	check_shape(24, 2100, 32, 270, NULL); /* three products a tile */
+	check_shape(24, 1025, 8, 3, NULL);
+	check_shape(5, 20, 20, 9, NULL); /* k = F: the ReLU alone */
+	check_shape(1, 1, 1, 2, NULL);
+}
+END_TEST
+
+/* All features equal: the first k win. */
+START_TEST(ties_go_to_lower_features)
+{
+	const uint32_t n_features = 1500, k = 9;
+	float x[3] = { 1, 2, 3 };
+	sae_model *m;
+	sae_encoder *e;
+	sae_codes c;
+	pool *p;
+
+	ck_assert_int_eq(sae_model_new(&m, SAE_TOPK, 3, n_features, k, NULL), 0);
+	for (size_t f = 0; f < n_features; f++)
+		m->b_enc[f] = 0.5f;
+	m->b_enc[1400] = 0.75f;
+	ck_assert_int_eq(pool_new(&p, 1, NULL), 0);
+	ck_assert_int_eq(sae_codes_new(&c, 1, k, NULL), 0);
+	ck_assert_int_eq(sae_encoder_new(&e, m, p, NULL, NULL), 0);
+	ck_assert_int_eq(sae_encode(e, x, 1, &c, NULL), 0);
+	ck_assert_uint_eq(c.count[0], k);
+	for (uint32_t j = 0; j + 1 < k; j++)
+		ck_assert_uint_eq(c.index[j], j);
+	ck_assert_uint_eq(c.index[k - 1], 1400);
+	sae_encoder_free(e);
+	sae_codes_free(&c);
+	pool_free(p);
+	sae_model_free(m);
+}
+END_TEST
+
+START_TEST(threads_do_not_change_a_bit)
+{
+	const size_t n = 1000, d = 16, k = 8;
+	sae_model *m = random_model(d, 1200, k);
+	float *x = mem_alloc_aligned(n, d * sizeof(float)), *first = mem_alloc_aligned(n, d * sizeof(float)),
+	      *out = mem_alloc_aligned(n, d * sizeof(float));
+
+	random_rows(x, n * d);
+	for (unsigned threads = 1; threads <= 3; threads++) {
+		sae_encoder *e;
+		sae_codes c;
+		pool *p;
+
+		ck_assert_int_eq(pool_new(&p, threads, NULL), 0);
+		ck_assert_int_eq(sae_codes_new(&c, n, k, NULL), 0);
+		ck_assert_int_eq(sae_encoder_new(&e, m, p, NULL, NULL), 0);
+		ck_assert_int_eq(sae_encode(e, x, n, &c, NULL), 0);
+		sae_decode(m, &c, n, threads == 1 ? first : out, p);
+		if (threads > 1)
+			ck_assert_mem_eq(out, first, n * d * sizeof(float));
+		sae_encoder_free(e);
+		sae_codes_free(&c);
+		pool_free(p);
+	}
+	free(x);
+	free(first);
+	free(out);
+	sae_model_free(m);
+}
+END_TEST
+
+START_TEST(decode_adds_rows_and_bias)
+{
+	sae_model *m = random_model(6, 10, 3);
+	uint32_t count = 2, index[3] = { 1, 7, 0 };
+	float value[3] = { 2, 0.5f, 9 }, out[6];
+	const sae_codes c = { .width = 3, .count = &count, .index = index, .value = value };
+	pool *p;
+
+	ck_assert_int_eq(pool_new(&p, 1, NULL), 0);
+	sae_decode(m, &c, 1, out, p);
+	for (size_t i = 0; i < 6; i++)
+		ck_assert_double_le(
+		        fabs(out[i] - (2.0 * m->W_dec[6 + i] + 0.5 * m->W_dec[42 + i] + m->b_dec[i])), 1e-6);
+	pool_free(p);
+	sae_model_free(m);
+}
+END_TEST
+
+START_TEST(bad_arguments_are_refused)
+{
+	sae_model *m = random_model(6, 10, 3);
+	sae_encoder *e = NULL;
+	sae_codes c;
+	error err = { 0 };
+	float x[6] = { 0 };
+	pool *p;
+
+	ck_assert_int_eq(pool_new(&p, 1, NULL), 0);
+	ck_assert_int_eq(sae_encoder_new(&e, m, p, "mmx", &err), ERR_ARG);
+	ck_assert_ptr_nonnull(strstr(err.msg, "'mmx'"));
+	ck_assert_ptr_null(e);
+	ck_assert_int_eq(sae_encoder_new(&e, m, p, NULL, &err), 0);
+	ck_assert_int_eq(sae_codes_new(&c, 1, 4, &err), 0);
+	ck_assert_int_eq(sae_encode(e, x, 1, &c, &err), ERR_ARG);
+	sae_codes_free(&c);
+	sae_encoder_free(e);
+	pool_free(p);
+	sae_model_free(m);
+}
+END_TEST
+
+START_TEST(each_failing_allocation_is_reported)
+{
+	sae_model *m = random_model(6, 10, 3);
+	pool *p;
+
+	ck_assert_int_eq(pool_new(&p, 2, NULL), 0);
+	for (long n = 0;; n++) {
+		sae_encoder *e = NULL;
+		error err = { 0 };
+		int rc;
+
+		fault_arm(FAULT_ALLOC, n);
+		rc = sae_encoder_new(&e, m, p, NULL, &err);
+		if (!fault_disarm(FAULT_ALLOC)) {
+			ck_assert_int_eq(rc, 0);
+			sae_encoder_free(e);
+			break;
+		}
+		ck_assert_int_eq(rc, ERR_NOMEM);
+		ck_assert_ptr_null(e);
+	}
+	pool_free(p);
+	sae_model_free(m);
+}
+END_TEST
+
+static void cases(Suite *s)
+{
+	SUPPORT_CASE(s, "encode", codes_are_the_largest_positive_values, ties_go_to_lower_features,
+	             threads_do_not_change_a_bit, decode_adds_rows_and_bias, bad_arguments_are_refused,
+	             each_failing_allocation_is_reported);
+}
+SUPPORT_MAIN("encode", cases)
