@@ -1,0 +1,91 @@
+/* What every command that reads a dump shares: the options, and opening the dump by them.
+ *
+ *	typedef struct eval_opts {
+ *		dump_args dump;
+ *		dump_split_args split;   (only where rows are held out)
+ *	} eval_opts;
+ *	static const option options[] = {
+ *		DUMP_ARGS_OPTIONS(eval_opts, dump),
+ *		DUMP_SPLIT_OPTIONS(eval_opts, split),
+ *	};
+ *	...
+ *	rc = dump_input_open(&in, &p, p.args, p.n_args, &o.dump, norm_limit_of_the_sae_or_0, false, &err);
+ *	if (rc == 0)
+ *		rc = dump_input_split(&in, &o.split, &err);
+ *	... in.dump, in.rows, in.pool ...
+ *	dump_input_close(&in);
+ *
+ * The macros give --key --tokens --dtype --manifest --ctx-len --max-norm-ratio --exclude-tokens --exclude-positions --nan
+ * --threads, and --holdout --split --split-seed. The split has a seed of its own so that SAEs of other seeds are compared
+ * on the same held-out rows; train and eval agree by default. */
+#ifndef GLOSS_CLI_DUMP_ARGS_H
+#define GLOSS_CLI_DUMP_ARGS_H
+
+#include "cli/cli.h"
+#include "sae/sae.h"
+
+typedef struct dump_args {
+	const char *key, *tokens, *dtype, *manifest; /* NULL: not given */
+	uint32_t ctx_len;                            /* 0: not given */
+	double max_norm_ratio;
+	option_list exclude_tokens, exclude_positions; /* "1,2,3" each */
+	const char *nan;                               /* "skip" or "fail" */
+	uint32_t threads;                              /* 0: all CPUs */
+} dump_args;
+
+#define DUMP_ARGS_OPTIONS(st, dump)                                                                          \
+	OPTION(st, dump.key, "key", 0, OPTION_STRING, "NAME", NULL, 0, 0,                                    \
+	       "tensor with the activations, if not 'activations'"),                                         \
+	        OPTION(st, dump.tokens, "tokens", 0, OPTION_STRING, "PATH", NULL, 0, 0,                      \
+	               "file, folder or pattern with the token ids, where the shards have none"),            \
+	        OPTION(st, dump.dtype, "dtype", 0, OPTION_ENUM, "bf16", NULL, 0, 0,                          \
+	               "how to read activations kept as 2-byte integers"),                                   \
+	        OPTION(st, dump.manifest, "manifest", 0, OPTION_STRING, "FILE", NULL, 0, 0,                  \
+	               "the dump's manifest, if not dump.json beside the first shard"),                      \
+	        OPTION(st, dump.ctx_len, "ctx-len", 0, OPTION_U32, "N", NULL, 1, 4294967295.0,               \
+	               "tokens in a context, where the files do not tell"),                                  \
+	        OPTION(st, dump.max_norm_ratio, "max-norm-ratio", 0, OPTION_DOUBLE, "X", "10", 0, 1e30,      \
+	               "leave out rows with a norm over X times the median; 0 keeps all"),                   \
+	        OPTION(st, dump.exclude_tokens, "exclude-tokens", 0, OPTION_LIST, "IDS", NULL, 0, 0,         \
+	               "leave out the rows of these token ids, as 0,2,7"),                                   \
+	        OPTION(st, dump.exclude_positions, "exclude-positions", 0, OPTION_LIST, "LIST", NULL, 0, 0,  \
+	               "leave out the rows at these positions of their context, as 0,1"),                    \
+	        OPTION(st, dump.nan, "nan", 0, OPTION_ENUM, "skip|fail", "skip", 0, 0,                       \
+	               "leave out rows with NaN or infinity, or stop at the first"),                         \
+	        OPTION(st, dump.threads, "threads", 't', OPTION_U32, "N", NULL, 1, 4096,                     \
+	               "threads; if not given, the CPUs this process may use")
+
+typedef struct dump_split_args {
+	double holdout;
+	const char *by; /* "document" or "tail" */
+	uint64_t seed;
+} dump_split_args;
+
+#define DUMP_SPLIT_OPTIONS(st, split)                                                                        \
+	OPTION(st, split.holdout, "holdout", 0, OPTION_DOUBLE, "SHARE", "0.125", 0, 1,                       \
+	       "share of the rows that is held out of training"),                                            \
+	        OPTION(st, split.by, "split", 0, OPTION_ENUM, "document|tail", "document", 0, 0,             \
+	               "hold out whole documents, or the last rows in file order"),                          \
+	        OPTION(st, split.seed, "split-seed", 0, OPTION_U64, "N", "0", 0, 0,                          \
+	               "which documents are held out")
+
+typedef struct dump_input {
+	sae_dump *dump;
+	sae_rows *rows;
+	pool *pool;
+} dump_input; /* start with {0} */
+
+/* Open the dump at the paths and scan its rows, with a progress line as the common options of `p` want it.
+ *   norm_limit  over 0: rows with norm over this are left out (sae_model.norm_limit), whatever --max-norm-ratio says;
+ *               infinity keeps all
+ *   duplicates  count equal rows
+ * The caller ends with dump_input_close() also after a failure. */
+int dump_input_open(dump_input *in, const cli_parsed *p, const char *const *paths, size_t n_paths,
+                    const dump_args *a, double norm_limit, bool duplicates, error *err) MUST_USE;
+int dump_input_split(dump_input *in, const dump_split_args *a, error *err) MUST_USE;
+void dump_input_close(dump_input *in);
+/* "1,2" and "3" as {1, 2, 3}: what --exclude-tokens takes. *out: malloc'd. ERR_ARG names the option and the bad part. */
+int dump_parse_numbers(uint32_t **out, size_t *n, const option_list *list, const char *name,
+                       error *err) MUST_USE;
+
+#endif
