@@ -1,0 +1,315 @@
+/* The state of the index pass: one feature at a time, one context at a time. */
+#include "store/features.h"
+
+#include <math.h>
+
+static const float root_two = 0x1.6a09e6p+0f; /* a float, so that comparing with it is exact */
+enum { FIRST_EXPONENT = -10, MAX_WINDOW_TEXT = 1 << 24 };
+
+unsigned store_bin_of(float value)
+{
+	int exponent, i;
+	float mantissa = frexpf(value, &exponent) * 2; /* in [1, 2) */
+
+	i = 2 * (exponent - 1 - FIRST_EXPONENT) + (mantissa >= root_two);
+	return i < 0 ? 0 : i >= STORE_BINS ? STORE_BINS - 1 : (unsigned)i;
+}
+
+double store_bin_edge(unsigned i)
+{
+	return ldexp(i & 1 ? (double)root_two : 1, (int)(i / 2) + FIRST_EXPONENT);
+}
+
+int features_init(features *fs, uint32_t n, uint32_t n_top, uint32_t n_bin, uint32_t before, uint32_t after,
+                  const vocab *v, error *err)
+{
+	*fs = (features){
+		.n = n, .n_top = n_top, .n_bin = n_bin, .before = before, .after = after, .vocab = v
+	};
+	text_init(&fs->window_bytes, MAX_WINDOW_TEXT);
+	fs->at = calloc(n, sizeof(*fs->at));
+	return fs->at ? 0 : error_nomem(err, "the features of an index");
+}
+
+static void clear_feature(feature *f)
+{
+	for (uint32_t i = 0; i < f->n_top; i++)
+		free(f->top[i].at.codes);
+	for (uint32_t b = 0; b < f->n_bins; b++) {
+		for (uint32_t i = 0; i < f->bins[b].n; i++)
+			free(f->bins[b].samples[i].codes);
+		free(f->bins[b].samples);
+	}
+	free(f->top);
+	free(f->bins);
+}
+
+void features_clear(features *fs)
+{
+	for (uint32_t i = 0; fs->at && i < fs->n; i++)
+		clear_feature(&fs->at[i]);
+	free(fs->at);
+	text_free(&fs->window_bytes);
+	*fs = (features){ 0 };
+}
+
+/* ---- Sums ---- */
+
+/* *sum + *lost grows by x with the rounding error caught (Neumaier). */
+static void add_exactly(double *sum, double *lost, double x)
+{
+	double s = *sum + x;
+
+	*lost += fabs(*sum) >= fabs(x) ? (*sum - s) + x : (x - s) + *sum;
+	*sum = s;
+}
+
+/* The context's own sums are in the order of its positions, so only their addition depends on the order of contexts. */
+static void add_sums(feature *f, const run *r)
+{
+	double s[4] = { 0 };
+
+	for (uint32_t i = 0; i < r->n; i++) {
+		double v = r->value[i], v2 = v * v;
+
+		s[0] += v;
+		s[1] += v2;
+		s[2] += v2 * v;
+		s[3] += v2 * v2;
+		f->max = r->value[i] > f->max ? r->value[i] : f->max;
+	}
+	for (int p = 0; p < 4; p++)
+		add_exactly(&f->sum[p], &f->lost[p], s[p]);
+	f->fires += r->n;
+	f->contexts++;
+}
+
+moments feature_moments(const feature *f)
+{
+	moments m = { .skewness = NAN, .kurtosis = NAN };
+	double n = (double)f->fires, a, b, c, var;
+
+	for (int p = 0; p < 4; p++)
+		m.sum[p] = f->sum[p] + f->lost[p];
+	if (f->fires == 0)
+		return m;
+	a = m.sum[0] / n;
+	b = m.sum[1] / n;
+	c = m.sum[2] / n;
+	var = b - a * a;
+	m.mean = a;
+	if (f->fires < 2 || !(var > 1e-13 * b)) /* nothing is left but rounding */
+		return m;
+	m.std = sqrt(var);
+	m.skewness = (c - 3 * a * b + 2 * a * a * a) / (var * m.std);
+	m.kurtosis = (m.sum[3] / n - 4 * a * c + 6 * a * a * b - 3 * a * a * a * a) / (var * var);
+	return m;
+}
+
+/* ---- Windows ---- */
+
+static unsigned char *put(unsigned char *at, uint32_t value, unsigned width)
+{
+	for (unsigned i = 0; i < width; i++)
+		*at++ = (unsigned char)(value >> 8 * i);
+	return at;
+}
+
+static void window_bounds(const features *fs, const run_context *c, uint32_t position, uint32_t *first,
+                          uint32_t *length)
+{
+	uint32_t rest = c->n_tokens - position - 1;
+
+	*first = position > fs->before ? position - fs->before : 0;
+	*length = position - *first + 1 + (rest > fs->after ? fs->after : rest);
+}
+
+static int window_new(window **out, const features *fs, const run_context *c, const run *r, uint32_t position,
+                      error *err)
+{
+	uint32_t first, length, from = 0, to;
+	unsigned char *at;
+	window *w;
+
+	window_bounds(fs, c, position, &first, &length);
+	while (r->position[from] < first)
+		from++;
+	for (to = from; to < r->n && r->position[to] - first < length;)
+		to++;
+	w = malloc(sizeof(*w) + (size_t)(to - from) * 6);
+	if (!w)
+		return error_nomem(err, "an example");
+	*w = (window){
+		.token = c->tokens[position], .first = first, .length = length, .size = (to - from) * 6
+	};
+	at = w->pairs;
+	for (uint32_t i = from; i < to; i++) {
+		uint32_t bits;
+
+		memcpy(&bits, &r->value[i], sizeof(bits));
+		at = put(at, r->position[i] - first, 2);
+		at = put(at, bits, 4);
+	}
+	*out = w;
+	return 0;
+}
+
+static int window_text(uint64_t *hash, features *fs, const run_context *c, uint32_t position, error *err)
+{
+	uint32_t first, length;
+
+	window_bounds(fs, c, position, &first, &length);
+	text_clear(&fs->window_bytes);
+	if (vocab_add_bytes(fs->vocab, c->tokens + first, length, &fs->window_bytes) < 0)
+		return error_nomem(err, "the text of a window");
+	*hash = hash64(fs->window_bytes.data, fs->window_bytes.len, 0);
+	return 0;
+}
+
+/* ---- Top contexts ---- */
+
+static bool stronger(const sample *a, const sample *b)
+{
+	return a->value > b->value || (a->value == b->value && a->hash < b->hash);
+}
+
+static void take_out(feature *f, uint32_t i)
+{
+	free(f->top[i].at.codes);
+	f->n_top--;
+	memmove(f->top + i, f->top + i + 1, (f->n_top - i) * sizeof(*f->top));
+}
+
+static void put_in(feature *f, const top_sample *e)
+{
+	uint32_t i = f->n_top;
+
+	while (i > 0 && stronger(&e->at, &f->top[i - 1].at))
+		i--;
+	memmove(f->top + i + 1, f->top + i, (f->n_top - i) * sizeof(*f->top));
+	f->top[i] = *e;
+	f->n_top++;
+}
+
+/* The context's strongest token. What is kept is, of the best entry of each distinct window, the n_top best: an entry
+ * that left cannot have belonged to them, as the bar only rises. */
+static int offer_top(features *fs, feature *f, const run_context *c, const run *r, const sample *best,
+                     bool *kept, error *err)
+{
+	bool full = f->n_top == fs->n_top;
+	top_sample e = { .at = *best };
+	uint32_t same = 0;
+	int rc;
+
+	if (fs->n_top == 0 || (full && !stronger(best, &f->top[f->n_top - 1].at)))
+		return 0;
+	if (!f->top) {
+		f->top = malloc(fs->n_top * sizeof(*f->top));
+		if (!f->top)
+			return error_nomem(err, "an example");
+	}
+	rc = window_text(&e.text, fs, c, best->position, err);
+	if (rc < 0)
+		return rc;
+	while (same < f->n_top && f->top[same].text != e.text)
+		same++;
+	if (same < f->n_top && !stronger(best, &f->top[same].at))
+		return 0;
+	rc = window_new(&e.at.codes, fs, c, r, best->position, err);
+	if (rc < 0)
+		return rc;
+	if (same < f->n_top)
+		take_out(f, same);
+	else if (full)
+		take_out(f, f->n_top - 1);
+	put_in(f, &e);
+	*kept = true;
+	return 0;
+}
+
+/* ---- Samples of bins ---- */
+
+/* Make the feature's stretch of the grid hold bin b. */
+static int reach_bin(feature *f, unsigned b, error *err)
+{
+	unsigned first = f->n_bins && f->first_bin < b ? f->first_bin : b;
+	unsigned end =
+	        f->n_bins && f->first_bin + f->n_bins > b + 1 ? (unsigned)f->first_bin + f->n_bins : b + 1;
+	bin *wider;
+
+	if (f->n_bins && first == f->first_bin && end == (unsigned)f->first_bin + f->n_bins)
+		return 0;
+	wider = calloc(end - first, sizeof(*wider));
+	if (!wider)
+		return error_nomem(err, "a histogram");
+	if (f->n_bins)
+		memcpy(wider + (f->first_bin - first), f->bins, f->n_bins * sizeof(*wider));
+	free(f->bins);
+	f->bins = wider;
+	f->first_bin = (uint8_t)first;
+	f->n_bins = (uint8_t)(end - first);
+	return 0;
+}
+
+/* Keep the n_bin smallest hashes. A hash that is there already is the same token of a context met twice. */
+static int offer_sample(features *fs, bin *b, const run_context *c, const run *r, const sample *s, bool *kept,
+                        error *err)
+{
+	uint32_t i = b->n;
+	window *codes;
+	int rc;
+
+	if (fs->n_bin == 0 || (b->n == fs->n_bin && s->hash > b->samples[b->n - 1].hash))
+		return 0;
+	if (!b->samples) {
+		b->samples = malloc(fs->n_bin * sizeof(*b->samples));
+		if (!b->samples)
+			return error_nomem(err, "an example");
+	}
+	while (i > 0 && b->samples[i - 1].hash > s->hash)
+		i--;
+	if (i > 0 && b->samples[i - 1].hash == s->hash && b->samples[i - 1].value >= s->value)
+		return 0;
+	rc = window_new(&codes, fs, c, r, s->position, err);
+	if (rc < 0)
+		return rc;
+	*kept = true;
+	if (i > 0 && b->samples[i - 1].hash == s->hash) {
+		free(b->samples[--i].codes);
+	} else {
+		if (b->n == fs->n_bin)
+			free(b->samples[--b->n].codes);
+		memmove(b->samples + i + 1, b->samples + i, (b->n - i) * sizeof(*b->samples));
+		b->n++;
+	}
+	b->samples[i] = *s;
+	b->samples[i].codes = codes;
+	return 0;
+}
+
+int features_add(features *fs, const run_context *c, const run *r, bool *kept, error *err)
+{
+	feature *f = &fs->at[r->feature];
+	sample best = { 0 };
+	int rc = 0;
+
+	add_sums(f, r);
+	for (uint32_t i = 0; i < r->n && rc == 0; i++) {
+		sample s = { .hash = hash64_mix(c->position_hash[r->position[i]], r->feature),
+			     .context = c->id,
+			     .position = r->position[i],
+			     .value = r->value[i] };
+		unsigned b = store_bin_of(s.value);
+
+		if (s.value > best.value)
+			best = s;
+		rc = reach_bin(f, b, err);
+		if (rc < 0)
+			break;
+		f->bins[b - f->first_bin].count++;
+		rc = offer_sample(fs, &f->bins[b - f->first_bin], c, r, &s, kept, err);
+	}
+	if (rc == 0)
+		rc = offer_top(fs, f, c, r, &best, kept, err);
+	return rc;
+}

@@ -1,0 +1,82 @@
+/* What the index pass keeps of every feature: counts, power sums, histogram, top contexts, samples. Bounded, mergeable,
+ * and the same for any order of contexts (sums to 1e-12). No SQLite here. */
+#ifndef GLOSS_STORE_FEATURES_H
+#define GLOSS_STORE_FEATURES_H
+
+#include "store/vocab.h"
+
+/* The histogram's fixed grid: half octaves from 2^-10 to 2^22, the first and last bins open. */
+#define STORE_BINS 64
+unsigned store_bin_of(float value); /* value > 0 */
+double store_bin_edge(unsigned i);  /* lower edge of bin i; i up to STORE_BINS */
+
+/* The firings around a qualifying token: pairs as in `example.codes`. */
+typedef struct window {
+	uint32_t token;         /* the qualifying one's id */
+	uint32_t first, length; /* tokens of the context */
+	uint32_t size;          /* bytes of pairs */
+	unsigned char pairs[];
+} window;
+
+typedef struct sample { /* one firing token */
+	uint64_t hash;  /* of context, position, feature: samples are the smallest */
+	int64_t context;
+	uint32_t position;
+	float value;
+	window *codes;
+} sample;
+
+typedef struct top_sample {
+	sample at;
+	uint64_t text; /* hash of the window's bytes */
+} top_sample;
+
+typedef struct bin {
+	uint64_t count;
+	sample *samples; /* (n_bin) room, n in use, by hash ascending; NULL while there is none */
+	uint32_t n;
+} bin;
+
+typedef struct feature {
+	uint64_t fires, contexts;
+	double sum[4], lost[4]; /* power sums 1..4 and what their additions rounded away (Neumaier) */
+	float max;
+	uint8_t first_bin, n_bins; /* bins[i] is bin first_bin + i of the grid */
+	uint16_t n_top;
+	top_sample *top; /* (n_top), strongest first */
+	bin *bins;
+} feature;
+
+typedef struct features {
+	uint32_t n, n_top, n_bin, before, after;
+	const vocab *vocab;
+	feature *at;       /* (n) */
+	text window_bytes; /* scratch */
+} features;
+int features_init(features *fs, uint32_t n, uint32_t n_top, uint32_t n_bin, uint32_t before, uint32_t after,
+                  const vocab *v, error *err) MUST_USE;
+void features_clear(features *fs);
+
+/* The firings of one feature in one context, by position. */
+typedef struct run {
+	uint32_t feature, n;
+	const uint32_t *position; /* (n) ascending */
+	const float *value;       /* (n) finite, > 0 */
+} run;
+typedef struct run_context {
+	int64_t id;
+	uint32_t n_tokens;
+	const uint32_t *tokens;        /* (n_tokens) */
+	const uint64_t *position_hash; /* (n_tokens) of id and position */
+} run_context;
+/* *kept: set when an example now refers to the context, else left as it is. */
+int features_add(features *fs, const run_context *c, const run *r, bool *kept, error *err) MUST_USE;
+
+/* Statistics from the power sums, over firing tokens and of the population (divided by n). Kurtosis is that of Pearson
+ * (3 for a normal). Skewness and kurtosis are NaN for n < 2 and where all values are equal as far as rounding tells. */
+typedef struct moments {
+	double sum[4], mean, std, skewness, kurtosis;
+} moments;
+moments feature_moments(const feature *f);
+
+#endif
