@@ -294,7 +294,7 @@ static int write_side(store_index *ix, const store_context *c, int64_t id, bool 
 int store_index_context(store_index *ix, const store_context *c, error *err)
 {
 	bool firings, kept = false;
-	int64_t id;
+	int64_t id = 0;
 	int rc;
 
 	assert(!ix->failed && c->n_tokens > 0);

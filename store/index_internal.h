@@ -58,7 +58,6 @@ struct store_index {
 
 /* Which documents explain and score may look at: 40 % label, 20 % select, 40 % report, by hash of the group. */
 store_part store_part_of(uint64_t group_key);
-const char *store_part_name(store_part p); /* as in document.part */
 
 /* Everything into the store in one transaction. */
 int index_write(int64_t *source_id, store_index *ix, progress *pr, error *err) MUST_USE;

@@ -1,5 +1,6 @@
 /* The end of an index run: one transaction that takes everything over into the store. */
 #include "store/index_write.h"
+#include "store/query_internal.h"
 
 #include <math.h>
 

@@ -9,10 +9,3 @@ store_part store_part_of(uint64_t group_key)
 
 	return u < 0.4 ? STORE_LABEL : u < 0.6 ? STORE_SELECT : STORE_REPORT;
 }
-
-const char *store_part_name(store_part p)
-{
-	static const char *const names[] = { "label", "select", "report" };
-
-	return names[p];
-}
