@@ -1,0 +1,63 @@
+#!/usr/bin/env python3
+"""Load a folder that `gloss train` wrote with SAELens and compare activations and reconstructions on the same rows.
+
+    bench_codes SAE DUMP codes.safetensors 1000
+    check_saelens.py SAE codes.safetensors
+
+A row's error is the largest difference over its features divided by its largest activation. Where both sides keep another
+feature at rank k (two pre-activations nearly equal), that is counted as a swap and left out of the error; a swap's gap is the
+activation in question above the smallest one that both keep, relative to the row's maximum. Ends with 1 when
+an error is above 1e-4 or a swap is no near tie. Needs: pip install sae-lens (tried with 6.54.12).
+"""
+import sys
+
+import torch
+from sae_lens import SAE
+from safetensors.torch import load_file
+
+LIMIT = 1e-4
+
+
+def main():
+    if len(sys.argv) != 3:
+        raise SystemExit(__doc__)
+    sae = SAE.load_from_disk(sys.argv[1], device="cpu")
+    ours = load_file(sys.argv[2])
+    x, n = ours["x"], len(ours["x"])
+    with torch.inference_mode():
+        theirs = sae.encode(x)
+        hat = sae.decode(theirs)
+    dense = torch.zeros_like(theirs)
+    for i in range(n):
+        c = int(ours["count"][i])
+        dense[i, ours["index"][i, :c].long()] = ours["value"][i, :c]
+
+    swapped = (dense > 0) != (theirs > 0)
+    both = (dense > 0) & (theirs > 0)
+    top = theirs.amax(dim=1).clamp(min=1e-30)
+    error = ((dense - theirs).abs() * both).amax(dim=1) / top
+    smallest = torch.where(both, theirs, torch.inf).amin(dim=1, keepdim=True)
+    gap = torch.where(swapped, (torch.maximum(dense, theirs) - smallest).clamp(min=0) / top[:, None], 0.0)
+    whole = ~swapped.any(dim=1)
+    hat_error = (hat - ours["hat"]).norm(dim=1)[whole] / (x.norm(dim=1)[whole])
+    lines = [
+        ("architecture", sae.cfg.architecture()),
+        ("d_in, d_sae, k", f"{sae.cfg.d_in}, {sae.cfg.d_sae}, {sae.cfg.k}"),
+        ("rows", n),
+        ("mean L0, Gloss and SAELens", f"{(dense > 0).sum(1).float().mean():.3f}, {(theirs > 0).sum(1).float().mean():.3f}"),
+        ("activations: largest error / row maximum", f"{error.max():.2e}"),
+        ("activations: mean over rows", f"{error.mean():.2e}"),
+        ("reconstructions: largest |difference| / |x|", f"{hat_error.max():.2e}"),
+        ("rows with a swap at rank k", int((~whole).sum())),
+        ("features swapped", int(swapped.sum())),
+        ("largest gap of a swap / row maximum", f"{gap.max():.2e}"),
+    ]
+    for name, value in lines:
+        print(f"{name:45} {value}")
+    good = bool(error.max() <= LIMIT) and bool(gap.max() <= LIMIT)
+    print("agrees" if good else f"DIFFERS by more than {LIMIT}")
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
