@@ -1,6 +1,9 @@
 /* arena.c: memory with one lifetime, aligned blocks, arrays that grow. */
 #include "base/base.h"
 
+#include <stdlib.h>
+#include <string.h>
+
 #define ALIGNMENT     64
 #define DEFAULT_BLOCK ((size_t)64 << 10)
 

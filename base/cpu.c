@@ -7,6 +7,8 @@
 #include <limits.h>
 #include <pthread.h>
 #include <sched.h>
+#include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 #ifdef __x86_64__
 #include <cpuid.h>

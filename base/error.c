@@ -2,6 +2,7 @@
 #include "base/base.h"
 
 #include <errno.h>
+#include <string.h>
 
 /* Writes the text; a message that does not fit is cut, which is better than none. */
 static void error_format(error *e, int code, const char *fmt, va_list args)

@@ -2,6 +2,8 @@
 #include "base/base.h"
 
 #include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
 
 /* left: calls until the failing one, that one counted; 0: not armed. Process-wide by nature: it stands for the machine
  * under the program. */

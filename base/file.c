@@ -1,9 +1,12 @@
 /* file.c: whole files, exact reads, folders, and files that appear whole or not at all. */
 #include "base/base.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -202,7 +205,7 @@ const char *file_base(const char *path)
 /* ---- file_writer ---------------------------------------------------------------------------------------------- */
 
 /* Makes a new file beside the path under a name nobody else uses; the random part keeps two processes apart. */
-static int make_temporary(file_writer *w, error *err)
+static int make_temporary(file_writer *w, mode_t mode, error *err)
 {
 	for (uint64_t attempt = 0; attempt < 100; attempt++) {
 		uint64_t id = hash64_mix((uint64_t)getpid() << 32 ^ (uint64_t)(clock_now() * 1e9), attempt);
@@ -211,7 +214,7 @@ static int make_temporary(file_writer *w, error *err)
 		if (n < 0 || (size_t)n >= sizeof(w->tmp))
 			return error_set(err, ERR_LIMIT, "the path '%.64s...' is over the limit of %d bytes",
 			                 w->path, FILE_PATH_MAX - 16);
-		w->fd = open(w->tmp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+		w->fd = open(w->tmp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
 		if (w->fd >= 0)
 			return 0;
 		if (errno != EEXIST)
@@ -224,6 +227,7 @@ int file_writer_open(file_writer *w, const char *path, error *err)
 {
 	struct stat st;
 	bool replaces = stat(path, &st) == 0;
+	mode_t mode = replaces ? st.st_mode & 0777 : 0666; /* a private file stays private */
 	int rc;
 
 	*w = (file_writer){ .fd = -1 };
@@ -236,14 +240,14 @@ int file_writer_open(file_writer *w, const char *path, error *err)
 	w->buf = malloc(BUFFER);
 	if (!w->buf)
 		return error_nomem(err, "a write buffer");
-	rc = make_temporary(w, err);
+	rc = make_temporary(w, mode, err);
 	if (rc < 0) {
 		free(w->buf);
 		w->buf = NULL;
 		return rc;
 	}
 	if (replaces)
-		(void)!fchmod(w->fd, st.st_mode & 0777); /* a private file stays private */
+		(void)!fchmod(w->fd, mode); /* the umask counts for new files only */
 	return 0;
 }
 
@@ -324,8 +328,10 @@ static int sync_folder(const char *path, error *err)
 int file_writer_commit(file_writer *w, error *err)
 {
 	int fd = w->fd;
-	int rc = write_all(w, w->buf, w->used, err);
+	int rc;
 
+	assert(w->buf);
+	rc = write_all(w, w->buf, w->used, err);
 	if (rc == 0 && sync_fd(fd) < 0)
 		rc = error_errno(err, errno, "cannot sync '%s'", w->path);
 	w->fd = -1;

@@ -4,6 +4,8 @@
 #include "base/json_internal.h"
 
 #include <math.h>
+#include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #define FILE_DEPTH  64

@@ -3,6 +3,8 @@
 #include "base/json_internal.h"
 
 #include <math.h>
+#include <stdlib.h>
+#include <string.h>
 
 static int print_number(text *t, double d, bool canonical)
 {

@@ -2,6 +2,8 @@
 #include "base/base.h"
 
 #include <math.h>
+#include <stdlib.h>
+#include <string.h>
 
 #define MAX_DEPTH 64 /* of a schema */
 

@@ -3,6 +3,10 @@
 #include "base/base.h"
 #include "base/json_internal.h"
 
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
 typedef struct scanner {
 	const char *start, *p, *end;
 	const char *problem;                       /* set by the check that failed; p is at the place */
@@ -43,6 +47,21 @@ static bool digits(scanner *s)
 	return true;
 }
 
+/* The number from `first` to p must be one that cJSON reads and a double holds. */
+static bool in_range(scanner *s, const char *first)
+{
+	char copy[JSON_NUMBER_BYTES + 1];
+	size_t len = (size_t)(s->p - first);
+
+	if (len > JSON_NUMBER_BYTES)
+		return fail(s, ERR_LIMIT, "a number is over 63 bytes long");
+	memcpy(copy, first, len);
+	copy[len] = '\0';
+	if (!isfinite(strtod(copy, NULL)))
+		return fail(s, ERR_LIMIT, "a number is beyond the range of a double");
+	return true;
+}
+
 static bool number(scanner *s)
 {
 	const char *first = s->p;
@@ -68,9 +87,7 @@ static bool number(scanner *s)
 		if (!digits(s))
 			return false;
 	}
-	if (s->p - first > JSON_NUMBER_BYTES)
-		return fail(s, ERR_LIMIT, "a number is over 63 bytes long");
-	return true;
+	return in_range(s, first);
 }
 
 /* Four hex digits; p is put behind them. */

@@ -1,6 +1,9 @@
 /* text.c: bytes that grow up to a maximum, and UTF-8. */
 #include "base/base.h"
 
+#include <stdlib.h>
+#include <string.h>
+
 #define REPLACEMENT "\xef\xbf\xbd" /* U+FFFD */
 
 void text_init(text *t, size_t max)

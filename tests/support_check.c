@@ -2,6 +2,8 @@
 #include "tests/support.h"
 
 #include <ftw.h>
+#include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 void support_case(Suite *s, const char *name, const TTest *const *tests, size_t n)
