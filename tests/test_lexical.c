@@ -1,9 +1,9 @@
 /* The lexical explainer on windows with planted rules: the label must name the rule, and the judge must apply it. */
-#include <check.h>
 #include <math.h>
 #include <stdlib.h>
 
 #include "explain/explain.h"
+#include "tests/support.h"
 
 enum { LENGTH = 24, MOST = 60 };
 
@@ -193,22 +193,12 @@ START_TEST(survives_every_failed_allocation)
 }
 END_TEST
 
-int main(void)
+static void cases(Suite *s)
 {
-	Suite *suite = suite_create("lexical");
-	TCase *all = tcase_create("all");
-	SRunner *runner;
-	int failed;
+	TCase *loop = tcase_create("rules");
 
-	tcase_add_loop_test(all, names_the_planted_rule, 0, ARRAY_LEN(rules));
-	tcase_add_test(all, joins_two_words);
-	tcase_add_test(all, no_windows);
-	tcase_add_test(all, bad_rules);
-	tcase_add_test(all, survives_every_failed_allocation);
-	suite_add_tcase(suite, all);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	tcase_add_loop_test(loop, names_the_planted_rule, 0, ARRAY_LEN(rules));
+	suite_add_tcase(s, loop);
+	SUPPORT_CASE(s, "all", joins_two_words, no_windows, bad_rules, survives_every_failed_allocation);
 }
+SUPPORT_MAIN("lexical", cases)

@@ -1,10 +1,9 @@
 /* The statistics behind the scores: closed forms, edge cases, and the coverage of the intervals by simulation. */
-#include <check.h>
 #include <math.h>
 #include <stdlib.h>
 
-#include "base/base.h"
 #include "explain/stats.h"
+#include "tests/support.h"
 
 START_TEST(wilson_known_values)
 {
@@ -94,21 +93,9 @@ START_TEST(deciles_and_spread)
 }
 END_TEST
 
-int main(void)
+static void cases(Suite *s)
 {
-	Suite *suite = suite_create("stats");
-	TCase *all = tcase_create("all");
-	SRunner *runner;
-	int failed;
-
-	tcase_add_test(all, wilson_known_values);
-	tcase_add_test(all, balanced_accuracy_and_its_interval);
-	tcase_add_test(all, interval_covers);
-	tcase_add_test(all, deciles_and_spread);
-	suite_add_tcase(suite, all);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	SUPPORT_CASE(s, "all", wilson_known_values, balanced_accuracy_and_its_interval, interval_covers,
+	             deciles_and_spread);
 }
+SUPPORT_MAIN("stats", cases)
