@@ -2,5 +2,6 @@
 #include "cli/commands.h"
 
 const command *const cli_commands[] = {
+	&cmd_inspect_command,
 	NULL,
 };

@@ -5,5 +5,6 @@
 #include "cli/cli.h"
 
 /* One line a command: extern const command cmd_NAME_command; */
+extern const command cmd_inspect_command;
 
 #endif

@@ -1,0 +1,41 @@
+/* What gloss inspect finds (cmd_inspect.c) and prints (inspect_print.c). */
+#ifndef GLOSS_CLI_INSPECT_H
+#define GLOSS_CLI_INSPECT_H
+
+#include "cli/dump_args.h"
+
+enum {
+	INSPECT_LOOK_MAX = 65536 /* left-out rows that are read again */,
+	INSPECT_FIRST = 40 /* tokens shown */
+};
+
+typedef struct inspect_opts {
+	dump_args dump;
+	dump_split_args split;
+	const char *tokenizer;
+	uint32_t features, k, batch;
+} inspect_opts;
+
+typedef struct inspect_report {
+	dump_input in;
+	sae_tokenizer *tokenizer; /* NULL: not given */
+	/* Of the first n_looked_at rows that were left out. */
+	uint64_t n_looked_at;
+	uint64_t first_nan;                     /* row; UINT64_MAX: none */
+	uint32_t *at_position;                  /* (ctx_len): outliers there */
+	uint32_t n_positions;                   /* positions with outliers */
+	uint32_t top_position;                  /* the one with most */
+	uint32_t max_id;                        /* highest token id */
+	uint32_t first[INSPECT_FIRST], n_first; /* the first context's first tokens */
+	text sample;                            /* the same as bytes */
+	uint64_t joined_contexts, joined_groups, largest_group;
+	/* Forecast of a training run. */
+	uint32_t features, k, batch;
+	double weight_bytes, optimiser_bytes, batch_bytes;
+	uint64_t steps; /* in one pass over the training rows */
+} inspect_report;
+
+int inspect_print(const inspect_report *r, error *err) MUST_USE; /* as text on stdout */
+cJSON *inspect_json(const inspect_report *r) MUST_USE;           /* NULL: no memory */
+
+#endif
