@@ -2,6 +2,7 @@
 #include "cli/commands.h"
 
 const command *const cli_commands[] = {
+	&cmd_eval_command,
 	&cmd_inspect_command,
 	NULL,
 };
