@@ -247,8 +247,8 @@ const char *sae_kernels_name(const char *kernels);
 int sae_train_opts_check(const sae_train_opts *o, uint32_t d_in, uint64_t n_train_rows, error *err) MUST_USE; /* names field, value, range */
 
 /* Fit one SAE to the training rows. The same bits for the same dump, options and CPU kind, whatever the threads.
- *   out   set on success, and after at least one step on ERR_STOPPED and on ERR_LIMIT (the loss of a batch is not
- *         finite: the model as it was before that step)
+ *   out   set on success; after at least one step also when stopped (ERR_STOPPED), when the loss of a batch is not finite
+ *         (ERR_LIMIT) and when rows cannot be read: the model as it was after the last good step
  *   freq  if not NULL: malloc'd (F), firing frequency over the last min(steps, 100) steps (up to 199 when stopped) */
 int sae_train(sae_model **out, double **freq, const sae_dump *d, const sae_rows *rows, const sae_train_opts *o, pool *p,
 	      error *err) MUST_USE;
