@@ -5,6 +5,9 @@
  *		SUPPORT_CASE(s, "reading", reads_whole, refuses_short);
  *	}
  *	SUPPORT_MAIN("dump", cases)
+ *
+ * check's assertions allocate, and pass FAULT_ALLOC like all code of a test program: none between fault_arm(FAULT_ALLOC)
+ * and fault_disarm().
  */
 #ifndef GLOSS_TESTS_SUPPORT_H
 #define GLOSS_TESTS_SUPPORT_H
@@ -13,13 +16,11 @@
 
 #include "base/base.h"
 
-/* Add a case of the START_TEST functions named. Each has 60 seconds. */
-void support_case(Suite *s, const char *name, const TTest *const *tests, size_t n);
+/* Add a case of the START_TEST functions named, 60 seconds each; returned for what else it needs (fixtures). */
+TCase *support_case(Suite *s, const char *name, const TTest *const *tests, size_t n);
 #define SUPPORT_CASE(suite, name, ...)                                                                       \
-	do {                                                                                                 \
-		const TTest *const support_tests[] = { __VA_ARGS__ };                                        \
-		support_case(suite, name, support_tests, ARRAY_LEN(support_tests));                          \
-	} while (0)
+	support_case(suite, name, (const TTest *const[]){ __VA_ARGS__ },                                     \
+	             sizeof((const TTest *const[]){ __VA_ARGS__ }) / sizeof(const TTest *))
 
 /* Run the suite that `cases` fills; the exit status for main(). CK_FORK=no in the environment runs in one process. */
 int support_run(const char *name, void (*cases)(Suite *s));

@@ -6,7 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
-void support_case(Suite *s, const char *name, const TTest *const *tests, size_t n)
+TCase *support_case(Suite *s, const char *name, const TTest *const *tests, size_t n)
 {
 	TCase *tc = tcase_create(name);
 
@@ -14,6 +14,7 @@ void support_case(Suite *s, const char *name, const TTest *const *tests, size_t 
 	for (size_t i = 0; i < n; i++)
 		tcase_add_test(tc, tests[i]);
 	suite_add_tcase(s, tc);
+	return tc;
 }
 
 int support_run(const char *name, void (*cases)(Suite *s))
