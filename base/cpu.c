@@ -156,11 +156,9 @@ static void lower_cpus(unsigned *least, uint64_t quota, uint64_t period)
 {
 	uint64_t cpus;
 
-	if (quota == UINT64_MAX || period == 0 || period == UINT64_MAX)
+	if (quota == 0 || quota == UINT64_MAX || period == 0 || period == UINT64_MAX)
 		return;
 	cpus = quota / period + (quota % period != 0);
-	if (cpus < 1)
-		cpus = 1;
 	if (cpus < *least)
 		*least = (unsigned)cpus;
 }

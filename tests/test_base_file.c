@@ -161,6 +161,32 @@ static int write_whole_file(const char *path, error *e)
 	return file_write(path, "{\"a\":[2,3]}", 11, e);
 }
 
+/* More than the buffer, after something that is in it, so that three writes are needed. */
+static int write_large_file(const char *path, error *e)
+{
+	static char large[3 << 20];
+	file_writer w;
+	int rc = file_writer_open(&w, path, e);
+
+	if (rc == 0)
+		rc = file_writer_add(&w, "head", 4, e);
+	if (rc == 0)
+		rc = file_writer_add(&w, large, sizeof(large), e);
+	if (rc == 0)
+		rc = file_writer_add(&w, "tail", 4, e);
+	if (rc == 0)
+		return file_writer_commit(&w, e);
+	file_writer_abort(&w);
+	return rc;
+}
+
+static int write_large_at_once(const char *path, error *e)
+{
+	static char large[3 << 20];
+
+	return file_write(path, large, sizeof(large), e);
+}
+
 /* Fail the 1st, 2nd, ... point of a kind until the call gets through; the number of failures. */
 static int fail_each(fault_kind kind, int code, const char *path, int (*call)(const char *path, error *e))
 {
@@ -206,6 +232,8 @@ START_TEST(writers_survive_faults)
 	ck_assert_int_eq(fail_each(FAULT_WRITE, ERR_IO, path, write_whole_file), 1);
 	check_content(path, "{\"a\":[2,3]}");
 	ck_assert_int_eq(fail_each(FAULT_SYNC, ERR_IO, path, write_whole_file), 2); /* the file, the folder */
+	ck_assert_int_eq(fail_each(FAULT_WRITE, ERR_IO, path, write_large_file), 3);
+	ck_assert_int_eq(fail_each(FAULT_WRITE, ERR_IO, path, write_large_at_once), 1);
 }
 END_TEST
 

@@ -125,10 +125,13 @@ START_TEST(cgroup_nonsense_is_no_limit)
 		                               NULL };
 	static const char *const zero[] = { "proc/self/cgroup", "0::/\n", "sys/fs/cgroup/cpu.max", "100 0\n",
 		                            NULL };
+	static const char *const no_quota[] = { "proc/self/cgroup", "0::/\n", "sys/fs/cgroup/cpu.max",
+		                                "0 100000\n", NULL };
 
 	check_quota(none, UINT_MAX, UINT64_MAX);
 	check_quota(strange, UINT_MAX, UINT64_MAX);
 	check_quota(zero, UINT_MAX, UINT64_MAX);
+	check_quota(no_quota, UINT_MAX, UINT64_MAX);
 }
 END_TEST
 
