@@ -173,6 +173,14 @@ static bool stronger(const sample *a, const sample *b)
 	return a->value > b->value || (a->value == b->value && a->hash < b->hash);
 }
 
+/* The same token of the same context met twice, where other tokens' codes may differ: the greater bytes stay. */
+static bool replaces(const window *a, const window *b)
+{
+	int order = memcmp(a->pairs, b->pairs, a->size < b->size ? a->size : b->size);
+
+	return order > 0 || (order == 0 && a->size > b->size);
+}
+
 static void take_out(feature *f, uint32_t i)
 {
 	free(f->top[i].at.codes);
@@ -201,7 +209,7 @@ static int offer_top(features *fs, feature *f, const run_context *c, const run *
 	uint32_t same = 0;
 	int rc;
 
-	if (fs->n_top == 0 || (full && !stronger(best, &f->top[f->n_top - 1].at)))
+	if (fs->n_top == 0 || (full && stronger(&f->top[f->n_top - 1].at, best)))
 		return 0;
 	if (!f->top) {
 		f->top = malloc(fs->n_top * sizeof(*f->top));
@@ -213,11 +221,16 @@ static int offer_top(features *fs, feature *f, const run_context *c, const run *
 		return rc;
 	while (same < f->n_top && f->top[same].text != e.text)
 		same++;
-	if (same < f->n_top && !stronger(best, &f->top[same].at))
+	if (same < f->n_top && stronger(&f->top[same].at, best))
 		return 0;
 	rc = window_new(&e.at.codes, fs, c, r, best->position, err);
 	if (rc < 0)
 		return rc;
+	if (same < f->n_top && !stronger(best, &f->top[same].at) &&
+	    !replaces(e.at.codes, f->top[same].at.codes)) {
+		free(e.at.codes);
+		return 0;
+	}
 	if (same < f->n_top)
 		take_out(f, same);
 	else if (full)
@@ -256,6 +269,7 @@ static int offer_sample(features *fs, bin *b, const run_context *c, const run *r
                         error *err)
 {
 	uint32_t i = b->n;
+	bool twice;
 	window *codes;
 	int rc;
 
@@ -268,13 +282,18 @@ static int offer_sample(features *fs, bin *b, const run_context *c, const run *r
 	}
 	while (i > 0 && b->samples[i - 1].hash > s->hash)
 		i--;
-	if (i > 0 && b->samples[i - 1].hash == s->hash && b->samples[i - 1].value >= s->value)
+	twice = i > 0 && b->samples[i - 1].hash == s->hash;
+	if (twice && b->samples[i - 1].value > s->value)
 		return 0;
 	rc = window_new(&codes, fs, c, r, s->position, err);
 	if (rc < 0)
 		return rc;
+	if (twice && b->samples[i - 1].value == s->value && !replaces(codes, b->samples[i - 1].codes)) {
+		free(codes);
+		return 0;
+	}
 	*kept = true;
-	if (i > 0 && b->samples[i - 1].hash == s->hash) {
+	if (twice) {
 		free(b->samples[--i].codes);
 	} else {
 		if (b->n == fs->n_bin)
