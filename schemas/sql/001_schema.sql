@@ -53,7 +53,7 @@ CREATE TABLE document (
 ) STRICT;
 
 CREATE TABLE context (
-	id INTEGER PRIMARY KEY,       -- 63-bit hash of tokens and document key
+	id INTEGER PRIMARY KEY,       -- 63-bit hash of tokenizer, tokens and document key
 	document_id INTEGER NOT NULL REFERENCES document(id),
 	tokenizer_id INTEGER REFERENCES tokenizer(id),
 	n_tokens INTEGER NOT NULL,
@@ -70,10 +70,10 @@ CREATE TABLE feature (            -- what queries scan: small columns only
 	density REAL NOT NULL,        -- n_fires / source.n_tokens
 	max_act REAL NOT NULL,        -- 0 when dead
 	mean_act REAL NOT NULL,       -- over firing tokens; 0 when dead
-	std_act REAL NOT NULL,
-	skewness REAL, kurtosis REAL, -- over firing tokens; NULL when undefined
+	std_act REAL NOT NULL,        -- divided by n; 0 for fewer than 2
+	skewness REAL, kurtosis REAL, -- over firing tokens, kurtosis of a normal is 3; NULL: fewer than 2, or all equal
 	sum1 REAL NOT NULL, sum2 REAL NOT NULL, sum3 REAL NOT NULL, sum4 REAL NOT NULL, -- power sums over firing tokens
-	top_token INTEGER,            -- the token it most often fires on (over stored top and sampled examples)
+	top_token INTEGER,            -- the token it most often fires on, over stored examples: bin samples by weight, other top ones as 1
 	top_token_share REAL,         -- its share there
 	token_entropy REAL,           -- bits, over the same
 	decoder_norm REAL NOT NULL,
@@ -83,7 +83,7 @@ CREATE TABLE feature (            -- what queries scan: small columns only
 CREATE TABLE feature_detail (     -- what one feature's page shows
 	source_id INTEGER NOT NULL,
 	feature INTEGER NOT NULL,
-	histogram TEXT NOT NULL,      -- JSON {"edges":[...],"counts":[...]}: log-spaced, firing tokens only, counts exact
+	histogram TEXT NOT NULL,      -- JSON {"edges":[n + 1],"counts":[n]}: the stretch of half octaves that has values; firing tokens only, counts exact
 	top_logits TEXT,              -- JSON [[token, logit], ...]; NULL without an unembedding
 	bottom_logits TEXT,
 	neighbours TEXT,              -- JSON [[feature, cosine], ...] of decoder rows
@@ -95,7 +95,7 @@ CREATE TABLE example (
 	source_id INTEGER NOT NULL,
 	feature INTEGER NOT NULL,
 	kind TEXT NOT NULL CHECK (kind IN ('top', 'bin')),
-	bin INTEGER NOT NULL,         -- of the histogram, by the qualifying token's value; -1 for top
+	bin INTEGER NOT NULL,         -- index into this feature's histogram counts, by the qualifying token's value; -1 for top
 	rank INTEGER NOT NULL,        -- top: 0 is the strongest; bin: order of the sample hash
 	context_id INTEGER NOT NULL REFERENCES context(id),
 	position INTEGER NOT NULL,    -- of the qualifying token: the one whose value put this here
