@@ -8,7 +8,7 @@
 
 static __mmask16 mask_of(size_t n)
 {
-	return n >= LANES ? (__mmask16)0xffff : (__mmask16)((1u << n) - 1);
+	return (__mmask16)(n >= LANES ? 0xffffu : (1u << n) - 1);
 }
 
 static float dot(const float *a, const float *b, size_t n)
