@@ -95,11 +95,19 @@ int store_features(cJSON **out, store *s, const store_features_opts *o, error *e
  * {"kind","bin","context","document","part","position","activation","weight","tokens":[{"text","value"}...],"peak":index}. */
 int store_show(cJSON **out, store *s, const char *source, uint32_t feature, unsigned n_examples, error *err) MUST_USE;
 
-/* Features that fire where the regular expression (PCRE2, UTF) matches, after codebook-features: the match's group 1 (the
- * whole, when there is no group) is mapped to the token that holds its first character; M = set of such tokens that count.
- * recall = fired in M / |M|, precision = fired in M / fired, both over stored firings (all contexts with --corpus, else the
- * random ones; the result says which and how many tokens). Sorted by F1. {"pattern","matches","tokens","contexts","features":[{"feature","precision","recall","f1","hits","fires","label"}]} */
-int store_find_regex(cJSON **out, store *s, const char *source, const char *pattern, unsigned limit, error *err) MUST_USE;
+typedef struct store_regex_opts {
+	const char *source;  /* NULL: the only one */
+	const char *pattern; /* PCRE2 with UTF and UCP */
+	uint64_t limit;      /* features listed */
+	double min_precision, min_recall; /* others are not listed; applied before the limit */
+} store_regex_opts;
+/* Features that fire where the regular expression matches, after codebook-features: the match's group 1 (the whole, when
+ * the pattern has no group; empty ones are skipped) is mapped to the token that holds its first character; M = set of such
+ * tokens that count. recall = fired in M / |M|, precision = fired in M / fired, both over stored firings (all contexts with
+ * --corpus, else the random ones; the result says which and how many tokens). Sorted by F1, then hits, then feature.
+ * {"source","pattern","matches","tokens","contexts","corpus","total","features":[{"feature","precision","recall","f1","hits","fires","label"}]}
+ * ERR_ARG: the pattern does not compile (says at which character); ERR_LIMIT: it takes too many steps on some context. */
+int store_find_regex(cJSON **out, store *s, const store_regex_opts *o, error *err) MUST_USE;
 /* Contexts and labels that hold the words (FTS5 query syntax), best first, with a snippet and the features strongest there. */
 int store_find_text(cJSON **out, store *s, const char *source, const char *words, unsigned limit, error *err) MUST_USE;
 /* Read-only SQL: one statement, no attach, no pragma but reading ones, no writes, at most `seconds`.
