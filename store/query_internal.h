@@ -111,4 +111,25 @@ cJSON *json_put_object(cJSON *object, const char *name, bool *failed);
 /* Hand over a finished page: *out gets it, unless rc < 0 or `failed`; then it is freed. */
 int json_finish(cJSON **out, cJSON *page, int rc, bool failed, error *err) MUST_USE;
 
+/* ---- One feature (query.c) ---------------------------------------------------------------------------------------- */
+
+/* The members that store_features() gives of a feature. ERR_ARG: out of range. */
+int feature_row_put(cJSON *object, store *s, const char *source, uint32_t feature, bool *failed,
+                    error *err) MUST_USE;
+
+/* Whether `names` (n) has `name`, in any case of letters. */
+bool name_is_among(const char *const *names, size_t n, const char *name);
+
+/* ---- Labels of a list (label_lookup.c) -------------------------------------------------------------------------- */
+
+typedef struct label_lookup {
+	store *s;
+	sqlite3_stmt *row;
+	int64_t source;
+} label_lookup;
+int label_lookup_init(label_lookup *l, store *s, int64_t source, error *err) MUST_USE;
+/* "label": its text or null */
+int label_lookup_put(label_lookup *l, cJSON *object, uint32_t feature, bool *failed, error *err) MUST_USE;
+void label_lookup_clear(label_lookup *l); /* fine on a zeroed struct */
+
 #endif

@@ -275,8 +275,8 @@ int store_windows_silent(store_window **out, size_t *n, store *s, int64_t source
 	if (rc < 0)
 		return rc;
 	if (feature >= cache->n_features)
-		return error_set(err, ERR_ARG, "feature %u is out of range: the source has features 0-%u", feature,
-		                 cache->n_features - 1);
+		return error_set(err, ERR_ARG, "feature %u is out of range: the source has features 0-%u",
+		                 feature, cache->n_features - 1);
 	place = cache->start[feature];
 	end = cache->start[feature + 1];
 	for (uint32_t i = 0; i < cache->n_contexts; i++) {

@@ -66,6 +66,19 @@ float small_value(uint32_t feature, const uint32_t tokens[SMALL_TOKENS], uint32_
 	}
 }
 
+double small_tally(uint32_t f, bool (*on)(const uint32_t *tokens, uint32_t i))
+{
+	uint32_t tokens[SMALL_TOKENS];
+	double n = 0;
+
+	for (uint32_t c = 0; c < SMALL_CONTEXTS; c++) {
+		small_context(tokens, c);
+		for (uint32_t i = 1; i < SMALL_TOKENS; i++)
+			n += (f >= SMALL_FEATURES || small_value(f, tokens, i) > 0) && (!on || on(tokens, i));
+	}
+	return n;
+}
+
 /* ---- Rows --------------------------------------------------------------------------------------------------------- */
 
 static error err;
@@ -308,21 +321,35 @@ void small_store_make(const char *path, const char *const *sources)
 	store_close(s);
 }
 
+/* The store made once for all tests of a program, which fork off it. */
 static char folder[FILE_PATH_MAX];
 
-store *small_store_open(unsigned flags)
+void small_store_prepare(void)
 {
 	static const char *const sources[] = { "small", NULL };
-	store *s = NULL;
 
 	support_mkdir(folder);
 	small_store_make(support_path(folder, "small.db"), sources);
-	ck_assert_msg(store_open(&s, support_path(folder, "small.db"), flags, &err) == 0, "%s", err.msg);
-	return s;
 }
 
-void small_store_close(store *s)
+void small_store_remove(void)
 {
-	store_close(s);
 	support_rmdir(folder);
+}
+
+store *small_store_open(unsigned flags)
+{
+	const char *path = support_path(folder, "small.db");
+	store *s = NULL;
+	char *bytes;
+	size_t n;
+
+	if (flags != STORE_READ) {
+		ck_assert_msg(file_read(&bytes, &n, path, 1 << 24, &err) == 0, "%s", err.msg);
+		path = support_path(folder, "copy.db");
+		ck_assert_msg(file_write(path, bytes, n, &err) == 0, "%s", err.msg);
+		free(bytes);
+	}
+	ck_assert_msg(store_open(&s, path, flags, &err) == 0, "%s", err.msg);
+	return s;
 }

@@ -42,11 +42,16 @@ int64_t small_context_id(uint32_t c);
 /* The value of a feature on token i; 0: silent. */
 float small_value(uint32_t feature, const uint32_t tokens[SMALL_TOKENS], uint32_t i);
 
+/* How often feature f fires on tokens for which `on` holds; f >= SMALL_FEATURES: how many there are. */
+double small_tally(uint32_t f, bool (*on)(const uint32_t *tokens, uint32_t i));
+
 /* Makes the store at `path` with sources of the given names (each the same), NULL at the end, and two labels with scores:
  * SMALL_ON_CAT "cats", 0.9; SMALL_ON_ESCAPE a label with control characters, 0.6. */
 void small_store_make(const char *path, const char *const *sources);
-/* The same in a fresh folder, with one source "small", opened; ends the test on failure. */
+/* Make one with the source "small", and remove it: the unchecked fixture of a case. */
+void small_store_prepare(void);
+void small_store_remove(void);
+/* Open it; to write, a copy of it. Ends the test on failure. */
 store *small_store_open(unsigned flags);
-void small_store_close(store *s); /* and removes the file */
 
 #endif

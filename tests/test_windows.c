@@ -16,7 +16,7 @@ static void setup(void)
 static void teardown(void)
 {
 	arena_clear(&mem);
-	small_store_close(s);
+	store_close(s);
 }
 
 static uint32_t number_of(const store_window *w)
@@ -181,7 +181,7 @@ START_TEST(lying_stores_are_errors)
 	size_t n = 0;
 	int rc;
 
-	small_store_close(s);
+	store_close(s);
 	s = small_store_open(STORE_WRITE);
 	ck_assert_msg(store_exec(s, lies[_i].sql, &err) == 0, "%s", err.msg);
 	rc = store_windows_firing(&w, &n, s, 1, SMALL_ON_CAT, STORE_ANY, &mem, &err);
@@ -221,6 +221,7 @@ static void cases(Suite *suite)
 	TCase *tc = tcase_create("windows");
 
 	tcase_set_timeout(tc, 60);
+	tcase_add_unchecked_fixture(tc, small_store_prepare, small_store_remove);
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_loop_test(tc, firing_windows_are_the_feature, STORE_LABEL, STORE_ANY + 1);
 	tcase_add_test(tc, firing_windows_of_a_dead_feature_are_none);

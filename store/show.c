@@ -1,0 +1,338 @@
+/* One feature in full. */
+#include "store/query_internal.h"
+
+#include <inttypes.h>
+
+#define MAX_STORED_JSON ((size_t)4 << 20) /* bytes of a JSON column */
+
+/* What a page is built from. */
+struct page {
+	store *s;
+	store_source source;
+	uint32_t feature;
+	cJSON *json;
+	bool failed;
+	error *err;
+};
+
+/* A statement on ?1 source, ?2 feature. */
+static int page_prepare(sqlite3_stmt **out, struct page *p, const char *sql)
+{
+	int rc = store_prepare(out, p->s, sql, p->err);
+
+	return rc < 0 ? rc : store_bind(p->s, *out, p->err, "ii", p->source.id, (int64_t)p->feature);
+}
+
+/* A column that holds JSON, parsed; *out stays NULL for NULL. */
+static int read_json(cJSON **out, struct page *p, sqlite3_stmt *row, int column)
+{
+	const char *chars = (const char *)sqlite3_column_text(row, column);
+	error cause = { 0 };
+	int rc;
+
+	if (!chars)
+		return 0;
+	rc = json_parse(out, chars, (size_t)sqlite3_column_bytes(row, column), MAX_STORED_JSON, 32,
+	                sqlite3_column_name(row, column), &cause);
+	if (rc == ERR_NOMEM)
+		return error_nomem(p->err, "a page");
+	if (rc < 0)
+		return error_set(p->err, ERR_FORMAT, "'%s': feature %u is corrupt: %s", store_path(p->s),
+		                 p->feature, cause.msg);
+	return 0;
+}
+
+/* The same into an object. */
+static int put_json_column(cJSON *object, struct page *p, sqlite3_stmt *row, int column)
+{
+	cJSON *value = NULL;
+	int rc = read_json(&value, p, row, column);
+
+	if (rc == 0)
+		json_put(object, sqlite3_column_name(row, column), value ? value : cJSON_CreateNull(),
+		         &p->failed);
+	return rc;
+}
+
+/* ---- Histogram, logits, neighbours --------------------------------------------------------------------------------------- */
+
+/* A stored list [[id, value], ...] as a list of objects; `give` adds what the id stands for. NULL stays null. */
+static int put_ranked(struct page *p, sqlite3_stmt *row, int column, const char *id, const char *value,
+                      int (*give)(struct page *p, cJSON *item, int64_t id, void *payload), void *payload)
+{
+	const char *name = sqlite3_column_name(row, column);
+	cJSON *stored = NULL, *list, *pair, *item;
+	int rc = read_json(&stored, p, row, column);
+
+	if (rc == 0 && !stored)
+		json_put_text(p->json, name, NULL, &p->failed);
+	if (rc < 0 || !stored)
+		return rc;
+	list = json_put_array(p->json, name, &p->failed);
+	cJSON_ArrayForEach(pair, stored)
+	{
+		const cJSON *first = cJSON_GetArrayItem(pair, 0), *second = cJSON_GetArrayItem(pair, 1);
+
+		if (!cJSON_IsNumber(first) || !cJSON_IsNumber(second) || first->valuedouble < 0 ||
+		    first->valuedouble > UINT32_MAX) {
+			rc = error_set(p->err, ERR_FORMAT,
+			               "'%s': feature %u is corrupt: %s is not a list of pairs",
+			               store_path(p->s), p->feature, name);
+			break;
+		}
+		item = json_put_object(list, NULL, &p->failed);
+		json_put_number(item, id, first->valuedouble, &p->failed);
+		json_put_number(item, value, second->valuedouble, &p->failed);
+		rc = give(p, item, (int64_t)first->valuedouble, payload);
+		if (rc < 0)
+			break;
+	}
+	cJSON_Delete(stored);
+	return rc;
+}
+
+static int give_token_text(struct page *p, cJSON *item, int64_t token, void *payload)
+{
+	sqlite3_stmt *row = payload;
+	bool more = false;
+	int rc;
+
+	sqlite3_reset(row);
+	rc = store_bind(p->s, row, p->err, "ii", p->source.id, token);
+	if (rc == 0)
+		rc = store_step(p->s, row, &more, p->err);
+	if (rc == 0 && more)
+		json_put_column(item, "text", row, 0, &p->failed);
+	else if (rc == 0)
+		json_put_text(item, "text", NULL, &p->failed);
+	return rc;
+}
+
+static int give_label(struct page *p, cJSON *item, int64_t feature, void *payload)
+{
+	return label_lookup_put(payload, item, (uint32_t)feature, &p->failed, p->err);
+}
+
+static int put_detail(struct page *p)
+{
+	sqlite3_stmt *row = NULL, *tokens = NULL;
+	label_lookup labels = { 0 };
+	bool more = false;
+	int rc;
+
+	rc = page_prepare(&row, p,
+	                  "SELECT histogram, top_logits, bottom_logits, neighbours FROM feature_detail"
+	                  " WHERE source_id = ?1 AND feature = ?2");
+	if (rc == 0)
+		rc = store_prepare(
+		        &tokens, p->s,
+		        "SELECT v.text FROM vocab v JOIN source s ON s.tokenizer_id = v.tokenizer_id"
+		        " WHERE s.id = ?1 AND v.token = ?2",
+		        p->err);
+	if (rc == 0)
+		rc = label_lookup_init(&labels, p->s, p->source.id, p->err);
+	if (rc == 0)
+		rc = store_step(p->s, row, &more, p->err);
+	if (rc < 0 || !more)
+		goto out;
+	rc = put_json_column(p->json, p, row, 0);
+	if (rc == 0)
+		rc = put_ranked(p, row, 1, "token", "logit", give_token_text, tokens);
+	if (rc == 0)
+		rc = put_ranked(p, row, 2, "token", "logit", give_token_text, tokens);
+	if (rc == 0)
+		rc = put_ranked(p, row, 3, "feature", "cosine", give_label, &labels);
+out:
+	label_lookup_clear(&labels);
+	sqlite3_finalize(tokens);
+	sqlite3_finalize(row);
+	return rc;
+}
+
+/* ---- Labels and notes -------------------------------------------------------------------------------------------------- */
+
+/* Columns `first` ... of a row into an object, by their names. */
+static void put_named(cJSON *object, sqlite3_stmt *row, int first, bool *failed)
+{
+	for (int i = first; i < sqlite3_column_count(row); i++)
+		json_put_column(object, sqlite3_column_name(row, i), row, i, failed);
+}
+
+static int put_scores(struct page *p, cJSON *label, sqlite3_stmt *scores, int64_t explanation)
+{
+	cJSON *list = json_put_array(label, "scores", &p->failed), *item;
+	bool more;
+	int rc = store_bind(p->s, scores, p->err, "i", explanation);
+
+	while (rc == 0 && (rc = store_step(p->s, scores, &more, p->err)) == 0 && more) {
+		item = json_put_object(list, NULL, &p->failed);
+		put_named(item, scores, 1, &p->failed);
+		rc = put_json_column(item, p, scores, 0);
+	}
+	return rc;
+}
+
+/* All labels, the latest first, each with its scores, the latest first. */
+static int put_labels(struct page *p)
+{
+	sqlite3_stmt *row = NULL, *scores = NULL;
+	cJSON *list = json_put_array(p->json, "labels", &p->failed), *item;
+	bool more;
+	int rc;
+
+	rc = page_prepare(
+	        &row, p,
+	        "SELECT id, rule, text, short_text, confidence, method, model, created FROM explanation"
+	        " WHERE source_id = ?1 AND feature = ?2 ORDER BY id DESC");
+	if (rc == 0)
+		rc = store_prepare(&scores, p->s,
+		                   "SELECT details, scorer, judge, value, low, high, baseline, n_positive, "
+		                   "n_negative, n_failed,"
+		                   " created FROM score WHERE explanation_id = ?1 ORDER BY id DESC",
+		                   p->err);
+	while (rc == 0 && (rc = store_step(p->s, row, &more, p->err)) == 0 && more) {
+		item = json_put_object(list, NULL, &p->failed);
+		put_named(item, row, 2, &p->failed);
+		rc = put_json_column(item, p, row, 1);
+		if (rc == 0)
+			rc = put_scores(p, item, scores, sqlite3_column_int64(row, 0));
+	}
+	sqlite3_finalize(scores);
+	sqlite3_finalize(row);
+	return rc;
+}
+
+static int put_notes(struct page *p)
+{
+	sqlite3_stmt *row = NULL;
+	cJSON *list = json_put_array(p->json, "notes", &p->failed);
+	bool more;
+	int rc;
+
+	rc = page_prepare(&row, p,
+	                  "SELECT text, created FROM note WHERE source_id = ?1 AND feature = ?2 ORDER BY id");
+	while (rc == 0 && (rc = store_step(p->s, row, &more, p->err)) == 0 && more)
+		put_named(json_put_object(list, NULL, &p->failed), row, 0, &p->failed);
+	sqlite3_finalize(row);
+	return rc;
+}
+
+/* ---- Examples ------------------------------------------------------------------------------------------------------------ */
+
+enum {
+	EXAMPLE_KIND,
+	EXAMPLE_BIN,
+	EXAMPLE_POSITION,
+	EXAMPLE_ACTIVATION,
+	EXAMPLE_WEIGHT,
+	EXAMPLE_FIRST,
+	EXAMPLE_LENGTH,
+	EXAMPLE_CODES,
+	EXAMPLE_CONTEXT
+};
+
+/* "tokens": text and value of each token of the window; "peak": the qualifying one in it. */
+static int put_tokens(struct page *p, cJSON *item, sqlite3_stmt *row, const context_row *c, arena *mem)
+{
+	int64_t first = sqlite3_column_int64(row, EXAMPLE_FIRST),
+	        length = sqlite3_column_int64(row, EXAMPLE_LENGTH);
+	int64_t peak = sqlite3_column_int64(row, EXAMPLE_POSITION) - first;
+	cJSON *list = json_put_array(item, "tokens", &p->failed), *token;
+	const char *const *texts;
+	float *values;
+	int rc;
+
+	if (first < 0 || length < 1 || length > c->n_tokens || first > c->n_tokens - length || peak < 0 ||
+	    peak >= length)
+		return error_set(p->err, ERR_FORMAT,
+		                 "'%s': an example is corrupt: its window is not in context %" PRId64,
+		                 store_path(p->s), c->id);
+	texts = context_row_texts(c, (uint32_t)first, (uint32_t)length, mem);
+	values = arena_alloc(mem, (size_t)length, sizeof(*values));
+	if (!texts || !values)
+		return error_nomem(p->err, "an example");
+	rc = example_codes_read(values, (uint32_t)length, sqlite3_column_blob(row, EXAMPLE_CODES),
+	                        (size_t)sqlite3_column_bytes(row, EXAMPLE_CODES), p->s, p->err);
+	if (rc < 0)
+		return rc;
+	json_put_number(item, "first", (double)first, &p->failed);
+	json_put_number(item, "peak", (double)peak, &p->failed);
+	for (int64_t i = 0; i < length; i++) {
+		token = json_put_object(list, NULL, &p->failed);
+		json_put_text(token, "text", texts[i], &p->failed);
+		json_put_number(token, "value", (double)values[i], &p->failed);
+	}
+	return 0;
+}
+
+static int put_example(struct page *p, cJSON *list, sqlite3_stmt *row, arena *mem)
+{
+	cJSON *item = json_put_object(list, NULL, &p->failed);
+	context_row c;
+	int rc;
+
+	rc = context_row_read(&c, row, EXAMPLE_CONTEXT, p->s, p->err);
+	if (rc < 0)
+		return rc;
+	json_put_column(item, "kind", row, EXAMPLE_KIND, &p->failed);
+	json_put_column(item, "bin", row, EXAMPLE_BIN, &p->failed);
+	json_put_id(item, "context", c.id, &p->failed);
+	json_put_id(item, "document", c.document, &p->failed);
+	json_put_text(item, "part", store_part_name(c.part), &p->failed);
+	json_put_column(item, "position", row, EXAMPLE_POSITION, &p->failed);
+	json_put_column(item, "activation", row, EXAMPLE_ACTIVATION, &p->failed);
+	json_put_column(item, "weight", row, EXAMPLE_WEIGHT, &p->failed);
+	return put_tokens(p, item, row, &c, mem);
+}
+
+/* At most n of a kind: the strongest; of the samples of bins, the first of every bin before the second of any. */
+static int put_examples(struct page *p, unsigned n)
+{
+	sqlite3_stmt *row = NULL;
+	cJSON *list = json_put_array(p->json, "examples", &p->failed);
+	arena mem = ARENA_INIT;
+	bool more;
+	int rc;
+
+	rc = store_prepare(&row, p->s,
+	                   "SELECT e.kind, e.bin, e.position, e.activation, e.weight, e.first, e.length, "
+	                   "e.codes, " CONTEXT_COLUMNS " FROM (SELECT *, row_number() OVER (PARTITION BY "
+	                   "kind ORDER BY rank, bin DESC) AS place FROM example"
+	                   "  WHERE source_id = ?1 AND feature = ?2) e"
+	                   " JOIN context c ON c.id = e.context_id JOIN document d ON d.id = c.document_id"
+	                   " WHERE e.place <= ?3 ORDER BY e.kind DESC, e.bin DESC, e.rank",
+	                   p->err);
+	if (rc == 0)
+		rc = store_bind(p->s, row, p->err, "iii", p->source.id, (int64_t)p->feature, (int64_t)n);
+	while (rc == 0 && (rc = store_step(p->s, row, &more, p->err)) == 0 && more) {
+		rc = put_example(p, list, row, &mem);
+		arena_clear(&mem);
+	}
+	arena_clear(&mem);
+	sqlite3_finalize(row);
+	return rc;
+}
+
+int store_show(cJSON **out, store *s, const char *source, uint32_t feature, unsigned n_examples, error *err)
+{
+	struct page p = { .s = s, .feature = feature, .err = err };
+	int rc;
+
+	rc = store_source_get(&p.source, s, source, err);
+	if (rc < 0)
+		return rc;
+	p.json = cJSON_CreateObject();
+	json_put_text(p.json, "source", p.source.name, &p.failed);
+	json_put_number(p.json, "n_tokens", (double)p.source.n_tokens, &p.failed);
+	json_put_number(p.json, "n_features", p.source.n_features, &p.failed);
+	rc = feature_row_put(p.json, s, source, feature, &p.failed, err);
+	if (rc == 0)
+		rc = put_detail(&p);
+	if (rc == 0)
+		rc = put_labels(&p);
+	if (rc == 0)
+		rc = put_notes(&p);
+	if (rc == 0)
+		rc = put_examples(&p, n_examples);
+	return json_finish(out, p.json, rc, p.failed, err);
+}
