@@ -8,8 +8,19 @@
 /* ---- Tensor containers (safetensors.c, npy.c) -------------------------------------------------------------------- */
 
 typedef enum sae_dtype {
-	SAE_F16, SAE_BF16, SAE_F32, SAE_F64,
-	SAE_I8, SAE_I16, SAE_I32, SAE_I64, SAE_U8, SAE_U16, SAE_U32, SAE_U64, SAE_BOOL
+	SAE_F16,
+	SAE_BF16,
+	SAE_F32,
+	SAE_F64,
+	SAE_I8,
+	SAE_I16,
+	SAE_I32,
+	SAE_I64,
+	SAE_U8,
+	SAE_U16,
+	SAE_U32,
+	SAE_U64,
+	SAE_BOOL
 } sae_dtype;
 size_t sae_dtype_size(sae_dtype t);
 const char *sae_dtype_name(sae_dtype t); /* "F16", as safetensors writes it */
@@ -34,10 +45,12 @@ const char *sae_file_path(const sae_file *f);
 size_t sae_file_n_tensors(const sae_file *f);
 const sae_tensor *sae_file_tensor_at(const sae_file *f, size_t i);
 const sae_tensor *sae_file_tensor(const sae_file *f, const char *name); /* NULL: none of that name */
-const char *sae_file_metadata(const sae_file *f, const char *key);      /* safetensors __metadata__; NULL: none */
+const char *sae_file_metadata(const sae_file *f, const char *key); /* safetensors __metadata__; NULL: none */
 /* `n` elements from element `first`, converted to F32 (floats) or I64 (integers; U64 past I64 is ERR_FORMAT). */
-int sae_file_read_f32(const sae_file *f, const sae_tensor *t, uint64_t first, uint64_t n, float *out, error *err) MUST_USE;
-int sae_file_read_i64(const sae_file *f, const sae_tensor *t, uint64_t first, uint64_t n, int64_t *out, error *err) MUST_USE;
+int sae_file_read_f32(const sae_file *f, const sae_tensor *t, uint64_t first, uint64_t n, float *out,
+                      error *err) MUST_USE;
+int sae_file_read_i64(const sae_file *f, const sae_tensor *t, uint64_t first, uint64_t n, int64_t *out,
+                      error *err) MUST_USE;
 
 /* Write tensors (all F32 or I32/I64 as given) as one .safetensors file, atomically. metadata: flat string pairs
  * {key, value, ...}, 2 * n_meta of them. */
@@ -48,8 +61,8 @@ typedef struct sae_tensor_out {
 	uint64_t dims[SAE_MAX_DIMS];
 	const void *data;
 } sae_tensor_out;
-int sae_safetensors_write(const char *path, const sae_tensor_out *t, size_t n, const char *const *metadata, size_t n_meta,
-			  error *err) MUST_USE;
+int sae_safetensors_write(const char *path, const sae_tensor_out *t, size_t n, const char *const *metadata,
+                          size_t n_meta, error *err) MUST_USE;
 /* Convert between 16-bit and 32-bit floats; exact where F32 holds it, round to nearest even the other way. */
 void sae_f16_to_f32(float *out, const uint16_t *in, size_t n);
 void sae_bf16_to_f32(float *out, const uint16_t *in, size_t n);
@@ -58,21 +71,24 @@ void sae_f32_to_f16(uint16_t *out, const float *in, size_t n);
 /* ---- Dumps (dump.c) -------------------------------------------------------------------------------------------------- */
 
 typedef struct sae_dump_opts {
-	const char *key;         /* tensor that holds the activations; NULL: "activations", or the only float tensor */
-	const char *tokens;      /* .npy or .safetensors with the token ids, where the shards have none */
-	const char *dtype;       /* "bf16" for BF16 stored as 2-byte integers in .npy; NULL: as the file says */
-	const char *manifest;    /* NULL: dump.json beside the first shard, or the safetensors metadata key "dump" */
-	uint32_t ctx_len;        /* for (rows, d) dumps whose files do not tell; 0: from tokens or manifest, else one context a row-block of 1 */
+	/* tensor that holds the activations; NULL: "activations", or the only float tensor */
+	const char *key;
+	const char *tokens; /* .npy or .safetensors with the token ids, where the shards have none */
+	const char *dtype;  /* "bf16" for BF16 stored as 2-byte integers in .npy; NULL: as the file says */
+	/* NULL: dump.json beside the first shard, or the safetensors metadata key "dump" */
+	const char *manifest;
+	/* for (rows, d) dumps whose files do not tell; 0: from tokens or manifest, else one context a row-block of 1 */
+	uint32_t ctx_len;
 } sae_dump_opts;
 
 typedef struct sae_dump_info {
-	uint64_t n_rows;      /* all rows = n_contexts * ctx_len */
+	uint64_t n_rows; /* all rows = n_contexts * ctx_len */
 	uint32_t d_in;
 	uint64_t n_contexts;
 	uint32_t ctx_len;
 	sae_dtype dtype;
 	size_t n_shards;
-	uint64_t n_bytes;     /* of all shards */
+	uint64_t n_bytes; /* of all shards */
 	bool has_tokens;
 	const char *model, *hook_point; /* from the manifest; NULL: not given */
 	int layer;                      /* -1: not given */
@@ -83,7 +99,8 @@ typedef struct sae_dump_info {
  * `.part` files, and files without the tensor, such as an unembedding, are passed over) or a glob pattern.
  * All shards must have the same d, dtype kind and ctx_len: ERR_FORMAT names the shard that differs. No rows: ERR_FORMAT. */
 typedef struct sae_dump sae_dump;
-int sae_dump_open(sae_dump **out, const char *const *paths, size_t n_paths, const sae_dump_opts *o, error *err) MUST_USE;
+int sae_dump_open(sae_dump **out, const char *const *paths, size_t n_paths, const sae_dump_opts *o,
+                  error *err) MUST_USE;
 void sae_dump_close(sae_dump *d);
 const sae_dump_info *sae_dump_get_info(const sae_dump *d);
 const char *sae_dump_shard(const sae_dump *d, size_t i, uint64_t *n_rows); /* path and rows of shard i */
@@ -99,31 +116,35 @@ const cJSON *sae_dump_manifest(const sae_dump *d);
 /* ---- Which rows count (rows.c) and who is held out (split.c) ---------------------------------------------------------- */
 
 typedef struct sae_rows_opts {
-	double max_norm_ratio;   /* rows with norm over this times the median are left out; 0 keeps them. 10 */
-	bool nan_fail;           /* a row with NaN or Inf is an error (with its place) instead of being left out */
-	const uint32_t *exclude_tokens;    /* token ids whose rows are left out; ids beyond the vocabulary are just not met */
+	double max_norm_ratio; /* rows with norm over this times the median are left out; 0 keeps them. 10 */
+	bool nan_fail; /* a row with NaN or Inf is an error (with its place) instead of being left out */
+	/* token ids whose rows are left out; ids beyond the vocabulary are just not met */
+	const uint32_t *exclude_tokens;
 	size_t n_exclude_tokens;
 	const uint32_t *exclude_positions; /* positions in the context whose rows are left out */
 	size_t n_exclude_positions;
-	double norm_limit;       /* over 0: rows with norm over this are left out, whatever the median: the limit an SAE was trained with */
+	double norm_limit; /* over 0: rows with norm over this are left out, whatever the median: the limit an SAE was trained with */
 } sae_rows_opts;
 
 typedef struct sae_rows_stats {
 	uint64_t n_rows, n_kept;
-	uint64_t n_outlier, n_nan, n_token, n_position, n_zero; /* left out for norm, NaN/Inf, token, position; n_zero: kept rows of norm 0 (information) */
-	uint64_t n_duplicate;   /* rows equal to an earlier one by 64-bit hash (information); only when asked for */
-	double median_norm;     /* of a sample of up to 65,536 rows chosen by hash of the row number */
-	double norm_limit;      /* max_norm_ratio * median; infinity when off */
+	uint64_t n_outlier, n_nan, n_token, n_position,
+	        n_zero; /* left out for norm, NaN/Inf, token, position; n_zero: kept rows of norm 0 (information) */
+	/* rows equal to an earlier one by 64-bit hash (information); only when asked for */
+	uint64_t n_duplicate;
+	double median_norm; /* of a sample of up to 65,536 rows chosen by hash of the row number */
+	double norm_limit;  /* max_norm_ratio * median; infinity when off */
 	double mean_norm, rms_norm, max_norm; /* of kept rows; max_norm over all finite rows */
-	double total_variance;  /* mean over kept rows of squared distance from their mean */
-	double gamma;           /* norm of the mean / root of total_variance: high values foretell dead features */
-	char sha256[SHA256_HEX]; /* of shapes, dtype, activations and tokens in order: the same dump in other shards has the same hash */
+	double total_variance;                /* mean over kept rows of squared distance from their mean */
+	double gamma; /* norm of the mean / root of total_variance: high values foretell dead features */
+	/* of shapes, dtype, activations and tokens in order: the same dump in other shards has the same hash */
+	char sha256[SHA256_HEX];
 } sae_rows_stats;
 
 /* One streaming pass over the dump. Memory: two bits a row, O(d) and a few MB a thread. Sums in FP64, order fixed. */
 typedef struct sae_rows sae_rows;
-int sae_rows_scan(sae_rows **out, const sae_dump *d, const sae_rows_opts *o, bool duplicates, pool *p, progress *pr,
-		  error *err) MUST_USE;
+int sae_rows_scan(sae_rows **out, const sae_dump *d, const sae_rows_opts *o, bool duplicates, pool *p,
+                  progress *pr, error *err) MUST_USE;
 void sae_rows_free(sae_rows *r);
 const sae_rows_stats *sae_rows_get_stats(const sae_rows *r);
 const double *sae_rows_mean(const sae_rows *r); /* (d), of kept rows */
@@ -131,12 +152,13 @@ bool sae_rows_kept(const sae_rows *r, uint64_t row);
 
 typedef enum sae_split_by {
 	SAE_SPLIT_DOCUMENT, /* whole documents, chosen by hash of (seed, document) until the share is met */
-	SAE_SPLIT_TAIL      /* the last share of the kept rows in file order: what most peers' scripts do; documents may straddle */
+	SAE_SPLIT_TAIL /* the last share of the kept rows in file order: what most peers' scripts do; documents may straddle */
 } sae_split_by;
 
 /* Divide the kept rows into train and held out. By document: documents are first joined when they share a run of 24 or
  * more tokens (where the dump has tokens). share 0: nothing held out; 1: everything. */
-int sae_rows_split(sae_rows *r, const sae_dump *d, double share, sae_split_by by, uint64_t seed, error *err) MUST_USE;
+int sae_rows_split(sae_rows *r, const sae_dump *d, double share, sae_split_by by, uint64_t seed,
+                   error *err) MUST_USE;
 uint64_t sae_rows_n(const sae_rows *r, bool held_out);
 /* Row number of the i-th kept train (or held-out) row, i < sae_rows_n(); O(log rows). */
 uint64_t sae_rows_at(const sae_rows *r, bool held_out, uint64_t i);
@@ -146,7 +168,8 @@ uint32_t sae_rows_n_groups(const sae_rows *r);
 
 /* Join contexts into document groups: equal sae_dump_document(), or a common run of at least `run` tokens.
  * *groups: malloc'd (n_contexts), numbered in order of first appearance. */
-int sae_split_groups(uint32_t **groups, uint32_t *n_groups, const sae_dump *d, uint32_t run, error *err) MUST_USE;
+int sae_split_groups(uint32_t **groups, uint32_t *n_groups, const sae_dump *d, uint32_t run,
+                     error *err) MUST_USE;
 
 /* ---- Tokenizers (tokenizer.c) ------------------------------------------------------------------------------------------- */
 
@@ -167,23 +190,25 @@ typedef enum sae_arch { SAE_TOPK } sae_arch; /* later issues add to this */
 typedef struct sae_model {
 	sae_arch arch;
 	uint32_t d_in, d_sae, k;
-	float *W_enc; /* (F, d): feature-major, the transpose of SAELens's (d, F) on disk */
-	float *W_dec; /* (F, d) */
-	float *b_enc; /* (F) */
-	float *b_dec; /* (d) */
-	double norm_limit; /* rows over this norm were left out of training; infinity: none */
+	float *W_enc;                 /* (F, d): feature-major, the transpose of SAELens's (d, F) on disk */
+	float *W_dec;                 /* (F, d) */
+	float *b_enc;                 /* (F) */
+	float *b_dec;                 /* (d) */
+	double norm_limit;            /* rows over this norm were left out of training; infinity: none */
 	char *model_name, *hook_name; /* NULL: not known; owned */
 	char weights_sha256[SHA256_HEX]; /* of sae_weights.safetensors; "" for a model not loaded */
 } sae_model; /* acts on raw activations: f = top-k of relu((x - b_dec) W_enc^T + b_enc), xhat = f W_dec + b_dec */
 
-int sae_model_new(sae_model **out, sae_arch arch, uint32_t d_in, uint32_t d_sae, uint32_t k, error *err) MUST_USE; /* zeroed weights */
+int sae_model_new(sae_model **out, sae_arch arch, uint32_t d_in, uint32_t d_sae, uint32_t k,
+                  error *err) MUST_USE; /* zeroed weights */
 void sae_model_free(sae_model *m);
 /* A SAELens folder: cfg.json and sae_weights.safetensors. Folds what can be folded (rescale_acts_by_decoder_norm);
  * refuses an architecture or normalisation it cannot compute, naming it. */
 int sae_model_load(sae_model **out, const char *dir, error *err) MUST_USE;
 /* Write cfg.json, sae_weights.safetensors and, with frequencies (F) of firing a row, sparsity.safetensors (log10(freq + 1e-10)).
  * `metadata` (may be NULL) is added to cfg.json's metadata. Readable by SAELens 6. Each file atomically, cfg.json last. */
-int sae_model_save(const sae_model *m, const char *dir, const double *freq, const cJSON *metadata, error *err) MUST_USE;
+int sae_model_save(const sae_model *m, const char *dir, const double *freq, const cJSON *metadata,
+                   error *err) MUST_USE;
 
 /* ---- Encoding (encode.c) ------------------------------------------------------------------------------------------------------ */
 
@@ -200,7 +225,8 @@ void sae_codes_free(sae_codes *c);
 /* Rows are cut in tiles of SAE_ENCODE_TILE, counted from row 0 of the call: equal calls give equal bits at any thread count. */
 #define SAE_ENCODE_TILE 256
 typedef struct sae_encoder sae_encoder;
-int sae_encoder_new(sae_encoder **out, const sae_model *m, pool *p, const char *kernels, error *err) MUST_USE; /* the model stays the caller's and must outlive it */
+int sae_encoder_new(sae_encoder **out, const sae_model *m, pool *p, const char *kernels,
+                    error *err) MUST_USE; /* the model stays the caller's and must outlive it */
 void sae_encoder_free(sae_encoder *e);
 /* x (n, d) raw activations, finite. Pre-activations exist only a tile at a time. Ties at rank k: the lower feature wins. */
 int sae_encode(sae_encoder *e, const float *x, size_t n, sae_codes *out, error *err) MUST_USE;
@@ -211,31 +237,32 @@ void sae_decode(const sae_model *m, const sae_codes *c, size_t n, float *out, po
 
 typedef struct sae_train_step {
 	uint64_t step, steps, tokens; /* 1-based; tokens seen */
-	double fvu;       /* of this batch: sum of squared error / sum of squared distance from the batch mean */
-	double mse;       /* mean over rows of squared error in raw units */
-	double l0, auxk;  /* mean kept values a row; auxiliary loss */
+	double fvu; /* of this batch: sum of squared error / sum of squared distance from the batch mean */
+	double mse; /* mean over rows of squared error in raw units */
+	double l0, auxk;      /* mean kept values a row; auxiliary loss */
 	double lr, grad_norm; /* effective learning rate; NaN where not computed */
 	uint64_t n_dead;
-	double seconds;   /* since the start */
+	double seconds; /* since the start */
 } sae_train_step;
 
 typedef struct sae_train_opts {
 	sae_arch arch;
-	uint32_t d_sae;        /* F */
+	uint32_t d_sae; /* F */
 	uint32_t k;
-	uint32_t batch;        /* rows a step. 4096 */
-	uint64_t steps;        /* 0: from tokens */
-	uint64_t tokens;       /* 0: one pass over the training rows */
-	double lr;             /* 0: 2e-4 / sqrt(F / 2^14), as sparsify and dictionary_learning */
+	uint32_t batch;           /* rows a step. 4096 */
+	uint64_t steps;           /* 0: from tokens */
+	uint64_t tokens;          /* 0: one pass over the training rows */
+	double lr;                /* 0: 2e-4 / sqrt(F / 2^14), as sparsify and dictionary_learning */
 	double beta1, beta2, eps; /* Adam. 0.9, 0.999, 1e-8 */
-	uint64_t warmup;       /* steps of linear warm-up; UINT64_MAX: min(1000, 5 % of the steps) */
-	double decay;          /* share of the steps, at the end, of linear decay to 0. 0.2 */
-	double auxk_alpha;     /* 1/32; 0: off */
-	uint64_t dead_tokens;  /* a feature is dead after this many tokens without firing; 0: min(10 M, 10 % of the run) */
-	bool scale_mean_norm;  /* scale rows so that their mean norm is sqrt(d); folded into what is saved */
+	uint64_t warmup;          /* steps of linear warm-up; UINT64_MAX: min(1000, 5 % of the steps) */
+	double decay;             /* share of the steps, at the end, of linear decay to 0. 0.2 */
+	double auxk_alpha;        /* 1/32; 0: off */
+	/* a feature is dead after this many tokens without firing; 0: min(10 M, 10 % of the run) */
+	uint64_t dead_tokens;
+	bool scale_mean_norm; /* scale rows so that their mean norm is sqrt(d); folded into what is saved */
 	uint64_t seed;
-	bool shuffle_rows;     /* permute single rows instead of blocks of 64 */
-	const char *kernels;   /* "scalar", "avx2", "avx512"; NULL: the best */
+	bool shuffle_rows;   /* permute single rows instead of blocks of 64 */
+	const char *kernels; /* "scalar", "avx2", "avx512"; NULL: the best */
 	/* Called every step from the caller's thread; non-zero stops (ERR_STOPPED), what is trained so far is returned. */
 	int (*on_step)(void *payload, const sae_train_step *s);
 	void *payload;
@@ -244,37 +271,38 @@ typedef struct sae_train_opts {
 sae_train_opts sae_train_opts_default(void);
 /* The kernels that run for the option `kernels` on this CPU; NULL: none of that name, or the CPU cannot. */
 const char *sae_kernels_name(const char *kernels);
-int sae_train_opts_check(const sae_train_opts *o, uint32_t d_in, uint64_t n_train_rows, error *err) MUST_USE; /* names field, value, range */
+int sae_train_opts_check(const sae_train_opts *o, uint32_t d_in, uint64_t n_train_rows,
+                         error *err) MUST_USE; /* names field, value, range */
 
 /* Fit one SAE to the training rows. The same bits for the same dump, options and CPU kind, whatever the threads.
  *   out   set on success; after at least one step also when stopped (ERR_STOPPED), when the loss of a batch is not finite
  *         (ERR_LIMIT) and when rows cannot be read: the model as it was after the last good step
  *   freq  if not NULL: malloc'd (F), firing frequency over the last min(steps, 100) steps (up to 199 when stopped) */
-int sae_train(sae_model **out, double **freq, const sae_dump *d, const sae_rows *rows, const sae_train_opts *o, pool *p,
-	      error *err) MUST_USE;
+int sae_train(sae_model **out, double **freq, const sae_dump *d, const sae_rows *rows,
+              const sae_train_opts *o, pool *p, error *err) MUST_USE;
 
 /* ---- Metrics (eval.c) --------------------------------------------------------------------------------------------------------------- */
 
 typedef struct sae_metrics { /* over the rows evaluated; sums in FP64; e = x - xhat */
 	uint64_t n_rows;
-	double fvu;            /* sum |e|^2 / sum |x - mean x|^2 (sparsify; OpenAI's normalised MSE) */
-	double ev_ratio;       /* 1 - fvu: SAELens "explained_variance" */
-	double ev_per_token;   /* mean over rows of 1 - |e|^2 / |x - mean|^2: SAELens legacy, SAEBench paper, OpenMOSS */
+	double fvu;      /* sum |e|^2 / sum |x - mean x|^2 (sparsify; OpenAI's normalised MSE) */
+	double ev_ratio; /* 1 - fvu: SAELens "explained_variance" */
+	double ev_per_token; /* mean over rows of 1 - |e|^2 / |x - mean|^2: SAELens legacy, SAEBench paper, OpenMOSS */
 	double ev_per_token_std;
-	double ev_centered;    /* 1 - sum_d var(e_d) / sum_d var(x_d): dictionary_learning's frac_variance_explained; forgives a constant error */
-	double ev_uncentered;  /* 1 - mean|e|^2 / (E|x|^2 - |E x|^2) with the raw moments streamed in FP64: SAELens eval's streaming form */
-	double mse;            /* mean over rows of |e|^2 */
-	double mse_per_dim;    /* mse / d */
-	double cosine;         /* mean over rows of cos(x, xhat) */
-	double l2_ratio;       /* mean of |xhat| / |x| */
-	double relative_bias;  /* E|xhat|^2 / E<x, xhat> */
-	double l0, l1;         /* mean number and sum of values a row */
+	double ev_centered; /* 1 - sum_d var(e_d) / sum_d var(x_d): dictionary_learning's frac_variance_explained; forgives a constant error */
+	double ev_uncentered; /* 1 - mean|e|^2 / (E|x|^2 - |E x|^2) with the raw moments streamed in FP64: SAELens eval's streaming form */
+	double mse;                                         /* mean over rows of |e|^2 */
+	double mse_per_dim;                                 /* mse / d */
+	double cosine;                                      /* mean over rows of cos(x, xhat) */
+	double l2_ratio;                                    /* mean of |xhat| / |x| */
+	double relative_bias;                               /* E|xhat|^2 / E<x, xhat> */
+	double l0, l1;                                      /* mean number and sum of values a row */
 	uint64_t n_features, n_dead, n_dense_10, n_dense_1; /* never fired; fired on over 10 %, 1 % of rows */
-	uint64_t *fires;       /* malloc'd (F) */
+	uint64_t *fires;                                    /* malloc'd (F) */
 } sae_metrics;
 /* Over the held-out rows of `rows` (or the training rows). ERR_ARG: another d_in; ERR_FORMAT: no rows. */
-int sae_eval(sae_metrics *out, const sae_model *m, const sae_dump *d, const sae_rows *rows, bool held_out, pool *p,
-	     progress *pr, error *err) MUST_USE;
+int sae_eval(sae_metrics *out, const sae_model *m, const sae_dump *d, const sae_rows *rows, bool held_out,
+             pool *p, progress *pr, error *err) MUST_USE;
 void sae_metrics_clear(sae_metrics *m);
 
 #endif
