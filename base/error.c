@@ -27,8 +27,9 @@ int error_set(error *e, int code, const char *fmt, ...)
 int error_errno(error *e, int err, const char *fmt, ...)
 {
 	int code = err == ENOMEM ? ERR_NOMEM : ERR_IO;
-	char cause[128];
-	size_t used;
+	char buf[128];
+	const char *cause;
+	size_t used, most;
 	va_list args;
 
 	if (!e)
@@ -36,8 +37,14 @@ int error_errno(error *e, int err, const char *fmt, ...)
 	va_start(args, fmt);
 	error_format(e, code, fmt, args);
 	va_end(args);
+	cause = strerror_r(err, buf, sizeof(buf));
 	used = strlen(e->msg);
-	snprintf(e->msg + used, sizeof(e->msg) - used, ": %s", strerror_r(err, cause, sizeof(cause)));
+	most = sizeof(e->msg) - strnlen(cause, sizeof(buf)) - sizeof("...: ");
+	if (used > most) { /* a long path must not push the cause out */
+		used = most;
+		used += (size_t)snprintf(e->msg + used, sizeof(e->msg) - used, "...");
+	}
+	snprintf(e->msg + used, sizeof(e->msg) - used, ": %s", cause);
 	return code;
 }
 

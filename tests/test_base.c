@@ -41,6 +41,7 @@ START_TEST(error_cuts_long_text)
 	ck_assert_uint_eq(strlen(e.msg), sizeof(e.msg) - 1);
 	ck_assert_int_eq(error_errno(&e, EIO, "%s", s), ERR_IO);
 	ck_assert_uint_eq(strlen(e.msg), sizeof(e.msg) - 1);
+	ck_assert_ptr_nonnull(strstr(e.msg, "aaa...: Input/output error")); /* the cause is still there */
 }
 END_TEST
 
