@@ -121,29 +121,6 @@ static int by_offset(const void *a, const void *b)
 	return (x->count > y->count) - (x->count < y->count); /* empty tensors first */
 }
 
-static int by_name(const void *a, const void *b)
-{
-	return strcmp(*(const char *const *)a, *(const char *const *)b);
-}
-
-static int check_names(const sae_file *f, error *err)
-{
-	const char **names = malloc((f->n_tensors + 1) * sizeof(*names));
-	int rc = 0;
-
-	if (!names)
-		return error_nomem(err, "tensor names");
-	for (size_t i = 0; i < f->n_tensors; i++)
-		names[i] = f->tensors[i].name;
-	qsort(names, f->n_tensors, sizeof(*names), by_name);
-	for (size_t i = 1; i < f->n_tensors && rc == 0; i++)
-		if (strcmp(names[i - 1], names[i]) == 0)
-			rc = error_set(err, ERR_FORMAT, "'%s': two tensors are called '%.100s'", f->path,
-			               names[i]);
-	free(names);
-	return rc;
-}
-
 /* Sorts the tensors by offset and checks that they cover the file's bytes from `start` on; makes the offsets absolute. */
 static int check_offsets(sae_file *f, uint64_t start, error *err)
 {
@@ -191,15 +168,13 @@ static int parse_header(sae_file *f, const cJSON *header, uint64_t start, error 
 	{
 		if (strcmp(item->string, "__metadata__") != 0)
 			rc = parse_tensor(&f->tensors[f->n_tensors++], &end, f, item, err);
-		else if (f->metadata)
-			rc = error_set(err, ERR_FORMAT, "'%s': the header has __metadata__ twice", f->path);
 		else
 			rc = parse_metadata(f, item, err);
 		if (rc < 0)
 			return rc;
 	}
-	rc = check_names(f, err);
-	return rc < 0 ? rc : check_offsets(f, start, err);
+	return check_offsets(f, start,
+	                     err); /* names are unique: json_parse() refuses an object with two equal ones */
 }
 
 int file_parse_safetensors(sae_file *f, error *err)
