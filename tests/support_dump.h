@@ -4,7 +4,8 @@
 
 #include "sae/sae.h"
 
-/* A path in a folder of this test's own, made at the first use and removed by leave_folder(). */
+/* A path in a folder of this test's own, made at the first use and removed by leave_folder(); in one of 32
+ * static buffers used in turn. */
 const char *in_folder(const char *name);
 void leave_folder(void);
 
