@@ -21,4 +21,6 @@ run() {
 run 0 help
 run 0 help --man
 run 2 banana
+run 0 inspect "$root/demo/data" --tokenizer "$root/demo/data/tokenizer.json"
+run 1 inspect nowhere
 exit $bad
