@@ -4,5 +4,6 @@
 const command *const cli_commands[] = {
 	&cmd_eval_command,
 	&cmd_inspect_command,
+	&cmd_train_command,
 	NULL,
 };

@@ -34,10 +34,13 @@ typedef struct dump_args {
 } dump_args;
 
 #define DUMP_ARGS_OPTIONS(st, dump)                                                                          \
+	DUMP_ARGS_OPTIONS_TOKENS(st, dump, "PATH",                                                           \
+	                         "file, folder or pattern with the token ids, where the shards have none")
+/* The same where --tokens says more than that. */
+#define DUMP_ARGS_OPTIONS_TOKENS(st, dump, tokens_value, tokens_help)                                        \
 	OPTION(st, dump.key, "key", 0, OPTION_STRING, "NAME", NULL, 0, 0,                                    \
 	       "tensor with the activations, if not 'activations'"),                                         \
-	        OPTION(st, dump.tokens, "tokens", 0, OPTION_STRING, "PATH", NULL, 0, 0,                      \
-	               "file, folder or pattern with the token ids, where the shards have none"),            \
+	        OPTION(st, dump.tokens, "tokens", 0, OPTION_STRING, tokens_value, NULL, 0, 0, tokens_help),  \
 	        OPTION(st, dump.dtype, "dtype", 0, OPTION_ENUM, "bf16", NULL, 0, 0,                          \
 	               "how to read activations kept as 2-byte integers"),                                   \
 	        OPTION(st, dump.manifest, "manifest", 0, OPTION_STRING, "FILE", NULL, 0, 0,                  \

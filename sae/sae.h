@@ -273,6 +273,9 @@ sae_train_opts sae_train_opts_default(void);
 const char *sae_kernels_name(const char *kernels);
 int sae_train_opts_check(const sae_train_opts *o, uint32_t d_in, uint64_t n_train_rows,
                          error *err) MUST_USE; /* names field, value, range */
+/* Fill in what is left to the program (steps, lr, warmup, dead_tokens), as sae_train() does for itself; `tokens`
+ * becomes 0. */
+void sae_train_plan(sae_train_opts *o, uint64_t n_train_rows);
 
 /* Fit one SAE to the training rows. The same bits for the same dump, options and CPU kind, whatever the threads.
  *   out   set on success; after at least one step also when stopped (ERR_STOPPED), when the loss of a batch is not finite

@@ -89,15 +89,34 @@ int sae_train_opts_check(const sae_train_opts *o, uint32_t d_in, uint64_t n_trai
 	return 0;
 }
 
+void sae_train_plan(sae_train_opts *o, uint64_t n_train_rows)
+{
+	if (!o->steps)
+		o->steps = o->tokens ? (o->tokens + o->batch - 1) / o->batch : n_train_rows / o->batch;
+	if (!o->steps)
+		o->steps = 1;
+	o->tokens = 0;
+	if (o->warmup == UINT64_MAX)
+		o->warmup = o->steps / 20 < 1000 ? o->steps / 20 : 1000;
+	if (!(o->lr > 0))
+		o->lr = 2e-4 / sqrt(o->d_sae / 16384.0);
+	if (!o->dead_tokens) {
+		uint64_t share = o->steps * o->batch / 10;
+
+		o->dead_tokens = share < 10000000 ? share : 10000000;
+		if (!o->dead_tokens)
+			o->dead_tokens = 1;
+	}
+}
+
 /* ---- A run ------------------------------------------------------------------------------------------------------------------ */
 
 typedef struct run {
-	const sae_train_opts *o;
+	const sae_train_opts *o; /* planned */
 	const sae_dump *dump;
 	const sae_rows *rows;
 	uint32_t d;
-	uint64_t steps, warmup, decay; /* in steps */
-	double lr, scale;
+	double scale;
 	step *step;
 	shuffle order;
 	loader *loader;
@@ -114,39 +133,22 @@ static void run_clear(run *r)
 	free(r->fires_before);
 }
 
-static void plan(run *r)
-{
-	const sae_train_opts *o = r->o;
-	uint64_t n = sae_rows_n(r->rows, false);
-
-	r->steps = o->steps;
-	if (!r->steps)
-		r->steps = o->tokens ? (o->tokens + o->batch - 1) / o->batch : n / o->batch;
-	if (!r->steps)
-		r->steps = 1;
-	r->warmup = o->warmup;
-	if (r->warmup == UINT64_MAX)
-		r->warmup = r->steps / 20 < 1000 ? r->steps / 20 : 1000;
-	r->decay = (uint64_t)llround(o->decay * (double)r->steps);
-	r->lr = o->lr > 0 ? o->lr : 2e-4 / sqrt(o->d_sae / 16384.0);
-}
-
 /* Step t from 1: up over the warm-up, then constant, then down in a line that would reach 0 one step after the last. */
-static double lr_at(const run *r, uint64_t t)
+static double lr_at(const sae_train_opts *o, uint64_t t)
 {
-	double lr = r->lr;
+	uint64_t decay = (uint64_t)llround(o->decay * (double)o->steps);
+	double lr = o->lr;
 
-	if (t < r->warmup)
-		lr *= (double)t / (double)r->warmup;
-	if (r->steps - t < r->decay)
-		lr *= (double)(r->steps - t + 1) / (double)r->decay;
+	if (t < o->warmup)
+		lr *= (double)t / (double)o->warmup;
+	if (o->steps - t < decay)
+		lr *= (double)(o->steps - t + 1) / (double)decay;
 	return lr;
 }
 
 static int make_step(run *r, pool *p, error *err)
 {
 	const sae_train_opts *o = r->o;
-	uint64_t run_share = r->steps * o->batch / 10;
 	step_config c = { .d = r->d,
 		          .n_features = o->d_sae,
 		          .k = o->k,
@@ -159,10 +161,6 @@ static int make_step(run *r, pool *p, error *err)
 		          .k_set = kernels_get(o->kernels) };
 	int rc;
 
-	if (!c.dead_tokens)
-		c.dead_tokens = run_share < 10000000 ? run_share : 10000000;
-	if (!c.dead_tokens)
-		c.dead_tokens = 1;
 	rc = step_new(&r->step, &c, p, err);
 	if (rc < 0)
 		return rc;
@@ -222,7 +220,7 @@ static void count_fires(run *r, uint64_t t)
 {
 	const uint32_t *first = r->step->codes.first;
 
-	if (t > 1 && (r->steps - t + 1) % FREQ_STEPS == 0) {
+	if (t > 1 && (r->o->steps - t + 1) % FREQ_STEPS == 0) {
 		uint64_t *before = r->fires_before;
 
 		r->fires_before = r->fires;
@@ -240,9 +238,9 @@ static int take_steps(run *r, error *err)
 {
 	double started = clock_now();
 
-	for (uint64_t t = 1; t <= r->steps; t++) {
+	for (uint64_t t = 1; t <= r->o->steps; t++) {
 		sae_train_step report = {
-			.step = t, .steps = r->steps, .tokens = t * r->o->batch, .lr = lr_at(r, t)
+			.step = t, .steps = r->o->steps, .tokens = t * r->o->batch, .lr = lr_at(r->o, t)
 		};
 		step_result result;
 		float *x;
@@ -264,9 +262,9 @@ static int take_steps(run *r, error *err)
 		report.grad_norm = result.grad_norm;
 		report.n_dead = result.n_dead;
 		report.seconds = clock_now() - started;
-		if (r->o->on_step && r->o->on_step(r->o->payload, &report) && t < r->steps)
+		if (r->o->on_step && r->o->on_step(r->o->payload, &report) && t < r->o->steps)
 			return error_set(err, ERR_STOPPED, "stopped after step %llu of %llu",
-			                 (unsigned long long)t, (unsigned long long)r->steps);
+			                 (unsigned long long)t, (unsigned long long)r->o->steps);
 	}
 	return 0;
 }
@@ -327,13 +325,14 @@ static int make_freq(double **out, const run *r, bool finished, error *err)
 int sae_train(sae_model **out, double **freq, const sae_dump *d, const sae_rows *rows,
               const sae_train_opts *o, pool *p, error *err)
 {
-	run r = { .o = o, .dump = d, .rows = rows, .d = sae_dump_get_info(d)->d_in };
+	sae_train_opts planned = *o;
+	run r = { .o = &planned, .dump = d, .rows = rows, .d = sae_dump_get_info(d)->d_in };
 	sae_model *m = NULL;
 	int rc = sae_train_opts_check(o, r.d, sae_rows_n(rows, false), err), made;
 
 	if (rc < 0)
 		return rc;
-	plan(&r);
+	sae_train_plan(&planned, sae_rows_n(rows, false));
 	rc = start(&r, p, err);
 	if (rc == 0)
 		rc = take_steps(&r, err);

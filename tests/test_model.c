@@ -1,0 +1,272 @@
+/* SAELens folders: round trip, what is folded, what is refused, faults. */
+#include "tests/support.h"
+
+#include <math.h>
+
+#include "sae/sae.h"
+
+enum { D = 5, F = 37, K = 3 };
+
+static float uniform(uint64_t seed, uint64_t i)
+{
+	return (float)(2 * hash64_unit(hash64_mix(seed, i)) - 1);
+}
+
+static sae_model *random_model(void)
+{
+	sae_model *m;
+
+	ck_assert_int_eq(sae_model_new(&m, SAE_TOPK, D, F, K, NULL), 0);
+	for (size_t i = 0; i < F * D; i++) {
+		m->W_enc[i] = uniform(1, i);
+		m->W_dec[i] = uniform(2, i);
+	}
+	for (size_t f = 0; f < F; f++)
+		m->b_enc[f] = uniform(3, f);
+	for (size_t i = 0; i < D; i++)
+		m->b_dec[i] = uniform(4, i);
+	m->model_name = strdup("a/model");
+	m->norm_limit = 123.5;
+	return m;
+}
+
+/* A folder with these cfg.json members (JSON) behind the sizes, and the tensors of `m` in SAELens's shapes. */
+static void write_folder(const char *dir, const sae_model *m, const char *config)
+{
+	float turned[D * F];
+	const sae_tensor_out tensors[] = { { "W_enc", SAE_F32, 2, { D, F }, turned },
+		                           { "W_dec", SAE_F32, 2, { F, D }, m->W_dec },
+		                           { "b_enc", SAE_F32, 1, { F }, m->b_enc },
+		                           { "b_dec", SAE_F32, 1, { D }, m->b_dec } };
+	char config_text[512];
+	error err = { 0 };
+
+	for (size_t f = 0; f < F; f++)
+		for (size_t i = 0; i < D; i++)
+			turned[i * F + f] = m->W_enc[f * D + i];
+	ck_assert_int_eq(sae_safetensors_write(support_path(dir, "sae_weights.safetensors"), tensors, 4, NULL,
+	                                       0, &err),
+	                 0);
+	snprintf(config_text, sizeof(config_text), "{\"d_in\":%d,\"d_sae\":%d,\"k\":%d%s}", D, F, K, config);
+	support_put_text(support_path(dir, "cfg.json"), config_text);
+}
+
+static void expect_refusal(const char *dir, int code, const char *part)
+{
+	sae_model *m = NULL;
+	error err = { 0 };
+
+	ck_assert_int_eq(sae_model_load(&m, dir, &err), code);
+	ck_assert_msg(strstr(err.msg, part) != NULL, "'%s' lacks '%s'", err.msg, part);
+	ck_assert_ptr_null(m);
+}
+
+START_TEST(saved_is_loaded)
+{
+	sae_model *m = random_model(), *back = NULL;
+	double freq[F] = { 0.5 };
+	char dir[FILE_PATH_MAX];
+	const sae_tensor *t;
+	sae_file *file;
+	float sparsity[F];
+	cJSON *metadata = cJSON_Parse("{\"context_size\":256,\"gloss\":{\"version\":\"x\"}}"), *json;
+	error err = { 0 };
+
+	support_mkdir(dir);
+	ck_assert_msg(sae_model_save(m, support_path(dir, "new/sae"), freq, metadata, &err) == 0, "%s",
+	              err.msg);
+	ck_assert_msg(sae_model_load(&back, support_path(dir, "new/sae"), &err) == 0, "%s", err.msg);
+	ck_assert_mem_eq(back->W_enc, m->W_enc, F * D * sizeof(float));
+	ck_assert_mem_eq(back->W_dec, m->W_dec, F * D * sizeof(float));
+	ck_assert_mem_eq(back->b_enc, m->b_enc, F * sizeof(float));
+	ck_assert_mem_eq(back->b_dec, m->b_dec, D * sizeof(float));
+	ck_assert_uint_eq(back->k, K);
+	ck_assert_double_eq(back->norm_limit, 123.5);
+	ck_assert_str_eq(back->model_name, "a/model");
+	ck_assert_ptr_null(back->hook_name);
+	ck_assert_uint_eq(strlen(back->weights_sha256), 64);
+	ck_assert_int_eq(json_read_file(&json, support_path(dir, "new/sae/cfg.json"), 10000, &err), 0);
+	ck_assert_str_eq(cJSON_GetObjectItem(json, "architecture")->valuestring, "topk");
+	ck_assert_int_eq(cJSON_GetObjectItem(cJSON_GetObjectItem(json, "metadata"), "context_size")->valueint,
+	                 256);
+	cJSON_Delete(json);
+	ck_assert_int_eq(sae_file_open(&file, support_path(dir, "new/sae/sparsity.safetensors"), &err), 0);
+	t = sae_file_tensor(file, "sparsity");
+	ck_assert_int_eq(sae_file_read_f32(file, t, 0, F, sparsity, &err), 0);
+	ck_assert_double_le(fabs(sparsity[0] - log10(0.5)), 1e-6);
+	ck_assert_double_le(fabs(sparsity[1] + 10), 1e-6);
+	sae_file_close(file);
+	cJSON_Delete(metadata);
+	sae_model_free(back);
+	sae_model_free(m);
+	support_rmdir(dir);
+}
+END_TEST
+
+START_TEST(decoder_norms_and_input_bias_are_folded)
+{
+	sae_model *m = random_model(), *back = NULL;
+	char dir[FILE_PATH_MAX];
+	error err = { 0 };
+
+	support_mkdir(dir);
+	write_folder(dir, m,
+	             ",\"architecture\":\"topk\",\"rescale_acts_by_decoder_norm\":true,\"apply_b_dec_to_"
+	             "input\":false");
+	ck_assert_msg(sae_model_load(&back, dir, &err) == 0, "%s", err.msg);
+	ck_assert(isinf(back->norm_limit));
+	for (size_t f = 0; f < F; f++) {
+		double norm = 0, through = 0, pre = 0, want = 0;
+
+		for (size_t i = 0; i < D; i++)
+			norm += (double)m->W_dec[f * D + i] * m->W_dec[f * D + i];
+		norm = sqrt(norm);
+		for (size_t i = 0; i < D; i++) {
+			double x = uniform(9, i);
+
+			want += x * m->W_enc[f * D + i];
+			pre += (x - back->b_dec[i]) * back->W_enc[f * D + i];
+			through += (double)back->W_dec[f * D + i] * back->W_dec[f * D + i];
+		}
+		ck_assert_double_le(fabs((want + m->b_enc[f]) * norm - (pre + back->b_enc[f])), 1e-5);
+		ck_assert_double_le(fabs(through - 1), 1e-5);
+	}
+	sae_model_free(back);
+	sae_model_free(m);
+	support_rmdir(dir);
+}
+END_TEST
+
+START_TEST(what_cannot_be_computed_is_refused)
+{
+	sae_model *m = random_model();
+	char dir[FILE_PATH_MAX];
+
+	support_mkdir(dir);
+	expect_refusal(dir, ERR_IO, "cfg.json");
+	write_folder(dir, m, "");
+	expect_refusal(dir, ERR_FORMAT, "has no architecture");
+	write_folder(dir, m, ",\"architecture\":\"gated\"");
+	expect_refusal(dir, ERR_FORMAT, "architecture 'gated' is not supported");
+	write_folder(dir, m, ",\"architecture\":\"topk\",\"normalize_activations\":\"layer_norm\"");
+	expect_refusal(dir, ERR_FORMAT, "'layer_norm'");
+	write_folder(dir, m, ",\"architecture\":\"topk\",\"reshape_activations\":\"hook_z\"");
+	expect_refusal(dir, ERR_FORMAT, "'hook_z'");
+	write_folder(dir, m, ",\"architecture\":7");
+	expect_refusal(dir, ERR_FORMAT, "architecture");
+	write_folder(dir, m, ",\"architecture\":\"topk\",\"metadata\":{\"gloss\":{\"norm_limit\":-1}}");
+	expect_refusal(dir, ERR_FORMAT, "norm_limit");
+	support_put_text(support_path(dir, "cfg.json"),
+	                 "{\"architecture\":\"topk\",\"d_in\":5,\"d_sae\":37,\"k\":38}");
+	expect_refusal(dir, ERR_FORMAT, "k 38 is not in 1..d_sae = 37");
+	support_put_text(support_path(dir, "cfg.json"),
+	                 "{\"architecture\":\"topk\",\"d_in\":37,\"d_sae\":5,\"k\":3}");
+	expect_refusal(dir, ERR_FORMAT, "'W_dec' has shape (37, 5), cfg.json says (5, 37)");
+	support_put_text(support_path(dir, "cfg.json"),
+	                 "{\"architecture\":\"topk\",\"d_in\":60000000,\"d_sae\":60000000,\"k\":3}");
+	expect_refusal(dir, ERR_FORMAT, "W_dec"); /* before that much memory is asked for */
+	support_put_text(support_path(dir, "cfg.json"), "{\"architecture\":");
+	expect_refusal(dir, ERR_FORMAT, "cfg.json");
+	support_rmdir(dir);
+	sae_model_free(m);
+}
+END_TEST
+
+START_TEST(weights_that_are_not_finite_or_not_there_are_refused)
+{
+	sae_model *m = random_model();
+	float b = 1;
+	const sae_tensor_out only = { "W_dec", SAE_F32, 1, { 1 }, &b };
+	char dir[FILE_PATH_MAX];
+
+	support_mkdir(dir);
+	m->W_enc[7] = NAN;
+	write_folder(dir, m, ",\"architecture\":\"topk\"");
+	expect_refusal(dir, ERR_FORMAT, "W_enc holds a NaN");
+	ck_assert_int_eq(
+	        sae_safetensors_write(support_path(dir, "sae_weights.safetensors"), &only, 1, NULL, 0, NULL),
+	        0);
+	expect_refusal(dir, ERR_FORMAT, "'W_dec' has shape (1)");
+	support_put_text(support_path(dir, "sae_weights.safetensors"), "not a tensor file");
+	expect_refusal(dir, ERR_FORMAT, "sae_weights.safetensors");
+	support_rmdir(dir);
+	sae_model_free(m);
+}
+END_TEST
+
+static void each_fault_of_loading(fault_kind kind, const char *dir)
+{
+	for (long n = 0;; n++) {
+		sae_model *m = NULL;
+		error err = { 0 };
+		int rc;
+
+		fault_arm(kind, n);
+		rc = sae_model_load(&m, dir, &err);
+		if (!fault_disarm(kind)) {
+			ck_assert_int_eq(rc, 0);
+			sae_model_free(m);
+			return;
+		}
+		ck_assert_int_lt(rc, 0);
+		ck_assert_ptr_null(m);
+		ck_assert_str_ne(err.msg, "");
+	}
+}
+
+START_TEST(each_fault_of_loading_is_reported)
+{
+	sae_model *m = random_model();
+	char dir[FILE_PATH_MAX];
+
+	support_mkdir(dir);
+	ck_assert_int_eq(sae_model_save(m, dir, NULL, NULL, NULL), 0);
+	each_fault_of_loading(FAULT_ALLOC, dir);
+	each_fault_of_loading(FAULT_READ, dir);
+	support_rmdir(dir);
+	sae_model_free(m);
+}
+END_TEST
+
+/* Whatever fails while saving, a folder that held a model still loads, with the old weights or the new. */
+START_TEST(each_fault_of_saving_keeps_a_whole_model)
+{
+	const fault_kind kinds[] = { FAULT_ALLOC, FAULT_WRITE, FAULT_SYNC };
+	sae_model *m = random_model();
+	double freq[F] = { 0 };
+	char dir[FILE_PATH_MAX];
+
+	support_mkdir(dir);
+	ck_assert_int_eq(sae_model_save(m, dir, freq, NULL, NULL), 0);
+	for (size_t i = 0; i < ARRAY_LEN(kinds); i++)
+		for (long n = 0;; n++) {
+			sae_model *back = NULL;
+			error err = { 0 };
+			int rc;
+			bool struck;
+
+			fault_arm(kinds[i], n);
+			rc = sae_model_save(m, dir, freq, NULL, &err);
+			struck = fault_disarm(kinds[i]);
+			ck_assert_int_eq(sae_model_load(&back, dir, &err), 0);
+			sae_model_free(back);
+			if (!struck) {
+				ck_assert_int_eq(rc, 0);
+				break;
+			}
+			ck_assert_int_lt(rc, 0);
+		}
+	support_rmdir(dir);
+	sae_model_free(m);
+}
+END_TEST
+
+static void cases(Suite *s)
+{
+	SUPPORT_CASE(s, "folder", saved_is_loaded, decoder_norms_and_input_bias_are_folded,
+	             what_cannot_be_computed_is_refused,
+	             weights_that_are_not_finite_or_not_there_are_refused);
+	SUPPORT_CASE(s, "faults", each_fault_of_loading_is_reported,
+	             each_fault_of_saving_keeps_a_whole_model);
+}
+SUPPORT_MAIN("model", cases)
