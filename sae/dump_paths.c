@@ -54,7 +54,8 @@ static int add_folder(dump_paths *p, const char *folder, const char *ending, err
 	if (rc == 0 && errno)
 		rc = error_errno(err, errno, "cannot read '%s'", folder);
 	closedir(dir);
-	qsort(p->items + before, p->n - before, sizeof(*p->items), by_path);
+	if (p->n > before)
+		qsort(p->items + before, p->n - before, sizeof(*p->items), by_path);
 	return rc;
 }
 

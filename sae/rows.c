@@ -321,7 +321,8 @@ static void finish(scan *s)
 			st->gamma = 0;
 	}
 	if (s->n_seen)
-		qsort(s->seen, s->n_seen, sizeof(*s->seen), by_u64);
+		if (s->n_seen)
+			qsort(s->seen, s->n_seen, sizeof(*s->seen), by_u64);
 	for (size_t i = 1; i < s->n_seen; i++)
 		st->n_duplicate += s->seen[i] == s->seen[i - 1];
 	st->n_duplicate <<= s->thin;

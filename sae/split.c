@@ -58,7 +58,8 @@ static int by_key(const void *a, const void *b)
 /* Sorts, and joins the contexts of equal keys. */
 static void join_equal(uint32_t *parent, keyed *list, size_t n)
 {
-	qsort(list, n, sizeof(*list), by_key);
+	if (n)
+		qsort(list, n, sizeof(*list), by_key);
 	for (size_t i = 1; i < n; i++)
 		if (list[i].key == list[i - 1].key)
 			join(parent, list[i].context, list[i - 1].context);
@@ -172,7 +173,8 @@ static int compare_prints(winnow *v, error *err)
 {
 	int rc = 0;
 
-	qsort(v->prints, v->n_prints, sizeof(*v->prints), by_key);
+	if (v->n_prints)
+		qsort(v->prints, v->n_prints, sizeof(*v->prints), by_key);
 	for (size_t i = 0, end; i < v->n_prints && rc == 0; i = end) {
 		bool apart = false;
 		uint32_t root = find_root(v->parent, v->prints[i].context);
