@@ -20,6 +20,17 @@ foreach(source ${test_sources})
 		ENVIRONMENT "GLOSS_BIN=$<TARGET_FILE:gloss>;GLOSS_SOURCE=${CMAKE_CURRENT_SOURCE_DIR}")
 endforeach()
 
+# Fuzz targets: tests/fuzz_NAME.c runs as test `fuzz_NAME` on a fixed series of mutated inputs (see tests/fuzz.h).
+file(GLOB fuzz_sources CONFIGURE_DEPENDS "${CMAKE_CURRENT_LIST_DIR}/fuzz_*.c")
+list(FILTER fuzz_sources EXCLUDE REGEX "/fuzz_main\\.c$")
+foreach(source ${fuzz_sources})
+	get_filename_component(stem "${source}" NAME_WE)
+	add_executable(${stem} "${source}" "${CMAKE_CURRENT_LIST_DIR}/fuzz_main.c")
+	target_link_libraries(${stem} PRIVATE gloss_sae gloss_store gloss_explain)
+	add_test(NAME ${stem} COMMAND ${stem})
+	set_tests_properties(${stem} PROPERTIES TIMEOUT 300)
+endforeach()
+
 # Tests that are scripts: the command line's golden cases, and checks of the sources and of what is made from them.
 foreach(script cli_golden check_arrows check_headers check_man check_sizes)
 	string(REPLACE cli_golden cli file ${script})
