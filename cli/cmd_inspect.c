@@ -20,17 +20,30 @@ static const option options[] = {
 	       "rows a step in the forecast"),
 };
 
+/* The positions with most outliers, the lower one first among equals. Empties the counts it takes. */
+static void pick_top(inspect_report *r, uint32_t *at_position, uint32_t ctx_len)
+{
+	for (uint32_t i = 0; i < ctx_len; i++)
+		r->n_positions += at_position[i] > 0;
+	while (r->n_top < INSPECT_TOP && r->n_top < r->n_positions) {
+		uint32_t top = 0;
+		for (uint32_t i = 1; i < ctx_len; i++)
+			if (at_position[i] > at_position[top])
+				top = i;
+		r->top[r->n_top++] = (inspect_place){ top, at_position[top] };
+		at_position[top] = 0;
+	}
+}
+
 /* Why rows were left out, from the rows themselves: where the first NaN is, at which positions the outliers are. */
 static int look_at_left_out(inspect_report *r, error *err)
 {
 	const sae_dump_info *info = sae_dump_get_info(r->in.dump);
 	const sae_rows_stats *st = sae_rows_get_stats(r->in.rows);
 	float *x = malloc(info->d_in * sizeof(*x));
-	int rc = 0;
+	uint32_t *at_position = calloc(info->ctx_len, sizeof(*at_position));
+	int rc = x && at_position ? 0 : error_nomem(err, "positions");
 
-	r->at_position = calloc(info->ctx_len, sizeof(*r->at_position));
-	if (!x || !r->at_position)
-		rc = error_nomem(err, "positions");
 	for (uint64_t row = 0; row < info->n_rows && rc == 0 && r->n_looked_at < INSPECT_LOOK_MAX; row++) {
 		double square = 0;
 		if (sae_rows_kept(r->in.rows, row))
@@ -43,13 +56,13 @@ static int look_at_left_out(inspect_report *r, error *err)
 			square += (double)x[j] * (double)x[j];
 		if (!isfinite(square) && r->first_nan == UINT64_MAX)
 			r->first_nan = row;
-		else if (sqrt(square) > st->norm_limit && ++r->at_position[row % info->ctx_len] == 1)
-			r->n_positions++;
+		else if (isfinite(square) && sqrt(square) > st->norm_limit)
+			at_position[row % info->ctx_len]++;
 	}
-	for (uint32_t i = 0; rc == 0 && i < info->ctx_len; i++)
-		if (r->at_position[i] > r->at_position[r->top_position])
-			r->top_position = i;
+	if (rc == 0)
+		pick_top(r, at_position, info->ctx_len);
 	free(x);
+	free(at_position);
 	return rc;
 }
 
@@ -183,7 +196,6 @@ out:
 	sae_tokenizer_free(r.tokenizer);
 	dump_input_close(&r.in);
 	text_free(&r.sample);
-	free(r.at_position);
 	cli_parsed_clear(&p);
 	return code;
 }

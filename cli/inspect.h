@@ -6,7 +6,8 @@
 
 enum {
 	INSPECT_LOOK_MAX = 65536 /* left-out rows that are read again */,
-	INSPECT_FIRST = 40 /* tokens shown */
+	INSPECT_FIRST = 40 /* tokens shown */,
+	INSPECT_TOP = 3
 };
 
 typedef struct inspect_opts {
@@ -16,15 +17,18 @@ typedef struct inspect_opts {
 	uint32_t features, k, batch;
 } inspect_opts;
 
+typedef struct inspect_place {
+	uint32_t position, rows;
+} inspect_place;
+
 typedef struct inspect_report {
 	dump_input in;
 	sae_tokenizer *tokenizer; /* NULL: not given */
 	/* Of the first n_looked_at rows that were left out. */
 	uint64_t n_looked_at;
 	uint64_t first_nan;                     /* row; UINT64_MAX: none */
-	uint32_t *at_position;                  /* (ctx_len): outliers there */
-	uint32_t n_positions;                   /* positions with outliers */
-	uint32_t top_position;                  /* the one with most */
+	inspect_place top[INSPECT_TOP];         /* the positions with most outliers, most first */
+	uint32_t n_top, n_positions;            /* those listed; positions with outliers in all */
 	uint32_t max_id;                        /* highest token id */
 	uint32_t first[INSPECT_FIRST], n_first; /* the first context's first tokens */
 	text sample;                            /* the same as bytes */

@@ -67,20 +67,15 @@ static int print_dump(const sae_dump *d, const sae_rows_stats *st, error *err)
 	return rc;
 }
 
-static void print_outliers(const inspect_report *r, const sae_rows_stats *st, uint32_t ctx_len)
+static void print_outliers(const inspect_report *r, const sae_rows_stats *st)
 {
-	uint32_t top = r->top_position;
-
 	printf("  norm        %" PRIu64 " over %.6g", st->n_outlier, st->norm_limit);
-	if (st->n_outlier && ctx_len > 1) {
-		if (r->n_positions == 1)
-			printf("; all at position %u", top);
-		else
-			printf("; %u at position %u, the rest at %u other%s", r->at_position[top], top,
-			       r->n_positions - 1, r->n_positions == 2 ? "" : "s");
-		if (r->n_looked_at == INSPECT_LOOK_MAX)
-			printf(" (of the first %d left out)", INSPECT_LOOK_MAX);
-	}
+	for (uint32_t i = 0; i < r->n_top; i++)
+		printf("%s%u at position %u", i ? ", " : ": ", r->top[i].rows, r->top[i].position);
+	if (r->n_positions > r->n_top)
+		printf(", the rest at %u others", r->n_positions - r->n_top);
+	if (r->n_looked_at == INSPECT_LOOK_MAX)
+		printf(" (of the first %d rows left out)", INSPECT_LOOK_MAX);
 	printf("\n");
 }
 
@@ -91,7 +86,7 @@ static void print_rows(const inspect_report *r)
 
 	printf("rows kept     %" PRIu64 " (%.2f %%); left out:\n", st->n_kept,
 	       100 * (double)st->n_kept / (double)st->n_rows);
-	print_outliers(r, st, ctx_len);
+	print_outliers(r, st);
 	printf("  NaN, Inf    %" PRIu64, st->n_nan);
 	if (r->first_nan != UINT64_MAX)
 		printf("; the first in row %" PRIu64 " (context %" PRIu64 ", position %" PRIu64 ")",
@@ -126,9 +121,8 @@ static int print_tokens(const inspect_report *r, error *err)
 
 static void print_documents(const inspect_report *r)
 {
-	printf("documents     %u groups; %" PRIu64 " contexts stand together with others in %" PRIu64
-	       " of them (same "
-	       "document, or a common run of 24 tokens), at most %" PRIu64 " in one\n",
+	printf("documents     %u; %" PRIu64 " contexts are joined in %" PRIu64 " groups of at most %" PRIu64
+	       " (same document, or a common run of 24 tokens)\n",
 	       sae_rows_n_groups(r->in.rows), r->joined_contexts, r->joined_groups, r->largest_group);
 	printf("split         %" PRIu64 " rows to train on, %" PRIu64 " held out\n",
 	       sae_rows_n(r->in.rows, false), sae_rows_n(r->in.rows, true));
@@ -244,14 +238,20 @@ static void put_rows(object o, const inspect_report *r)
 		{ "gamma", st->gamma },
 	};
 
+	cJSON *places = cJSON_AddArrayToObject(o.json, "outliers_at");
+
+	*o.failed |= !places;
 	for (size_t i = 0; i < ARRAY_LEN(members); i++)
 		put_number(o, members[i].name, members[i].value);
 	if (r->first_nan != UINT64_MAX)
 		put_number(o, "first_nan_row", (double)r->first_nan);
-	if (st->n_outlier) {
-		put_number(o, "outlier_positions", r->n_positions);
-		put_number(o, "outlier_top_position", r->top_position);
-		put_number(o, "outliers_at_top_position", r->at_position[r->top_position]);
+	put_number(o, "outlier_positions", r->n_positions);
+	for (uint32_t i = 0; i < r->n_top && places; i++) {
+		object place = { cJSON_CreateObject(), o.failed };
+		put_number(place, "position", r->top[i].position);
+		put_number(place, "rows", r->top[i].rows);
+		if (!cJSON_AddItemToArray(places, place.json))
+			cJSON_Delete(place.json);
 	}
 }
 
