@@ -14,7 +14,7 @@
 #include <cpuid.h>
 #endif
 
-unsigned cpu_features(void)
+static unsigned find_features(void)
 {
 	unsigned bits = 0;
 #ifdef __x86_64__
@@ -33,6 +33,18 @@ unsigned cpu_features(void)
 		bits |= CPU_F16C;
 #endif
 	return bits;
+}
+
+/* Asked once a process: a CPUID in a virtual machine takes microseconds. */
+unsigned cpu_features(void)
+{
+	static _Atomic unsigned known;
+	const unsigned asked = 1U << 31;
+	unsigned bits = known;
+
+	if (!bits)
+		known = bits = find_features() | asked;
+	return bits & ~asked;
 }
 
 /* The first bytes of a small file, as a string; false when there is none. */
