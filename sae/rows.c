@@ -18,7 +18,7 @@ enum {
 	BLOCK_BYTES = 1 << 18,  /* F32 bytes read and summed at a time */
 	SAMPLE_ROWS = 65536,    /* rows the median norm is taken from */
 	SAMPLE_TASK = 64,       /* sampled rows a task */
-	DUPLICATE_MAX = 1 << 24 /* row hashes kept */
+	DUPLICATE_MAX = 1 << 24 /* row hashes kept at a time */
 };
 
 typedef struct tile_sums {
@@ -52,9 +52,7 @@ typedef struct scan {
 	sha256 hash;
 	bool hashing;
 	uint64_t *row_hashes; /* of the wave (WAVE * TILE_ROWS); NULL: duplicates are not counted */
-	uint64_t *seen;       /* hashes kept for that */
-	size_t n_seen, cap_seen;
-	unsigned thin; /* only hashes with this many low zero bits are kept */
+	duplicate_count seen;
 	double square, norm;
 } scan;
 
@@ -83,13 +81,6 @@ static int by_double(const void *a, const void *b)
 static int by_u32(const void *a, const void *b)
 {
 	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
-
-	return (x > y) - (x < y);
-}
-
-static int by_u64(const void *a, const void *b)
-{
-	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
 
 	return (x > y) - (x < y);
 }
@@ -225,28 +216,13 @@ static void tile_task(void *payload, size_t i, unsigned who)
 	sha256_end(&h, t->sha256);
 }
 
-/* Keep the wave's row hashes, all or (past DUPLICATE_MAX) an ever thinner sample chosen by the hash itself, in which equal
- * rows stay together. */
 static int keep_hashes(scan *s, uint64_t n, error *err)
 {
-	for (uint64_t i = 0; i < n; i++) {
-		if (s->row_hashes[i] & ((UINT64_C(1) << s->thin) - 1))
-			continue;
-		while (s->n_seen == DUPLICATE_MAX) {
-			size_t kept = 0;
-			s->thin++;
-			for (size_t j = 0; j < s->n_seen; j++)
-				if (!(s->seen[j] >> (s->thin - 1) & 1))
-					s->seen[kept++] = s->seen[j];
-			s->n_seen = kept;
-			if (s->thin == 40) /* the dump is one row, over and over */
-				return 0;
-		}
-		if (mem_grow(&s->seen, &s->cap_seen, s->n_seen + 1, sizeof(*s->seen)) < 0)
-			return error_nomem(err, "row hashes");
-		s->seen[s->n_seen++] = s->row_hashes[i];
-	}
-	return 0;
+	int rc = 0;
+
+	for (uint64_t i = 0; i < n && rc == 0; i++)
+		rc = duplicates_add(&s->seen, s->row_hashes[i], err);
+	return rc;
 }
 
 /* The wave's tiles into the totals, in their order. */
@@ -320,12 +296,7 @@ static void finish(scan *s)
 		if (mean2 == 0)
 			st->gamma = 0;
 	}
-	if (s->n_seen)
-		if (s->n_seen)
-			qsort(s->seen, s->n_seen, sizeof(*s->seen), by_u64);
-	for (size_t i = 1; i < s->n_seen; i++)
-		st->n_duplicate += s->seen[i] == s->seen[i - 1];
-	st->n_duplicate <<= s->thin;
+	st->n_duplicate = duplicates_found(&s->seen);
 }
 
 /* ---- Setting up --------------------------------------------------------------------------------------------------- */
@@ -416,7 +387,7 @@ static void scan_clear(scan *s)
 	free(s->positions);
 	free(s->sample);
 	free(s->row_hashes);
-	free(s->seen);
+	duplicates_clear(&s->seen);
 	if (s->hashing)
 		sha256_end(&s->hash, unused);
 }
@@ -425,7 +396,7 @@ int sae_rows_scan(sae_rows **out, const sae_dump *d, const sae_rows_opts *o, boo
                   progress *pr, error *err)
 {
 	sae_rows *r = calloc(1, sizeof(*r));
-	scan s = { .d = d, .o = o, .rows = r, .p = p };
+	scan s = { .d = d, .o = o, .rows = r, .p = p, .seen = { .max = DUPLICATE_MAX } };
 	int rc;
 
 	if (!r)

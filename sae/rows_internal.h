@@ -20,6 +20,18 @@ void rowset_count(rowset *s); /* after the last change, before the two below */
 uint64_t rowset_size(const rowset *s);
 uint64_t rowset_select(const rowset *s, uint64_t i); /* the i-th member, i < rowset_size() */
 
+/* A count of equal rows by their hashes. Starts as {.max = N}. */
+typedef struct duplicate_count {
+	uint64_t *hashes;
+	size_t n, cap, max; /* hashes held, at most `max` */
+	unsigned thin;      /* only hashes with this many low zero bits are held */
+	uint64_t found;
+} duplicate_count;
+int duplicates_add(duplicate_count *s, uint64_t hash, error *err) MUST_USE;
+uint64_t
+duplicates_found(duplicate_count *s); /* rows equal to an earlier one; hashes may be added after it */
+void duplicates_clear(duplicate_count *s);
+
 struct sae_rows {
 	sae_rows_stats stats;
 	double *mean;       /* (d) */

@@ -306,6 +306,35 @@ START_TEST(select_finds_every_member)
 }
 END_TEST
 
+START_TEST(duplicates_are_counted_in_bounded_memory)
+{
+	enum { DISTINCT = 1000 };
+	static const size_t most[] = { 100000, 2000, 1001, 64, 3 }; /* exact from 2000 on down to 1001 */
+
+	for (size_t i = 0; i < ARRAY_LEN(most); i++) {
+		duplicate_count s = { .max = most[i] };
+		double want = 0;
+		for (uint64_t row = 0; row < 20 * DISTINCT; row++) {
+			ck_assert_int_eq(duplicates_add(&s, hash64_mix(5, row % DISTINCT), NULL), 0);
+			ck_assert_uint_le(s.n, most[i]);
+		}
+		want = 19 * DISTINCT;
+		if (most[i] >= 2000)
+			ck_assert_uint_eq(duplicates_found(&s), 19 * DISTINCT);
+		else if (most[i] >= 64)
+			ck_assert_double_eq_tol((double)duplicates_found(&s), want, want / 2);
+		duplicates_clear(&s);
+	}
+	for (size_t i = 0; i < ARRAY_LEN(most); i++) { /* one row over and over */
+		duplicate_count s = { .max = most[i] };
+		for (int row = 0; row < 5000; row++)
+			ck_assert_int_eq(duplicates_add(&s, hash64_mix(1, 1), NULL), 0);
+		ck_assert_uint_eq(duplicates_found(&s), 4999);
+		duplicates_clear(&s);
+	}
+}
+END_TEST
+
 /* ---- Groups ---------------------------------------------------------------------------------------------------------- */
 
 enum { G_CTX = 40, G_CONTEXTS = 60 };
@@ -583,7 +612,7 @@ static void cases(Suite *s)
 {
 	SUPPORT_CASE(s, "scan", statistics_are_right, options_leave_rows_out, nan_can_be_an_error,
 	             same_bits_for_any_threads_and_shards, degenerate_dumps_are_counted);
-	SUPPORT_CASE(s, "select", select_finds_every_member);
+	SUPPORT_CASE(s, "sets", select_finds_every_member, duplicates_are_counted_in_bounded_memory);
 	SUPPORT_CASE(s, "groups", groups_are_those_of_the_definition, groups_follow_the_manifest);
 	SUPPORT_CASE(s, "split", split_keeps_groups_whole, split_by_tail_and_the_extremes,
 	             one_group_cannot_be_split);
