@@ -87,6 +87,8 @@ if step "configure, tsan (thread)" cmake --preset tsan; then
 fi
 without_aslr=
 
+step "clang-format" sh tests/check_format.sh
+step "READMEs" sh tests/check_readme.sh
 step "valgrind" sh tests/valgrind.sh
 step "clang-tidy" sh tests/tidy.sh
 

@@ -23,4 +23,6 @@ run 0 help --man
 run 2 banana
 run 0 inspect "$root/demo/data" --tokenizer "$root/demo/data/tokenizer.json"
 run 1 inspect nowhere
+run 0 train "$root/demo/data" -o sae --features 64 --k 4 --batch 256 --steps 3 --threads 2
+run 0 eval sae "$root/demo/data" --threads 2
 exit $bad
