@@ -3,6 +3,7 @@
 
 const command *const cli_commands[] = {
 	&cmd_eval_command,
+	&cmd_index_command,
 	&cmd_inspect_command,
 	&cmd_train_command,
 	NULL,

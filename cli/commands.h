@@ -6,6 +6,7 @@
 
 /* One line a command: extern const command cmd_NAME_command; */
 extern const command cmd_eval_command;
+extern const command cmd_index_command;
 extern const command cmd_inspect_command;
 extern const command cmd_train_command;
 
