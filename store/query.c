@@ -82,7 +82,7 @@ static bool word_is(const char *where, size_t at, size_t end, const char *word)
 
 static int bad_where(error *err, const char *where, size_t at, const char *why)
 {
-	return error_set(err, ERR_ARG, "--where '%.200s': character %zu: %s", where, at + 1, why);
+	return error_set(err, ERR_ARG, "where '%.200s': character %zu: %s", where, at + 1, why);
 }
 
 /* The expression must be one: balanced, without statements behind it, comments or queries of its own. What it reads and
@@ -93,7 +93,7 @@ static int check_where(const char *where, error *err)
 	char close;
 
 	if (strlen(where) > WHERE_MAX)
-		return error_set(err, ERR_LIMIT, "--where: over %d characters", WHERE_MAX);
+		return error_set(err, ERR_LIMIT, "where: over %d characters", WHERE_MAX);
 	while (where[at]) {
 		end = at + 1;
 		if (strchr("'\"`[", where[at])) {
@@ -138,7 +138,7 @@ static int prepare_where(sqlite3_stmt **out, store *s, const char *sql, const ch
 		return error_nomem(err, "a query");
 	if (offset >= 0 && (size_t)offset >= at && (size_t)offset - at <= strlen(where))
 		return bad_where(err, where, (size_t)offset - at, sqlite3_errmsg(s->db));
-	return error_set(err, ERR_ARG, "--where '%.200s': %s", where, sqlite3_errmsg(s->db));
+	return error_set(err, ERR_ARG, "where '%.200s': %s", where, sqlite3_errmsg(s->db));
 }
 
 /* ---- Statements over features.sql -------------------------------------------------------------------------------- */
@@ -214,9 +214,9 @@ static int query_step(const struct feature_query *q, sqlite3_stmt *st, bool *mor
 	int rc = store_step(q->s, st, more, &cause);
 
 	if (rc == ERR_LIMIT && q->where)
-		return error_set(err, rc, "--where '%.200s': stopped after %.0f s", q->where, WHERE_SECONDS);
+		return error_set(err, rc, "where '%.200s': stopped after %.0f s", q->where, WHERE_SECONDS);
 	if (rc == ERR_ARG && q->where)
-		return error_set(err, rc, "--where '%.200s': %s", q->where, sqlite3_errmsg(q->s->db));
+		return error_set(err, rc, "where '%.200s': %s", q->where, sqlite3_errmsg(q->s->db));
 	if (rc < 0)
 		return error_set(err, rc, "%s", cause.msg);
 	return rc;
@@ -246,7 +246,7 @@ static int order_by(text *out, const char *sort, uint64_t limit, uint64_t offset
 	name += descending;
 	if (!name_is_among(columns, ARRAY_LEN(columns), name)) {
 		rc = error_set(err, ERR_ARG,
-		               "--sort: there is no column '%s', but feature, n_fires, density, max_act, "
+		               "cannot sort by '%s': there are feature, n_fires, density, max_act, "
 		               "mean_act, score, label and others (see gloss features --help)",
 		               name);
 		return rc;

@@ -58,10 +58,10 @@ static int bad_sql(store *s, const char *sql, int code, int offset, error *err)
 	if (code == SQLITE_NOMEM)
 		return error_nomem(err, "a statement");
 	if (code == SQLITE_AUTH)
-		return error_set(err, ERR_ARG, "sql: only reading is allowed here: %s", why);
+		return error_set(err, ERR_ARG, "only reading is allowed here: %s", why);
 	if (offset >= 0 && (size_t)offset <= strlen(sql))
-		return error_set(err, ERR_ARG, "sql: character %d: %s", offset + 1, why);
-	return error_set(err, ERR_ARG, "sql: %s", why);
+		return error_set(err, ERR_ARG, "character %d: %s", offset + 1, why);
+	return error_set(err, ERR_ARG, "%s", why);
 }
 
 /* Whether a statement begins in what is left behind the first one. */
@@ -92,12 +92,12 @@ static int prepare_sql(sqlite3_stmt **out, store *s, const char *sql, error *err
 	if (code != SQLITE_OK)
 		rc = bad_sql(s, sql, code, sqlite3_error_offset(s->db), err);
 	else if (!st)
-		rc = error_set(err, ERR_ARG, "sql: there is no statement");
+		rc = error_set(err, ERR_ARG, "there is no statement");
 	else if (has_statement(s, tail))
-		rc = error_set(err, ERR_ARG, "sql: one statement at a time: another begins at character %zu",
+		rc = error_set(err, ERR_ARG, "one statement at a time: another begins at character %zu",
 		               (size_t)(tail - sql) + 1);
 	else if (!sqlite3_stmt_readonly(st))
-		rc = error_set(err, ERR_ARG, "sql: only reading is allowed here");
+		rc = error_set(err, ERR_ARG, "only reading is allowed here");
 	if (rc == 0)
 		*out = st;
 	else
@@ -136,9 +136,9 @@ static int put_rows(cJSON *rows, bool *truncated, store *s, sqlite3_stmt *st, ui
 		put_row(rows, st, &size, failed);
 	}
 	if (rc == ERR_LIMIT && strstr(cause.msg, "interrupt"))
-		return error_set(err, rc, "sql: stopped after %g s (see --time-limit)", seconds);
+		return error_set(err, rc, "stopped after %g s, the time limit", seconds);
 	if (rc == ERR_ARG || rc == ERR_LIMIT)
-		return error_set(err, rc, "sql: %s", sqlite3_errmsg(s->db));
+		return error_set(err, rc, "%s", sqlite3_errmsg(s->db));
 	if (rc < 0)
 		return error_set(err, rc, "%s", cause.msg);
 	return 0;
