@@ -67,6 +67,33 @@ bool cli_color(const cli_parsed *p)
 	       !(no_color && *no_color);
 }
 
+/* Whether a terminal might act on the character; in JSON all of these are inside of strings. */
+static bool steers(uint32_t cp)
+{
+	return (cp >= 0x7f && cp < 0xa0) || cp == 0x61c || cp == 0x200e || cp == 0x200f ||
+	       (cp >= 0x2028 && cp <= 0x202e) || (cp >= 0x2066 && cp <= 0x2069);
+}
+
+/* Printed JSON, with such characters as the escapes that mean the same. */
+static void put_json(const char *printed)
+{
+	size_t left = strlen(printed), n, done = 0;
+	uint32_t cp;
+
+	for (size_t at = 0; at < left; at += n) {
+		n = (unsigned char)printed[at] < 0x7f ? 1 : utf8_next(printed + at, left - at, &cp);
+		if (n == 0)
+			n = 1; /* ill-formed: left alone */
+		else if ((unsigned char)printed[at] >= 0x7f && steers(cp)) {
+			fwrite(printed + done, 1, at - done, stdout);
+			printf("\\u%04x", cp);
+			done = at + n;
+		}
+	}
+	fwrite(printed + done, 1, left - done, stdout);
+	putchar('\n');
+}
+
 int cli_print_json(const command *self, cJSON *value)
 {
 	error err = { 0 };
@@ -77,8 +104,7 @@ int cli_print_json(const command *self, cJSON *value)
 		(void)error_nomem(&err, "the result");
 		return cli_fail(self, &err);
 	}
-	fputs(printed, stdout);
-	putchar('\n');
+	put_json(printed);
 	free(printed);
 	return EXIT_DONE;
 }

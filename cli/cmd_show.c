@@ -1,0 +1,324 @@
+/* gloss show: one feature in full. */
+#include <math.h>
+#include <string.h>
+
+#include "cli/commands.h"
+#include "cli/context_line.h"
+#include "cli/store_args.h"
+
+typedef struct show_opts {
+	store_args store;
+	uint32_t examples;
+	bool full;
+} show_opts;
+
+static const option options[] = {
+	STORE_ARGS_OPTIONS(show_opts, store),
+	OPTION(show_opts, examples, "examples", 'n', OPTION_U32, "N", "12", 0, 100000,
+	       "contexts of each kind: the strongest, and samples over the histogram's bins"),
+	OPTION(show_opts, full, "full", 0, OPTION_BOOL, NULL, NULL, 0, 0,
+	       "do not cut contexts to the width of the terminal"),
+};
+
+/* The page is put together first and printed at once. */
+struct printer {
+	const cJSON *page;
+	const show_opts *o;
+	bool color;
+	text out;
+};
+
+static int add_heading(struct printer *p, const char *words)
+{
+	return text_addf(&p->out, p->color ? "\n\x1b[1m%s\x1b[0m\n" : "\n%s\n", words);
+}
+
+/* " NAME %.4g", or nothing where the number is not known. */
+static int add_number(struct printer *p, const char *name, double value)
+{
+	return isnan(value) ? 0 : text_addf(&p->out, "  %s %.4g", name, value);
+}
+
+static int add_visible(struct printer *p, const char *string)
+{
+	return string ? text_add_visible(&p->out, string, strlen(string)) : 0;
+}
+
+static int add_statistics(struct printer *p)
+{
+	const cJSON *f = p->page;
+	const char *label = NULL;
+	int rc;
+
+	label = answer_string(f, "label");
+	rc = text_addf(&p->out, p->color ? "\x1b[1mfeature %.0f\x1b[0m of " : "feature %.0f of ",
+	               answer_number(f, "feature"));
+	rc = rc ? rc : add_visible(p, answer_string(f, "source"));
+	rc = rc ? rc : text_adds(&p->out, label ? ": " : "");
+	rc = rc ? rc : add_visible(p, label);
+	rc = rc ? rc
+	        : text_addf(&p->out, "\nfires on %.0f of %.0f tokens (%.3g %%), in %.0f contexts\nactivation",
+	                    answer_number(f, "n_fires"), answer_number(f, "n_tokens"),
+	                    100 * answer_number(f, "density"), answer_number(f, "n_contexts"));
+	rc = rc ? rc : add_number(p, "max", answer_number(f, "max_act"));
+	rc = rc ? rc : add_number(p, "mean", answer_number(f, "mean_act"));
+	rc = rc ? rc : add_number(p, "std", answer_number(f, "std_act"));
+	rc = rc ? rc : add_number(p, "skewness", answer_number(f, "skewness"));
+	rc = rc ? rc : add_number(p, "kurtosis", answer_number(f, "kurtosis"));
+	rc = rc ? rc : add_number(p, "decoder norm", answer_number(f, "decoder_norm"));
+	rc = rc ? rc : text_adds(&p->out, "\n");
+	if (!rc && answer_string(f, "top_token_text") && !isnan(answer_number(f, "top_token_share"))) {
+		rc = text_adds(&p->out, "most often on '");
+		rc = rc ? rc : add_visible(p, answer_string(f, "top_token_text"));
+		rc = rc ? rc
+		        : text_addf(&p->out, "' (%.3g %% of examples",
+		                    100 * answer_number(f, "top_token_share"));
+		if (!rc && !isnan(answer_number(f, "token_entropy")))
+			rc = text_addf(&p->out, ", entropy %.3g bits", answer_number(f, "token_entropy"));
+		rc = rc ? rc : text_adds(&p->out, ")\n");
+	}
+	return rc;
+}
+
+/* ---- Histogram ------------------------------------------------------------------------------------------------------ */
+
+/* A bar of `eighths` eighths of a column. */
+static int add_bar(text *out, int eighths)
+{
+	int rc = 0;
+
+	for (; eighths >= 8 && !rc; eighths -= 8)
+		rc = text_adds(out, "\xe2\x96\x88");
+	if (eighths > 0 && !rc)
+		rc = text_addf(out, "\xe2\x96%c",
+		               (char)(0x90 - eighths)); /* U+2588 full ... U+258F an eighth */
+	return rc;
+}
+
+static int add_histogram(struct printer *p)
+{
+	const cJSON *histogram = cJSON_GetObjectItem(p->page, "histogram");
+	const cJSON *edges = cJSON_GetObjectItem(histogram, "edges"),
+	            *counts = cJSON_GetObjectItem(histogram, "counts");
+	int n = cJSON_GetArraySize(counts), rc;
+	double most = 0, scale;
+
+	if (n == 0 || cJSON_GetArraySize(edges) < n + 1)
+		return 0;
+	for (int i = 0; i < n; i++)
+		most = fmax(most, cJSON_GetArrayItem(counts, i)->valuedouble);
+	scale = 320 / log1p(most > 0 ? most : 1); /* 40 columns */
+	rc = add_heading(p, "activations of firing tokens (bars: log of the count)");
+	for (int i = 0; i < n && !rc; i++) {
+		double count = cJSON_GetArrayItem(counts, i)->valuedouble;
+
+		rc = text_addf(&p->out, "%10.4g - %-10.4g %10.0f ", cJSON_GetArrayItem(edges, i)->valuedouble,
+		               cJSON_GetArrayItem(edges, i + 1)->valuedouble, count);
+		rc = rc ? rc : add_bar(&p->out, count > 0 ? (int)fmax(1, scale * log1p(count)) : 0);
+		rc = rc ? rc : text_adds(&p->out, "\n");
+	}
+	return rc;
+}
+
+/* ---- Labels, logits, neighbours --------------------------------------------------------------------------------------- */
+
+static int add_score(struct printer *p, const cJSON *score)
+{
+	double value = answer_number(score, "value");
+	int rc = text_adds(&p->out, "    ");
+
+	rc = rc ? rc : add_visible(p, answer_string(score, "scorer"));
+	if (!rc)
+		rc = isnan(value) ? text_adds(&p->out, " not scored") : text_addf(&p->out, " %.3f", value);
+	if (!rc && !isnan(answer_number(score, "low")))
+		rc = text_addf(&p->out, " [%.3f, %.3f]", answer_number(score, "low"),
+		               answer_number(score, "high"));
+	if (!rc && !isnan(answer_number(score, "baseline")))
+		rc = text_addf(&p->out, ", another label %.3f", answer_number(score, "baseline"));
+	rc = rc ? rc
+	        : text_addf(&p->out, ", %.0f firing and %.0f silent windows, judge ",
+	                    answer_number(score, "n_positive"), answer_number(score, "n_negative"));
+	rc = rc ? rc : add_visible(p, answer_string(score, "judge"));
+	return rc ? rc : text_adds(&p->out, "\n");
+}
+
+static int add_label(struct printer *p, const cJSON *label)
+{
+	const char *model = answer_string(label, "model");
+	const cJSON *score;
+	int rc = text_adds(&p->out, "  ");
+
+	rc = rc ? rc : add_visible(p, answer_string(label, "text"));
+	rc = rc ? rc : text_adds(&p->out, "  (");
+	rc = rc ? rc : add_visible(p, answer_string(label, "method"));
+	rc = rc ? rc : text_adds(&p->out, model ? " " : "");
+	rc = rc ? rc : add_visible(p, model);
+	rc = rc ? rc : text_adds(&p->out, ", ");
+	rc = rc ? rc : add_visible(p, answer_string(label, "created"));
+	rc = rc ? rc : text_adds(&p->out, ")\n");
+	cJSON_ArrayForEach(score, cJSON_GetObjectItem(label, "scores"))
+	{
+		rc = rc ? rc : add_score(p, score);
+	}
+	return rc;
+}
+
+static int add_labels(struct printer *p)
+{
+	const cJSON *labels = cJSON_GetObjectItem(p->page, "labels"),
+	            *notes = cJSON_GetObjectItem(p->page, "notes"), *item;
+	int rc = cJSON_GetArraySize(labels) ? add_heading(p, "labels, the latest first") : 0;
+
+	cJSON_ArrayForEach(item, labels)
+	{
+		rc = rc ? rc : add_label(p, item);
+	}
+	if (!rc && cJSON_GetArraySize(notes))
+		rc = add_heading(p, "notes");
+	cJSON_ArrayForEach(item, notes)
+	{
+		rc = rc ? rc : text_adds(&p->out, "  ");
+		rc = rc ? rc : add_visible(p, answer_string(item, "text"));
+		rc = rc ? rc : text_adds(&p->out, "\n");
+	}
+	return rc;
+}
+
+/* A list of {token or feature, text or label, value} on one line; NULL or empty: none. */
+static int add_ranked(struct printer *p, const char *member, const char *heading, const char *value)
+{
+	const cJSON *list = cJSON_GetObjectItem(p->page, member), *item;
+	int rc = cJSON_GetArraySize(list) ? add_heading(p, heading) : 0, n = 0;
+
+	cJSON_ArrayForEach(item, list)
+	{
+		const char *name = answer_string(item, "text");
+
+		if (rc || n++ == 10)
+			break;
+		rc = text_adds(&p->out, "  ");
+		if (!rc && name) {
+			rc = text_adds(&p->out, "'");
+			rc = rc ? rc : add_visible(p, name);
+			rc = rc ? rc : text_adds(&p->out, "'");
+		} else if (!rc) {
+			rc = text_addf(&p->out, "%.0f",
+			               answer_number(item, cJSON_GetObjectItem(item, "feature") ? "feature"
+			                                                                        : "token"));
+		}
+		rc = rc ? rc : text_addf(&p->out, " %.3g", answer_number(item, value));
+		if (!rc && answer_string(item, "label")) {
+			rc = text_adds(&p->out, " (");
+			rc = rc ? rc : add_visible(p, answer_string(item, "label"));
+			rc = rc ? rc : text_adds(&p->out, ")");
+		}
+	}
+	return rc || !n ? rc : text_adds(&p->out, "\n");
+}
+
+/* ---- Contexts ------------------------------------------------------------------------------------------------------------ */
+
+static int add_examples(struct printer *p, const char *kind, const char *heading)
+{
+	context_style style = { .color = p->color,
+		                .whole = p->o->full,
+		                .columns = terminal_columns() - 9,
+		                .max = answer_number(p->page, "max_act") };
+	const cJSON *example;
+	bool any = false;
+	int rc = 0;
+
+	cJSON_ArrayForEach(example, cJSON_GetObjectItem(p->page, "examples"))
+	{
+		const char *its = answer_string(example, "kind");
+
+		if (rc || !its || strcmp(its, kind) != 0)
+			continue;
+		rc = any ? 0 : add_heading(p, heading);
+		any = true;
+		rc = rc ? rc : text_addf(&p->out, "%8.4g ", answer_number(example, "activation"));
+		rc = rc ? rc
+		        : context_line_add(&p->out, cJSON_GetObjectItem(example, "tokens"),
+		                           (size_t)answer_number(example, "peak"), &style);
+		rc = rc ? rc : text_adds(&p->out, "\n");
+	}
+	return rc;
+}
+
+static int print_page(const cJSON *page, const show_opts *o, bool color, error *err)
+{
+	struct printer p = { .page = page, .o = o, .color = color };
+	int rc;
+
+	text_init(&p.out, (size_t)256 << 20);
+	rc = add_statistics(&p);
+	rc = rc ? rc : add_labels(&p);
+	rc = rc ? rc : add_histogram(&p);
+	rc = rc ? rc : add_ranked(&p, "top_logits", "raises", "logit");
+	rc = rc ? rc : add_ranked(&p, "bottom_logits", "lowers", "logit");
+	rc = rc ? rc : add_ranked(&p, "neighbours", "neighbours (cosine of decoder rows)", "cosine");
+	rc = rc ? rc : add_examples(&p, "top", "strongest contexts");
+	rc = rc ? rc : add_examples(&p, "bin", "samples over the bins, the strongest first");
+	if (rc)
+		rc = error_set(err, rc, "cannot put the page together: %s",
+		               rc == ERR_NOMEM ? "out of memory" : "it is too long");
+	else
+		fwrite(p.out.data, 1, p.out.len, stdout);
+	text_free(&p.out);
+	return rc;
+}
+
+static int run(const command *self, int argc, char **argv)
+{
+	show_opts o = { 0 };
+	cJSON *page = NULL;
+	store *s = NULL;
+	cli_parsed p;
+	error err = { 0 };
+	uint32_t feature;
+	int rc, code = EXIT_DONE;
+
+	cli_parse(&p, self, &o, argc, argv);
+	if (p.done) {
+		code = p.exit_code;
+		goto out;
+	}
+	rc = feature_arg(&feature, p.args[0], &err);
+	if (!rc)
+		rc = store_args_open(&s, &o.store, &err);
+	if (!rc)
+		rc = store_show(&page, s, o.store.source, feature, o.examples, &err);
+	if (!rc && p.common.json) {
+		code = cli_print_json(self, page);
+		page = NULL;
+	} else if (!rc) {
+		rc = print_page(page, &o, cli_color(&p), &err);
+	}
+	if (rc)
+		code = cli_fail(self, &err);
+out:
+	cJSON_Delete(page);
+	store_close(s);
+	cli_parsed_clear(&p);
+	return code;
+}
+
+const command cmd_show_command = {
+	.name = "show",
+	.run = run,
+	.help = "one feature in full: statistics, labels, contexts",
+	.usage = "FEATURE -d STORE",
+	.about = "Prints statistics, labels with their scores, the histogram of activations, logits, "
+	         "neighbours and\n"
+	         "contexts, one a line, with the strongest token of each in the same column. Tokens on which "
+	         "the\n"
+	         "feature fires are coloured by their value over its maximum; without colours they are "
+	         "[[marked]], the\n"
+	         "qualifying token with its value. The firings of the whole window are in --json.",
+	.examples = "gloss show 1234 -d demo.db\n"
+	            "gloss show 1234 -d demo.db --examples 50 --full --color always | less -R",
+	.options = options,
+	.n_options = ARRAY_LEN(options),
+	.min_args = 1,
+	.max_args = 1,
+};

@@ -1,0 +1,12 @@
+# What find says of wrong input, one line each.
+exec 2>&1
+sh "$GLOSS_SOURCE/tests/small_store.sh" small.db
+try() { gloss find -d small.db "$@" || echo "exit $?"; }
+try
+try --regex a --text b
+try --regex '(a'
+try --regex '^(?:(?:.|\n)+)+[\x{1}\x{2}]$'
+try --text 'cat AND'
+try --text '"cat'
+try --text ' '
+try --text cat --min-recall 0.5

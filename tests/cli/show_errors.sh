@@ -1,0 +1,13 @@
+# What show says of wrong input, one line each.
+exec 2>&1
+sh "$GLOSS_SOURCE/tests/small_store.sh" small.db
+try() { gloss show "$@" || echo "exit $?"; }
+try -d small.db
+try x -d small.db
+try -d small.db -- -1
+try 8 -d small.db
+try 99999999999 -d small.db
+sqlite3 small.db "UPDATE feature_detail SET histogram = '{'"
+try 0 -d small.db
+sqlite3 small.db "UPDATE feature_detail SET histogram = '{}'; UPDATE example SET codes = x'ffff00000000'"
+try 0 -d small.db
