@@ -5,6 +5,7 @@ const command *const cli_commands[] = {
 	&cmd_eval_command,
 	&cmd_features_command,
 	&cmd_find_command,
+	&cmd_index_command,
 	&cmd_inspect_command,
 	&cmd_show_command,
 	&cmd_sql_command,

@@ -8,6 +8,7 @@
 extern const command cmd_eval_command;
 extern const command cmd_features_command;
 extern const command cmd_find_command;
+extern const command cmd_index_command;
 extern const command cmd_inspect_command;
 extern const command cmd_show_command;
 extern const command cmd_sql_command;

@@ -233,6 +233,31 @@ int sae_encode(sae_encoder *e, const float *x, size_t n, sae_codes *out, error *
 /* out (n, d) = codes times W_dec + b_dec. */
 void sae_decode(const sae_model *m, const sae_codes *c, size_t n, float *out, pool *p);
 
+/* ---- Strongest partners of decoder rows (ranked.c) ------------------------------------------------------------------------------- */
+
+/* For each row of something the `n` strongest others, strongest first; equal values by id. */
+typedef struct sae_ranked {
+	uint32_t n;
+	uint32_t *ids; /* (rows, n) */
+	float *values; /* (rows, n) */
+} sae_ranked;
+int sae_ranked_new(sae_ranked *r, uint32_t n_rows, uint32_t n, error *err) MUST_USE;
+void sae_ranked_free(sae_ranked *r);
+
+/* Features whose decoder rows have the largest cosine with each feature's, itself left out: out (F, min(n, F - 1)). The same
+ * bits at any thread count. */
+int sae_rank_neighbours(sae_ranked *out, const sae_model *m, uint32_t n, pool *p, error *err) MUST_USE;
+
+/* Tokens whose logits each feature's direction raises most (top) and lowers most (bottom): (F, min(n, n_vocab)) each.
+ * A logit here is lm_head.weight . (norm.weight * decoder row): of the direction alone, without the model's division by the
+ * residual's norm, so values compare within a feature.
+ *   path     .safetensors with `lm_head.weight` (V, d), V >= n_vocab, and `norm.weight` (d); read in blocks
+ *   n_vocab  tokens of the vocabulary: rows behind are padding
+ *   pr       may be NULL; updated in tokens
+ * ERR_FORMAT names the tensor that is not there or has another shape. */
+int sae_rank_logits(sae_ranked *top, sae_ranked *bottom, const sae_model *m, const char *path, uint32_t n_vocab,
+		    uint32_t n, pool *p, progress *pr, error *err) MUST_USE;
+
 /* ---- Training (train.c, step.c, shuffle.c) --------------------------------------------------------------------------------------- */
 
 typedef struct sae_train_step {

@@ -255,6 +255,8 @@ static int reach_bin(feature *f, unsigned b, error *err)
 	wider = calloc(end - first, sizeof(*wider));
 	if (!wider)
 		return error_nomem(err, "a histogram");
+	for (unsigned i = 0; i < end - first; i++)
+		wider[i].bar = UINT64_MAX;
 	if (f->n_bins)
 		memcpy(wider + (f->first_bin - first), f->bins, f->n_bins * sizeof(*wider));
 	free(f->bins);
@@ -273,7 +275,7 @@ static int offer_sample(features *fs, bin *b, const run_context *c, const run *r
 	window *codes;
 	int rc;
 
-	if (fs->n_bin == 0 || (b->n == fs->n_bin && s->hash > b->samples[b->n - 1].hash))
+	if (s->hash > b->bar || fs->n_bin == 0)
 		return 0;
 	if (!b->samples) {
 		b->samples = malloc(fs->n_bin * sizeof(*b->samples));
@@ -303,7 +305,17 @@ static int offer_sample(features *fs, bin *b, const run_context *c, const run *r
 	}
 	b->samples[i] = *s;
 	b->samples[i].codes = codes;
+	if (b->n == fs->n_bin)
+		b->bar = b->samples[b->n - 1].hash;
 	return 0;
+}
+
+void features_prefetch(const features *fs, uint32_t f)
+{
+	const char *at = (const char *)&fs->at[f];
+
+	__builtin_prefetch(at);
+	__builtin_prefetch(at + 64);
 }
 
 int features_add(features *fs, const run_context *c, const run *r, bool *kept, error *err)

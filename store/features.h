@@ -33,6 +33,8 @@ typedef struct top_sample {
 
 typedef struct bin {
 	uint64_t count;
+	uint64_t
+	        bar; /* hashes over it are not kept; here because looking it up among the samples is a cache miss */
 	sample *samples; /* (n_bin) room, n in use, by hash ascending; NULL while there is none */
 	uint32_t n;
 } bin;
@@ -69,6 +71,8 @@ typedef struct run_context {
 	const uint32_t *tokens;        /* (n_tokens) */
 	const uint64_t *position_hash; /* (n_tokens) of id and position */
 } run_context;
+/* Begin to fetch what features_add() will need of a feature. */
+void features_prefetch(const features *fs, uint32_t f);
 /* *kept: set when an example now refers to the context, else left as it is. */
 int features_add(features *fs, const run_context *c, const run *r, bool *kept, error *err) MUST_USE;
 

@@ -266,6 +266,8 @@ static int add_features(store_index *ix, const store_context *c, int64_t id, boo
 		uint32_t f = ix->touched[t], n = ix->count[f], at = ix->place[f] - n;
 		run r = { .feature = f, .n = n, .position = ix->position + at, .value = ix->value + at };
 
+		if (t + 4 < ix->n_touched)
+			features_prefetch(&ix->fs, ix->touched[t + 4]);
 		ix->count[f] = 0;
 		rc = features_add(&ix->fs, &rc_context, &r, kept, err);
 	}
@@ -377,7 +379,7 @@ int store_index_ranked(store_index *ix, char kind, uint32_t n, const uint32_t *i
 	return 0;
 }
 
-int store_index_finish(store_index *ix, int64_t *source_id, progress *pr, error *err)
+int store_index_finish(store_index *ix, store_index_result *out, progress *pr, error *err)
 {
 	int rc;
 
@@ -387,7 +389,7 @@ int store_index_finish(store_index *ix, int64_t *source_id, progress *pr, error 
 	else
 		rc = side_seal(&ix->sd, err);
 	if (rc == 0)
-		rc = index_write(source_id, ix, pr, err);
+		rc = index_write(out, ix, pr, err);
 	store_index_abort(ix);
 	return rc;
 }

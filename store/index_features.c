@@ -157,10 +157,13 @@ static int write_feature(rows *r, uint32_t id, const feature *f, error *err)
 static int write_example(rows *r, uint32_t id, const sample *e, const char *kind, int bin_index,
                          uint32_t rank, double weight, error *err)
 {
-	int rc = store_bind(r->w->s, r->example, err, "iitiiiiddiib", r->w->source, (int64_t)id, kind,
-	                    (int64_t)bin_index, (int64_t)rank, e->context, (int64_t)e->position,
-	                    (double)e->value, weight, (int64_t)e->codes->first, (int64_t)e->codes->length,
-	                    e->codes->pairs, (size_t)e->codes->size);
+	int rc;
+
+	r->w->n_examples++;
+	rc = store_bind(r->w->s, r->example, err, "iitiiiiddiib", r->w->source, (int64_t)id, kind,
+	                (int64_t)bin_index, (int64_t)rank, e->context, (int64_t)e->position, (double)e->value,
+	                weight, (int64_t)e->codes->first, (int64_t)e->codes->length, e->codes->pairs,
+	                (size_t)e->codes->size);
 
 	return rc == 0 ? store_run(r->w->s, r->example, err) : rc;
 }
@@ -234,6 +237,8 @@ int index_write_features(index_writer *w, progress *pr, error *err)
 	for (uint32_t i = 0; i < w->ix->fs.n && rc == 0; i++) {
 		const feature *f = &w->ix->fs.at[i];
 
+		w->n_dead += f->fires == 0;
+		w->n_dense += 10 * f->fires > w->ix->n_tokens;
 		rc = write_feature(&r, i, f, err);
 		if (rc == 0)
 			rc = write_detail(&r, i, f, err);

@@ -60,7 +60,7 @@ struct store_index {
 store_part store_part_of(uint64_t group_key);
 
 /* Everything into the store in one transaction. */
-int index_write(int64_t *source_id, store_index *ix, progress *pr, error *err) MUST_USE;
+int index_write(store_index_result *out, store_index *ix, progress *pr, error *err) MUST_USE;
 /* ERR_EXISTS when the store has a source of this name and it is not to be replaced. */
 int index_check_name(const store_index *ix, error *err) MUST_USE;
 

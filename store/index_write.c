@@ -372,7 +372,7 @@ static int attach(store *s, const char *path, error *err)
 	return rc;
 }
 
-int index_write(int64_t *source_id, store_index *ix, progress *pr, error *err)
+int index_write(store_index_result *out, store_index *ix, progress *pr, error *err)
 {
 	index_writer w = { .ix = ix, .s = ix->s };
 	int rc = attach(w.s, ix->sd.file.path, err);
@@ -391,8 +391,14 @@ int index_write(int64_t *source_id, store_index *ix, progress *pr, error *err)
 	             "PRAGMA foreign_keys=ON; DETACH part; DELETE FROM temp.wanted; DELETE FROM temp.joined;"
 	             " DELETE FROM temp.sampled;",
 	             NULL, NULL, NULL);
-	if (rc == 0 && source_id)
-		*source_id = w.source;
+	if (rc == 0 && out)
+		*out = (store_index_result){ .source_id = w.source,
+			                     .n_tokens = ix->n_tokens,
+			                     .n_contexts = ix->n_contexts,
+			                     .n_firings = ix->n_firings,
+			                     .n_examples = w.n_examples,
+			                     .n_dead = w.n_dead,
+			                     .n_dense = w.n_dense };
 	text_free(&w.words);
 	free(w.tokens);
 	free(w.offsets);

@@ -8,6 +8,7 @@ typedef struct index_writer {
 	store_index *ix;
 	store *s;
 	int64_t source, tokenizer; /* ids; tokenizer 0: none */
+	uint64_t n_examples, n_dead, n_dense;
 	uint32_t *tokens, *offsets;
 	unsigned char *offset_bytes;
 	size_t tokens_cap, offsets_cap, offset_bytes_cap;

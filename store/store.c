@@ -109,6 +109,8 @@ static int open_checked(store *s, bool create, error *err)
 	int rc = sqlite3_open_v2(s->path, &s->db,
 	                         flags | (create ? SQLITE_OPEN_CREATE : 0) | SQLITE_OPEN_NOMUTEX, NULL);
 
+	if (rc != SQLITE_OK && s->db && sqlite3_system_errno(s->db))
+		return error_errno(err, sqlite3_system_errno(s->db), "cannot open '%s'", s->path);
 	if (rc != SQLITE_OK)
 		return store_error(s, rc, "open it", err);
 	sqlite3_extended_result_codes(s->db, 1);

@@ -75,8 +75,13 @@ int store_index_decoder(store_index *ix, const float *decoder, error *err) MUST_
 /* Decoder-cosine neighbours and logits, computed by the caller (sae/ has the GEMM): for each feature n ids and values,
  * strongest first; kind 't' top logits, 'b' bottom logits, 'n' neighbours. */
 int store_index_ranked(store_index *ix, char kind, uint32_t n, const uint32_t *ids, const float *values, error *err) MUST_USE;
-/* *source_id may be NULL. Frees ix in every case. */
-int store_index_finish(store_index *ix, int64_t *source_id, progress *pr, error *err) MUST_USE;
+typedef struct store_index_result {
+	int64_t source_id;
+	uint64_t n_tokens, n_contexts, n_firings, n_examples; /* n_examples: rows written */
+	uint64_t n_dead, n_dense;                             /* features that never fire; that fire on over 10 % of tokens */
+} store_index_result;
+/* *out (may be NULL) is set on success; pr (may be NULL) is updated in features. Frees ix in every case. */
+int store_index_finish(store_index *ix, store_index_result *out, progress *pr, error *err) MUST_USE;
 void store_index_abort(store_index *ix); /* NULL is fine */
 
 /* ---- Queries (query.c, find.c, show.c, sql.c): each gives JSON, the same that --json prints ------------------------------------ */

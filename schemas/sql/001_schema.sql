@@ -2,6 +2,7 @@
 -- TEXT is always valid UTF-8 (repaired where the corpus is not); exact bytes are BLOBs. Small arrays are JSON.
 -- Words: a *source* is one indexed SAE; a *feature* is one of its latents; a *context* is a run of tokens the model saw at
 -- once; a feature *fires* on a token when its code there is over 0.
+-- WITHOUT ROWID is for narrow rows only: in such a table a row over 1,000 bytes takes a page of its own.
 
 CREATE TABLE meta (
 	key TEXT PRIMARY KEY,
@@ -89,7 +90,7 @@ CREATE TABLE feature_detail (     -- what one feature's page shows
 	neighbours TEXT,              -- JSON [[feature, cosine], ...] of decoder rows
 	PRIMARY KEY (source_id, feature),
 	FOREIGN KEY (source_id, feature) REFERENCES feature(source_id, feature)
-) STRICT, WITHOUT ROWID;
+) STRICT;
 
 CREATE TABLE example (
 	source_id INTEGER NOT NULL,
@@ -115,14 +116,14 @@ CREATE TABLE firing (             -- all codes of a context, token-major
 	counted BLOB NOT NULL,        -- bit i (of byte i / 8, low first): token i counts (was not left out)
 	codes BLOB NOT NULL,          -- layout in store/codes.c
 	PRIMARY KEY (source_id, context_id)
-) STRICT, WITHOUT ROWID;
+) STRICT;
 
 CREATE TABLE vector (
 	source_id INTEGER NOT NULL,
 	feature INTEGER NOT NULL,
 	decoder BLOB NOT NULL,        -- d_in times f16 little-endian
 	PRIMARY KEY (source_id, feature)
-) STRICT, WITHOUT ROWID;
+) STRICT;
 
 CREATE TABLE explanation (
 	id INTEGER PRIMARY KEY,

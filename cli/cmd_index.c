@@ -1,0 +1,453 @@
+/* gloss index: one pass of an SAE over a dump, into a store. */
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "cli/commands.h"
+#include "cli/index_pass.h"
+
+typedef struct index_opts {
+	dump_args dump;
+	const char *store, *source, *tokenizer, *unembed;
+	bool corpus, force;
+	uint32_t top, samples, random, before, after, neighbours;
+} index_opts;
+
+static const option options[] = {
+	OPTION(index_opts, store, "store", 'd', OPTION_STRING, "STORE", NULL, 0, 0,
+	       "the store to write to; made when it is not there"),
+	OPTION(index_opts, source, "source", 0, OPTION_STRING, "NAME", NULL, 0, 0,
+	       "what to call the SAE in the store; if not given, the name of its folder"),
+	OPTION(index_opts, tokenizer, "tokenizer", 0, OPTION_STRING, "FILE", NULL, 0, 0,
+	       "tokenizer.json of the model that made the dump"),
+	OPTION(index_opts, unembed, "unembed", 0, OPTION_STRING, "FILE", NULL, 0, 0,
+	       "safetensors with lm_head.weight and norm.weight: also rank the logits of each feature"),
+	OPTION(index_opts, corpus, "corpus", 0, OPTION_BOOL, NULL, NULL, 0, 0,
+	       "keep all firings of all contexts, so that find sees the whole dump"),
+	OPTION(index_opts, force, "force", 0, OPTION_BOOL, NULL, NULL, 0, 0, "replace a source of this name"),
+	OPTION(index_opts, top, "top", 0, OPTION_U32, "N", "24", 1, 1000,
+	       "strongest contexts kept a feature"),
+	OPTION(index_opts, samples, "samples", 0, OPTION_U32, "N", "4", 1, 1000,
+	       "firings sampled from each bin of a feature's histogram"),
+	OPTION(index_opts, random, "random", 0, OPTION_U32, "N", "512", 0, 1e6,
+	       "contexts chosen at random of which all firings are kept"),
+	OPTION(index_opts, before, "before", 0, OPTION_U32, "N", "47", 0, 10000,
+	       "tokens shown before the one that fires"),
+	OPTION(index_opts, after, "after", 0, OPTION_U32, "N", "16", 0, 10000, "tokens shown behind it"),
+	OPTION(index_opts, neighbours, "neighbours", 0, OPTION_U32, "N", "10", 0, 1000,
+	       "neighbours by decoder cosine, and logits at each end, kept a feature"),
+	DUMP_ARGS_OPTIONS(index_opts, dump),
+};
+
+/* Everything of one run. */
+typedef struct index_run {
+	const command *self;
+	const cli_parsed *p;
+	const index_opts *o;
+	char source[256];
+	sae_model *model;
+	sae_tokenizer *tokenizer;
+	store *store;
+	dump_input in;
+	index_documents docs;
+	store_index *ix;
+	char *config;
+	text argv;
+	index_pass_stats times;
+	store_index_result result;
+	double seconds, pass_seconds;
+} index_run;
+
+/* ---- Before the pass ---- */
+
+/* The last part of the SAE's path, also of "." and "runs/a/". */
+static int name_source(index_run *r, error *err)
+{
+	const char *given = r->o->source;
+	char *whole = NULL;
+
+	if (!given) {
+		whole = realpath(r->p->args[0], NULL);
+		given = file_base(whole ? whole : r->p->args[0]);
+	}
+	if (strlen(given) >= sizeof(r->source) || !given[0]) {
+		free(whole);
+		return error_set(err, ERR_ARG, "'%s' cannot name a source: give another --source", given);
+	}
+	memcpy(r->source, given, strlen(given) + 1);
+	free(whole);
+	return 0;
+}
+
+/* Open the store and see that the name is free, before anything takes long. */
+static int open_store(index_run *r, error *err)
+{
+	store_source src;
+	int rc = store_open(&r->store, r->o->store, STORE_CREATE, err);
+
+	if (rc < 0 || r->o->force)
+		return rc;
+	rc = store_source_get(&src, r->store, r->source, NULL);
+	if (rc == 0)
+		return error_set(err, ERR_EXISTS,
+		                 "'%s' has a source '%s' already: give another --source, or --force",
+		                 r->o->store, r->source);
+	return rc == ERR_NOTFOUND ? 0 : store_source_get(&src, r->store, r->source, err);
+}
+
+static int check_dump(const index_run *r, error *err)
+{
+	const sae_dump_info *info = sae_dump_get_info(r->in.dump);
+
+	if (info->d_in != r->model->d_in)
+		return error_set(err, ERR_ARG, "the SAE '%s' is for %u dimensions, the rows of '%s' have %u",
+		                 r->p->args[0], r->model->d_in, r->p->args[1], info->d_in);
+	if (!info->has_tokens)
+		return error_set(
+		        err, ERR_ARG,
+		        "'%s' has no token ids, without which no text can be shown: give them with --tokens",
+		        r->p->args[1]);
+	return 0;
+}
+
+static int load(index_run *r, error *err)
+{
+	int rc;
+
+	if (!r->o->store)
+		return error_set(err, ERR_ARG, "which store? give it with -d STORE");
+	if (!r->o->tokenizer)
+		return error_set(
+		        err, ERR_ARG,
+		        "token ids need a vocabulary: give the model's tokenizer.json with --tokenizer FILE");
+	rc = name_source(r, err);
+	if (rc == 0)
+		rc = sae_model_load(&r->model, r->p->args[0], err);
+	if (rc == 0)
+		rc = sae_tokenizer_load(&r->tokenizer, r->o->tokenizer, err);
+	if (rc == 0)
+		rc = open_store(r, err);
+	/* Rows that training left out for their norm stay out, unless the user asks otherwise; an SAE that tells no limit gets
+	 * the usual one. */
+	if (rc == 0)
+		rc = dump_input_open(&r->in, r->p, r->p->args + 1, r->p->n_args - 1, &r->o->dump,
+		                     cli_given(r->p, "max-norm-ratio") || isinf(r->model->norm_limit)
+		                             ? 0
+		                             : r->model->norm_limit,
+		                     false, err);
+	if (rc == 0)
+		rc = check_dump(r, err);
+	if (rc == 0)
+		rc = index_documents_read(&r->docs, r->in.dump, err);
+	return rc;
+}
+
+/* ---- The run ---- */
+
+static int describe_run(index_run *r, int argc, char **argv, error *err)
+{
+	cJSON *config = cli_options_json(r->self, r->o);
+	text word;
+	int rc = config ? 0 : ERR_NOMEM;
+
+	r->config = config ? json_print(config) : NULL;
+	cJSON_Delete(config);
+	text_init(&word, SIZE_MAX);
+	if (rc == 0)
+		rc = text_adds(&r->argv, "[\"gloss\"");
+	for (int i = 0; i < argc && rc == 0; i++) {
+		text_clear(&word);
+		rc = text_add_utf8(&word, argv[i], strlen(argv[i]));
+		if (rc == 0)
+			rc = text_adds(&r->argv, ",");
+		if (rc == 0)
+			rc = text_add_json(&r->argv, word.data, word.len);
+	}
+	if (rc == 0)
+		rc = text_adds(&r->argv, "]");
+	text_free(&word);
+	return rc < 0 || !r->config ? error_nomem(err, "the options") : 0;
+}
+
+static const char *first_of(const char *a, const char *b)
+{
+	return a ? a : b;
+}
+
+static int begin(index_run *r, error *err)
+{
+	const sae_dump_info *info = sae_dump_get_info(r->in.dump);
+	const sae_rows_stats *rows = sae_rows_get_stats(r->in.rows);
+	store_index_opts o = store_index_opts_default();
+
+	o.source = r->source;
+	o.architecture = "topk";
+	o.model = first_of(r->model->model_name, info->model);
+	o.hook_point = first_of(r->model->hook_name, info->hook_point);
+	o.layer = info->layer;
+	o.d_in = r->model->d_in;
+	o.n_features = r->model->d_sae;
+	o.k = r->model->k;
+	o.weights_sha256 = r->model->weights_sha256;
+	o.dump_sha256 = rows->sha256;
+	o.norm_limit = rows->norm_limit;
+	o.n_left_out = rows->n_rows - rows->n_kept;
+	o.config = r->config;
+	o.argv = r->argv.data;
+	o.n_top = r->o->top;
+	o.n_bin = r->o->samples;
+	o.n_random = r->o->random;
+	o.before = r->o->before;
+	o.after = r->o->after;
+	o.corpus = r->o->corpus;
+	o.force = r->o->force;
+	return store_index_begin(&r->ix, r->store, &o, err);
+}
+
+static int give_vocab(index_run *r, error *err)
+{
+	uint32_t n = sae_tokenizer_size(r->tokenizer);
+	const char **bytes = malloc(n * sizeof(*bytes));
+	uint32_t *length = malloc(n * sizeof(*length));
+	int rc = bytes && length ? 0 : error_nomem(err, "the vocabulary");
+
+	for (uint32_t i = 0; i < n && rc == 0; i++) {
+		size_t size = 0;
+
+		bytes[i] = sae_tokenizer_bytes(r->tokenizer, i, &size);
+		length[i] = (uint32_t)size;
+	}
+	if (rc == 0)
+		rc = store_index_vocab(r->ix, sae_tokenizer_sha256(r->tokenizer), n, bytes, length, err);
+	free(bytes);
+	free(length);
+	return rc;
+}
+
+static int give_logits(index_run *r, error *err)
+{
+	sae_ranked top = { 0 }, bottom = { 0 };
+	uint32_t n_vocab = sae_tokenizer_size(r->tokenizer);
+	progress pr;
+	int rc;
+
+	progress_start(&pr, cli_progress_stream(r->p), "logits", "tokens", n_vocab);
+	rc = sae_rank_logits(&top, &bottom, r->model, r->o->unembed, n_vocab, r->o->neighbours, r->in.pool,
+	                     &pr, err);
+	progress_end(&pr);
+	if (rc == 0)
+		rc = store_index_ranked(r->ix, 't', top.n, top.ids, top.values, err);
+	if (rc == 0)
+		rc = store_index_ranked(r->ix, 'b', bottom.n, bottom.ids, bottom.values, err);
+	sae_ranked_free(&top);
+	sae_ranked_free(&bottom);
+	return rc;
+}
+
+/* What is known of the features without the dump. */
+static int give_features(index_run *r, error *err)
+{
+	sae_ranked near = { 0 };
+	int rc = store_index_decoder(r->ix, r->model->W_dec, err);
+
+	if (rc == 0)
+		rc = sae_rank_neighbours(&near, r->model, r->o->neighbours, r->in.pool, err);
+	if (rc == 0)
+		rc = store_index_ranked(r->ix, 'n', near.n, near.ids, near.values, err);
+	sae_ranked_free(&near);
+	if (rc == 0 && r->o->unembed)
+		rc = give_logits(r, err);
+	return rc;
+}
+
+static int pass_over(index_run *r, error *err)
+{
+	double before = clock_now();
+	progress pr;
+	int rc;
+
+	progress_start(&pr, cli_progress_stream(r->p), "index", "tokens",
+	               sae_dump_get_info(r->in.dump)->n_rows);
+	rc = index_pass(r->ix, &r->in, r->model, r->tokenizer, &r->docs, &r->times, &pr, err);
+	progress_end(&pr);
+	r->pass_seconds = clock_now() - before;
+	return rc;
+}
+
+static int finish(index_run *r, error *err)
+{
+	store_index *ix = r->ix;
+	progress pr;
+	int rc;
+
+	r->ix = NULL; /* it is gone in every case */
+	progress_start(&pr, cli_progress_stream(r->p), "write", "features", r->model->d_sae);
+	rc = store_index_finish(ix, &r->result, &pr, err);
+	progress_end(&pr);
+	return rc;
+}
+
+static int run_index(index_run *r, int argc, char **argv, error *err)
+{
+	double started = clock_now();
+	int rc = load(r, err);
+
+	if (rc == 0)
+		rc = describe_run(r, argc, argv, err);
+	if (rc == 0)
+		rc = begin(r, err);
+	if (rc == 0)
+		rc = give_vocab(r, err);
+	if (rc == 0)
+		rc = give_features(r, err);
+	if (rc == 0)
+		rc = pass_over(r, err);
+	if (rc == 0)
+		rc = finish(r, err);
+	r->seconds = clock_now() - started;
+	return rc;
+}
+
+/* ---- Summary ---- */
+
+static uint64_t file_size(const char *path)
+{
+	struct stat st;
+
+	return stat(path, &st) == 0 ? (uint64_t)st.st_size : 0;
+}
+
+static cJSON *summary_json(const index_run *r)
+{
+	const sae_rows_stats *rows = sae_rows_get_stats(r->in.rows);
+	const store_index_result *x = &r->result;
+	const struct {
+		const char *name;
+		double value;
+	} numbers[] = { { "features", r->model->d_sae },
+		        { "dead", (double)x->n_dead },
+		        { "dense", (double)x->n_dense },
+		        { "tokens", (double)x->n_tokens },
+		        { "left_out", (double)(rows->n_rows - rows->n_kept) },
+		        { "norm_limit", rows->norm_limit },
+		        { "contexts", (double)x->n_contexts },
+		        { "firings", (double)x->n_firings },
+		        { "examples", (double)x->n_examples },
+		        { "bytes", (double)file_size(r->o->store) },
+		        { "seconds", r->seconds },
+		        { "pass_seconds", r->pass_seconds },
+		        { "read_seconds", r->times.read_seconds },
+		        { "encode_seconds", r->times.encode_seconds },
+		        { "add_seconds", r->times.add_seconds },
+		        { "tokens_per_second", (double)rows->n_rows / r->pass_seconds } };
+	cJSON *out = cJSON_CreateObject();
+	bool good = out && cJSON_AddStringToObject(out, "store", r->o->store) &&
+	            cJSON_AddStringToObject(out, "source", r->source);
+
+	for (size_t i = 0; i < ARRAY_LEN(numbers); i++)
+		good = good && cJSON_AddNumberToObject(out, numbers[i].name, numbers[i].value);
+	if (!good) {
+		cJSON_Delete(out);
+		return NULL;
+	}
+	return out;
+}
+
+static void print_summary(const index_run *r)
+{
+	const sae_rows_stats *rows = sae_rows_get_stats(r->in.rows);
+	const store_index_result *x = &r->result;
+
+	printf("%s: source '%s'\n", r->o->store, r->source);
+	printf("  features    %u: %" PRIu64 " dead, %" PRIu64 " dense (on over 10 %% of tokens)\n",
+	       r->model->d_sae, x->n_dead, x->n_dense);
+	printf("  tokens      %" PRIu64 " in %" PRIu64 " contexts; %" PRIu64 " rows left out", x->n_tokens,
+	       x->n_contexts, rows->n_rows - rows->n_kept);
+	if (rows->n_outlier)
+		printf(", %" PRIu64 " of them for a norm over %.5g", rows->n_outlier, rows->norm_limit);
+	printf("\n  firings     %" PRIu64 ", %.4g a token%s\n", x->n_firings,
+	       x->n_tokens ? (double)x->n_firings / (double)x->n_tokens : 0,
+	       r->o->corpus ? ", all kept" : "");
+	printf("  examples    %" PRIu64 "\n", x->n_examples);
+	printf("  file        %.1f MB\n", (double)file_size(r->o->store) / 1e6);
+	printf("  time        %.1f s, the pass %.0f tokens/s\n", r->seconds,
+	       (double)rows->n_rows / r->pass_seconds);
+}
+
+static int run(const command *self, int argc, char **argv)
+{
+	index_opts o = { 0 };
+	cli_parsed p;
+	index_run r = { .self = self, .p = &p, .o = &o };
+	error err = { 0 };
+	bool made, opened;
+	int code = EXIT_DONE, rc;
+
+	cli_parse(&p, self, &o, argc, argv);
+	text_init(&r.argv, SIZE_MAX);
+	if (p.done) {
+		code = p.exit_code;
+		goto out;
+	}
+	cli_catch_signals();
+	made = o.store && !file_exists(o.store);
+	rc = run_index(&r, argc, argv, &err);
+	store_index_abort(r.ix);
+	opened = r.store;
+	store_close(r.store);
+	if (rc < 0 && made && opened)
+		unlink(o.store); /* nothing got into it */
+	if (rc == 0 && p.common.json)
+		code = cli_print_json(self, summary_json(&r));
+	else if (rc == 0)
+		print_summary(&r);
+	else
+		code = rc == ERR_STOPPED ? (cli_fail(self, &err), EXIT_FAILED) : cli_fail(self, &err);
+out:
+	text_free(&r.argv);
+	free(r.config);
+	index_documents_free(&r.docs);
+	dump_input_close(&r.in);
+	sae_tokenizer_free(r.tokenizer);
+	sae_model_free(r.model);
+	cli_parsed_clear(&p);
+	return code;
+}
+
+const command cmd_index_command = {
+	.name = "index",
+	.run = run,
+	.help = "record when every feature of an SAE fires, in a store to query and browse",
+	.usage = "SAE DUMP... -d STORE --tokenizer FILE",
+	.about = "Encodes the dump once and writes to the store, for all features at once: exact counts, "
+	         "maxima, moments and a "
+	         "histogram over firing tokens; the strongest contexts, one a context and none of equal "
+	         "text; samples from every "
+	         "bin of the histogram; some random contexts with all their firings; and the neighbours of "
+	         "each feature by "
+	         "decoder cosine. With --unembed also the tokens whose logits it raises and lowers most. "
+	         "With --corpus all "
+	         "firings of all contexts, about 4 bytes each, so that find searches the whole dump.\n\n"
+	         "Several SAEs can share one store, each a source with a name; contexts they have in common "
+	         "are kept once. What "
+	         "is written does not depend on the order of the contexts, nor on the threads. Nothing "
+	         "reaches the store before "
+	         "the end, where one transaction brings it in: a run that is killed leaves the store as it "
+	         "was, and the next run "
+	         "starts over (the file STORE.part beside it may be deleted). With --force a source is "
+	         "replaced; its labels and "
+	         "scores stay when the SAE's weights are the same.\n\n"
+	         "Rows whose norm is over the limit that training used are left out here too; "
+	         "--max-norm-ratio sets a limit anew.",
+	.examples = "gloss index sae/ dump/ -d store.db --tokenizer dump/tokenizer.json\n"
+	            "gloss index sae/ dump/ -d store.db --source wide --tokenizer dump/tokenizer.json "
+	            "--corpus --unembed "
+	            "dump/unembed.safetensors",
+	.options = options,
+	.n_options = ARRAY_LEN(options),
+	.min_args = 2,
+	.max_args = UINT32_MAX,
+};

@@ -1,0 +1,208 @@
+/* The pass of gloss index: read, encode, add to the index. Encoding takes the pool; adding what was encoded before runs
+ * beside it on a thread of its own. */
+#include <math.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/index_pass.h"
+
+enum { BATCH_ROWS = 4096 };
+
+/* Some contexts on their way: rows as read, then codes. */
+typedef struct batch {
+	uint64_t first; /* context */
+	uint32_t n;     /* contexts */
+	sae_codes codes;
+} batch;
+
+typedef struct pass {
+	store_index *ix;
+	const dump_input *in;
+	const sae_model *m;
+	const sae_tokenizer *tokenizer;
+	const index_documents *docs;
+	uint32_t ctx_len, per_batch; /* contexts */
+	float *x;                    /* (per_batch * ctx_len, d) */
+	/* One context as the index takes it. */
+	uint32_t *tokens, *start, *feature;
+	float *value;
+	uint8_t *counted;
+	/* The thread that adds. */
+	batch *adding;
+	error adding_err;
+	int adding_rc;
+	index_pass_stats *stats;
+} pass;
+
+/* Rows that were left out take part in the encoding as zeros, so that a context's codes do not depend on its neighbours. */
+static int read_rows(pass *p, const batch *b, error *err)
+{
+	uint64_t first = b->first * p->ctx_len, n = (uint64_t)b->n * p->ctx_len;
+	double before = clock_now();
+	int rc = sae_dump_read(p->in->dump, first, n, p->x, err);
+
+	for (uint64_t i = 0; i < n && rc == 0; i++) {
+		if (!sae_rows_kept(p->in->rows, first + i))
+			memset(p->x + i * p->m->d_in, 0, p->m->d_in * sizeof(*p->x));
+	}
+	p->stats->read_seconds += clock_now() - before;
+	return rc;
+}
+
+static int check_tokens(const pass *p, uint64_t context, error *err)
+{
+	uint32_t size = sae_tokenizer_size(p->tokenizer);
+
+	for (uint32_t i = 0; i < p->ctx_len; i++) {
+		if (p->tokens[i] >= size)
+			return error_set(err, ERR_FORMAT,
+			                 "token id %u (context %llu, position %u) is beyond the vocabulary "
+			                 "of %u ids: is the"
+			                 " tokenizer the dump's?",
+			                 p->tokens[i], (unsigned long long)context, i, size);
+	}
+	return 0;
+}
+
+/* Context number i of the batch into the index. */
+static int add_context(pass *p, const batch *b, uint32_t i, error *err)
+{
+	uint64_t context = b->first + i, row = context * p->ctx_len;
+	store_context c = { .tokens = p->tokens,
+		            .n_tokens = p->ctx_len,
+		            .document = p->docs->document[context],
+		            .group = p->docs->group[context],
+		            .counted = p->counted,
+		            .start = p->start,
+		            .feature = p->feature,
+		            .value = p->value };
+	uint32_t n = 0;
+	int rc = sae_dump_tokens(p->in->dump, context, p->tokens, err);
+
+	if (rc == 0)
+		rc = check_tokens(p, context, err);
+	if (rc < 0)
+		return rc;
+	for (uint32_t t = 0; t < p->ctx_len; t++) {
+		size_t at = (size_t)i * p->ctx_len + t;
+		uint32_t count;
+
+		p->counted[t] = sae_rows_kept(p->in->rows, row + t);
+		count = p->counted[t] ? b->codes.count[at] : 0;
+		memcpy(p->feature + n, b->codes.index + at * b->codes.width, count * sizeof(*p->feature));
+		memcpy(p->value + n, b->codes.value + at * b->codes.width, count * sizeof(*p->value));
+		p->start[t] = n;
+		n += count;
+	}
+	p->start[p->ctx_len] = n;
+	return store_index_context(p->ix, &c, err);
+}
+
+static void *add_batch(void *payload)
+{
+	pass *p = payload;
+	double before = clock_now();
+
+	for (uint32_t i = 0; i < p->adding->n && p->adding_rc == 0; i++)
+		p->adding_rc = add_context(p, p->adding, i, &p->adding_err);
+	p->stats->add_seconds += clock_now() - before;
+	return NULL;
+}
+
+static int allocate(pass *p, batch batches[2], arena *mem, error *err)
+{
+	size_t rows = (size_t)p->per_batch * p->ctx_len, width = p->m->k;
+	int rc = sae_codes_new(&batches[0].codes, rows, p->m->k, err);
+
+	if (rc == 0)
+		rc = sae_codes_new(&batches[1].codes, rows, p->m->k, err);
+	p->x = arena_alloc(mem, rows * p->m->d_in, sizeof(*p->x));
+	p->tokens = arena_alloc(mem, p->ctx_len, sizeof(*p->tokens));
+	p->start = arena_alloc(mem, (size_t)p->ctx_len + 1, sizeof(*p->start));
+	p->counted = arena_alloc(mem, p->ctx_len, 1);
+	p->feature = arena_alloc(mem, p->ctx_len * width, sizeof(*p->feature));
+	p->value = arena_alloc(mem, p->ctx_len * width, sizeof(*p->value));
+	if (rc == 0 && (!p->x || !p->tokens || !p->start || !p->counted || !p->feature || !p->value))
+		rc = error_nomem(err, "a batch of contexts");
+	return rc;
+}
+
+/* Read and encode one batch while the one before is added. */
+static int run_batch(pass *p, sae_encoder *e, batch *b, batch *before, error *err)
+{
+	pthread_t adder;
+	double started;
+	bool threaded;
+	int rc;
+
+	p->adding = before;
+	threaded = before && pthread_create(&adder, NULL, add_batch, p) == 0;
+	rc = read_rows(p, b, err);
+	started = clock_now();
+	if (rc == 0)
+		rc = sae_encode(e, p->x, (size_t)b->n * p->ctx_len, &b->codes, err);
+	p->stats->encode_seconds += clock_now() - started;
+	if (threaded)
+		pthread_join(adder, NULL);
+	else if (before)
+		add_batch(p);
+	if (rc == 0 && p->adding_rc < 0) {
+		rc = p->adding_rc;
+		*err = p->adding_err;
+	}
+	return rc;
+}
+
+static int run_batches(pass *p, sae_encoder *e, batch batches[2], progress *pr, error *err)
+{
+	uint64_t n = sae_dump_get_info(p->in->dump)->n_contexts;
+	batch *before = NULL;
+	int rc = 0, turn = 0;
+
+	for (uint64_t c = 0; c < n && rc == 0; c += p->per_batch) {
+		batch *b = &batches[turn];
+
+		if (cli_stop_requested())
+			return error_set(err, ERR_STOPPED, "stopped; the store is as it was before");
+		b->first = c;
+		b->n = n - c < p->per_batch ? (uint32_t)(n - c) : p->per_batch;
+		rc = run_batch(p, e, b, before, err);
+		progress_update(pr, (c + b->n) * p->ctx_len, NULL);
+		before = b;
+		turn = !turn;
+	}
+	if (rc == 0) { /* the last one */
+		p->adding = before;
+		add_batch(p);
+		rc = p->adding_rc;
+		if (rc < 0)
+			*err = p->adding_err;
+	}
+	return rc;
+}
+
+int index_pass(store_index *ix, const dump_input *in, const sae_model *m, const sae_tokenizer *t,
+               const index_documents *docs, index_pass_stats *stats, progress *pr, error *err)
+{
+	uint32_t ctx_len = sae_dump_get_info(in->dump)->ctx_len;
+	pass p = {
+		.ix = ix, .in = in, .m = m, .tokenizer = t, .docs = docs, .ctx_len = ctx_len, .stats = stats
+	};
+	batch batches[2] = { 0 };
+	sae_encoder *e = NULL;
+	arena mem = ARENA_INIT;
+	int rc;
+
+	p.per_batch = ctx_len < BATCH_ROWS ? BATCH_ROWS / ctx_len : 1;
+	rc = allocate(&p, batches, &mem, err);
+	if (rc == 0)
+		rc = sae_encoder_new(&e, m, in->pool, NULL, err);
+	if (rc == 0)
+		rc = run_batches(&p, e, batches, pr, err);
+	sae_encoder_free(e);
+	sae_codes_free(&batches[0].codes);
+	sae_codes_free(&batches[1].codes);
+	arena_clear(&mem);
+	return rc;
+}
