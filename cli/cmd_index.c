@@ -103,11 +103,12 @@ static int check_dump(const index_run *r, error *err)
 	const sae_dump_info *info = sae_dump_get_info(r->in.dump);
 
 	if (info->d_in != r->model->d_in)
-		return error_set(err, ERR_ARG, "the SAE '%s' is for %u dimensions, the rows of '%s' have %u",
-		                 r->p->args[0], r->model->d_in, r->p->args[1], info->d_in);
+		return error_set(err, ERR_FORMAT,
+		                 "the SAE '%s' is for %u dimensions, the rows of '%s' have %u", r->p->args[0],
+		                 r->model->d_in, r->p->args[1], info->d_in);
 	if (!info->has_tokens)
 		return error_set(
-		        err, ERR_ARG,
+		        err, ERR_FORMAT,
 		        "'%s' has no token ids, without which no text can be shown: give them with --tokens",
 		        r->p->args[1]);
 	return 0;

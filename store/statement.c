@@ -38,8 +38,10 @@ int store_db_error(sqlite3 *db, const char *path, int code, const char *what, er
 		return error_nomem(err, what);
 	if (ours == ERR_BUSY)
 		return error_set(err, ours, "'%s' is locked by another process: cannot %s", path, what);
+	/* a fault that a test put in is not SQLite's own */
 	return error_set(err, ours, "'%s': cannot %s: %s", path, what,
-	                 db ? sqlite3_errmsg(db) : sqlite3_errstr(code));
+	                 db && (sqlite3_errcode(db) & 0xff) == (code & 0xff) ? sqlite3_errmsg(db)
+	                                                                     : sqlite3_errstr(code));
 }
 
 int store_error(store *s, int code, const char *what, error *err)
