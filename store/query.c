@@ -281,24 +281,36 @@ static int all_columns(text *out, error *err)
 	return rc < 0 ? error_set(err, rc, "cannot build the query") : 0;
 }
 
+/* Sorting takes the ids alone: the other columns, with what they look up, are read for the page only. */
 static int put_page(cJSON *list, const struct feature_query *q, const store_features_opts *o, bool *failed,
                     error *err)
 {
-	sqlite3_stmt *st = NULL;
+	struct feature_query all = *q;
+	sqlite3_stmt *ids = NULL, *row = NULL;
 	text what, behind;
-	bool more;
+	bool more, found;
 	int rc;
 
+	all.where = NULL;
 	text_init(&what, 4096);
 	text_init(&behind, 4096);
 	rc = all_columns(&what, err);
 	if (rc == 0)
 		rc = order_by(&behind, o->sort, o->limit, o->offset, err);
 	if (rc == 0)
-		rc = query_prepare(&st, q, what.data, behind.data, err);
-	while (rc == 0 && (rc = query_step(q, st, &more, err)) == 0 && more)
-		put_feature(list, st, failed);
-	sqlite3_finalize(st);
+		rc = query_prepare(&ids, q, "feature", behind.data, err);
+	if (rc == 0)
+		rc = query_prepare(&row, &all, what.data, "WHERE feature = ?3", err);
+	while (rc == 0 && (rc = query_step(q, ids, &more, err)) == 0 && more) {
+		sqlite3_reset(row);
+		rc = store_bind(q->s, row, err, "--i", sqlite3_column_int64(ids, 0));
+		if (rc == 0)
+			rc = query_step(&all, row, &found, err);
+		if (rc == 0 && found)
+			put_feature(list, row, failed);
+	}
+	sqlite3_finalize(row);
+	sqlite3_finalize(ids);
 	text_free(&behind);
 	text_free(&what);
 	return rc;
