@@ -390,6 +390,7 @@ int store_index_finish(store_index *ix, store_index_result *out, progress *pr, e
 		rc = side_seal(&ix->sd, err);
 	if (rc == 0)
 		rc = index_write(out, ix, pr, err);
+	firing_cache_drop(ix->s);
 	store_index_abort(ix);
 	return rc;
 }
