@@ -108,6 +108,7 @@ CREATE TABLE example (
 	PRIMARY KEY (source_id, feature, kind, bin, rank),
 	FOREIGN KEY (source_id, feature) REFERENCES feature(source_id, feature)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX example_by_context ON example(context_id, source_id); -- which features have a context as an example
 
 CREATE TABLE firing (             -- all codes of a context, token-major
 	source_id INTEGER NOT NULL REFERENCES source(id),
