@@ -65,8 +65,9 @@ typedef struct explain_opts {
 	const explain_client_opts *client; /* NULL: lexical */
 	unsigned n_examples;               /* windows shown to the explainer. 20 */
 	unsigned n_positive, n_negative;   /* score: windows of each kind. 50, 50 */
-	unsigned per_prompt;               /* score: windows a request. 10 */
-	unsigned window;                   /* tokens of a window shown to the model. 32 */
+	unsigned n_baseline; /* score by a model: windows of each kind for the chance level. 10 */
+	unsigned per_prompt; /* score: windows a request. 10 */
+	unsigned window;     /* tokens of a window shown to the model. 32 */
 	uint64_t seed;
 	bool replay, dry_run;
 	bool (*stop)(void); /* NULL: never */
@@ -74,12 +75,14 @@ typedef struct explain_opts {
 } explain_opts;
 explain_opts explain_opts_default(void);
 
-/* Label features. *summary (may be NULL): JSON of counts, tokens, seconds. A feature with too few windows is skipped with the
- * reason in its task. ERR_STOPPED: stopped with state kept; run again to go on. */
+/* Label features. *summary (may be NULL): JSON of counts, tokens, seconds and "features": what came of each in this run. A
+ * feature with too few windows is skipped with the reason in its task. ERR_STOPPED: stopped with state kept; run again to go
+ * on. ERR_REFUSED, ERR_NET: the endpoint will not, or cannot, answer; state is kept too. */
 int explain_run(cJSON **summary, store *s, const explain_opts *o, error *err) MUST_USE;
 /* Score the latest label of each feature by detection on documents the explainer did not see: balanced accuracy over n_positive
  * firing windows (spread over deciles of activation) and n_negative verified-silent ones, 95 % interval (from Wilson intervals of
- * both rates), and the same with the label of another feature as the chance level. */
+ * both rates), and the same with the label of another feature as the chance level
+ * (lexical: over all windows, else over n_baseline of each kind). */
 int explain_score_detection(cJSON **summary, store *s, const explain_opts *o, error *err) MUST_USE;
 
 #endif

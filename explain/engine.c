@@ -1,0 +1,566 @@
+/* engine: the loop of a job. Tasks are begun in order of their id while there is room in flight, and recorded in that order
+ * too, whatever came back first: the rows of a run that was cut short and taken up again are those of one that was not. */
+#include "explain/engine.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { PROBE_TOKENS = 32, BYTES_A_TOKEN = 4 };
+
+static const char probe_schema[] = "{\"type\":\"object\",\"properties\":{\"ok\":{\"type\":\"boolean\"}},"
+                                   "\"required\":[\"ok\"],\"additionalProperties\":false}";
+
+/* ---- Questions --------------------------------------------------------------------------------------------------------- */
+
+static void ask_done(explain_request *r, const char *reply, bool from_log, const error *err)
+{
+	engine_ask *ask = r->payload;
+	engine_task *t = ask->task;
+	chat_usage usage;
+
+	(void)from_log;
+	if (reply) {
+		if (chat_answer(&ask->answer, &usage, reply, t->job->schema, &ask->err) < 0)
+			ask->answer = NULL;
+		t->input += usage.input;
+		t->output += usage.output;
+	} else {
+		ask->err = *err;
+	}
+	ask->over = true;
+	t->open--;
+	t->job->open--;
+}
+
+static int send(engine_task *t, engine_ask *ask, const chat_question *q, error *err)
+{
+	engine *j = t->job;
+	char *body = NULL;
+	int rc;
+
+	rc = chat_body(&body, &j->chat, q, err);
+	if (rc < 0)
+		return rc;
+	ask->request = (explain_request){ .sample = q->sample, .done = ask_done, .payload = ask };
+	if (j->o->dry_run) {
+		j->dry_requests++;
+		j->dry_input += (strlen(body) + BYTES_A_TOKEN - 1) / BYTES_A_TOKEN;
+		j->dry_output += q->max_tokens;
+		free(body);
+		return 0;
+	}
+	ask->request.body = arena_strdup(&t->mem, body);
+	free(body);
+	if (!ask->request.body)
+		return error_nomem(err, "a request");
+	rc = explain_client_add(j->client, &ask->request, err);
+	if (rc == 0) {
+		t->open++;
+		j->open++;
+	}
+	return rc;
+}
+
+int engine_ask_add(engine_task *t, engine_ask **out, const char *system, const char *user,
+                   const char *example_ids, unsigned max_tokens, unsigned sample, void *data, error *err)
+{
+	engine *j = t->job;
+	chat_question q = { system, user, j->kind->schema_name, j->kind->schema, max_tokens, sample };
+	engine_ask *ask = arena_alloc(&t->mem, 1, sizeof(*ask));
+	int rc = 0;
+
+	if (!ask)
+		return error_nomem(err, "a question");
+	ask->task = t;
+	ask->seq = t->n_asks++;
+	ask->example_ids = example_ids;
+	ask->data = data;
+	*t->last = ask;
+	t->last = &ask->next;
+	if (j->o->client)
+		rc = send(t, ask, &q, err);
+	else
+		snprintf(ask->request.key, sizeof(ask->request.key), "lexical");
+	if (out)
+		*out = ask;
+	return rc;
+}
+
+int engine_settle(engine_task *t, store_task_state state, const char *why, error *err)
+{
+	t->settled = true;
+	t->state = state;
+	t->why = why ? arena_strdup(&t->mem, why) : NULL;
+	return why && !t->why ? error_nomem(err, "a task") : 0;
+}
+
+int engine_example_ids(engine_task *t, const char **out, const store_window *const *windows, size_t n,
+                       error *err)
+{
+	text ids;
+	int rc = 0;
+
+	text_init(&ids, 1 << 20);
+	for (size_t i = 0; i < n && rc == 0; i++) {
+		if (i)
+			ids.len--; /* the closing bracket */
+		rc = text_addf(&ids, "%s[%lld,%u,%u]]", i ? "," : "[", (long long)windows[i]->context,
+		               windows[i]->first, windows[i]->length);
+	}
+	*out = rc == 0 ? arena_strdup(&t->mem, n ? ids.data : "[]") : NULL;
+	text_free(&ids);
+	return *out ? 0 : error_nomem(err, "a question");
+}
+
+unsigned engine_groups(const store_window *w, size_t n)
+{
+	for (size_t i = 1; i < n; i++)
+		if (w[i].group != w[0].group)
+			return 2;
+	return n > 0;
+}
+
+/* ---- Settings --------------------------------------------------------------------------------------------------------------- */
+
+/* Hex SHA-256 of what the tasks are about: their features and labels. */
+static int tasks_hash(char hex[SHA256_HEX], const store_task *tasks, size_t n, error *err)
+{
+	char line[64];
+	sha256 h;
+	int rc, len;
+
+	rc = sha256_init(&h, err);
+	if (rc < 0)
+		return rc;
+	for (size_t i = 0; i < n; i++) {
+		len = snprintf(line, sizeof(line), "%u %lld\n", tasks[i].feature,
+		               (long long)tasks[i].explanation_id);
+		sha256_add(&h, line, (size_t)len);
+	}
+	sha256_end(&h, hex);
+	return 0;
+}
+
+static int settings_of_client(cJSON *settings, const explain_client_opts *c, const char *template,
+                              const char *schema, error *err)
+{
+	char hex[2][SHA256_HEX];
+	int rc;
+
+	rc = sha256_bytes(hex[0], template, strlen(template), err);
+	if (rc == 0)
+		rc = sha256_bytes(hex[1], schema, strlen(schema), err);
+	if (rc < 0)
+		return rc;
+	if (!cJSON_AddStringToObject(settings, "endpoint", c->base_url) ||
+	    !cJSON_AddStringToObject(settings, "model", c->model) ||
+	    !cJSON_AddStringToObject(settings, "prompt_sha256", hex[0]) ||
+	    !cJSON_AddStringToObject(settings, "schema_sha256", hex[1]))
+		return error_nomem(err, "the settings");
+	return 0;
+}
+
+int engine_settings(cJSON *settings, const explain_opts *o, const store_task *tasks, size_t n,
+                    const char *template, const char *schema, error *err)
+{
+	char hex[SHA256_HEX], seed[24];
+	int rc;
+
+	rc = tasks_hash(hex, tasks, n, err);
+	if (rc < 0)
+		return rc;
+	snprintf(seed, sizeof(seed), "%llu", (unsigned long long)o->seed); /* a double would not hold it */
+	if (!cJSON_AddStringToObject(settings, "method", o->client ? "llm" : "lexical") ||
+	    !cJSON_AddStringToObject(settings, "features_sha256", hex) ||
+	    !cJSON_AddNumberToObject(settings, "window", o->window) ||
+	    !cJSON_AddStringToObject(settings, "seed", seed))
+		return error_nomem(err, "the settings");
+	return o->client ? settings_of_client(settings, o->client, template, schema, err) : 0;
+}
+
+/* ---- What the server accepts -------------------------------------------------------------------------------------------------- */
+
+typedef struct probe {
+	bool replied;
+	error err;
+} probe;
+
+static void probe_done(explain_request *r, const char *reply, bool from_log, const error *err)
+{
+	probe *p = r->payload;
+
+	(void)from_log;
+	p->replied = reply != NULL;
+	if (err)
+		p->err = *err;
+}
+
+/* One small question, asked in a lesser way after each refusal. In a replay the log tells which way was answered. */
+static int find_capabilities(engine *j, error *err)
+{
+	chat_question q = { NULL,         "Reply with the JSON object {\"ok\": true} and nothing else.",
+		            "probe",      probe_schema,
+		            PROBE_TOKENS, 0 };
+	explain_request r = { .done = probe_done };
+	bool again = true;
+	probe p = { 0 };
+	char *body = NULL;
+	int rc = 0;
+
+	while (again && rc == 0) {
+		p = (probe){ 0 };
+		r.payload = &p;
+		rc = chat_body(&body, &j->chat, &q, err);
+		if (rc < 0)
+			break;
+		r.body = body;
+		rc = explain_client_add(j->client, &r, err);
+		if (rc == 0)
+			rc = explain_client_run(j->client, 0, j->o->stop, err);
+		free(body);
+		again = !p.replied &&
+		        (j->o->replay && p.err.code == ERR_NOTFOUND ? chat_lesser_format(&j->chat)
+		                                                    : chat_adapt(&j->chat, &p.err));
+	}
+	if (rc == 0 && !p.replied)
+		rc = error_set(err, p.err.code, "%s", p.err.msg);
+	return rc;
+}
+
+static int load_capabilities(engine *j, error *err)
+{
+	arena mem = ARENA_INIT;
+	const char *json;
+	char *found = NULL;
+	bool known;
+	int rc;
+
+	rc = store_job_capabilities(&json, j->s, j->id, &mem, err);
+	if (rc == 0)
+		rc = chat_from_capabilities(&j->chat, &known, json, err);
+	if (rc < 0 || known)
+		goto out;
+	rc = find_capabilities(j, err);
+	if (rc < 0)
+		goto out;
+	found = chat_capabilities(&j->chat);
+	rc = found ? store_job_set_capabilities(j->s, j->id, found, err) : error_nomem(err, "capabilities");
+out:
+	free(found);
+	arena_clear(&mem);
+	return rc;
+}
+
+/* ---- Tasks ---------------------------------------------------------------------------------------------------------------------- */
+
+static void task_free(engine_task *t)
+{
+	for (engine_ask *a = t->asks; a; a = a->next)
+		cJSON_Delete(a->answer);
+	arena_clear(&t->mem);
+	free(t);
+}
+
+static int task_begin(engine *j, const store_task *row, error *err)
+{
+	engine_task *t = calloc(1, sizeof(*t));
+
+	if (!t)
+		return error_nomem(err, "a task");
+	t->job = j;
+	t->row = *row;
+	t->last = &t->asks;
+	if (!j->tasks)
+		j->last_task = &j->tasks;
+	*j->last_task = t;
+	j->last_task = &t->next;
+	j->n_tasks++;
+	return j->kind->begin(t, err);
+}
+
+static const char *state_name(store_task_state state)
+{
+	static const char *const names[] = { [STORE_TASK_DONE] = "done",
+		                             [STORE_TASK_FAILED] = "failed",
+		                             [STORE_TASK_SKIPPED] = "skipped",
+		                             [STORE_TASK_WAITING] = "waiting" };
+
+	return names[state];
+}
+
+static int report(engine *j, const engine_task *t, error *err)
+{
+	cJSON *about;
+
+	if (!j->reports)
+		return 0;
+	about = cJSON_CreateObject();
+	if (!about || !cJSON_AddItemToArray(j->reports, about)) {
+		cJSON_Delete(about);
+		return error_nomem(err, "the summary");
+	}
+	if (!cJSON_AddNumberToObject(about, "feature", t->row.feature) ||
+	    !cJSON_AddStringToObject(about, "state", state_name(t->state)) ||
+	    (t->why && !cJSON_AddStringToObject(about, "why", t->why)) || !j->kind->report(t, about))
+		return error_nomem(err, "the summary");
+	return 0;
+}
+
+static int record(engine *j, const engine_task *t, error *err)
+{
+	int rc = 0;
+
+	for (const engine_ask *a = t->asks; a && rc == 0; a = a->next)
+		if (a->over || !j->client)
+			rc = store_task_request(j->s, t->row.id, a->seq, a->request.key, a->example_ids, err);
+	if (rc == 0)
+		rc = store_task_end(j->s, &t->row, t->state, t->why, t->input, t->output, t->explanation,
+		                    t->score, t->score ? 1 : 0, err);
+	return rc;
+}
+
+/* Let tasks whose questions are over draw their conclusions; record those at the head that are settled. */
+static int conclude(engine *j, error *err)
+{
+	engine_task *t;
+	int rc = 0;
+
+	for (t = j->tasks; t && rc == 0; t = t->next)
+		if (!t->settled && t->open == 0)
+			rc = j->kind->finish(t, err);
+	while (rc == 0 && (t = j->tasks) && t->settled) {
+		if (!j->o->dry_run)
+			rc = record(j, t, err);
+		if (rc == 0)
+			rc = report(j, t, err);
+		if (rc < 0)
+			break;
+		j->tasks = t->next;
+		j->n_tasks--;
+		j->recorded++;
+		task_free(t);
+		if (j->o->progress)
+			progress_update(j->o->progress, j->recorded, NULL);
+	}
+	return rc;
+}
+
+/* Whether another task may begin: enough requests to keep the connections busy, and not too many held up by a slow one
+ * before them. */
+static bool has_room(const engine *j)
+{
+	size_t flight = j->client ? j->o->client->concurrency : 1;
+
+	return j->open < 2 * flight && j->n_tasks < 8 * flight + 8;
+}
+
+static int take_tasks(engine *j, error *err)
+{
+	store_task row;
+	int rc = 0;
+
+	while (rc == 0 && has_room(j) && !(j->o->stop && j->o->stop())) {
+		rc = store_task_take(&row, j->s, j->id, err);
+		if (rc < 0)
+			break;
+		if (row.id == 0) {
+			j->exhausted = true;
+			break;
+		}
+		j->exhausted = false;
+		rc = task_begin(j, &row, err);
+		if (rc == 0)
+			rc = conclude(j, err);
+	}
+	return rc;
+}
+
+static int loop(engine *j, error *err)
+{
+	int rc = 0;
+
+	do {
+		rc = take_tasks(j, err);
+		if (rc == 0 && j->open) /* when stopped, this waits for what is under way */
+			rc = explain_client_run(j->client, j->open - 1, j->o->stop, err);
+		if (rc == 0)
+			rc = conclude(j, err);
+		if (rc == ERR_STOPPED || (rc == 0 && j->o->stop && j->o->stop()))
+			rc = error_set(err, ERR_STOPPED, "stopped: run the same command again to go on");
+	} while (rc == 0 && (j->tasks || !j->exhausted));
+	return rc;
+}
+
+/* Begun tasks that were not recorded wait again; their answers are in the log. */
+static int release(engine *j, error *err)
+{
+	engine_task *next;
+	int rc = 0, first = 0;
+	error e;
+
+	for (engine_task *t = j->tasks; t; t = next) {
+		next = t->next;
+		if (!j->o->dry_run && t->row.id)
+			rc = store_task_end(j->s, &t->row, STORE_TASK_WAITING, NULL, 0, 0, NULL, NULL, 0, &e);
+		if (rc < 0 && first == 0)
+			first = error_set(err, e.code, "%s", e.msg);
+		task_free(t);
+	}
+	j->tasks = NULL;
+	return first;
+}
+
+/* ---- The job --------------------------------------------------------------------------------------------------------------------- */
+
+static bool add_numbers(cJSON *o, const char *const *names, const uint64_t *values, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (!cJSON_AddNumberToObject(o, names[i], (double)values[i]))
+			return false;
+	return true;
+}
+
+/* Tokens the tasks' answers took are the job's counts; "paid" are those that this run asked for. */
+static bool fill_summary(cJSON *sum, engine *j)
+{
+	static const char *const sent[] = { "requests", "from_log", "retried", "paid_input_tokens",
+		                            "paid_output_tokens" };
+	static const char *const dry[] = { "requests", "input_tokens_estimate", "output_tokens_limit" };
+	explain_client_stats s = { 0 };
+	bool fine = cJSON_AddStringToObject(sum, "kind", j->kind->name) &&
+	            cJSON_AddStringToObject(sum, "method", j->method) &&
+	            cJSON_AddBoolToObject(sum, "resumed", j->resumed) &&
+	            cJSON_AddBoolToObject(sum, "dry_run", j->o->dry_run);
+
+	if (j->client)
+		s = explain_client_get_stats(j->client);
+	if (fine && j->o->dry_run)
+		fine = add_numbers(sum, dry, (uint64_t[]){ j->dry_requests, j->dry_input, j->dry_output }, 3);
+	else if (fine)
+		fine = add_numbers(
+		        sum, sent,
+		        (uint64_t[]){ s.sent, s.from_log, s.retried, s.input_tokens, s.output_tokens }, 5);
+	if (!fine || !cJSON_AddNumberToObject(sum, "seconds", clock_now() - j->started))
+		return false;
+	if (!cJSON_AddItemToObject(sum, "features", j->reports))
+		return false;
+	j->reports = NULL;
+	return true;
+}
+
+static int make_summary(cJSON **out, engine *j, error *err)
+{
+	cJSON *sum = NULL;
+	int rc = 0;
+
+	if (j->o->dry_run)
+		sum = cJSON_CreateObject();
+	else
+		rc = store_job_counts(&sum, j->s, j->id, err);
+	if (rc == 0 && (!sum || !fill_summary(sum, j)))
+		rc = error_nomem(err, "the summary");
+	if (rc == 0)
+		*out = sum;
+	else
+		cJSON_Delete(sum);
+	return rc;
+}
+
+/* Count what would be asked, without a job row and without a request. */
+static int dry_run(engine *j, const store_task *tasks, size_t n, error *err)
+{
+	int rc = 0;
+
+	if (j->o->client)
+		j->dry_requests = 1; /* what the server accepts */
+	for (size_t i = 0; i < n && rc == 0; i++) {
+		if (j->o->stop && j->o->stop())
+			return error_set(err, ERR_STOPPED, "stopped");
+		rc = task_begin(j, &tasks[i], err);
+		if (rc == 0 && !j->tasks->settled)
+			rc = engine_settle(j->tasks, STORE_TASK_WAITING, NULL, err);
+		if (rc == 0)
+			rc = conclude(j, err);
+	}
+	return rc;
+}
+
+/* How the job ends: done when no task of it is left to anybody. */
+static int close_job(engine *j, int rc, error *err)
+{
+	cJSON *counts = NULL;
+	uint64_t waiting = 0, running = 0;
+	error e = { 0 };
+	int end;
+
+	if (rc < 0) {
+		release(j, &e);
+		end = store_job_end(j->s, j->id, "stopped", err ? err->msg : NULL, &e);
+		(void)end; /* the first error is the one to tell */
+		return rc;
+	}
+	rc = store_job_counts(&counts, j->s, j->id, err);
+	if (rc == 0)
+		rc = json_get_u64(&waiting, counts, "waiting", "counts", err);
+	if (rc == 0)
+		rc = json_get_u64(&running, counts, "running", "counts", err);
+	cJSON_Delete(counts);
+	if (rc == 0 && waiting + running == 0)
+		rc = store_job_end(j->s, j->id, "done", NULL, err);
+	return rc;
+}
+
+static int run_job(engine *j, const char *settings, const store_task *tasks, size_t n, error *err)
+{
+	const explain_client_opts *c = j->o->client;
+	store_log *log = NULL;
+	error mine = { 0 };
+	int rc;
+
+	rc = c ? store_log_open(&log, store_path(j->s), err) : 0;
+	if (rc == 0 && c)
+		rc = explain_client_new(&j->client, c, log, j->o->replay, err);
+	if (rc == 0)
+		rc = store_job_start(&j->id, &j->resumed, j->s, j->kind->name, j->source, settings,
+		                     c ? c->base_url : NULL, c ? c->model : NULL, tasks, n, err);
+	if (rc < 0)
+		goto out;
+	rc = c ? load_capabilities(j, &mine) : 0;
+	if (rc == 0)
+		rc = loop(j, &mine);
+	rc = close_job(j, rc, &mine);
+	if (rc < 0)
+		error_set(err, rc, "%s", mine.msg);
+out:
+	store_log_close(log);
+	return rc;
+}
+
+int engine_run(cJSON **summary, engine *j, const char *settings, const store_task *tasks, size_t n,
+               error *err)
+{
+	int rc;
+
+	j->started = clock_now();
+	j->chat.model = j->o->client ? j->o->client->model : NULL;
+	j->reports = summary ? cJSON_CreateArray() : NULL;
+	if (summary && !j->reports)
+		return error_nomem(err, "the summary");
+	if (j->o->progress)
+		j->o->progress->total = n;
+	rc = json_parse(&j->schema, j->kind->schema, strlen(j->kind->schema), 65536, 64, "schema", err);
+	if (rc == 0)
+		rc = j->o->dry_run ? dry_run(j, tasks, n, err) : run_job(j, settings, tasks, n, err);
+	if (rc == 0 && summary)
+		rc = make_summary(summary, j, err);
+	while (j->tasks) { /* of a dry run that failed */
+		engine_task *t = j->tasks;
+
+		j->tasks = t->next;
+		task_free(t);
+	}
+	explain_client_free(j->client);
+	cJSON_Delete(j->schema);
+	cJSON_Delete(j->reports);
+	return rc;
+}

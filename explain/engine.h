@@ -1,0 +1,96 @@
+/* engine: the loop that takes a job's tasks, asks their questions and records what came of them. Private to explain/. A kind
+ * of job (explain.c, score.c) says what a task asks and what its answers mean. */
+#ifndef GLOSS_EXPLAIN_ENGINE_H
+#define GLOSS_EXPLAIN_ENGINE_H
+
+#include "explain/chat.h"
+
+typedef struct engine engine;
+typedef struct engine_task engine_task;
+
+/* One question of a task. It lives in the task's arena. */
+typedef struct engine_ask {
+	explain_request request;
+	engine_task *task;
+	unsigned seq;            /* of the task's questions, from 0 */
+	const char *example_ids; /* JSON: the windows it is about */
+	bool over;               /* answered, or failed for good */
+	bool read;               /* the kind's own mark: dealt with */
+	cJSON *answer;           /* fits the schema; NULL: see err */
+	error err;
+	void *data; /* the kind's own */
+	struct engine_ask *next;
+} engine_ask;
+
+struct engine_task {
+	engine *job;
+	store_task row;
+	arena mem; /* of everything the task is made of */
+	engine_ask *asks, **last;
+	unsigned n_asks, open;  /* open: not yet over */
+	uint64_t input, output; /* tokens that its answers cost, whoever paid */
+	void *data;             /* the kind's own */
+	/* What came of it, once settled. */
+	bool settled;
+	store_task_state state;
+	const char *why;
+	store_explanation *explanation;
+	store_score *score;
+	engine_task *next;
+};
+
+typedef struct engine_kind {
+	const char *name, *unit; /* "explain"; of progress */
+	const char *schema_name, *schema;
+	/* Add questions with engine_ask_add(), or settle the task. */
+	int (*begin)(engine_task *t, error *err);
+	/* Every question is over: settle the task, or ask again. */
+	int (*finish)(engine_task *t, error *err);
+	/* Add to what the summary says of the settled task. false: no memory. */
+	bool (*report)(const engine_task *t, cJSON *about);
+} engine_kind;
+
+struct engine {
+	const engine_kind *kind;
+	const explain_opts *o;
+	store *s;
+	int64_t source;
+	const char *method; /* 'lexical' or the model's name */
+	void *data;         /* the kind's own */
+	/* The engine's own. */
+	int64_t id;
+	bool resumed, exhausted;
+	chat chat;
+	cJSON *schema;
+	explain_client *client;          /* NULL: lexical, or a dry run */
+	engine_task *tasks, **last_task; /* begun and not yet recorded, by id */
+	unsigned n_tasks;
+	size_t open; /* requests */
+	uint64_t dry_requests, dry_input, dry_output, recorded;
+	cJSON *reports; /* NULL: no summary wanted */
+	double started;
+};
+
+/* Run tasks as a job with these settings (JSON, everything that decides the outcome). Summary, errors: as explain_run(). */
+int engine_run(cJSON **summary, engine *j, const char *settings, const store_task *tasks, size_t n,
+               error *err) MUST_USE;
+
+/* A question; system, user, example_ids and data must live in t->mem. sample: see chat_question. Lexical jobs only record the
+ * windows: the question is over at once. */
+int engine_ask_add(engine_task *t, engine_ask **out, const char *system, const char *user,
+                   const char *example_ids, unsigned max_tokens, unsigned sample, void *data,
+                   error *err) MUST_USE;
+/* why: copied; NULL for none. */
+int engine_settle(engine_task *t, store_task_state state, const char *why, error *err) MUST_USE;
+
+/* "[[context,first,length],...]" of n windows, in t->mem. */
+int engine_example_ids(engine_task *t, const char **out, const store_window *const *windows, size_t n,
+                       error *err) MUST_USE;
+/* How many groups of documents n windows come from, counted up to 2. */
+unsigned engine_groups(const store_window *w, size_t n);
+/* What decides the outcome of any kind of job: features and labels, window, seed; endpoint, model and hashes of template and
+ * schema where a model is asked. Added to the object `settings`. */
+int engine_settings(cJSON *settings, const explain_opts *o, const store_task *tasks, size_t n,
+                    const char *template, const char *schema, error *err) MUST_USE;
+
+#endif

@@ -1,0 +1,221 @@
+/* prompt: templates with fields, and windows as a model gets to see them. */
+#include "explain/prompt.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char user_line[] = "\n=== user\n";
+static const double mark_threshold = 0.3; /* of the window's strongest value */
+
+static int too_long(int rc, error *err)
+{
+	if (rc == ERR_LIMIT)
+		return error_set(err, rc, "the prompt is over %d bytes", PROMPT_MAX);
+	return error_nomem(err, "a prompt");
+}
+
+/* ---- Templates --------------------------------------------------------------------------------------------------------- */
+
+static const char *field_value(const char *name, size_t len, const prompt_field *fields, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (strlen(fields[i].name) == len && memcmp(fields[i].name, name, len) == 0)
+			return fields[i].value;
+	return NULL;
+}
+
+static int fill_part(text *out, const char *s, size_t len, const prompt_field *fields, size_t n, error *err)
+{
+	const char *end = s + len, *open, *close, *value;
+	int rc = 0;
+
+	while (rc == 0 && (open = memmem(s, (size_t)(end - s), "{{", 2))) {
+		close = memmem(open, (size_t)(end - open), "}}", 2);
+		if (!close)
+			return error_set(err, ERR_FORMAT, "the prompt template has '{{' without '}}'");
+		value = field_value(open + 2, (size_t)(close - open - 2), fields, n);
+		if (!value)
+			return error_set(err, ERR_FORMAT,
+			                 "the prompt template has an unknown field '{{%.*s}}'",
+			                 (int)(close - open - 2 < 40 ? close - open - 2 : 40), open + 2);
+		rc = text_add(out, s, (size_t)(open - s));
+		if (rc == 0)
+			rc = text_adds(out, value);
+		s = close + 2;
+	}
+	if (rc == 0)
+		rc = text_add(out, s, (size_t)(end - s));
+	return rc < 0 ? too_long(rc, err) : 0;
+}
+
+int prompt_fill(text *system, text *user, const char *template, const prompt_field *fields, size_t n,
+                error *err)
+{
+	const char *line = strstr(template, user_line), *below;
+	size_t len;
+	int rc;
+
+	if (!line)
+		return error_set(err, ERR_FORMAT, "the prompt template lacks the line '=== user'");
+	rc = fill_part(system, template, (size_t)(line - template), fields, n, err);
+	if (rc < 0)
+		return rc;
+	below = line + sizeof(user_line) - 1;
+	len = strlen(below);
+	while (len && below[len - 1] == '\n')
+		len--;
+	return fill_part(user, below, len, fields, n, err);
+}
+
+/* ---- Windows --------------------------------------------------------------------------------------------------------- */
+
+store_window prompt_cut(const store_window *w, unsigned length)
+{
+	store_window cut = *w;
+	uint32_t before = length - length / 4 - 1, from;
+
+	if (w->length <= length)
+		return cut;
+	from = w->peak > before ? w->peak - before : 0;
+	if (from + length > w->length)
+		from = w->length - length;
+	cut.first += from;
+	cut.length = length;
+	cut.peak -= from;
+	cut.token += from;
+	cut.text += from;
+	cut.value += from;
+	return cut;
+}
+
+/* Tokens from..to-1 joined, on one line. */
+static int join_visible(text *out, const store_window *w, uint32_t from, uint32_t to)
+{
+	text raw;
+	int rc = 0;
+
+	text_init(&raw, PROMPT_MAX);
+	for (uint32_t i = from; i < to && rc == 0; i++)
+		rc = text_adds(&raw, w->text[i]);
+	if (rc == 0 && raw.len)
+		rc = text_add_visible(out, raw.data, raw.len);
+	text_free(&raw);
+	return rc;
+}
+
+/* Add s so that no two angle brackets of the text, or one of it and a marker, make a marker. */
+static int add_without_marks(text *out, const text *s, bool mark_before, bool mark_after)
+{
+	bool left, right;
+	int rc = 0;
+
+	for (size_t i = 0; i < s->len && rc == 0; i++) {
+		char c = s->data[i];
+
+		if (c != '<' && c != '>') {
+			rc = text_add(out, &c, 1);
+			continue;
+		}
+		left = i ? s->data[i - 1] == c : mark_before;
+		right = i + 1 < s->len ? s->data[i + 1] == c : mark_after;
+		if (left || right)
+			rc = text_adds(out, c == '<' ? "\u2039" : "\u203a");
+		else
+			rc = text_add(out, &c, 1);
+	}
+	return rc;
+}
+
+static bool is_marked(const store_window *w, uint32_t i, float peak)
+{
+	return w->value[i] > 0 && w->value[i] > mark_threshold * peak;
+}
+
+static float strongest_in(const store_window *w)
+{
+	float peak = 0;
+
+	for (uint32_t i = 0; i < w->length; i++)
+		if (w->value[i] > peak)
+			peak = w->value[i];
+	return peak;
+}
+
+/* The text with its markers. */
+static int add_text(text *t, const store_window *w, float peak)
+{
+	bool marked, more;
+	uint32_t to;
+	text part;
+	int rc = 0;
+
+	text_init(&part, PROMPT_MAX);
+	for (uint32_t from = 0; from < w->length && rc == 0; from = to) {
+		marked = is_marked(w, from, peak);
+		for (to = from + 1; to < w->length && is_marked(w, to, peak) == marked;)
+			to++;
+		text_clear(&part);
+		more = marked || to < w->length;
+		rc = join_visible(&part, w, from, to);
+		if (rc == 0 && marked)
+			rc = text_adds(t, "<<");
+		if (rc == 0)
+			rc = add_without_marks(t, &part, marked || from > 0, more);
+		if (rc == 0 && marked)
+			rc = text_adds(t, ">>");
+	}
+	text_free(&part);
+	return rc;
+}
+
+/* active: " brown" 10 (peak), " fox" 4 */
+static int add_values(text *t, const store_window *w, float peak, float strongest)
+{
+	const char *between = "\nactive: ";
+	int rc = 0, value;
+	text one;
+
+	text_init(&one, PROMPT_MAX);
+	for (uint32_t i = 0; i < w->length && rc == 0; i++) {
+		if (!is_marked(w, i, peak))
+			continue;
+		value = (int)ceil(10.0 * (double)w->value[i] / (double)strongest);
+		text_clear(&one);
+		rc = join_visible(&one, w, i, i + 1);
+		if (rc == 0)
+			rc = text_adds(t, between);
+		if (rc == 0)
+			rc = text_add_json(t, one.data ? one.data : "", one.len);
+		if (rc == 0)
+			rc = text_addf(t, " %d%s", value > 10 ? 10 : value, i == w->peak ? " (peak)" : "");
+		between = ", ";
+	}
+	text_free(&one);
+	return rc;
+}
+
+int prompt_add_marked(text *t, const store_window *w, float strongest, error *err)
+{
+	float peak = strongest_in(w);
+	int rc;
+
+	rc = add_text(t, w, peak);
+	if (rc == 0)
+		rc = add_values(t, w, peak, strongest > peak ? strongest : peak);
+	return rc < 0 ? too_long(rc, err) : 0;
+}
+
+int prompt_add_plain(text *t, const store_window *w, error *err)
+{
+	int rc = join_visible(t, w, 0, w->length);
+
+	return rc < 0 ? too_long(rc, err) : 0;
+}
+
+int prompt_add_line(text *t, const char *s, error *err)
+{
+	int rc = text_add_visible(t, s, strlen(s));
+
+	return rc < 0 ? too_long(rc, err) : 0;
+}

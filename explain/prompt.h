@@ -1,0 +1,30 @@
+/* prompt: templates with fields, and windows as a model gets to see them. Private to explain/. */
+#ifndef GLOSS_EXPLAIN_PROMPT_H
+#define GLOSS_EXPLAIN_PROMPT_H
+
+#include "explain/explain.h"
+
+enum { PROMPT_MAX = 1 << 20 };
+
+typedef struct prompt_field {
+	const char *name, *value;
+} prompt_field;
+
+/* Fill a template: what is above its line "=== user" goes to `system`, what is below to `user`; {{name}} stands for the field's
+ * value, which is not searched again. Both texts end without a line break. ERR_FORMAT: no such line, a field that is not
+ * among the n given, or a "{{" without its end. */
+int prompt_fill(text *system, text *user, const char *template, const prompt_field *fields, size_t n,
+                error *err) MUST_USE;
+
+/* The window cut to at most `length` tokens, its peak at three quarters where the text allows. Shares w's arrays. */
+store_window prompt_cut(const store_window *w, unsigned length);
+
+/* The window's text on one line. */
+int prompt_add_plain(text *t, const store_window *w, error *err) MUST_USE;
+/* The same with << >> around tokens whose value is over 0.3 of the window's strongest (a literal << cannot be taken for one),
+ * and a second line that lists these tokens with ceil(10 * value / strongest). */
+int prompt_add_marked(text *t, const store_window *w, float strongest, error *err) MUST_USE;
+/* Text of others on one line: a label in a prompt. */
+int prompt_add_line(text *t, const char *s, error *err) MUST_USE;
+
+#endif
