@@ -3,10 +3,12 @@
 
 const command *const cli_commands[] = {
 	&cmd_eval_command,
+	&cmd_explain_command,
 	&cmd_features_command,
 	&cmd_find_command,
 	&cmd_index_command,
 	&cmd_inspect_command,
+	&cmd_score_command,
 	&cmd_show_command,
 	&cmd_sql_command,
 	&cmd_train_command,

@@ -6,10 +6,12 @@
 
 /* One line a command: extern const command cmd_NAME_command; */
 extern const command cmd_eval_command;
+extern const command cmd_explain_command;
 extern const command cmd_features_command;
 extern const command cmd_find_command;
 extern const command cmd_index_command;
 extern const command cmd_inspect_command;
+extern const command cmd_score_command;
 extern const command cmd_show_command;
 extern const command cmd_sql_command;
 extern const command cmd_train_command;

@@ -1,0 +1,123 @@
+/* gloss explain: label features. */
+#include "cli/commands.h"
+#include "cli/explain_args.h"
+
+#include <math.h>
+
+enum { SHOWN = 40, REASONS = 5, LABEL_WIDTH = 90 };
+
+typedef struct explain_cmd_opts {
+	explain_args args;
+	uint32_t n_examples;
+} explain_cmd_opts;
+
+static const option options[] = {
+	EXPLAIN_ARGS_OPTIONS(explain_cmd_opts, args),
+	OPTION(explain_cmd_opts, n_examples, "examples", 0, OPTION_U32, "N", "20", 1, 1000,
+	       "windows shown to the model: two fifths the strongest, the others spread over the rest"),
+};
+
+static int add_row(cli_table *t, const cJSON *feature, error *err)
+{
+	const cJSON *label = cJSON_GetObjectItemCaseSensitive(feature, "label");
+	double confidence = explain_number(feature, "confidence");
+
+	if (cli_table_cell(t, "%.0f", explain_number(feature, "feature")) < 0 ||
+	    (isnan(confidence) ? cli_table_cell(t, "%s", "") : cli_table_cell(t, "%.2f", confidence)) < 0 ||
+	    cli_table_cell(t, "%s", label->valuestring) < 0)
+		return error_nomem(err, "a table");
+	return 0;
+}
+
+static int print_labels(const cJSON *summary, error *err)
+{
+	static const cli_column columns[] = { { "feature", true, 0 },
+		                              { "confidence", true, 0 },
+		                              { "label", false, LABEL_WIDTH } };
+	const cJSON *feature;
+	cli_table *t = NULL;
+	unsigned n = 0;
+	int rc;
+
+	rc = cli_table_new(&t, columns, ARRAY_LEN(columns), err);
+	cJSON_ArrayForEach(feature, cJSON_GetObjectItemCaseSensitive(summary, "features"))
+	{
+		if (rc == 0 && cJSON_GetObjectItemCaseSensitive(feature, "label") && n++ < SHOWN)
+			rc = add_row(t, feature, err);
+	}
+	if (rc == 0 && n)
+		cli_table_print(t, stdout);
+	if (rc == 0 && n > SHOWN)
+		printf("and %u more: gloss features -d STORE\n", n - SHOWN);
+	cli_table_free(t);
+	return rc;
+}
+
+static int run_explain(const command *self, int argc, char **argv)
+{
+	explain_cmd_opts o = { 0 };
+	explain_session x = { 0 };
+	cJSON *summary = NULL;
+	cli_parsed p;
+	error err = { 0 };
+	int code, rc;
+
+	cli_parse(&p, self, &o, argc, argv);
+	if (p.done) {
+		code = p.exit_code;
+		goto out;
+	}
+	rc = explain_session_begin(&x, &o.args, &p, self->name, &err);
+	if (rc == 0) {
+		x.opts.n_examples = o.n_examples;
+		rc = explain_run(&summary, x.s, &x.opts, &err);
+		progress_end(&x.progress);
+	}
+	if (rc == 0 && !p.common.json)
+		rc = print_labels(summary, &err);
+	if (rc < 0) {
+		code = cli_fail(self, &err);
+		goto out;
+	}
+	code = explain_exit_code(summary);
+	if (p.common.json) {
+		int printed = cli_print_json(self, summary);
+
+		summary = NULL;
+		code = printed == EXIT_DONE ? code : printed;
+		goto out;
+	}
+	explain_print_reasons(summary, "failed", REASONS);
+	explain_print_reasons(summary, "skipped", REASONS);
+	explain_print_counts(summary, "labelled");
+out:
+	cJSON_Delete(summary);
+	explain_session_end(&x);
+	cli_parsed_clear(&p);
+	return code;
+}
+
+const command cmd_explain_command = {
+	.name = "explain",
+	.run = run_explain,
+	.help = "label features, by a language model or by rules",
+	.usage = "-d STORE",
+	.about = "Writes a label for each feature to the store. With --base-url, a model behind any "
+	         "OpenAI-compatible "
+	         "endpoint gets windows of text in which the feature fires, from the documents set aside for "
+	         "labels, and answers with a sentence. Without, the embedded lexical explainer looks for a "
+	         "rule "
+	         "over tokens, such as a word, an ending, or what comes right before.\n\n"
+	         "Every reply is kept in STORE.requests before it is used: a run that was stopped, or "
+	         "killed, goes on "
+	         "where it was when the same command is given again, and no question is paid for twice.\n\n"
+	         "The key is taken from the environment or a file, is sent in one request header and is "
+	         "written "
+	         "nowhere.",
+	.examples = "gloss explain -d store.db --features 0-99\n"
+	            "gloss explain -d store.db --where 'density < 0.01' --base-url http://127.0.0.1:8080/v1 "
+	            "--model m\n"
+	            "gloss explain -d store.db --base-url https://api.example.com/v1 --model m --dry-run",
+	.options = options,
+	.n_options = ARRAY_LEN(options),
+};

@@ -1,0 +1,219 @@
+/* What `gloss explain` and `gloss score` share: the endpoint, the key, the counts at the end. */
+#include "cli/explain_args.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { KEY_FILE_MAX = 8192 };
+
+/* ---- The key --------------------------------------------------------------------------------------------------------- */
+
+/* A key that others can read is no secret: say so rather than use it. */
+static int check_owner(int fd, const char *path, error *err)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) < 0)
+		return error_errno(err, errno, "cannot read '%s'", path);
+	if (!S_ISREG(st.st_mode))
+		return error_set(err, ERR_ARG, "the key file '%s' is not a regular file", path);
+	if (st.st_uid != geteuid() || (st.st_mode & 077))
+		return error_set(err, ERR_ARG, "the key file '%s' is not its owner's alone: chmod 600 it",
+		                 path);
+	if (st.st_size > KEY_FILE_MAX)
+		return error_set(err, ERR_ARG, "the key file '%s' is over %d bytes", path, KEY_FILE_MAX);
+	return 0;
+}
+
+static int key_from_file(char **out, const char *path, error *err)
+{
+	char buf[KEY_FILE_MAX + 1];
+	ssize_t n = 0;
+	int fd, rc;
+
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	if (fd < 0)
+		return error_errno(err, errno, "cannot read '%s'", path);
+	rc = check_owner(fd, path, err);
+	if (rc == 0) {
+		n = read(fd, buf, KEY_FILE_MAX);
+		if (n < 0)
+			rc = error_errno(err, errno, "cannot read '%s'", path);
+	}
+	close(fd);
+	if (rc < 0)
+		return rc;
+	while (n && (buf[n - 1] == '\n' || buf[n - 1] == '\r'))
+		n--;
+	buf[n] = '\0';
+	if (n == 0)
+		rc = error_set(err, ERR_ARG, "the key file '%s' is empty", path);
+	else if (!(*out = strdup(buf)))
+		rc = error_nomem(err, "the key");
+	explicit_bzero(buf, sizeof(buf));
+	return rc;
+}
+
+static int find_key(char **out, const explain_args *a, error *err)
+{
+	const char *value;
+
+	if (a->api_key_file)
+		return key_from_file(out, a->api_key_file, err);
+	if (a->api_key_env) {
+		value = getenv(a->api_key_env);
+		if (!value || !*value)
+			return error_set(err, ERR_ARG, "the environment has no variable '%s'",
+			                 a->api_key_env);
+	} else {
+		value = getenv("GLOSS_API_KEY");
+		if (!value || !*value)
+			value = getenv("OPENAI_API_KEY");
+		if (!value || !*value)
+			return 0;
+	}
+	*out = strdup(value);
+	return *out ? 0 : error_nomem(err, "the key");
+}
+
+/* ---- The session --------------------------------------------------------------------------------------------------------- */
+
+static int check_args(const explain_args *a, error *err)
+{
+	if (!a->store)
+		return error_set(err, ERR_ARG, "which store? give -d FILE");
+	if (a->base_url && !a->model)
+		return error_set(err, ERR_ARG, "--base-url needs --model NAME");
+	if (!a->base_url && (a->model || a->api_key_env || a->api_key_file || a->replay))
+		return error_set(err, ERR_ARG, "%s goes with --base-url",
+		                 a->model         ? "--model"
+		                 : a->replay      ? "--replay"
+		                 : a->api_key_env ? "--api-key-env"
+		                                  : "--api-key-file");
+	if (a->api_key_env && a->api_key_file)
+		return error_set(err, ERR_ARG, "give --api-key-env or --api-key-file, not both");
+	if (a->replay && a->dry_run)
+		return error_set(err, ERR_ARG, "give --replay or --dry-run, not both");
+	return 0;
+}
+
+static void fill_client(explain_session *x, const explain_args *a)
+{
+	x->client = explain_client_opts_default();
+	x->client.base_url = a->base_url;
+	x->client.model = a->model;
+	x->client.api_key = x->key;
+	x->client.concurrency = a->concurrency;
+	x->client.retries = a->retries;
+	x->client.timeout = a->timeout;
+	x->client.seed =
+	        (uint64_t)clock_unix() ^ ((uint64_t)getpid() << 32); /* waits of two workers differ */
+}
+
+int explain_session_begin(explain_session *x, const explain_args *a, const cli_parsed *p, const char *what,
+                          error *err)
+{
+	int rc;
+
+	*x = (explain_session){ .opts = explain_opts_default() };
+	rc = check_args(a, err);
+	if (rc == 0 && a->base_url)
+		rc = find_key(&x->key, a, err);
+	if (rc == 0)
+		rc = store_open(&x->s, a->store, STORE_WRITE, err);
+	if (rc < 0)
+		return rc;
+	fill_client(x, a);
+	x->opts.source = a->source;
+	x->opts.features = a->features;
+	x->opts.where = a->where;
+	x->opts.client = a->base_url ? &x->client : NULL;
+	x->opts.window = a->window;
+	x->opts.seed = a->seed;
+	x->opts.replay = a->replay;
+	x->opts.dry_run = a->dry_run;
+	x->opts.stop = cli_stop_requested;
+	x->opts.progress = &x->progress;
+	cli_catch_signals();
+	progress_start(&x->progress, cli_progress_stream(p), what, "features", 0);
+	return 0;
+}
+
+void explain_session_end(explain_session *x)
+{
+	if (x->key) {
+		explicit_bzero(x->key, strlen(x->key));
+		free(x->key);
+	}
+	store_close(x->s);
+}
+
+/* ---- The end -------------------------------------------------------------------------------------------------------------- */
+
+double explain_number(const cJSON *o, const char *name)
+{
+	const cJSON *n = cJSON_GetObjectItemCaseSensitive(o, name);
+
+	return cJSON_IsNumber(n) ? n->valuedouble : (double)NAN;
+}
+
+void explain_print_counts(const cJSON *s, const char *done)
+{
+	if (cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(s, "dry_run"))) {
+		printf("dry run: %.0f requests, about %.0f input tokens, at most %.0f output tokens\n",
+		       explain_number(s, "requests"), explain_number(s, "input_tokens_estimate"),
+		       explain_number(s, "output_tokens_limit"));
+		return;
+	}
+	printf("%s %.0f, skipped %.0f, failed %.0f", done, explain_number(s, "done"),
+	       explain_number(s, "skipped"), explain_number(s, "failed"));
+	if (explain_number(s, "waiting") + explain_number(s, "running") > 0)
+		printf(", left to another worker %.0f",
+		       explain_number(s, "waiting") + explain_number(s, "running"));
+	if (explain_number(s, "requests") + explain_number(s, "from_log") > 0)
+		printf("; %.0f requests (%.0f retried), %.0f replies from the log, %.0f + %.0f tokens paid",
+		       explain_number(s, "requests"), explain_number(s, "retried"),
+		       explain_number(s, "from_log"), explain_number(s, "paid_input_tokens"),
+		       explain_number(s, "paid_output_tokens"));
+	printf("; %.1f s\n", explain_number(s, "seconds"));
+}
+
+static void print_reason(const cJSON *feature, const char *state)
+{
+	const cJSON *why = cJSON_GetObjectItemCaseSensitive(feature, "why");
+	text line;
+
+	text_init(&line, 1 << 16);
+	if (cJSON_IsString(why) && text_add_visible(&line, why->valuestring, strlen(why->valuestring)) == 0)
+		printf("feature %.0f %s: %s\n", explain_number(feature, "feature"), state,
+		       line.data ? line.data : "");
+	text_free(&line);
+}
+
+void explain_print_reasons(const cJSON *summary, const char *state, unsigned most)
+{
+	const cJSON *feature, *s;
+	unsigned n = 0;
+
+	cJSON_ArrayForEach(feature, cJSON_GetObjectItemCaseSensitive(summary, "features"))
+	{
+		s = cJSON_GetObjectItemCaseSensitive(feature, "state");
+		if (!cJSON_IsString(s) || strcmp(s->valuestring, state) != 0)
+			continue;
+		if (n++ < most)
+			print_reason(feature, state);
+	}
+	if (n > most)
+		printf("and %u more %s; --json lists all\n", n - most, state);
+}
+
+int explain_exit_code(const cJSON *summary)
+{
+	return explain_number(summary, "failed") > 0 && explain_number(summary, "done") <= 0 ? EXIT_FAILED
+	                                                                                     : EXIT_DONE;
+}

@@ -1,0 +1,70 @@
+/* The options that `explain` and `score` share: which features, which endpoint, and the key. */
+#ifndef GLOSS_CLI_EXPLAIN_ARGS_H
+#define GLOSS_CLI_EXPLAIN_ARGS_H
+
+#include "cli/cli.h"
+#include "explain/explain.h"
+
+typedef struct explain_args {
+	const char *store, *source, *features, *where;
+	const char *base_url, *model, *api_key_env, *api_key_file;
+	uint32_t concurrency, retries, window;
+	double timeout;
+	uint64_t seed;
+	bool replay, dry_run;
+} explain_args;
+
+#define EXPLAIN_ARGS_OPTIONS(st, args)                                                                       \
+	OPTION(st, args.store, "store", 'd', OPTION_STRING, "FILE", NULL, 0, 0, "the store"),                \
+	        OPTION(st, args.source, "source", 0, OPTION_STRING, "NAME", NULL, 0, 0,                      \
+	               "indexed SAE; needed where the store holds several"),                                 \
+	        OPTION(st, args.features, "features", 0, OPTION_STRING, "LIST", "all", 0, 0,                 \
+	               "features like 1,5,10-20, or all"),                                                   \
+	        OPTION(st, args.where, "where", 0, OPTION_STRING, "EXPR", NULL, 0, 0,                        \
+	               "only features for which this SQL expression over their columns holds"),              \
+	        OPTION(st, args.base_url, "base-url", 0, OPTION_STRING, "URL", NULL, 0, 0,                   \
+	               "OpenAI-compatible endpoint, up to and with its /v1; without it, the embedded "       \
+	               "lexical one"),                                                                       \
+	        OPTION(st, args.model, "model", 0, OPTION_STRING, "NAME", NULL, 0, 0,                        \
+	               "model to ask for at the endpoint"),                                                  \
+	        OPTION(st, args.api_key_env, "api-key-env", 0, OPTION_STRING, "NAME", NULL, 0, 0,            \
+	               "environment variable that holds the key; if not given, GLOSS_API_KEY, then "         \
+	               "OPENAI_API_KEY"),                                                                    \
+	        OPTION(st, args.api_key_file, "api-key-file", 0, OPTION_STRING, "FILE", NULL, 0, 0,          \
+	               "file that holds the key; only its owner may be able to read it"),                    \
+	        OPTION(st, args.concurrency, "concurrency", 0, OPTION_U32, "N", "8", 1, 1024,                \
+	               "requests in flight"),                                                                \
+	        OPTION(st, args.retries, "retries", 0, OPTION_U32, "N", "6", 0, 100,                         \
+	               "more attempts after 429, 5xx, time-outs and broken connections"),                    \
+	        OPTION(st, args.timeout, "timeout", 0, OPTION_DOUBLE, "SECONDS", "120", 0.001, 86400,        \
+	               "longest wait for a reply"),                                                          \
+	        OPTION(st, args.window, "window", 0, OPTION_U32, "N", "32", 4, 4096,                         \
+	               "tokens of a window that is shown or judged"),                                        \
+	        OPTION(st, args.seed, "seed", 0, OPTION_U64, "N", "0", 0, 0, "of the choice of windows"),    \
+	        OPTION(st, args.replay, "replay", 0, OPTION_BOOL, NULL, NULL, 0, 0,                          \
+	               "answer from the request log alone; fail what it lacks"),                             \
+	        OPTION(st, args.dry_run, "dry-run", 0, OPTION_BOOL, NULL, NULL, 0, 0,                        \
+	               "count requests and tokens, send nothing")
+
+/* One run: the store is open, `opts` is filled but for what the command itself sets. */
+typedef struct explain_session {
+	store *s;
+	explain_client_opts client;
+	explain_opts opts;
+	progress progress;
+	char *key; /* overwritten when it ends */
+} explain_session;
+/* ERR_ARG where options do not go together. On failure too, end with explain_session_end(). */
+int explain_session_begin(explain_session *x, const explain_args *a, const cli_parsed *p, const char *what,
+                          error *err) MUST_USE;
+void explain_session_end(explain_session *x);
+
+/* What the summaries of both commands have in common, on stdout. */
+void explain_print_counts(const cJSON *summary, const char *done);
+/* Up to a few features of a state ("failed", "skipped") with their reasons. */
+void explain_print_reasons(const cJSON *summary, const char *state, unsigned most);
+/* EXIT_FAILED when tasks failed and none was done. */
+int explain_exit_code(const cJSON *summary);
+double explain_number(const cJSON *o, const char *name); /* NaN when absent */
+
+#endif
