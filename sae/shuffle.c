@@ -5,8 +5,8 @@
 #include "sae/shuffle.h"
 
 #define BLOCK_ROWS     64
-#define GROUP_BYTES    (UINT64_C(64) << 20) /* of a group in F32 */
-#define GROUP_ROWS_MIN 8192                 /* where rows are long, mixing needs more than that many bytes */
+#define GROUP_BYTES    (UINT64_C(128) << 20) /* of a group in F32 */
+#define GROUP_ROWS_MIN 8192                  /* where rows are long, mixing needs more than that many bytes */
 
 void shuffle_init(shuffle *s, uint64_t n, uint32_t d, bool single_rows, uint64_t seed)
 {
@@ -18,6 +18,8 @@ void shuffle_init(shuffle *s, uint64_t n, uint32_t d, bool single_rows, uint64_t
 	*s = (shuffle){ .n = n, .block = single_rows ? 1 : BLOCK_ROWS, .seed = seed };
 	s->group = (rows + s->block - 1) / s->block;
 	s->n_blocks = (n + s->block - 1) / s->block;
+	if (s->group > s->n_blocks)
+		s->group = s->n_blocks;
 	s->n_groups = (s->n_blocks + s->group - 1) / s->group;
 }
 
