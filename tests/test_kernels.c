@@ -70,10 +70,11 @@ static void check_rows(const kernels *k)
 		k->center(out, x, 1.5f, y, n);
 		k->scale(x, 0.25f, n);
 		for (size_t i = 0; i < MAX; i++) {
-			double xi = uniform(3, i), yi = uniform(4, i), in = i < n;
+			double xi = uniform(3, i), yi = uniform(4, i), wi = uniform(6, i);
+			bool in = i < n;
 
-			ck_assert_double_le(fabs(y[i] - (yi + in * (double)0.7f * xi)), 2e-7);
-			ck_assert_double_le(fabs(wide[i] - (uniform(6, i) + in * 0.3 * xi)), 1e-15);
+			ck_assert_double_le(fabs(y[i] - (in ? yi + (double)0.7f * xi : yi)), 2e-7);
+			ck_assert_double_le(fabs(wide[i] - (in ? wi + 0.3 * xi : wi)), 1e-15);
 			ck_assert_double_le(fabs(out[i] - (in ? 1.5 * xi - y[i] : uniform(5, i))), 4e-7);
 			ck_assert_double_le(fabs(x[i] - (in ? 0.25 * xi : xi)), 0);
 		}

@@ -1,0 +1,303 @@
+/* What a training step costs, by parts, against the yardstick: one cblas_sgemm (batch, d) x (d, F) with OpenBLAS's own
+ * threads, interleaved with the steps in this process. Medians; parts are sums of thread time over the number of threads.
+ * usage: bench_train [--dump PATH] [--features N] [--k N] [--batch N] [--steps N] [--threads N] [--kernels NAME]
+ * Without --dump: the environment's GLOSS_DATA; without both, synthetic rows of width --d (576). */
+#include <getopt.h>
+#include <math.h>
+#include <unistd.h>
+
+#include <cblas.h>
+
+#include "sae/shuffle.h"
+#include "sae/step.h"
+
+enum { MAX_STEPS = 200, WARM_STEPS = 3 };
+
+typedef struct bench {
+	const char *dump_path, *kernels;
+	uint32_t d, features, k, batch, steps, threads;
+	sae_dump *dump;
+	sae_rows *rows;
+	shuffle order;
+	pool *pool;
+	float *x;       /* (batch, d) scaled once */
+	float *copy;    /* (batch, d) what a step works on */
+	float *product; /* (batch, F) of the yardstick */
+	float scale;
+	uint64_t position;
+	loader *loader;
+} bench;
+
+static int compare(const void *a, const void *b)
+{
+	double x = *(const double *)a, y = *(const double *)b;
+
+	return (x > y) - (x < y);
+}
+
+static double median(double *v, size_t n)
+{
+	qsort(v, n, sizeof(*v), compare);
+	return v[n / 2];
+}
+
+/* ---- Rows ------------------------------------------------------------------------------------------------------------ */
+
+static int open_dump(bench *b, error *err)
+{
+	const sae_dump_opts open = { 0 };
+	const sae_rows_opts keep = { .max_norm_ratio = 10 };
+	int rc = sae_dump_open(&b->dump, &b->dump_path, 1, &open, err);
+
+	if (rc == 0)
+		rc = sae_rows_scan(&b->rows, b->dump, &keep, false, b->pool, NULL, err);
+	if (rc == 0)
+		rc = sae_rows_split(b->rows, b->dump, 0, SAE_SPLIT_TAIL, 0, err);
+	if (rc < 0)
+		return rc;
+	b->d = sae_dump_get_info(b->dump)->d_in;
+	b->scale = (float)(sqrt(b->d) / sae_rows_get_stats(b->rows)->mean_norm);
+	shuffle_init(&b->order, sae_rows_n(b->rows, false), b->d, false, 0);
+	return loader_new(&b->loader, b->dump, b->rows, &b->order, b->batch, 0, err);
+}
+
+/* Sparse sums of random directions: pre-activations with a long tail, as real ones have. */
+static void synthetic_rows(bench *b, uint64_t batch)
+{
+	for (size_t t = 0; t < b->batch; t++)
+		for (size_t i = 0; i < b->d; i++) {
+			double sum = 0;
+
+			for (uint64_t j = 0; j < 8; j++) {
+				uint64_t f = hash64_below(hash64_mix(batch, t * 8 + j), 2000);
+
+				sum += hash64_unit(hash64_mix(f + 1, i)) - 0.5;
+			}
+			b->x[t * b->d + i] = (float)sum;
+		}
+}
+
+/* The next rows, and how long the step would have waited for them. */
+static int next_rows(bench *b, float **x, double *waited, error *err)
+{
+	double start = clock_now();
+
+	*waited = 0;
+	if (b->loader) {
+		int rc = loader_next(b->loader, x, err);
+
+		*waited = clock_now() - start;
+		return rc;
+	}
+	memcpy(b->copy, b->x, (size_t)b->batch * b->d * sizeof(float));
+	*x = b->copy;
+	return 0;
+}
+
+/* ---- Measuring ------------------------------------------------------------------------------------------------------- */
+
+/* OpenBLAS's own threads spin for some time after a call: they must be still before anything else is timed. */
+static double yardstick(bench *b, const step *s, const float *x)
+{
+	double start;
+
+	openblas_set_num_threads((int)b->threads);
+	start = clock_now();
+	cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (blasint)b->batch, (blasint)b->features,
+	            (blasint)b->d, 1, x, (blasint)b->d, s->W_enc.w, (blasint)b->d, 0, b->product,
+	            (blasint)b->features);
+	start = clock_now() - start;
+	openblas_set_num_threads(1);
+	usleep(60000);
+	return start;
+}
+
+static void part_seconds(const bench *b, const step *s, double out[STEP_PARTS])
+{
+	memset(out, 0, STEP_PARTS * sizeof(*out));
+	for (unsigned w = 0; w < b->threads; w++) {
+		for (size_t i = 0; i < STEP_PARTS; i++)
+			out[i] += s->workers[w].seconds[i] / b->threads;
+		out[STEP_PRODUCT] += s->workers[w].scratch.product_seconds / b->threads;
+		out[STEP_SELECT] += s->workers[w].scratch.select_seconds / b->threads;
+	}
+	for (size_t i = 0; i < STEP_PARTS; i++)
+		out[i] += s->serial_seconds[i];
+}
+
+/* Every `nth` feature is made dead, until it fires, before each step; 0: none. */
+static void make_dead(step *s, double share)
+{
+	for (size_t f = 0; f < s->c.n_features; f++)
+		s->silent[f] = share > 0 && hash64_unit(hash64_mix(1, f)) < share ? s->c.dead_tokens : 0;
+}
+
+static int measure(bench *b, const char *set, double dead, error *err)
+{
+	static double yard[MAX_STEPS], whole[MAX_STEPS], wait[MAX_STEPS], parts[STEP_PARTS][MAX_STEPS];
+	const step_config c = { .d = b->d,
+		                .n_features = b->features,
+		                .k = b->k,
+		                .batch = b->batch,
+		                .beta1 = 0.9,
+		                .beta2 = 0.999,
+		                .eps = 1e-8,
+		                .auxk_alpha = 1.0 / 32,
+		                .dead_tokens = UINT64_MAX / 2,
+		                .k_set = kernels_get(set) };
+	double before[STEP_PARTS], after[STEP_PARTS];
+	step_result r;
+	step *s;
+	int rc = step_new(&s, &c, b->pool, err);
+
+	if (rc < 0)
+		return rc;
+	step_init_weights(s, 0);
+	for (uint32_t t = 0; t < b->steps + WARM_STEPS && rc == 0; t++) {
+		uint32_t i = t < WARM_STEPS ? 0 : t - WARM_STEPS;
+		float *x;
+
+		rc = next_rows(b, &x, &wait[i], err);
+		if (rc < 0)
+			break;
+		yard[i] = yardstick(b, s, x);
+		make_dead(s, dead);
+		part_seconds(b, s, before);
+		whole[i] = clock_now();
+		step_run(s, x, b->batch, b->scale, 3.77e-4, &r);
+		whole[i] = clock_now() - whole[i];
+		part_seconds(b, s, after);
+		for (size_t j = 0; j < STEP_PARTS; j++)
+			parts[j][i] = after[j] - before[j];
+	}
+	if (rc == 0) {
+		double y = median(yard, b->steps), w = median(whole, b->steps);
+
+		printf("%-7s %4.0f %%", c.k_set->name, 100 * dead);
+		for (size_t j = 0; j < STEP_PARTS; j++)
+			printf(" %9.1f", 1e3 * median(parts[j], b->steps));
+		printf(" %7.1f %9.1f %6.2f %9.0f %6.1f\n", 1e3 * w, 1e3 * y, y / w, b->batch / w,
+		       1e3 * median(wait, b->steps));
+		fflush(stdout);
+	}
+	step_free(s);
+	return rc;
+}
+
+static int run(bench *b, error *err)
+{
+	static const double dead_shares[] = { 0, 0.05, 0.3 };
+	int rc = 0;
+
+	b->x = mem_alloc_aligned(b->batch, b->d * sizeof(float));
+	b->copy = mem_alloc_aligned(b->batch, b->d * sizeof(float));
+	b->product = mem_alloc_aligned(b->batch, b->features * sizeof(float));
+	if (!b->x || !b->copy || !b->product)
+		return error_nomem(err, "the benchmark");
+	if (!b->loader)
+		synthetic_rows(b, 0);
+	printf("%s, %u threads, OpenBLAS %s (%s); rows: %s\n", cpu_name(), b->threads, openblas_get_config(),
+	       openblas_get_corename(), b->dump_path ? b->dump_path : "synthetic");
+	printf("d %u, F %u, k %u, batch %u, tiles of %d tokens and %d features; median of %u steps, ms\n",
+	       b->d, b->features, b->k, b->batch, STEP_TOKENS, ENCODE_FEATURES, b->steps);
+	printf("kernels   dead");
+	for (size_t j = 0; j < STEP_PARTS; j++)
+		printf(" %9s", step_part_names[j]);
+	printf(" %7s %9s %6s %9s %6s\n", "step", "yardstick", "share", "tokens/s", "wait");
+	for (size_t i = 0; kernels_names[i] && rc == 0; i++) {
+		if (!kernels_get(kernels_names[i]) ||
+		    (b->kernels && strcmp(b->kernels, kernels_names[i]) != 0))
+			continue;
+		for (size_t j = 0; j < ARRAY_LEN(dead_shares) && rc == 0; j++)
+			if (j == 0 || kernels_get(NULL) == kernels_get(kernels_names[i]))
+				rc = measure(b, kernels_names[i], dead_shares[j], err);
+	}
+	return rc;
+}
+
+static int parse(bench *b, int argc, char **argv)
+{
+	static const struct option long_options[] = {
+		{ "dump", required_argument, NULL, 'D' },
+		{ "features", required_argument, NULL, 'F' },
+		{ "k", required_argument, NULL, 'k' },
+		{ "batch", required_argument, NULL, 'b' },
+		{ "steps", required_argument, NULL, 's' },
+		{ "threads", required_argument, NULL, 't' },
+		{ "d", required_argument, NULL, 'd' },
+		{ "kernels", required_argument, NULL, 'K' },
+		{ NULL, 0, NULL, 0 },
+	};
+	int letter;
+
+	while ((letter = getopt_long(argc, argv, "", long_options, NULL)) != -1) {
+		uint32_t n = optarg ? (uint32_t)strtoul(optarg, NULL, 10) : 0;
+
+		switch (letter) {
+		case 'D':
+			b->dump_path = optarg;
+			break;
+		case 'K':
+			b->kernels = optarg;
+			break;
+		case 'F':
+			b->features = n;
+			break;
+		case 'k':
+			b->k = n;
+			break;
+		case 'b':
+			b->batch = n;
+			break;
+		case 's':
+			b->steps = n;
+			break;
+		case 't':
+			b->threads = n;
+			break;
+		case 'd':
+			b->d = n;
+			break;
+		default:
+			return -1;
+		}
+	}
+	return b->features && b->k && b->k <= b->features && b->batch && b->d && b->steps &&
+	                       b->steps <= MAX_STEPS
+	               ? 0
+	               : -1;
+}
+
+int main(int argc, char **argv)
+{
+	bench b = { .dump_path = getenv("GLOSS_DATA"),
+		    .d = 576,
+		    .features = 4608,
+		    .k = 32,
+		    .batch = 4096,
+		    .steps = 15,
+		    .threads = cpu_count(),
+		    .scale = 1 };
+	error err = { 0 };
+	int rc;
+
+	if (parse(&b, argc, argv) < 0) {
+		fprintf(stderr, "bench_train: wrong options; see the head of bench/bench_train.c\n");
+		return 2;
+	}
+	rc = pool_new(&b.pool, b.threads, &err);
+	if (rc == 0 && b.dump_path)
+		rc = open_dump(&b, &err);
+	if (rc == 0)
+		rc = run(&b, &err);
+	if (rc < 0)
+		fprintf(stderr, "bench_train: %s\n", err.msg);
+	loader_free(b.loader);
+	sae_rows_free(b.rows);
+	sae_dump_close(b.dump);
+	pool_free(b.pool);
+	free(b.x);
+	free(b.copy);
+	free(b.product);
+	return rc < 0;
+}
