@@ -222,22 +222,8 @@ static int query_step(const struct feature_query *q, sqlite3_stmt *st, bool *mor
 	return rc;
 }
 
-static int query_count(uint64_t *total, const struct feature_query *q, error *err)
-{
-	sqlite3_stmt *st = NULL;
-	bool more = false;
-	int rc = query_prepare(&st, q, "count(*)", "", err);
-
-	if (rc == 0)
-		rc = query_step(q, st, &more, err);
-	if (rc == 0)
-		*total = more ? (uint64_t)sqlite3_column_int64(st, 0) : 0;
-	sqlite3_finalize(st);
-	return rc;
-}
-
 /* "-score": ORDER BY score IS NULL, score DESC, feature */
-static int order_by(text *out, const char *sort, uint64_t limit, uint64_t offset, error *err)
+static int order_by(text *out, const char *sort, error *err)
 {
 	const char *name = sort ? sort : "feature";
 	bool descending = *name == '-';
@@ -251,9 +237,11 @@ static int order_by(text *out, const char *sort, uint64_t limit, uint64_t offset
 		               name);
 		return rc;
 	}
-	rc = text_addf(out, "ORDER BY %s IS NULL, %s%s, feature LIMIT %lld OFFSET %lld", name, name,
-	               descending ? " DESC" : "", (long long)(limit > INT64_MAX ? INT64_MAX : limit),
-	               (long long)(offset > INT64_MAX ? INT64_MAX : offset));
+	/* The order of the table itself needs no sorting. */
+	rc = strcasecmp(name, "feature") == 0
+	             ? text_addf(out, "ORDER BY feature%s", descending ? " DESC" : "")
+	             : text_addf(out, "ORDER BY %s IS NULL, %s%s, feature", name, name,
+	                         descending ? " DESC" : "");
 	return rc < 0 ? error_set(err, rc, "cannot build the query") : 0;
 }
 
@@ -281,9 +269,10 @@ static int all_columns(text *out, error *err)
 	return rc < 0 ? error_set(err, rc, "cannot build the query") : 0;
 }
 
-/* Sorting takes the ids alone: the other columns, with what they look up, are read for the page only. */
-static int put_page(cJSON *list, const struct feature_query *q, const store_features_opts *o, bool *failed,
-                    error *err)
+/* One pass gives the ids in order, all of them counted; the other columns, with what they look up, are read for the page
+ * only. */
+static int put_page(cJSON *list, uint64_t *total, const struct feature_query *q, const store_features_opts *o,
+                    bool *failed, error *err)
 {
 	struct feature_query all = *q;
 	sqlite3_stmt *ids = NULL, *row = NULL;
@@ -296,12 +285,16 @@ static int put_page(cJSON *list, const struct feature_query *q, const store_feat
 	text_init(&behind, 4096);
 	rc = all_columns(&what, err);
 	if (rc == 0)
-		rc = order_by(&behind, o->sort, o->limit, o->offset, err);
+		rc = order_by(&behind, o->sort, err);
 	if (rc == 0)
 		rc = query_prepare(&ids, q, "feature", behind.data, err);
 	if (rc == 0)
 		rc = query_prepare(&row, &all, what.data, "WHERE feature = ?3", err);
 	while (rc == 0 && (rc = query_step(q, ids, &more, err)) == 0 && more) {
+		uint64_t at = (*total)++;
+
+		if (at < o->offset || at - o->offset >= o->limit)
+			continue;
 		sqlite3_reset(row);
 		rc = store_bind(q->s, row, err, "--i", sqlite3_column_int64(ids, 0));
 		if (rc == 0)
@@ -318,7 +311,7 @@ static int put_page(cJSON *list, const struct feature_query *q, const store_feat
 
 int store_features(cJSON **out, store *s, const store_features_opts *o, error *err)
 {
-	cJSON *page = NULL, *list;
+	cJSON *page = NULL, *list, *total_item;
 	struct feature_query q;
 	time_limit limit;
 	uint64_t total = 0;
@@ -329,14 +322,15 @@ int store_features(cJSON **out, store *s, const store_features_opts *o, error *e
 	if (rc < 0)
 		return rc;
 	time_limit_start(&limit, s, WHERE_SECONDS);
-	rc = query_count(&total, &q, err);
 	page = cJSON_CreateObject();
 	json_put_text(page, "source", q.source.name, &failed);
-	json_put_number(page, "total", (double)total, &failed);
+	total_item = cJSON_CreateNumber(0);
+	json_put(page, "total", total_item, &failed);
 	json_put_number(page, "offset", (double)o->offset, &failed);
 	list = json_put_array(page, "features", &failed);
-	if (rc == 0)
-		rc = put_page(list, &q, o, &failed, err);
+	rc = put_page(list, &total, &q, o, &failed, err);
+	if (!failed)
+		cJSON_SetNumberValue(total_item, (double)total);
 	time_limit_end(&limit);
 	return json_finish(out, page, rc, failed, err);
 }

@@ -120,7 +120,8 @@ static int open_checked(store *s, bool create, error *err)
 		rc = check_versions(s, application, version, tables, create, err);
 	if (rc < 0)
 		return rc;
-	rc = store_exec(s, "PRAGMA foreign_keys=ON; PRAGMA cell_size_check=ON;", err);
+	rc = store_exec(s, "PRAGMA foreign_keys=ON; PRAGMA cell_size_check=ON; PRAGMA cache_size=-32768;",
+	                err);
 	/* A schema from a stranger runs no functions with side effects. To write, the triggers that keep the FTS5 tables up
 	 * must run, and FTS5 before SQLite 3.44 does not count as harmless. */
 	if (rc == 0 && !s->writable)
