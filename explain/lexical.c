@@ -7,16 +7,17 @@
 
 #include <math.h>
 
-typedef enum atom_kind { /* in order of preference where counts tie */
-	                 ATOM_WORD,
-	                 ATOM_TOKEN,
-	                 ATOM_PHRASE,
-	                 ATOM_SUFFIX,
-	                 ATOM_PREFIX,
-	                 ATOM_AFTER,
-	                 ATOM_BEFORE,
-	                 ATOM_CLASS,
-	                 ATOM_KINDS
+/* In order of preference where counts tie. */
+typedef enum atom_kind {
+	ATOM_WORD,
+	ATOM_PHRASE,
+	ATOM_SUFFIX,
+	ATOM_PREFIX,
+	ATOM_TOKEN,
+	ATOM_AFTER,
+	ATOM_BEFORE,
+	ATOM_CLASS,
+	ATOM_KINDS
 } atom_kind;
 
 static const struct {
@@ -146,8 +147,7 @@ static int emit_endings(atom_fn fn, void *payload, const char *word, uint32_t le
 	for (uint32_t n = 2; n <= MAX_PREFIX && n < len && !rc; n++) {
 		const char *suffix = word + len - n;
 
-		if (n <= MAX_SUFFIX && is_letter((unsigned char)suffix[0]) &&
-		    (suffix[0] & 0xc0) != 0x80)
+		if (n <= MAX_SUFFIX && is_letter((unsigned char)suffix[0]) && (suffix[0] & 0xc0) != 0x80)
 			rc = emit(fn, payload, ATOM_SUFFIX, suffix, n);
 		if (!rc && (word[n] & 0xc0) != 0x80)
 			rc = emit(fn, payload, ATOM_PREFIX, word, n);
