@@ -3,11 +3,9 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #define ALIGNMENT     64
 #define DEFAULT_BLOCK ((size_t)64 << 10)
-#define HUGE_PAGE     ((size_t)2 << 20)
 
 struct arena_block {
 	struct arena_block *next;
@@ -28,16 +26,6 @@ static bool fits(const struct arena_block *b, size_t bytes, size_t align, size_t
 	return *at <= b->size && b->size - *at >= bytes;
 }
 
-/* Ask for huge pages where whole ones fit: rows gathered from a large matrix otherwise miss the TLB at each row. */
-static void prefer_huge_pages(void *p, size_t bytes)
-{
-	uintptr_t start = ((uintptr_t)p + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
-	uintptr_t end = ((uintptr_t)p + bytes) / HUGE_PAGE * HUGE_PAGE;
-
-	if (bytes >= 2 * HUGE_PAGE && end > start)
-		(void)madvise((void *)start, end - start, MADV_HUGEPAGE); /* only a wish */
-}
-
 static struct arena_block *add_block(arena *a, size_t bytes)
 {
 	size_t usual = a->block_size ? a->block_size : DEFAULT_BLOCK;
@@ -50,7 +38,6 @@ static struct arena_block *add_block(arena *a, size_t bytes)
 	b = aligned_alloc(ALIGNMENT, size + ALIGNMENT);
 	if (!b)
 		return NULL;
-	prefer_huge_pages(b, size + ALIGNMENT);
 	b->used = 0;
 	b->size = size;
 	if (a->head && bytes > usual / 4) {
@@ -133,10 +120,7 @@ void *mem_alloc_aligned(size_t count, size_t size)
 		return NULL;
 	bytes = bytes ? (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT : ALIGNMENT;
 	p = aligned_alloc(ALIGNMENT, bytes);
-	if (!p)
-		return NULL;
-	prefer_huge_pages(p, bytes);
-	return memset(p, 0, bytes);
+	return p ? memset(p, 0, bytes) : NULL;
 }
 
 int mem_grow(void *p_to_pointer, size_t *cap, size_t need, size_t size)
