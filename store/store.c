@@ -102,6 +102,21 @@ static int migrate_step(store *s, error *err)
 	return store_end(s, rc, err);
 }
 
+/* A process that was killed may have left a journal, which only a connection that writes can roll back. Whether that was
+ * done. */
+static bool roll_back(const char *path)
+{
+	sqlite3 *db = NULL;
+	bool done = sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE, NULL) == SQLITE_OK;
+
+	if (done) {
+		sqlite3_busy_timeout(db, STORE_BUSY_MS);
+		done = sqlite3_exec(db, "SELECT count(*) FROM sqlite_schema", NULL, NULL, NULL) == SQLITE_OK;
+	}
+	sqlite3_close(db);
+	return done;
+}
+
 static int open_checked(store *s, bool create, error *err)
 {
 	int64_t application, version, tables;
@@ -116,6 +131,8 @@ static int open_checked(store *s, bool create, error *err)
 	sqlite3_extended_result_codes(s->db, 1);
 	sqlite3_busy_timeout(s->db, STORE_BUSY_MS);
 	rc = read_versions(s, &application, &version, &tables, err);
+	if (rc < 0 && (sqlite3_errcode(s->db) & 0xff) == SQLITE_READONLY && roll_back(s->path))
+		rc = read_versions(s, &application, &version, &tables, err);
 	if (rc == 0)
 		rc = check_versions(s, application, version, tables, create, err);
 	if (rc < 0)
