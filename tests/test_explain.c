@@ -533,7 +533,7 @@ START_TEST(killed_run_is_taken_up)
 		ck_assert_int_eq(waitpid(child, &status, 0), child);
 		ck_assert(WIFSIGNALED(status) || WEXITSTATUS(status) == 0);
 		kills += WIFSIGNALED(status);
-		ck_assert_int_eq(store_open(&s, support_path(folder, "s.db"), STORE_READ, &err), 0);
+		ck_assert_msg(store_open(&s, support_path(folder, "s.db"), STORE_READ, &err) == 0, "%s", err.msg);
 		over = sql("SELECT count(*) FROM job WHERE kind = 'score' AND state = 'done'") == 1;
 		store_close(s);
 	}
