@@ -180,6 +180,60 @@ static const char *skip_thinking(const char *content)
 	return content;
 }
 
+/* An object that was cut off, ended behind its last whole member that is an object: what a list held so far is kept.
+ * malloc'd; NULL: nothing whole in it (or no memory). */
+static char *mend(const char *s)
+{
+	char stack[DEPTH_MAX], *mended;
+	size_t depth = 0, whole = 0, open = 0;
+	bool in_string = false;
+
+	for (size_t i = 0; s[i]; i++) {
+		if (in_string) {
+			if (s[i] == '\\' && s[i + 1])
+				i++;
+			else if (s[i] == '"')
+				in_string = false;
+		} else if (s[i] == '"') {
+			in_string = true;
+		} else if (s[i] == '{' || s[i] == '[') {
+			if (depth == DEPTH_MAX)
+				break;
+			stack[depth++] = s[i] == '{' ? '}' : ']';
+		} else if (s[i] == '}' || s[i] == ']') {
+			if (depth == 0 || stack[--depth] != s[i])
+				break;
+			whole = i + 1;
+			open = depth;
+		}
+	}
+	mended = whole ? malloc(whole + open + 1) : NULL;
+	if (!mended)
+		return NULL;
+	memcpy(mended, s, whole);
+	for (size_t i = 0; i < open; i++)
+		mended[whole + i] = stack[open - 1 - i];
+	mended[whole + open] = '\0';
+	return mended;
+}
+
+static bool find_mended(cJSON **out, const char *content, const cJSON *schema)
+{
+	const char *at = strchr(skip_thinking(content), '{');
+	char *mended = at ? mend(at) : NULL;
+	cJSON *o = NULL;
+	bool fits;
+
+	fits = mended && json_parse(&o, mended, strlen(mended), REPLY_MAX, DEPTH_MAX, "answer", NULL) == 0 &&
+	       json_schema_check(schema, o, NULL) == 0;
+	free(mended);
+	if (fits)
+		*out = o;
+	else
+		cJSON_Delete(o);
+	return fits;
+}
+
 static int find_object(cJSON **out, const char *content, const cJSON *schema, error *err)
 {
 	const char *at = skip_thinking(content), *end;
@@ -223,6 +277,8 @@ static int read_choice(cJSON **out, const cJSON *choice, const cJSON *schema, er
 	const cJSON *content = cJSON_GetObjectItemCaseSensitive(message, "content");
 	const cJSON *why = cJSON_GetObjectItemCaseSensitive(choice, "finish_reason");
 	const char *reason = cJSON_IsString(why) ? why->valuestring : "";
+	bool cut_off = strcmp(reason, "length") == 0;
+	error e = { 0 };
 	int rc;
 
 	if (cJSON_IsString(cJSON_GetObjectItemCaseSensitive(message, "refusal")))
@@ -231,10 +287,12 @@ static int read_choice(cJSON **out, const cJSON *choice, const cJSON *schema, er
 		return error_set(err, ERR_FORMAT, "the server's content filter withheld the answer");
 	if (!cJSON_IsString(content))
 		return error_set(err, ERR_FORMAT, "the model's answer has no text");
-	rc = find_object(out, content->valuestring, schema, err);
-	if (rc == ERR_FORMAT && strcmp(reason, "length") == 0)
+	rc = find_object(out, content->valuestring, schema, &e);
+	if (rc == 0 || (rc == ERR_FORMAT && cut_off && find_mended(out, content->valuestring, schema)))
+		return 0;
+	if (rc == ERR_FORMAT && cut_off)
 		return error_set(err, rc, "the model's answer was cut off at the limit of tokens");
-	return rc;
+	return error_set(err, rc, "%s", e.msg);
 }
 
 int chat_answer(cJSON **out, chat_usage *usage, const char *reply, const cJSON *schema, error *err)

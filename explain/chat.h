@@ -40,7 +40,8 @@ typedef struct chat_usage {
 	uint64_t input, output; /* tokens, as the server counts them; 0 where it does not */
 } chat_usage;
 /* The first JSON object in the reply's content that fits the schema; code fences and thinking text are passed over.
- * ERR_FORMAT: none, a refusal, an answer that was cut off. *usage is set whenever the reply has one. */
+ * An answer that was cut off at the limit
+ * of tokens counts with the list members it holds whole. ERR_FORMAT: none, a refusal, nothing whole. *usage is set whenever the reply has one. */
 int chat_answer(cJSON **out, chat_usage *usage, const char *reply, const cJSON *schema, error *err) MUST_USE;
 
 #endif

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MIN_WINDOWS = 5, TOKENS_AN_ANSWER = 24, TOKENS_FRAME = 64, DECILES = 10 };
+enum { MIN_WINDOWS = 5, TOKENS_AN_ANSWER = 32, TOKENS_FRAME = 64, DECILES = 10 };
 
 extern const char prompt_detection[];
 extern const char schema_detection[];

@@ -533,7 +533,8 @@ START_TEST(killed_run_is_taken_up)
 		ck_assert_int_eq(waitpid(child, &status, 0), child);
 		ck_assert(WIFSIGNALED(status) || WEXITSTATUS(status) == 0);
 		kills += WIFSIGNALED(status);
-		ck_assert_msg(store_open(&s, support_path(folder, "s.db"), STORE_READ, &err) == 0, "%s", err.msg);
+		ck_assert_msg(store_open(&s, support_path(folder, "s.db"), STORE_READ, &err) == 0, "%s",
+		              err.msg);
 		over = sql("SELECT count(*) FROM job WHERE kind = 'score' AND state = 'done'") == 1;
 		store_close(s);
 	}
@@ -601,6 +602,53 @@ START_TEST(schemas_tell_good_from_bad)
 }
 END_TEST
 
+/* What is made of the content of a reply. */
+static const struct content {
+	const char *content, *reason;
+	int answers; /* -1: none to be had */
+	const char *says;
+} contents[] = {
+	{ "{\"answers\":[{\"id\":1,\"fires\":true}]}", "stop", 1, NULL },
+	{ "I think {this}.\n```json\n{\"answers\":[]}\n```", "stop", 0, NULL },
+	{ "<think>{\"answers\":[{\"id\":1,\"fires\":true}]}</think>{\"answers\":[]}", "stop", 0, NULL },
+	{ "{\"answers\":[{\"id\":1,\"fires\":true},{\"id\":2,\"fires\":false},{\"id\":3,\"fi", "length", 2,
+	  NULL },
+	{ "{\"answers\":[{\"id\":1,\"fires\":true},{\"id\":2,\"fires\":false},{\"id\":3,\"fi", "stop", -1,
+	  "lacks the key 'answers'" },
+	{ "{\"answers\":[{\"id\":1,", "length", -1, "cut off" },
+	{ "{\"answers\":7}", "stop", -1, "not what was asked for: the value at '/answers'" },
+	{ "no", "stop", -1, "no JSON object" },
+	{ "", "content_filter", -1, "content filter" },
+};
+
+START_TEST(answers_are_found_in_what_models_say)
+{
+	const struct content *c = &contents[_i];
+	cJSON *schema = cJSON_Parse(schema_detection), *answer = NULL;
+	chat_usage usage;
+	text reply;
+	int rc;
+
+	text_init(&reply, 10000);
+	ck_assert_int_eq(text_adds(&reply, "{\"choices\":[{\"message\":{\"content\":"), 0);
+	ck_assert_int_eq(text_add_json(&reply, c->content, strlen(c->content)), 0);
+	ck_assert_int_eq(text_addf(&reply, "},\"finish_reason\":\"%s\"}]}", c->reason), 0);
+	rc = chat_answer(&answer, &usage, reply.data, schema, &err);
+	if (c->answers < 0) {
+		ck_assert_int_eq(rc, ERR_FORMAT);
+		ck_assert_ptr_null(answer);
+		ck_assert_msg(strstr(err.msg, c->says), "%s", err.msg);
+	} else {
+		ck_assert_msg(rc == 0, "%s", err.msg);
+		ck_assert_int_eq(cJSON_GetArraySize(cJSON_GetObjectItemCaseSensitive(answer, "answers")),
+		                 c->answers);
+	}
+	cJSON_Delete(answer);
+	cJSON_Delete(schema);
+	text_free(&reply);
+}
+END_TEST
+
 START_TEST(templates_are_filled_exactly)
 {
 	prompt_field fields[] = { { "a", "{{b}}" }, { "label", "L" } };
@@ -660,6 +708,7 @@ static void cases(Suite *suite)
 	tcase_add_test(t, dry_run_sends_and_stores_nothing);
 	suite_add_tcase(suite, t);
 	tcase_add_loop_test(p, schemas_tell_good_from_bad, 0, ARRAY_LEN(samples));
+	tcase_add_loop_test(p, answers_are_found_in_what_models_say, 0, ARRAY_LEN(contents));
 	tcase_add_test(p, templates_are_filled_exactly);
 	tcase_add_test(p, windows_cannot_be_misread);
 	suite_add_tcase(suite, p);
