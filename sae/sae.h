@@ -255,8 +255,8 @@ int sae_rank_neighbours(sae_ranked *out, const sae_model *m, uint32_t n, pool *p
  *   n_vocab  tokens of the vocabulary: rows behind are padding
  *   pr       may be NULL; updated in tokens
  * ERR_FORMAT names the tensor that is not there or has another shape. */
-int sae_rank_logits(sae_ranked *top, sae_ranked *bottom, const sae_model *m, const char *path, uint32_t n_vocab,
-		    uint32_t n, pool *p, progress *pr, error *err) MUST_USE;
+int sae_rank_logits(sae_ranked *top, sae_ranked *bottom, const sae_model *m, const char *path,
+                    uint32_t n_vocab, uint32_t n, pool *p, progress *pr, error *err) MUST_USE;
 
 /* ---- Training (train.c, step.c, shuffle.c) --------------------------------------------------------------------------------------- */
 

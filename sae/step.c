@@ -152,7 +152,7 @@ static void init_task(void *payload, size_t f, unsigned worker)
 		double unit = dec[i] / norm;
 
 		dec[i] = (float)unit;
-		enc[i] = (float)(unit / sqrt(3));
+		enc[i] = (float)(unit * STEP_ENCODER_NORM);
 	}
 }
 

@@ -94,7 +94,9 @@ typedef struct step {
 /* Memory for all steps is asked for here; weights are zero. */
 int step_new(step **out, const step_config *c, pool *p, error *err) MUST_USE;
 void step_free(step *s);
-/* Decoder rows in random directions with norm 1, encoder rows the same with norm 1 / sqrt 3 (nn.Linear's), biases zero. */
+/* Norm of the encoder rows at the start. nn.Linear's default, where sparsify starts, would be 0.577: docs/decisions.md. */
+#define STEP_ENCODER_NORM 0.4
+/* Decoder rows in random directions with norm 1, encoder rows the same with norm STEP_ENCODER_NORM, biases zero. */
 void step_init_weights(step *s, uint64_t seed);
 /* One step on rows x (n, d), n <= batch, which are multiplied by input_scale first. x is overwritten. */
 void step_run(step *s, float *x, size_t n, float input_scale, double lr, step_result *r);

@@ -31,12 +31,12 @@ int store_source_get(store_source *out, store *s, const char *name, error *err) 
 /* ---- Index (index.c, index_write.c) ----------------------------------------------------------------------------------- */
 
 typedef struct store_index_opts {
-	const char *source;        /* name; unique in the store */
+	const char *source;                            /* name; unique in the store */
 	const char *architecture, *model, *hook_point; /* may be NULL but architecture */
-	int layer;                 /* -1: not known */
+	int layer;                                     /* -1: not known */
 	uint32_t d_in, n_features, k;
 	const char *weights_sha256, *dump_sha256;
-	double norm_limit;         /* infinity: none */
+	double norm_limit; /* infinity: none */
 	uint64_t n_left_out;
 	const char *config, *argv; /* JSON */
 	uint32_t n_top;            /* top contexts a feature. 24 */
@@ -49,13 +49,13 @@ typedef struct store_index_opts {
 store_index_opts store_index_opts_default(void);
 
 typedef struct store_context {
-	const uint32_t *tokens;    /* (n_tokens) */
+	const uint32_t *tokens; /* (n_tokens) */
 	uint32_t n_tokens;
-	uint64_t document;         /* key of its document */
-	uint64_t group;            /* key of its group of documents */
-	const uint8_t *counted;    /* (n_tokens) 0: the row was left out and has no codes */
+	uint64_t document;      /* key of its document */
+	uint64_t group;         /* key of its group of documents */
+	const uint8_t *counted; /* (n_tokens) 0: the row was left out and has no codes */
 	/* Codes of token i: firings start[i] .. start[i + 1] - 1, values > 0. */
-	const uint32_t *start;     /* (n_tokens + 1) */
+	const uint32_t *start; /* (n_tokens + 1) */
 	const uint32_t *feature;
 	const float *value;
 } store_context;
@@ -67,18 +67,19 @@ typedef struct store_context {
 typedef struct store_index store_index;
 int store_index_begin(store_index **out, store *s, const store_index_opts *o, error *err) MUST_USE;
 /* bytes/length: of each token id 0..n-1, copied. Before the first context; ERR_FORMAT later for a token id >= n. */
-int store_index_vocab(store_index *ix, const char *sha256, uint32_t n, const char *const *bytes, const uint32_t *length,
-		      error *err) MUST_USE;
+int store_index_vocab(store_index *ix, const char *sha256, uint32_t n, const char *const *bytes,
+                      const uint32_t *length, error *err) MUST_USE;
 int store_index_context(store_index *ix, const store_context *c, error *err) MUST_USE;
 /* Optional, any time before finish. decoder (F, d) row-major; norms are taken from it. */
 int store_index_decoder(store_index *ix, const float *decoder, error *err) MUST_USE;
 /* Decoder-cosine neighbours and logits, computed by the caller (sae/ has the GEMM): for each feature n ids and values,
  * strongest first; kind 't' top logits, 'b' bottom logits, 'n' neighbours. */
-int store_index_ranked(store_index *ix, char kind, uint32_t n, const uint32_t *ids, const float *values, error *err) MUST_USE;
+int store_index_ranked(store_index *ix, char kind, uint32_t n, const uint32_t *ids, const float *values,
+                       error *err) MUST_USE;
 typedef struct store_index_result {
 	int64_t source_id;
 	uint64_t n_tokens, n_contexts, n_firings, n_examples; /* n_examples: rows written */
-	uint64_t n_dead, n_dense;                             /* features that never fire; that fire on over 10 % of tokens */
+	uint64_t n_dead, n_dense; /* features that never fire; that fire on over 10 % of tokens */
 } store_index_result;
 /* *out (may be NULL) is set on success; pr (may be NULL) is updated in features. Frees ix in every case. */
 int store_index_finish(store_index *ix, store_index_result *out, progress *pr, error *err) MUST_USE;
@@ -88,8 +89,9 @@ void store_index_abort(store_index *ix); /* NULL is fine */
 
 typedef struct store_features_opts {
 	const char *source; /* NULL: the only one */
-	const char *where;  /* SQL expression over feature's columns, label, label_method, score, score_low, scorer...; NULL: all */
-	const char *sort;   /* column, '-' before it for descending; NULL: feature */
+	const char *
+	        where; /* SQL expression over feature's columns, label, label_method, score, score_low, scorer...; NULL: all */
+	const char *sort; /* column, '-' before it for descending; NULL: feature */
 	uint64_t limit, offset;
 } store_features_opts;
 /* {"source":..., "total": matching, "offset":..., "features":[{...}]}. `where` runs under an authorizer that lets it read
@@ -98,12 +100,13 @@ int store_features(cJSON **out, store *s, const store_features_opts *o, error *e
 
 /* One feature in full: statistics, histogram, labels with their scores, top and bin examples. Each example has
  * {"kind","bin","context","document","part","position","activation","weight","tokens":[{"text","value"}...],"peak":index}. */
-int store_show(cJSON **out, store *s, const char *source, uint32_t feature, unsigned n_examples, error *err) MUST_USE;
+int store_show(cJSON **out, store *s, const char *source, uint32_t feature, unsigned n_examples,
+               error *err) MUST_USE;
 
 typedef struct store_regex_opts {
-	const char *source;  /* NULL: the only one */
-	const char *pattern; /* PCRE2 with UTF and UCP */
-	uint64_t limit;      /* features listed */
+	const char *source;               /* NULL: the only one */
+	const char *pattern;              /* PCRE2 with UTF and UCP */
+	uint64_t limit;                   /* features listed */
 	double min_precision, min_recall; /* others are not listed; applied before the limit */
 } store_regex_opts;
 /* Features that fire where the regular expression matches, after codebook-features: the match's group 1 (the whole, when
@@ -114,7 +117,8 @@ typedef struct store_regex_opts {
  * ERR_ARG: the pattern does not compile (says at which character); ERR_LIMIT: it takes too many steps on some context. */
 int store_find_regex(cJSON **out, store *s, const store_regex_opts *o, error *err) MUST_USE;
 /* Contexts and labels that hold the words (FTS5 query syntax), best first, with a snippet and the features strongest there. */
-int store_find_text(cJSON **out, store *s, const char *source, const char *words, unsigned limit, error *err) MUST_USE;
+int store_find_text(cJSON **out, store *s, const char *source, const char *words, unsigned limit,
+                    error *err) MUST_USE;
 /* Read-only SQL: one statement, no attach, no pragma but reading ones, no writes, at most `seconds`.
  * {"columns":[...],"rows":[[...]],"truncated":bool}; blobs as {"blob":hex}. */
 int store_sql(cJSON **out, store *s, const char *sql, uint64_t max_rows, double seconds, error *err) MUST_USE;
@@ -125,26 +129,28 @@ typedef enum store_part { STORE_LABEL, STORE_SELECT, STORE_REPORT, STORE_ANY } s
 
 typedef struct store_window {
 	int64_t context;
-	uint64_t group;          /* of documents */
+	uint64_t group; /* of documents */
 	store_part part;
-	uint32_t first, length;  /* tokens of the context */
-	uint32_t peak;           /* index in the window of the strongest token; length/2 in a silent window */
-	float activation;        /* on it; 0 in a silent window */
+	uint32_t first, length; /* tokens of the context */
+	uint32_t peak;          /* index in the window of the strongest token; length/2 in a silent window */
+	float activation;       /* on it; 0 in a silent window */
 	double weight;
-	const uint32_t *token;   /* (length) ids */
-	const char *const *text; /* (length) UTF-8 of each token, repaired; a character split over tokens is with the first */
-	const float *value;      /* (length) the feature's code on each token */
-} store_window;              /* everything lives in the arena it was read into */
+	const uint32_t *token; /* (length) ids */
+	const char *const *
+	        text; /* (length) UTF-8 of each token, repaired; a character split over tokens is with the first */
+	const float *value; /* (length) the feature's code on each token */
+} store_window;             /* everything lives in the arena it was read into */
 
 /* Windows in which the feature fires, strongest first: from top and bin examples of documents of `part`, at most one a
  * context, no two of equal text. *out (n) in `mem`. */
-int store_windows_firing(store_window **out, size_t *n, store *s, int64_t source, uint32_t feature, store_part part,
-			 arena *mem, error *err) MUST_USE;
+int store_windows_firing(store_window **out, size_t *n, store *s, int64_t source, uint32_t feature,
+                         store_part part, arena *mem, error *err) MUST_USE;
 /* At most `want` windows of `length` tokens of documents of `part` in which the feature is verified silent: contexts with
  * stored firings, every token of the window without it. Chosen by hash of (seed, feature, context, position), non-overlapping,
  * no text twice. */
-int store_windows_silent(store_window **out, size_t *n, store *s, int64_t source, uint32_t feature, store_part part,
-			 uint32_t length, size_t want, uint64_t seed, arena *mem, error *err) MUST_USE;
+int store_windows_silent(store_window **out, size_t *n, store *s, int64_t source, uint32_t feature,
+                         store_part part, uint32_t length, size_t want, uint64_t seed, arena *mem,
+                         error *err) MUST_USE;
 
 /* ---- Labels, scores, jobs (labels.c, jobs.c) ----------------------------------------------------------------------------------------- */
 
@@ -152,13 +158,15 @@ typedef struct store_explanation {
 	int64_t id;
 	int64_t source_id;
 	uint32_t feature;
-	const char *text, *short_text, *rule, *method, *model, *prompt_sha256; /* NULL where not given; text, method required */
-	double confidence; /* NaN: none */
-	int64_t task_id;   /* 0: none */
+	const char *text, *short_text, *rule, *method, *model,
+	        *prompt_sha256; /* NULL where not given; text, method required */
+	double confidence;      /* NaN: none */
+	int64_t task_id;        /* 0: none */
 } store_explanation;
 int store_explanation_add(store *s, store_explanation *e /* id is set */, error *err) MUST_USE;
 /* The latest label of a feature, and a label by its id. ERR_NOTFOUND. Strings in `mem`. */
-int store_explanation_latest(store_explanation *out, store *s, int64_t source, uint32_t feature, arena *mem, error *err) MUST_USE;
+int store_explanation_latest(store_explanation *out, store *s, int64_t source, uint32_t feature, arena *mem,
+                             error *err) MUST_USE;
 int store_explanation_get(store_explanation *out, store *s, int64_t id, arena *mem, error *err) MUST_USE;
 
 typedef struct store_score {
@@ -171,7 +179,8 @@ typedef struct store_score {
 int store_score_add(store *s, const store_score *sc, error *err) MUST_USE;
 
 /* Features of a source by "all", a list "1,5,10-20", and/or a where expression: ids ascending, malloc'd. */
-int store_feature_ids(uint32_t **out, size_t *n, store *s, const char *source, const char *list, const char *where, error *err) MUST_USE;
+int store_feature_ids(uint32_t **out, size_t *n, store *s, const char *source, const char *list,
+                      const char *where, error *err) MUST_USE;
 
 typedef struct store_task {
 	int64_t id, job_id, explanation_id; /* explanation_id 0: none */
@@ -181,18 +190,26 @@ typedef struct store_task {
 /* A job with one waiting task for each feature, in one transaction. The same kind, source and settings as an unfinished job:
  * that one is taken up again instead (*resumed): its failed tasks are waiting again, and so are its running ones whose
  * holder is gone (dead, or of another boot). */
-int store_job_start(int64_t *job, bool *resumed, store *s, const char *kind, int64_t source, const char *settings,
-		    const char *endpoint, const char *model, const store_task *tasks, size_t n, error *err) MUST_USE;
+int store_job_start(int64_t *job, bool *resumed, store *s, const char *kind, int64_t source,
+                    const char *settings, const char *endpoint, const char *model, const store_task *tasks,
+                    size_t n, error *err) MUST_USE;
 int store_job_set_capabilities(store *s, int64_t job, const char *json, error *err) MUST_USE;
 /* "{}" before they were set; in `mem`. */
 int store_job_capabilities(const char **json, store *s, int64_t job, arena *mem, error *err) MUST_USE;
 /* Lease the next waiting task by id; 0 with out->id == 0 when none is left to take now. */
 int store_task_take(store_task *out, store *s, int64_t job, error *err) MUST_USE;
 /* Record an outcome, with what the task produced, in one transaction: any of explanation and scores may be NULL/0. */
-typedef enum store_task_state { STORE_TASK_DONE, STORE_TASK_FAILED, STORE_TASK_SKIPPED, STORE_TASK_WAITING } store_task_state;
-int store_task_end(store *s, const store_task *t, store_task_state state, const char *why, uint64_t input_tokens,
-		   uint64_t output_tokens, store_explanation *e, const store_score *scores, size_t n_scores, error *err) MUST_USE;
-int store_task_request(store *s, int64_t task, unsigned seq, const char *key, const char *example_ids, error *err) MUST_USE;
+typedef enum store_task_state {
+	STORE_TASK_DONE,
+	STORE_TASK_FAILED,
+	STORE_TASK_SKIPPED,
+	STORE_TASK_WAITING
+} store_task_state;
+int store_task_end(store *s, const store_task *t, store_task_state state, const char *why,
+                   uint64_t input_tokens, uint64_t output_tokens, store_explanation *e,
+                   const store_score *scores, size_t n_scores, error *err) MUST_USE;
+int store_task_request(store *s, int64_t task, unsigned seq, const char *key, const char *example_ids,
+                       error *err) MUST_USE;
 int store_job_end(store *s, int64_t job, const char *state, const char *why, error *err) MUST_USE;
 /* {"job":..,"waiting":n,"running":n,"done":n,"failed":n,"skipped":n,"input_tokens":..,"output_tokens":..} */
 int store_job_counts(cJSON **out, store *s, int64_t job, error *err) MUST_USE;
@@ -203,7 +220,7 @@ int store_log_open(store_log **out, const char *store_path, error *err) MUST_USE
 void store_log_close(store_log *l);
 /* *reply malloc'd, or NULL when the key is not there. */
 int store_log_get(store_log *l, const char *key, char **reply, error *err) MUST_USE;
-int store_log_put(store_log *l, const char *key, const char *endpoint, const char *model, const char *body, int status,
-		  const char *reply, double seconds, error *err) MUST_USE;
+int store_log_put(store_log *l, const char *key, const char *endpoint, const char *model, const char *body,
+                  int status, const char *reply, double seconds, error *err) MUST_USE;
 
 #endif

@@ -14,7 +14,7 @@ struct store {
 	sqlite3 *db;
 	char path[FILE_PATH_MAX];
 	bool writable;
-	arena source_mem; /* strings of the last store_source_get() */
+	arena source_mem;                  /* strings of the last store_source_get() */
 	struct firing_cache *firing_cache; /* of the last source that silent windows were asked of, or NULL */
 };
 

@@ -47,3 +47,10 @@ foreach(name base_pool rows encode eval step train index client engine)
 		set_tests_properties(${name} PROPERTIES LABELS threads)
 	endif()
 endforeach()
+# Whole programs together: minutes of both CPUs; llm_real takes Python packages from PyPI.
+foreach(script demo llm_real)
+	string(REPLACE llm_real llm file ${script})
+	add_test(NAME ${script} COMMAND sh "${CMAKE_CURRENT_LIST_DIR}/${file}.sh")
+	set_tests_properties(${script} PROPERTIES TIMEOUT 1200 LABELS slow RUN_SERIAL ON
+		ENVIRONMENT "GLOSS_BIN=$<TARGET_FILE:gloss>;GLOSS_SOURCE=${CMAKE_CURRENT_SOURCE_DIR}")
+endforeach()

@@ -1,0 +1,56 @@
+#!/bin/sh
+# explain and score against the real llama.cpp server (SmolLM2-135M, from PyPI) on a small store: rows, intervals, request log,
+# and a rerun that asks nothing.
+set -eu
+gloss=${GLOSS_BIN:?the program}
+cd "${GLOSS_SOURCE:?the source folder}"
+tmp=$(mktemp -d)
+store=$tmp/store.db
+server=
+cleanup() {
+	[ -z "$server" ] || { kill "$server" 2>/dev/null; wait "$server" 2>/dev/null; } || :
+	rm -rf "$tmp"
+}
+trap cleanup EXIT
+trap 'exit 1' INT TERM
+
+fail() { echo "llm: $*" >&2; exit 1; }
+value() { "$gloss" sql -d "$store" --json "$1" | sed -n 's/.*"rows":\[\[\([^]]*\)\]\].*/\1/p' | tr -d '"'; }
+expect() { [ "$(value "SELECT $1")" = 1 ] || fail "not so: $1"; }
+logged() { "$venv/bin/python" -c "import sqlite3, sys; print(sqlite3.connect(sys.argv[1]).execute('SELECT count(*) FROM request').fetchone()[0])" "$store.requests"; }
+
+venv=${GLOSS_LLM_VENV:-build/venv-llm}
+sh demo/llm_venv.sh "$venv"
+
+"$gloss" train demo/data -o "$tmp/sae" --features 256 --k 16 --batch 1024 --steps 40 --quiet >/dev/null
+"$gloss" index "$tmp/sae" demo/data -d "$store" --source small --tokenizer demo/data/tokenizer.json --corpus --quiet >/dev/null
+
+"$venv/bin/python" demo/llm_server.py "$tmp/url" --slots 2 >"$tmp/server.log" 2>&1 &
+server=$!
+for _ in $(seq 300); do
+	[ ! -f "$tmp/url" ] || break
+	kill -0 "$server" 2>/dev/null || { tail -n 20 "$tmp/server.log" >&2; fail "the server ended"; }
+	sleep 0.2
+done
+url=$(cat "$tmp/url")
+
+some=$(value 'SELECT group_concat(feature) FROM (SELECT feature FROM feature WHERE n_fires BETWEEN 100 AND 2000 ORDER BY feature LIMIT 3)')
+[ -n "$some" ] || fail "no features to label"
+llm() { command=$1; shift; "$gloss" "$command" -d "$store" --features "$some" --base-url "$url" --model smollm2-135m --concurrency 2 --json --quiet "$@"; }
+llm explain >"$tmp/explain.json"
+llm score --scorer detection --positives 10 --negatives 10 >"$tmp/score.json"
+
+expect "(SELECT count(*) = 3 FROM explanation WHERE method = 'llm' AND model = 'smollm2-135m' AND length(text) > 0 AND prompt_sha256 IS NOT NULL)"
+expect "(SELECT count(*) = 3 FROM score WHERE scorer = 'detection' AND judge = 'smollm2-135m')"
+expect "(SELECT count(*) >= 1 FROM score WHERE value BETWEEN low AND high AND low >= 0 AND high <= 1)"
+n=$(logged)
+[ "$n" -ge 6 ] || fail "$n requests are logged"
+
+# Everything is in the log now: the same again costs no request, also with no server.
+kill "$server"
+wait "$server" 2>/dev/null || :
+server=
+llm explain >"$tmp/again.json"
+llm score --scorer detection --positives 10 --negatives 10 >"$tmp/again_score.json"
+[ "$(logged)" = "$n" ] || fail "the rerun made requests: $(logged) are logged, $n were"
+echo "$n requests; $(value "SELECT group_concat(feature || ': ' || text, '; ') FROM explanation")"
