@@ -10,7 +10,7 @@ TCase *support_case(Suite *s, const char *name, const TTest *const *tests, size_
 {
 	TCase *tc = tcase_create(name);
 
-	tcase_set_timeout(tc, 60); /* the sanitizers and a busy machine are slow */
+	tcase_set_timeout(tc, 280); /* the sanitizers and a busy machine are slow */
 	for (size_t i = 0; i < n; i++)
 		tcase_add_test(tc, tests[i]);
 	suite_add_tcase(s, tc);

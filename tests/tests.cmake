@@ -16,7 +16,7 @@ foreach(source ${test_sources})
 		target_link_options(${stem} PRIVATE -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=aligned_alloc)
 	endif()
 	add_test(NAME ${name} COMMAND ${stem})
-	set_tests_properties(${name} PROPERTIES TIMEOUT 300
+	set_tests_properties(${name} PROPERTIES TIMEOUT 600
 		ENVIRONMENT "GLOSS_BIN=$<TARGET_FILE:gloss>;GLOSS_SOURCE=${CMAKE_CURRENT_SOURCE_DIR}")
 endforeach()
 
@@ -28,14 +28,14 @@ foreach(source ${fuzz_sources})
 	add_executable(${stem} "${source}" "${CMAKE_CURRENT_LIST_DIR}/fuzz_main.c")
 	target_link_libraries(${stem} PRIVATE gloss_sae gloss_store gloss_explain)
 	add_test(NAME ${stem} COMMAND ${stem})
-	set_tests_properties(${stem} PROPERTIES TIMEOUT 300)
+	set_tests_properties(${stem} PROPERTIES TIMEOUT 600)
 endforeach()
 
 # Tests that are scripts: the command line's golden cases, and checks of the sources and of what is made from them.
 foreach(script cli_golden check_arrows check_headers check_man check_sizes)
 	string(REPLACE cli_golden cli file ${script})
 	add_test(NAME ${script} COMMAND sh "${CMAKE_CURRENT_LIST_DIR}/${file}.sh")
-	set_tests_properties(${script} PROPERTIES TIMEOUT 300 SKIP_RETURN_CODE 77
+	set_tests_properties(${script} PROPERTIES TIMEOUT 600 SKIP_RETURN_CODE 77
 		ENVIRONMENT "GLOSS_BIN=$<TARGET_FILE:gloss>;GLOSS_SOURCE=${CMAKE_CURRENT_SOURCE_DIR}")
 	if(script MATCHES "^check_")
 		set_tests_properties(${script} PROPERTIES LABELS check)
