@@ -48,6 +48,7 @@ static const double min_gain = 0.05; /* in true positive rate minus false positi
 typedef struct words {
 	const store_window *window;
 	char *text;      /* the tokens joined, lower case in ASCII */
+	bool *in_word;   /* (bytes of text + 1) the byte belongs to a word; false at the end */
 	uint32_t *start; /* (length + 1) byte offsets of the tokens in text */
 	uint32_t *
 	        from; /* (length) the word that the token touches: text[from, to); empty when it touches none */
@@ -75,6 +76,25 @@ static char lower(char c)
 	return c >= 'A' && c <= 'Z' ? (char)(c + ('a' - 'A')) : c;
 }
 
+/* Word bytes are ASCII letters, digits and the apostrophe, and every other character but Latin-1 signs (U+0080 to U+00BF, the
+ * no-break space among them), general punctuation and symbols (U+2000 to U+2BFF), CJK punctuation and U+FFFD. */
+static void mark_words(words *w, size_t n)
+{
+	size_t len;
+
+	for (size_t i = 0; i < n; i += len) {
+		uint32_t c = 0;
+		bool in;
+
+		len = utf8_next(w->text + i, n - i, &c);
+		in = len && (c < 0x80 ? is_word_byte((unsigned char)c)
+		                      : c >= 0xc0 && !(c >= 0x2000 && c <= 0x2bff) &&
+		                                !(c >= 0x3000 && c <= 0x303f) && c != 0xfffd);
+		len = len ? len : 1;
+		memset(w->in_word + i, in, len);
+	}
+}
+
 static int words_read(words *w, const store_window *window, arena *mem, error *err)
 {
 	uint32_t total = 0, n = window->length;
@@ -83,10 +103,11 @@ static int words_read(words *w, const store_window *window, arena *mem, error *e
 		total += (uint32_t)strlen(window->text[i]);
 	w->window = window;
 	w->text = arena_alloc(mem, total + 1, 1);
+	w->in_word = arena_alloc(mem, total + 1, sizeof(*w->in_word));
 	w->start = arena_alloc(mem, n + 1, sizeof(*w->start));
 	w->from = arena_alloc(mem, n + 1, sizeof(*w->from));
 	w->to = arena_alloc(mem, n + 1, sizeof(*w->to));
-	if (!w->text || !w->start || !w->from || !w->to)
+	if (!w->text || !w->in_word || !w->start || !w->from || !w->to)
 		return error_nomem(err, "the words of a window");
 	total = 0;
 	for (uint32_t i = 0; i < n; i++) {
@@ -95,16 +116,17 @@ static int words_read(words *w, const store_window *window, arena *mem, error *e
 			w->text[total++] = lower(*p);
 	}
 	w->start[n] = total;
+	mark_words(w, total);
 	for (uint32_t i = 0; i < n; i++) {
 		uint32_t from = w->start[i], to;
 
-		while (from < w->start[i + 1] && !is_word_byte((unsigned char)w->text[from]))
+		while (from < w->start[i + 1] && !w->in_word[from])
 			from++;
 		to = from;
 		if (from < w->start[i + 1]) {
-			while (from > 0 && is_word_byte((unsigned char)w->text[from - 1]))
+			while (from > 0 && w->in_word[from - 1])
 				from--;
-			while (to < total && is_word_byte((unsigned char)w->text[to]))
+			while (to < total && w->in_word[to])
 				to++;
 		}
 		w->from[i] = from;
@@ -192,7 +214,7 @@ static int emit_phrase(atom_fn fn, void *payload, const words *w, uint32_t i)
 	while (gap > 0 && is_space((unsigned char)w->text[gap - 1]))
 		gap--;
 	from = gap;
-	while (from > 0 && is_word_byte((unsigned char)w->text[from - 1]))
+	while (from > 0 && w->in_word[from - 1])
 		from--;
 	if (from == gap || gap == w->from[i])
 		return 0;

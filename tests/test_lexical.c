@@ -129,6 +129,24 @@ START_TEST(joins_two_words)
 }
 END_TEST
 
+START_TEST(signs_are_no_letters)
+{
+	static const char *const spaced[] = { "\xc2\xa0"
+		                              "cat",
+		                              "\xe2\x80\x9c"
+		                              "cat" }; /* a no-break space, a quotation mark */
+	char *label = NULL, *rule = NULL;
+	error e = { 0 };
+
+	make(firing_p, firing, 8, spaced, ARRAY_LEN(spaced), 1);
+	make(silent_p, silent, 20, NULL, 0, 2);
+	ck_assert_int_eq(explain_lexical_label(&label, &rule, firing, 8, silent, 20, &e), 0);
+	ck_assert_str_eq(label, "the word \"cat\"");
+	free(label);
+	free(rule);
+}
+END_TEST
+
 START_TEST(no_windows)
 {
 	char *label = NULL, *rule = NULL;
@@ -199,6 +217,7 @@ static void cases(Suite *s)
 
 	tcase_add_loop_test(loop, names_the_planted_rule, 0, ARRAY_LEN(rules));
 	suite_add_tcase(s, loop);
-	SUPPORT_CASE(s, "all", joins_two_words, no_windows, bad_rules, survives_every_failed_allocation);
+	SUPPORT_CASE(s, "all", joins_two_words, signs_are_no_letters, no_windows, bad_rules,
+	             survives_every_failed_allocation);
 }
 SUPPORT_MAIN("lexical", cases)
