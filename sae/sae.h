@@ -210,7 +210,7 @@ int sae_model_load(sae_model **out, const char *dir, error *err) MUST_USE;
 int sae_model_save(const sae_model *m, const char *dir, const double *freq, const cJSON *metadata,
                    error *err) MUST_USE;
 
-/* ---- Encoding (encode.c) ------------------------------------------------------------------------------------------------------ */
+/* ---- Encoding (codes.c) ------------------------------------------------------------------------------------------------------- */
 
 /* Sparse codes of n rows: row i holds count[i] <= width pairs at index[i * width], by feature ascending, all values > 0. */
 typedef struct sae_codes {
