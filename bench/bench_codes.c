@@ -2,8 +2,8 @@
  *
  *	bench_codes SAE DUMP OUT.safetensors [ROWS]
  *
- * Rows are those that count (of NaN or massive norm left out). Tensors: row (n) I64 numbers in the dump, x (n, d), count (n),
- * index and value (n, k), hat (n, d). */
+ * Rows are those that count (of NaN or massive norm left out). Tensors: row (n) I64 numbers in the dump, x (n, d), hat (n, d), and
+ * the codes of row i at first[i] .. first[i + 1] - 1 of index and value. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -45,12 +45,12 @@ static int open_all(work *w, const char *sae, const char *dump, error *err)
 static int encode(work *w, error *err)
 {
 	uint32_t d = w->model->d_in;
-	int rc = sae_codes_new(&w->codes, w->n, w->model->k, err);
+	int rc = 0;
 
 	w->row = malloc(w->n * sizeof(*w->row));
 	w->x = mem_alloc_aligned(w->n * d, sizeof(float));
 	w->hat = mem_alloc_aligned(w->n * d, sizeof(float));
-	if (!rc && (!w->row || !w->x || !w->hat))
+	if (!w->row || !w->x || !w->hat)
 		rc = error_nomem(err, "the rows");
 	for (size_t i = 0; !rc && i < w->n; i++) {
 		w->row[i] = (int64_t)sae_rows_at(w->rows, true, i);
@@ -59,20 +59,20 @@ static int encode(work *w, error *err)
 	if (!rc)
 		rc = sae_encode(w->encoder, w->x, w->n, &w->codes, err);
 	if (!rc)
-		sae_decode(w->model, &w->codes, w->n, w->hat, w->pool);
+		sae_decode(w->model, &w->codes, w->hat, w->pool);
 	return rc;
 }
 
 static int write_all(const work *w, const char *path, error *err)
 {
-	uint64_t n = w->n, d = w->model->d_in, k = w->codes.width;
+	uint64_t n = w->n, d = w->model->d_in, firings = w->codes.first[w->n];
 	const sae_tensor_out t[] = {
 		{ "row", SAE_I64, 1, { n }, w->row },
 		{ "x", SAE_F32, 2, { n, d }, w->x },
 		{ "hat", SAE_F32, 2, { n, d }, w->hat },
-		{ "count", SAE_I32, 1, { n }, w->codes.count },
-		{ "index", SAE_I32, 2, { n, k }, w->codes.index },
-		{ "value", SAE_F32, 2, { n, k }, w->codes.value },
+		{ "first", SAE_I64, 1, { n + 1 }, w->codes.first },
+		{ "index", SAE_I32, 1, { firings }, w->codes.index },
+		{ "value", SAE_F32, 1, { firings }, w->codes.value },
 	};
 
 	return sae_safetensors_write(path, t, ARRAY_LEN(t), NULL, 0, err);

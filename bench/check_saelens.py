@@ -28,9 +28,8 @@ def main():
         theirs = sae.encode(x)
         hat = sae.decode(theirs)
     dense = torch.zeros_like(theirs)
-    for i in range(n):
-        c = int(ours["count"][i])
-        dense[i, ours["index"][i, :c].long()] = ours["value"][i, :c]
+    row = torch.repeat_interleave(torch.arange(n), ours["first"].diff())
+    dense[row, ours["index"].long()] = ours["value"]
 
     swapped = (dense > 0) != (theirs > 0)
     both = (dense > 0) & (theirs > 0)

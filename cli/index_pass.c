@@ -25,8 +25,7 @@ typedef struct pass {
 	uint32_t ctx_len, per_batch; /* contexts */
 	float *x;                    /* (per_batch * ctx_len, d) */
 	/* One context as the index takes it. */
-	uint32_t *tokens, *start, *feature;
-	float *value;
+	uint32_t *tokens, *start;
 	uint8_t *counted;
 	/* The thread that adds. */
 	batch *adding;
@@ -65,37 +64,54 @@ static int check_tokens(const pass *p, uint64_t context, error *err)
 	return 0;
 }
 
-/* Context number i of the batch into the index. */
-static int add_context(pass *p, const batch *b, uint32_t i, error *err)
+/* Codes of context number i of the batch, without those of rows that were left out: they are closed up where they lie.
+ * Fills p->counted and p->start; returns where the context's codes begin. */
+static int close_up(pass *p, batch *b, uint32_t i, size_t *begin, error *err)
 {
-	uint64_t context = b->first + i, row = context * p->ctx_len;
+	uint64_t row = (b->first + i) * p->ctx_len;
+	const size_t *first = b->codes.first + (size_t)i * p->ctx_len;
+	size_t end = first[0];
+
+	if (first[p->ctx_len] - first[0] > UINT32_MAX)
+		return error_set(err, ERR_LIMIT, "context %llu has %zu firings, more than an index can hold",
+		                 (unsigned long long)(b->first + i), first[p->ctx_len] - first[0]);
+	for (uint32_t t = 0; t < p->ctx_len; t++) {
+		size_t n = first[t + 1] - first[t];
+
+		p->start[t] = (uint32_t)(end - first[0]);
+		p->counted[t] = sae_rows_kept(p->in->rows, row + t);
+		if (!p->counted[t])
+			continue;
+		memmove(b->codes.index + end, b->codes.index + first[t], n * sizeof(*b->codes.index));
+		memmove(b->codes.value + end, b->codes.value + first[t], n * sizeof(*b->codes.value));
+		end += n;
+	}
+	p->start[p->ctx_len] = (uint32_t)(end - first[0]);
+	*begin = first[0];
+	return 0;
+}
+
+/* Context number i of the batch into the index. */
+static int add_context(pass *p, batch *b, uint32_t i, error *err)
+{
+	uint64_t context = b->first + i;
 	store_context c = { .tokens = p->tokens,
 		            .n_tokens = p->ctx_len,
 		            .document = p->docs->document[context],
 		            .group = p->docs->group[context],
 		            .counted = p->counted,
-		            .start = p->start,
-		            .feature = p->feature,
-		            .value = p->value };
-	uint32_t n = 0;
+		            .start = p->start };
+	size_t begin = 0;
 	int rc = sae_dump_tokens(p->in->dump, context, p->tokens, err);
 
 	if (rc == 0)
 		rc = check_tokens(p, context, err);
+	if (rc == 0)
+		rc = close_up(p, b, i, &begin, err);
 	if (rc < 0)
 		return rc;
-	for (uint32_t t = 0; t < p->ctx_len; t++) {
-		size_t at = (size_t)i * p->ctx_len + t;
-		uint32_t count;
-
-		p->counted[t] = sae_rows_kept(p->in->rows, row + t);
-		count = p->counted[t] ? b->codes.count[at] : 0;
-		memcpy(p->feature + n, b->codes.index + at * b->codes.width, count * sizeof(*p->feature));
-		memcpy(p->value + n, b->codes.value + at * b->codes.width, count * sizeof(*p->value));
-		p->start[t] = n;
-		n += count;
-	}
-	p->start[p->ctx_len] = n;
+	c.feature = b->codes.index + begin;
+	c.value = b->codes.value + begin;
 	return store_index_context(p->ix, &c, err);
 }
 
@@ -110,22 +126,15 @@ static void *add_batch(void *payload)
 	return NULL;
 }
 
-static int allocate(pass *p, batch batches[2], arena *mem, error *err)
+static int allocate(pass *p, arena *mem, error *err)
 {
-	size_t rows = (size_t)p->per_batch * p->ctx_len, width = p->m->k;
-	int rc = sae_codes_new(&batches[0].codes, rows, p->m->k, err);
+	size_t rows = (size_t)p->per_batch * p->ctx_len;
 
-	if (rc == 0)
-		rc = sae_codes_new(&batches[1].codes, rows, p->m->k, err);
 	p->x = arena_alloc(mem, rows * p->m->d_in, sizeof(*p->x));
 	p->tokens = arena_alloc(mem, p->ctx_len, sizeof(*p->tokens));
 	p->start = arena_alloc(mem, (size_t)p->ctx_len + 1, sizeof(*p->start));
 	p->counted = arena_alloc(mem, p->ctx_len, 1);
-	p->feature = arena_alloc(mem, p->ctx_len * width, sizeof(*p->feature));
-	p->value = arena_alloc(mem, p->ctx_len * width, sizeof(*p->value));
-	if (rc == 0 && (!p->x || !p->tokens || !p->start || !p->counted || !p->feature || !p->value))
-		rc = error_nomem(err, "a batch of contexts");
-	return rc;
+	return p->x && p->tokens && p->start && p->counted ? 0 : error_nomem(err, "a batch of contexts");
 }
 
 /* Read and encode one batch while the one before is added. */
@@ -195,7 +204,7 @@ int index_pass(store_index *ix, const dump_input *in, const sae_model *m, const 
 	int rc;
 
 	p.per_batch = ctx_len < BATCH_ROWS ? BATCH_ROWS / ctx_len : 1;
-	rc = allocate(&p, batches, &mem, err);
+	rc = allocate(&p, &mem, err);
 	if (rc == 0)
 		rc = sae_encoder_new(&e, m, in->pool, NULL, err);
 	if (rc == 0)

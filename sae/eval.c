@@ -159,9 +159,9 @@ static void add_row(eval *e, sums *t, size_t r)
 	}
 	if (distance2 > 0)
 		spread_add(&t->ev, 1 - error2 / distance2);
-	t->l0 += e->codes.count[r];
-	for (uint32_t i = 0; i < e->codes.count[r]; i++)
-		t->l1 += (double)e->codes.value[r * e->codes.width + i];
+	t->l0 += e->codes.first[r + 1] - e->codes.first[r];
+	for (size_t i = e->codes.first[r]; i < e->codes.first[r + 1]; i++)
+		t->l1 += (double)e->codes.value[i];
 }
 
 static void sum_task(void *payload, size_t i, unsigned worker)
@@ -269,13 +269,12 @@ static int second_pass(eval *e, uint64_t n_rows, sae_encoder *encoder, uint64_t 
 			rc = sae_encode(encoder, e->x, (size_t)e->n, &e->codes, err);
 		if (rc)
 			return rc;
-		sae_decode(e->model, &e->codes, (size_t)e->n, e->hat, p);
+		sae_decode(e->model, &e->codes, e->hat, p);
 		pool_run(p, n_tiles, sum_task, e);
 		for (size_t i = 0; i < n_tiles; i++)
 			join(&e->total, &e->tile[i], e->d);
-		for (size_t r = 0; r < e->n; r++)
-			for (uint32_t i = 0; i < e->codes.count[r]; i++)
-				fires[e->codes.index[r * e->codes.width + i]]++;
+		for (size_t i = 0; i < e->codes.first[e->codes.n]; i++)
+			fires[e->codes.index[i]]++;
 		if (pr)
 			progress_update(pr, first + e->n, NULL);
 	}
@@ -325,7 +324,7 @@ static int eval_alloc(eval *e, uint64_t n_rows, error *err)
 	for (size_t i = 0; i < BLOCK_TILES; i++)
 		e->tile[i].vector = e->vectors + i * e->d;
 	e->total.vector = e->vectors + BLOCK_TILES * (size_t)e->d;
-	return sae_codes_new(&e->codes, n, e->model->k, err);
+	return 0;
 }
 
 static void eval_free(eval *e)

@@ -212,14 +212,15 @@ int sae_model_save(const sae_model *m, const char *dir, const double *freq, cons
 
 /* ---- Encoding (codes.c) ------------------------------------------------------------------------------------------------------- */
 
-/* Sparse codes of n rows: row i holds count[i] <= width pairs at index[i * width], by feature ascending, all values > 0. */
+/* Sparse codes of n rows, row after row: those of row i are first[i] .. first[i + 1] - 1, by feature ascending, all values > 0.
+ * A row may hold any number of features. Begin with { 0 }; what is there is reused by the next sae_encode() and grows as needed. */
 typedef struct sae_codes {
-	uint32_t width;  /* k of the model */
-	uint32_t *count; /* (n) */
-	uint32_t *index; /* (n, width) */
-	float *value;    /* (n, width) */
+	size_t n;
+	size_t *first;   /* (n + 1), first[0] = 0 */
+	uint32_t *index; /* (first[n]) */
+	float *value;    /* (first[n]) */
+	size_t first_room, index_room, value_room;
 } sae_codes;
-int sae_codes_new(sae_codes *c, size_t n, uint32_t width, error *err) MUST_USE;
 void sae_codes_free(sae_codes *c);
 
 /* Rows are cut in tiles of SAE_ENCODE_TILE, counted from row 0 of the call: equal calls give equal bits at any thread count. */
@@ -228,10 +229,12 @@ typedef struct sae_encoder sae_encoder;
 int sae_encoder_new(sae_encoder **out, const sae_model *m, pool *p, const char *kernels,
                     error *err) MUST_USE; /* the model stays the caller's and must outlive it */
 void sae_encoder_free(sae_encoder *e);
-/* x (n, d) raw activations, finite. Pre-activations exist only a tile at a time. Ties at rank k: the lower feature wins. */
+/* x (n, d) raw activations, finite. Pre-activations exist only a tile at a time. Ties: the lower feature wins.
+ * Memory beyond the encoder's own: 8 bytes a feature that fires, in `out` and once more in the encoder, so at most 16 n F; none
+ * left: ERR_NOMEM, and `out` holds no rows. */
 int sae_encode(sae_encoder *e, const float *x, size_t n, sae_codes *out, error *err) MUST_USE;
-/* out (n, d) = codes times W_dec + b_dec. */
-void sae_decode(const sae_model *m, const sae_codes *c, size_t n, float *out, pool *p);
+/* out (c->n, d) = codes times W_dec + b_dec. */
+void sae_decode(const sae_model *m, const sae_codes *c, float *out, pool *p);
 
 /* ---- Strongest partners of decoder rows (ranked.c) ------------------------------------------------------------------------------- */
 

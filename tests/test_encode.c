@@ -46,24 +46,23 @@ static size_t rank_of(const double *pre, size_t n_features, size_t f)
 static void check_row(const sae_model *m, const float *x, const sae_codes *c, size_t t)
 {
 	static double pre[3000];
-	const uint32_t *index = c->index + t * c->width;
-	size_t next = 0, d = m->d_in;
+	size_t next = c->first[t], d = m->d_in;
 
 	for (size_t f = 0; f < m->d_sae; f++) {
 		pre[f] = m->b_enc[f];
 		for (size_t i = 0; i < d; i++)
 			pre[f] += ((double)x[t * d + i] - m->b_dec[i]) * m->W_enc[f * d + i];
 	}
-	ck_assert_uint_le(c->count[t], c->width);
+	ck_assert_uint_le(c->first[t + 1] - next, m->k);
 	for (size_t f = 0; f < m->d_sae; f++) {
 		bool want = pre[f] > 0 && rank_of(pre, m->d_sae, f) < m->k;
-		bool have = next < c->count[t] && index[next] == f;
+		bool have = next < c->first[t + 1] && c->index[next] == f;
 
 		ck_assert_msg(want == have, "row %zu feature %zu pre %g", t, f, pre[f]);
 		if (have)
-			ck_assert_double_le(fabs(c->value[t * c->width + next++] - pre[f]), 1e-5);
+			ck_assert_double_le(fabs(c->value[next++] - pre[f]), 1e-5);
 	}
-	ck_assert_uint_eq(next, c->count[t]);
+	ck_assert_uint_eq(next, c->first[t + 1]);
 }
 
 static void check_shape(uint32_t d, uint32_t n_features, uint32_t k, size_t n, const char *set)
@@ -71,12 +70,11 @@ static void check_shape(uint32_t d, uint32_t n_features, uint32_t k, size_t n, c
 	sae_model *m = random_model(d, n_features, k);
 	float *x = mem_alloc_aligned(n, d * sizeof(float));
 	sae_encoder *e;
-	sae_codes c;
+	sae_codes c = { 0 };
 	pool *p;
 
 	random_rows(x, n * d);
 	ck_assert_int_eq(pool_new(&p, 2, NULL), 0);
-	ck_assert_int_eq(sae_codes_new(&c, n, k, NULL), 0);
 	ck_assert_int_eq(sae_encoder_new(&e, m, p, set, NULL), 0);
 	ck_assert_int_eq(sae_encode(e, x, n, &c, NULL), 0);
 	for (size_t t = 0; t < n; t += 1 + n / 20)
@@ -106,7 +104,7 @@ START_TEST(ties_go_to_lower_features)
 	float x[3] = { 1, 2, 3 };
 	sae_model *m;
 	sae_encoder *e;
-	sae_codes c;
+	sae_codes c = { 0 };
 	pool *p;
 
 	ck_assert_int_eq(sae_model_new(&m, SAE_TOPK, 3, n_features, k, NULL), 0);
@@ -114,10 +112,9 @@ START_TEST(ties_go_to_lower_features)
 		m->b_enc[f] = 0.5f;
 	m->b_enc[1400] = 0.75f;
 	ck_assert_int_eq(pool_new(&p, 1, NULL), 0);
-	ck_assert_int_eq(sae_codes_new(&c, 1, k, NULL), 0);
 	ck_assert_int_eq(sae_encoder_new(&e, m, p, NULL, NULL), 0);
 	ck_assert_int_eq(sae_encode(e, x, 1, &c, NULL), 0);
-	ck_assert_uint_eq(c.count[0], k);
+	ck_assert_uint_eq(c.first[1], k);
 	for (uint32_t j = 0; j + 1 < k; j++)
 		ck_assert_uint_eq(c.index[j], j);
 	ck_assert_uint_eq(c.index[k - 1], 1400);
@@ -138,14 +135,13 @@ START_TEST(threads_do_not_change_a_bit)
 	random_rows(x, n * d);
 	for (unsigned threads = 1; threads <= 3; threads++) {
 		sae_encoder *e;
-		sae_codes c;
+		sae_codes c = { 0 };
 		pool *p;
 
 		ck_assert_int_eq(pool_new(&p, threads, NULL), 0);
-		ck_assert_int_eq(sae_codes_new(&c, n, k, NULL), 0);
 		ck_assert_int_eq(sae_encoder_new(&e, m, p, NULL, NULL), 0);
 		ck_assert_int_eq(sae_encode(e, x, n, &c, NULL), 0);
-		sae_decode(m, &c, n, threads == 1 ? first : out, p);
+		sae_decode(m, &c, threads == 1 ? first : out, p);
 		if (threads > 1)
 			ck_assert_mem_eq(out, first, n * d * sizeof(float));
 		sae_encoder_free(e);
@@ -162,13 +158,14 @@ END_TEST
 START_TEST(decode_adds_rows_and_bias)
 {
 	sae_model *m = random_model(6, 10, 3);
-	uint32_t count = 2, index[3] = { 1, 7, 0 };
-	float value[3] = { 2, 0.5f, 9 }, out[6];
-	const sae_codes c = { .width = 3, .count = &count, .index = index, .value = value };
+	size_t first[] = { 0, 2 };
+	uint32_t index[] = { 1, 7 };
+	float value[] = { 2, 0.5f }, out[6];
+	const sae_codes c = { .n = 1, .first = first, .index = index, .value = value };
 	pool *p;
 
 	ck_assert_int_eq(pool_new(&p, 1, NULL), 0);
-	sae_decode(m, &c, 1, out, p);
+	sae_decode(m, &c, out, p);
 	for (size_t i = 0; i < 6; i++)
 		ck_assert_double_le(
 		        fabs(out[i] - (2.0 * m->W_dec[6 + i] + 0.5 * m->W_dec[42 + i] + m->b_dec[i])), 1e-6);
@@ -181,20 +178,13 @@ START_TEST(bad_arguments_are_refused)
 {
 	sae_model *m = random_model(6, 10, 3);
 	sae_encoder *e = NULL;
-	sae_codes c;
 	error err = { 0 };
-	float x[6] = { 0 };
 	pool *p;
 
 	ck_assert_int_eq(pool_new(&p, 1, NULL), 0);
 	ck_assert_int_eq(sae_encoder_new(&e, m, p, "mmx", &err), ERR_ARG);
 	ck_assert_ptr_nonnull(strstr(err.msg, "'mmx'"));
 	ck_assert_ptr_null(e);
-	ck_assert_int_eq(sae_encoder_new(&e, m, p, NULL, &err), 0);
-	ck_assert_int_eq(sae_codes_new(&c, 1, 4, &err), 0);
-	ck_assert_int_eq(sae_encode(e, x, 1, &c, &err), ERR_ARG);
-	sae_codes_free(&c);
-	sae_encoder_free(e);
 	pool_free(p);
 	sae_model_free(m);
 }
@@ -203,23 +193,34 @@ END_TEST
 START_TEST(each_failing_allocation_is_reported)
 {
 	sae_model *m = random_model(6, 10, 3);
+	const size_t rows = 600;
+	float x[3600];
 	pool *p;
 
+	random_rows(x, ARRAY_LEN(x));
 	ck_assert_int_eq(pool_new(&p, 2, NULL), 0);
 	for (long n = 0;; n++) {
 		sae_encoder *e = NULL;
+		sae_codes c = { 0 };
 		error err = { 0 };
+		bool struck;
 		int rc;
 
 		fault_arm(FAULT_ALLOC, n);
 		rc = sae_encoder_new(&e, m, p, NULL, &err);
-		if (!fault_disarm(FAULT_ALLOC)) {
-			ck_assert_int_eq(rc, 0);
-			sae_encoder_free(e);
-			break;
+		if (rc == 0)
+			rc = sae_encode(e, x, rows, &c, &err);
+		struck = fault_disarm(FAULT_ALLOC);
+		ck_assert_int_eq(rc, struck ? ERR_NOMEM : 0);
+		ck_assert_uint_eq(c.n, struck ? 0 : rows);
+		if (struck && e) { /* what failed can be done again */
+			ck_assert_int_eq(sae_encode(e, x, rows, &c, &err), 0);
+			check_row(m, x, &c, rows - 1);
 		}
-		ck_assert_int_eq(rc, ERR_NOMEM);
-		ck_assert_ptr_null(e);
+		sae_encoder_free(e);
+		sae_codes_free(&c);
+		if (!struck)
+			break;
 	}
 	pool_free(p);
 	sae_model_free(m);

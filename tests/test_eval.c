@@ -94,9 +94,8 @@ static float *reconstruct(const sae_model *m, const float *x, size_t n, sae_code
 	ck_assert_ptr_nonnull(hat);
 	ck_assert_int_eq(pool_new(&p, 1, &e), 0);
 	ck_assert_int_eq(sae_encoder_new(&encoder, m, p, NULL, &e), 0);
-	ck_assert_int_eq(sae_codes_new(c, n, m->k, &e), 0);
 	ck_assert_int_eq(sae_encode(encoder, x, n, c, &e), 0);
-	sae_decode(m, c, n, hat, p);
+	sae_decode(m, c, hat, p);
 	sae_encoder_free(encoder);
 	pool_free(p);
 	return hat;
@@ -136,7 +135,7 @@ static plain plain_metrics(const sae_model *m, const float *x, size_t n, uint64_
 {
 	long double mean[D] = { 0 };
 	plain s = { 0 };
-	sae_codes c;
+	sae_codes c = { 0 };
 	float *hat = reconstruct(m, x, n, &c);
 
 	for (size_t j = 0; j < D; j++) {
@@ -155,10 +154,10 @@ static plain plain_metrics(const sae_model *m, const float *x, size_t n, uint64_
 	}
 	for (size_t i = 0; i < n; i++) {
 		plain_row(&s, x + i * D, hat + i * D, mean);
-		s.l0 += c.count[i];
-		for (size_t k = 0; k < c.count[i]; k++) {
-			s.l1 += c.value[i * c.width + k];
-			fires[c.index[i * c.width + k]]++;
+		s.l0 += c.first[i + 1] - c.first[i];
+		for (size_t k = c.first[i]; k < c.first[i + 1]; k++) {
+			s.l1 += c.value[k];
+			fires[c.index[k]]++;
 		}
 	}
 	sae_codes_free(&c);
