@@ -58,6 +58,9 @@ typedef struct arena {
 
 /* Zeroed, 64-byte aligned; NULL: no memory, or count * size overflows. */
 void *arena_alloc(arena *a, size_t count, size_t size) MUST_USE;
+/* Large allocations (a quarter MB and more) are address space until they are written to: the thread that first writes to
+ * a page decides on which memory node it lies, and what is asked for can be added up before any of it is used. */
+size_t arena_bytes(const arena *a); /* asked of the system so far */
 char *arena_strdup(arena *a, const char *s) MUST_USE;
 char *arena_memdupz(arena *a, const void *p, size_t n) MUST_USE; /* a NUL is put behind */
 void arena_clear(arena *a);                                      /* frees all; usable again */
@@ -156,9 +159,18 @@ typedef struct pool pool;
 int pool_new(pool **out, unsigned threads, error *err) MUST_USE;
 void pool_free(pool *p);
 unsigned pool_threads(const pool *p);
-/* Run task(payload, i, worker) for i in 0..n-1, each once, on any worker in any order, and return when all are done.
+/* Run task(payload, i, worker) for i in 0..n-1, each once, on any worker in any order, and return when all are done. Runs
+ * of as many tasks give task i to the same worker each time, where none falls behind: memory stays near who uses it.
  * worker is 0..threads-1, for scratch space; never make a result depend on it. Not reentrant. */
 void pool_run(pool *p, size_t n, void (*task)(void *payload, size_t i, unsigned worker), void *payload);
+/* For benchmarks: `watch` is called behind each task, by the worker that ran it. Not while a run goes on; NULL: no more. */
+typedef struct pool_event {
+	uint64_t run; /* counts the calls of pool_run */
+	size_t task;  /* i */
+	unsigned worker;
+	double start, end; /* clock_now() */
+} pool_event;
+void pool_watch(pool *p, void (*watch)(void *payload, const pool_event *e), void *payload);
 
 /* ---- Clock, stop flag and progress (clock.c, progress.c) -------------------------------------------------------- */
 
@@ -199,6 +211,10 @@ const char *cpu_name(void);  /* the processor's own name, for records */
 unsigned cpu_count(void); /* CPUs this process may use: affinity and cgroup quota (rounded up), at least 1 */
 /* Bytes this process may use: the smaller of physical memory and the cgroup's limit. */
 uint64_t cpu_memory_limit(void);
+/* Bytes of memory in use now that no file backs, and the most the process ever had resident, libraries and all; 0: the
+ * system does not tell. */
+uint64_t cpu_memory_anonymous(void);
+uint64_t cpu_memory_peak(void);
 
 /* ---- Files (file.c) and fault points (fault.c) --------------------------------------------------------------------- */
 

@@ -282,3 +282,22 @@ uint64_t cpu_memory_limit(void)
 
 	return quota < all ? quota : all;
 }
+
+/* A line of /proc/self/status in bytes; it is given in kB. */
+static uint64_t status_bytes(const char *key)
+{
+	char status[8192];
+	const char *p = read_small(status, sizeof(status), "/proc/self/status") ? strstr(status, key) : NULL;
+
+	return p ? strtoull(p + strlen(key), NULL, 10) * 1024 : 0;
+}
+
+uint64_t cpu_memory_anonymous(void)
+{
+	return status_bytes("\nRssAnon:");
+}
+
+uint64_t cpu_memory_peak(void)
+{
+	return status_bytes("\nVmHWM:");
+}

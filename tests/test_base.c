@@ -108,6 +108,32 @@ START_TEST(arena_refuses_overflow)
 }
 END_TEST
 
+/* What is asked for can be counted before it is there. */
+START_TEST(arena_large_blocks_are_not_touched)
+{
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+	const size_t size = (size_t)200 << 20;
+	uint64_t before = cpu_memory_anonymous();
+	arena a = ARENA_INIT;
+	char *p = arena_alloc(&a, size, 1), *small = arena_alloc(&a, 10, 1);
+
+	ck_assert_ptr_nonnull(p);
+	ck_assert_ptr_nonnull(small);
+	ck_assert_uint_eq((uintptr_t)p % 64, 0);
+	ck_assert_uint_ge(arena_bytes(&a), size);
+	ck_assert_uint_le(arena_bytes(&a), size + (1 << 20));
+	ck_assert_uint_le(cpu_memory_anonymous(), before + (16 << 20));
+	ck_assert_int_eq(p[0] | p[size / 2] | p[size - 1], 0);
+	memset(p, 1, size / 2);
+	ck_assert_uint_ge(cpu_memory_anonymous(), before + size / 2);
+	ck_assert_uint_ge(cpu_memory_peak(), cpu_memory_anonymous());
+	arena_clear(&a);
+	ck_assert_uint_eq(arena_bytes(&a), 0);
+	ck_assert_uint_le(cpu_memory_anonymous(), before + (16 << 20));
+#endif
+}
+END_TEST
+
 START_TEST(arena_survives_no_memory)
 {
 	arena a = ARENA_INIT;
@@ -418,8 +444,8 @@ static void cases(Suite *s)
 {
 	SUPPORT_CASE(s, "error", error_formats, error_takes_null, error_cuts_long_text);
 	SUPPORT_CASE(s, "memory", arena_gives_zeroed_aligned_memory, arena_copies_strings,
-	             arena_refuses_overflow, arena_survives_no_memory, mem_alloc_aligned_is_zeroed,
-	             mem_grow_keeps_what_was_there);
+	             arena_large_blocks_are_not_touched, arena_refuses_overflow, arena_survives_no_memory,
+	             mem_alloc_aligned_is_zeroed, mem_grow_keeps_what_was_there);
 	SUPPORT_CASE(s, "hash", sha256_agrees_with_the_standard, hash64_is_frozen,
 	             hash64_tells_lengths_and_seeds_apart, hash64_avalanches, hash64_mix_is_uniform,
 	             hash64_unit_and_below_keep_their_ends, hash64_permute_is_a_bijection,

@@ -46,6 +46,59 @@ START_TEST(runs_each_task_once)
 }
 END_TEST
 
+enum { EVENTS = 64 };
+
+typedef struct watched {
+	pool_event of[2][EVENTS]; /* by run and task */
+	pthread_barrier_t all;
+	uint64_t first;
+} watched;
+
+static void note_event(void *payload, const pool_event *e)
+{
+	watched *w = payload;
+
+	w->of[e->run - w->first][e->task] = *e;
+}
+
+/* Every worker stays in its first task until all are inside, so none can take the range of one that is late. */
+static void meet_once(void *payload, size_t i, unsigned worker)
+{
+	watched *w = payload;
+
+	(void)worker;
+	if (i % (EVENTS / 4) == 0)
+		pthread_barrier_wait(&w->all);
+}
+
+START_TEST(tasks_go_to_the_same_worker_and_are_watched)
+{
+	watched w = { .first = 1 };
+	pool *p = NULL;
+	int moved = 0;
+
+	ck_assert_int_eq(pool_new(&p, 4, NULL), 0);
+	ck_assert_int_eq(pthread_barrier_init(&w.all, NULL, 4), 0);
+	pool_watch(p, note_event, &w);
+	pool_run(p, EVENTS, meet_once, &w);
+	pool_run(p, EVENTS, meet_once, &w);
+	for (size_t i = 0; i < EVENTS; i++) {
+		const pool_event *e = &w.of[0][i];
+
+		ck_assert_uint_eq(e->task, i);
+		ck_assert_double_ge(e->end, e->start);
+		moved += e->worker != w.of[1][i].worker;
+		if (i % (EVENTS / 4) == 0) /* the first of a range: its owner's, as all were inside at once */
+			ck_assert_uint_eq(e->worker, i / (EVENTS / 4));
+	}
+	ck_assert_int_lt(moved, EVENTS); /* the rest may be taken over on a busy machine */
+	pool_watch(p, NULL, NULL);
+	pool_run(p, EVENTS, meet_once, &w);
+	pthread_barrier_destroy(&w.all);
+	pool_free(p);
+}
+END_TEST
+
 static void note_thread(void *payload, size_t i, unsigned worker)
 {
 	pthread_t *who = payload;
@@ -159,7 +212,7 @@ END_TEST
 static void cases(Suite *s)
 {
 	SUPPORT_CASE(s, "pool", runs_each_task_once, one_thread_is_the_caller, all_workers_take_part,
-	             workers_leave_signals_alone, new_takes_zero_and_refuses_too_many,
-	             new_survives_no_memory);
+	             tasks_go_to_the_same_worker_and_are_watched, workers_leave_signals_alone,
+	             new_takes_zero_and_refuses_too_many, new_survives_no_memory);
 }
 SUPPORT_MAIN("base_pool", cases)
