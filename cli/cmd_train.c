@@ -13,7 +13,7 @@ typedef struct train_opts {
 	dump_split_args split;
 	const char *out, *arch, *scale, *shuffle, *log, *kernels;
 	uint32_t features, k, batch;
-	uint64_t steps, warmup, dead_tokens, seed, log_every;
+	uint64_t steps, warmup, dead_tokens, seed, order_seed, log_every;
 	double lr, decay, auxk_alpha, beta1, beta2, eps;
 	bool force;
 } train_opts;
@@ -49,7 +49,8 @@ static const option options[] = {
 	OPTION(train_opts, eps, "eps", 0, OPTION_DOUBLE, "X", "1e-8", 1e-30, 1, "Adam's epsilon"),
 	OPTION(train_opts, scale, "scale", 0, OPTION_ENUM, "mean-norm|none", "mean-norm", 0, 0,
 	       "scale rows so that their mean norm is the root of their width; undone in what is saved"),
-	OPTION(train_opts, seed, "seed", 's', OPTION_U64, "N", "0", 0, 0, "start of weights and row order"),
+	OPTION(train_opts, seed, "seed", 's', OPTION_U64, "N", "0", 0, 0, "start of the weights"),
+	OPTION(train_opts, order_seed, "order-seed", 0, OPTION_U64, "N", "0", 0, 0, "order of the rows"),
 	OPTION(train_opts, shuffle, "shuffle", 0, OPTION_ENUM, "blocks|rows", "blocks", 0, 0,
 	       "read rows in blocks of 64 and mix them in memory, or each row alone (fast disks)"),
 	OPTION(train_opts, log, "log", 0, OPTION_STRING, "FILE", NULL, 0, 0,
@@ -120,6 +121,7 @@ static int take_options(job *j, error *err)
 	t->dead_tokens = o->dead_tokens;
 	t->scale_mean_norm = strcmp(o->scale, "none") != 0;
 	t->seed = o->seed;
+	t->order_seed = o->order_seed;
 	t->shuffle_rows = strcmp(o->shuffle, "rows") == 0;
 	t->kernels = o->kernels;
 	if (o->dump.tokens && (t->tokens = parse_budget(o->dump.tokens)) > 0)

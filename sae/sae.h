@@ -110,6 +110,8 @@ int sae_dump_read(const sae_dump *d, uint64_t first, uint64_t n, float *out, err
 int sae_dump_tokens(const sae_dump *d, uint64_t context, uint32_t *out, error *err) MUST_USE;
 /* The manifest's document id of a context; the context's number where there is none. */
 uint64_t sae_dump_document(const sae_dump *d, uint64_t context);
+/* Whether the files are still there and whole: ERR_IO, ERR_FORMAT name the one that has gone, shrunk or was replaced. */
+int sae_dump_check(const sae_dump *d, error *err) MUST_USE;
 /* The manifest as given, for records; NULL: none. */
 const cJSON *sae_dump_manifest(const sae_dump *d);
 
@@ -261,7 +263,7 @@ int sae_rank_neighbours(sae_ranked *out, const sae_model *m, uint32_t n, pool *p
 int sae_rank_logits(sae_ranked *top, sae_ranked *bottom, const sae_model *m, const char *path,
                     uint32_t n_vocab, uint32_t n, pool *p, progress *pr, error *err) MUST_USE;
 
-/* ---- Training (train.c, step.c, shuffle.c) --------------------------------------------------------------------------------------- */
+/* ---- Training (train*.c, step.c, shuffle.c) --------------------------------------------------------------------------------------- */
 
 typedef struct sae_train_step {
 	uint64_t step, steps, tokens; /* 1-based; tokens seen */
@@ -270,7 +272,8 @@ typedef struct sae_train_step {
 	double l0, auxk;      /* mean kept values a row; auxiliary loss */
 	double lr, grad_norm; /* effective learning rate; NaN where not computed */
 	uint64_t n_dead;
-	double seconds; /* since the start */
+	double seconds;      /* since the start, those before a resume counted */
+	double step_seconds; /* of them in this SAE's own steps */
 } sae_train_step;
 
 typedef struct sae_train_opts {
@@ -288,10 +291,12 @@ typedef struct sae_train_opts {
 	/* a feature is dead after this many tokens without firing; 0: min(10 M, 10 % of the run) */
 	uint64_t dead_tokens;
 	bool scale_mean_norm; /* scale rows so that their mean norm is sqrt(d); folded into what is saved */
-	uint64_t seed;
-	bool shuffle_rows;   /* permute single rows instead of blocks of 64 */
-	const char *kernels; /* "scalar", "avx2", "avx512"; NULL: the best */
-	/* Called every step from the caller's thread; non-zero stops (ERR_STOPPED), what is trained so far is returned. */
+	uint64_t seed;        /* start of the weights */
+	uint64_t order_seed;  /* order of the rows */
+	bool shuffle_rows;    /* permute single rows instead of blocks of 64 */
+	const char *kernels;  /* "scalar", "avx2", "avx512"; NULL: the best */
+	/* For sae_train(): called every step from the caller's thread; non-zero stops (ERR_STOPPED), what is trained so far is
+	 * returned. */
 	int (*on_step)(void *payload, const sae_train_step *s);
 	void *payload;
 } sae_train_opts;
@@ -311,6 +316,36 @@ void sae_train_plan(sae_train_opts *o, uint64_t n_train_rows);
  *   freq  if not NULL: malloc'd (F), firing frequency over the last min(steps, 100) steps (up to 199 when stopped) */
 int sae_train(sae_model **out, double **freq, const sae_dump *d, const sae_rows *rows,
               const sae_train_opts *o, pool *p, error *err) MUST_USE;
+
+/* Several SAEs trained side by side, "members": rows are read and converted once for all, and each member ends with the
+ * bits that it would have alone. They share batch, steps, row order, scale and kernels; a run of one is one member. */
+typedef struct sae_trainer sae_trainer;
+
+typedef enum sae_member_state {
+	SAE_MEMBER_RUNS,
+	SAE_MEMBER_ENDED, /* by sae_trainer_end_member() */
+	SAE_MEMBER_LOST   /* the loss of a batch was not finite */
+} sae_member_state;
+
+/* Check and plan the options of the n members (as sae_train_plan()), and ask for all memory. ERR_ARG names an option out
+ * of range or one that must be shared. Dump, rows and pool stay the caller's. */
+int sae_trainer_new(sae_trainer **out, const sae_dump *d, const sae_rows *rows, const sae_train_opts *o,
+                    size_t n, pool *p, error *err) MUST_USE;
+void sae_trainer_free(sae_trainer *t);
+/* Scale, b_dec and weights as at the start of a run. */
+int sae_trainer_start(sae_trainer *t, error *err) MUST_USE;
+/* One step of every member that runs; at least one must. A member whose loss is not finite is lost, its weights stay as
+ * they were; when it was the last one, the step does not count. ERR_IO, ERR_FORMAT: rows cannot be read, or a shard has
+ * gone or shrunk (looked at once a second); nothing was changed. */
+int sae_trainer_step(sae_trainer *t, error *err) MUST_USE;
+size_t sae_trainer_running(const sae_trainer *t); /* members that run */
+uint64_t sae_trainer_steps(const sae_trainer *t); /* taken */
+/* State and last step of a member, and why it is lost; last, cause: may be NULL. */
+sae_member_state sae_trainer_member(const sae_trainer *t, size_t member, sae_train_step *last, error *cause);
+void sae_trainer_end_member(sae_trainer *t, size_t member); /* takes no more steps */
+/* The model of a member as it is now, on raw rows; freq as for sae_train(). ERR_LIMIT: its weights are not finite. */
+int sae_trainer_model(sae_model **out, double **freq, const sae_trainer *t, size_t member,
+                      error *err) MUST_USE;
 
 /* ---- Metrics (eval.c) --------------------------------------------------------------------------------------------------------------- */
 

@@ -1,352 +1,414 @@
-/* Fit one autoencoder: scale and start from a sample of the rows, take the steps, fold the scale away. */
+/* Fit autoencoders side by side: scale and start from a sample of the rows, then step after step, member after member. */
+#include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "sae/dump_internal.h"
 #include "sae/kernels.h"
-#include "sae/shuffle.h"
-#include "sae/step.h"
+#include "sae/train_internal.h"
 
-#define SAMPLE_ROWS UINT64_C(65536) /* that scale and starting b_dec are taken from */
-#define FREQ_STEPS  100
-#define MAX_BATCH   (1u << 20)
-#define MAX_SAE     (1u << 26)
+#define SAMPLE_ROWS   UINT64_C(65536) /* that scale and starting b_dec are taken from */
+#define CHECK_SECONDS 1               /* between two looks at the shards */
 
-/* ---- Options ------------------------------------------------------------------------------------------------------------- */
+/* ---- Making ------------------------------------------------------------------------------------------------------- */
 
-sae_train_opts sae_train_opts_default(void)
+static int differs(const char *name, size_t member, error *err)
 {
-	return (sae_train_opts){ .arch = SAE_TOPK,
-		                 .d_sae = 4608,
-		                 .k = 32,
-		                 .batch = 4096,
-		                 .beta1 = 0.9,
-		                 .beta2 = 0.999,
-		                 .eps = 1e-8,
-		                 .warmup = UINT64_MAX,
-		                 .decay = 0.2,
-		                 .auxk_alpha = 1.0 / 32,
-		                 .scale_mean_norm = true };
+	return error_set(err, ERR_ARG, "members 0 and %zu of a run differ in '%s', which they share", member,
+	                 name);
 }
 
-/* Written so that NaN is out of range too. */
-static int check_real(const char *name, double value, double min, double max, error *err)
+/* What all members have in common. */
+static int check_shared(const sae_trainer *t, error *err)
 {
-	if (value >= min && value <= max)
-		return 0;
-	return error_set(err, ERR_ARG, "option '%s' is %g, not in %g..%g", name, value, min, max);
-}
+	const sae_train_opts *first = &t->members[0].o;
 
-static int check_whole(const char *name, uint64_t value, uint64_t min, uint64_t max, error *err)
-{
-	if (value >= min && value <= max)
-		return 0;
-	return error_set(err, ERR_ARG, "option '%s' is %llu, not in %llu..%llu", name,
-	                 (unsigned long long)value, (unsigned long long)min, (unsigned long long)max);
-}
+	for (size_t i = 1; i < t->n; i++) {
+		const sae_train_opts *o = &t->members[i].o;
 
-/* Codes of a batch are counted in 32 bits. */
-static int check_batch(const sae_train_opts *o, uint32_t d_in, error *err)
-{
-	uint64_t width = o->k, max;
-
-	if (o->auxk_alpha > 0 && d_in / 2 > width)
-		width = d_in / 2;
-	max = UINT32_MAX / width;
-	return check_whole("batch", o->batch, 1, max < MAX_BATCH ? max : MAX_BATCH, err);
-}
-
-int sae_train_opts_check(const sae_train_opts *o, uint32_t d_in, uint64_t n_train_rows, error *err)
-{
-	int rc = check_whole("features", o->d_sae, 1, MAX_SAE, err);
-
-	if (rc == 0)
-		rc = check_whole("k", o->k, 1, o->d_sae, err);
-	if (rc == 0)
-		rc = check_batch(o, d_in, err);
-	if (rc == 0)
-		rc = check_real("lr", o->lr, 0, 1e3, err);
-	if (rc == 0)
-		rc = check_real("beta1", o->beta1, 0, 0.999999, err);
-	if (rc == 0)
-		rc = check_real("beta2", o->beta2, 0, 0.9999999, err);
-	if (rc == 0)
-		rc = check_real("eps", o->eps, 1e-30, 1, err);
-	if (rc == 0)
-		rc = check_real("decay", o->decay, 0, 1, err);
-	if (rc == 0)
-		rc = check_real("auxk-alpha", o->auxk_alpha, 0, 1e3, err);
-	if (rc == 0)
-		rc = check_whole("steps", o->steps, 0, UINT64_MAX / 2 / o->batch, err);
-	if (rc < 0)
-		return rc;
-	if (!kernels_get(o->kernels))
-		return error_set(err, ERR_ARG,
-		                 "option 'kernels' is '%s', which is not known or this CPU cannot run",
-		                 o->kernels);
-	if (n_train_rows == 0)
-		return error_set(err, ERR_FORMAT, "no rows are left to train on");
+		if (o->batch != first->batch)
+			return differs("batch", i, err);
+		if (o->steps != first->steps)
+			return differs("steps", i, err);
+		if (o->order_seed != first->order_seed)
+			return differs("order-seed", i, err);
+		if (o->shuffle_rows != first->shuffle_rows)
+			return differs("shuffle", i, err);
+		if (o->scale_mean_norm != first->scale_mean_norm)
+			return differs("scale", i, err);
+		if (kernels_get(o->kernels) != kernels_get(first->kernels))
+			return differs("kernels", i, err);
+	}
 	return 0;
 }
 
-void sae_train_plan(sae_train_opts *o, uint64_t n_train_rows)
+static int member_init(train_member *m, const sae_trainer *t, error *err)
 {
-	if (!o->steps)
-		o->steps = o->tokens ? (o->tokens + o->batch - 1) / o->batch : n_train_rows / o->batch;
-	if (!o->steps)
-		o->steps = 1;
-	o->tokens = 0;
-	if (o->warmup == UINT64_MAX)
-		o->warmup = o->steps / 20 < 1000 ? o->steps / 20 : 1000;
-	if (!(o->lr > 0))
-		o->lr = 2e-4 / sqrt(o->d_sae / 16384.0);
-	if (!o->dead_tokens) {
-		uint64_t share = o->steps * o->batch / 10;
+	const sae_train_opts *o = &m->o;
+	const step_config c = { .d = t->d,
+		                .n_features = o->d_sae,
+		                .k = o->k,
+		                .batch = o->batch,
+		                .beta1 = o->beta1,
+		                .beta2 = o->beta2,
+		                .eps = o->eps,
+		                .auxk_alpha = o->auxk_alpha,
+		                .dead_tokens = o->dead_tokens,
+		                .k_set = kernels_get(o->kernels) };
+	int rc = step_new(&m->step, &c, t->pool, err);
 
-		o->dead_tokens = share < 10000000 ? share : 10000000;
-		if (!o->dead_tokens)
-			o->dead_tokens = 1;
-	}
-}
-
-/* ---- A run ------------------------------------------------------------------------------------------------------------------ */
-
-typedef struct run {
-	const sae_train_opts *o; /* planned */
-	const sae_dump *dump;
-	const sae_rows *rows;
-	uint32_t d;
-	double scale;
-	step *step;
-	shuffle order;
-	loader *loader;
-	uint64_t *fires, *fires_before; /* (F): in this and the last stretch of FREQ_STEPS steps */
-	uint64_t freq_rows;
-	uint64_t rows_before;
-} run;
-
-static void run_clear(run *r)
-{
-	loader_free(r->loader);
-	step_free(r->step);
-	free(r->fires);
-	free(r->fires_before);
-}
-
-/* Step t from 1: up over the warm-up, then constant, then down in a line that would reach 0 one step after the last. */
-static double lr_at(const sae_train_opts *o, uint64_t t)
-{
-	uint64_t decay = (uint64_t)llround(o->decay * (double)o->steps);
-	double lr = o->lr;
-
-	if (t < o->warmup)
-		lr *= (double)t / (double)o->warmup;
-	if (o->steps - t < decay)
-		lr *= (double)(o->steps - t + 1) / (double)decay;
-	return lr;
-}
-
-static int make_step(run *r, pool *p, error *err)
-{
-	const sae_train_opts *o = r->o;
-	step_config c = { .d = r->d,
-		          .n_features = o->d_sae,
-		          .k = o->k,
-		          .batch = o->batch,
-		          .beta1 = o->beta1,
-		          .beta2 = o->beta2,
-		          .eps = o->eps,
-		          .auxk_alpha = o->auxk_alpha,
-		          .dead_tokens = o->dead_tokens,
-		          .k_set = kernels_get(o->kernels) };
-	int rc;
-
-	rc = step_new(&r->step, &c, p, err);
 	if (rc < 0)
 		return rc;
-	r->fires = mem_alloc_aligned(o->d_sae, sizeof(*r->fires));
-	r->fires_before = mem_alloc_aligned(o->d_sae, sizeof(*r->fires_before));
-	return r->fires && r->fires_before ? 0 : error_nomem(err, "firing counts");
+	m->fires = mem_alloc_aligned(o->d_sae, sizeof(*m->fires));
+	m->fires_before = mem_alloc_aligned(o->d_sae, sizeof(*m->fires_before));
+	return m->fires && m->fires_before ? 0 : error_nomem(err, "firing counts");
+}
+
+static int members_init(sae_trainer *t, const sae_train_opts *o, error *err)
+{
+	uint64_t n_rows = sae_rows_n(t->rows, false);
+	int rc = 0;
+
+	for (size_t i = 0; i < t->n && rc == 0; i++) {
+		rc = sae_train_opts_check(&o[i], t->d, n_rows, err);
+		t->members[i].o = o[i];
+		if (rc == 0)
+			sae_train_plan(&t->members[i].o, n_rows);
+	}
+	if (rc == 0)
+		rc = check_shared(t, err);
+	for (size_t i = 0; i < t->n && rc == 0; i++)
+		rc = member_init(&t->members[i], t, err);
+	if (rc == 0 && t->n > 1) {
+		t->copy = mem_alloc_aligned(o->batch, t->d * sizeof(float));
+		rc = t->copy ? 0 : error_nomem(err, "a batch");
+	}
+	return rc;
+}
+
+int sae_trainer_new(sae_trainer **out, const sae_dump *d, const sae_rows *rows, const sae_train_opts *o,
+                    size_t n, pool *p, error *err)
+{
+	sae_trainer *t = calloc(1, sizeof(*t));
+	int rc;
+
+	if (!t)
+		return error_nomem(err, "a run");
+	*t = (sae_trainer){ .dump = d, .rows = rows, .pool = p, .d = sae_dump_get_info(d)->d_in, .n = n };
+	t->members = calloc(n, sizeof(*t->members));
+	rc = t->members ? members_init(t, o, err) : error_nomem(err, "the members of a run");
+	if (rc < 0) {
+		sae_trainer_free(t);
+		return rc;
+	}
+	shuffle_init(&t->order, sae_rows_n(rows, false), t->d, o->shuffle_rows, o->order_seed);
+	*out = t;
+	return 0;
+}
+
+void sae_trainer_free(sae_trainer *t)
+{
+	if (!t)
+		return;
+	loader_free(t->loader);
+	for (size_t i = 0; t->members && i < t->n; i++) {
+		step_free(t->members[i].step);
+		free(t->members[i].fires);
+		free(t->members[i].fires_before);
+	}
+	free(t->members);
+	free(t->copy);
+	free(t);
+}
+
+/* ---- Starting ----------------------------------------------------------------------------------------------------- */
+
+static int new_loader(sae_trainer *t, error *err)
+{
+	loader_free(t->loader);
+	t->loader = NULL;
+	return loader_new(&t->loader, t->dump, t->rows, &t->order, t->members[0].o.batch, t->position, err);
 }
 
 /* Scale and b_dec from the first rows in training order (a random sample, and none of those held out). */
-static int start_from_sample(run *r, error *err)
+static int start_from_sample(sae_trainer *t, error *err)
 {
-	const kernels *k = r->step->c.k_set;
-	uint64_t n = r->order.n < SAMPLE_ROWS ? r->order.n : SAMPLE_ROWS, done = 0;
-	double *sum = mem_alloc_aligned(r->d, sizeof(*sum)), norms = 0;
+	const sae_train_opts *o = &t->members[0].o;
+	const kernels *k = kernels_get(o->kernels);
+	uint64_t n = t->order.n < SAMPLE_ROWS ? t->order.n : SAMPLE_ROWS, done = 0;
+	double *sum = mem_alloc_aligned(t->d, sizeof(*sum)), norms = 0;
 	int rc = sum ? 0 : error_nomem(err, "the mean of the rows");
 	float *x;
 
 	while (done < n && rc == 0) {
-		uint64_t take = n - done < r->o->batch ? n - done : r->o->batch;
+		uint64_t take = n - done < o->batch ? n - done : o->batch;
 
-		rc = loader_next(r->loader, &x, err);
+		rc = loader_next(t->loader, &x, err);
 		for (uint64_t i = 0; i < take && rc == 0; i++) {
-			k->add_f64(sum, 1, x + i * r->d, r->d);
-			norms += sqrt(k->sum_squares(x + i * r->d, r->d));
+			k->add_f64(sum, 1, x + i * t->d, t->d);
+			norms += sqrt(k->sum_squares(x + i * t->d, t->d));
 		}
 		done += take;
 	}
-	r->scale = 1;
-	if (rc == 0 && r->o->scale_mean_norm && norms > 0)
-		r->scale = (float)(sqrt(r->d) * (double)n / norms); /* as steps use it */
-	for (uint32_t i = 0; i < r->d && rc == 0; i++)
-		r->step->b_dec.w[i] = (float)(r->scale * sum[i] / (double)n);
+	t->scale = 1;
+	if (rc == 0 && o->scale_mean_norm && norms > 0)
+		t->scale = (float)(sqrt(t->d) * (double)n / norms); /* as steps use it */
+	for (size_t m = 0; m < t->n && rc == 0; m++)
+		for (uint32_t i = 0; i < t->d; i++)
+			t->members[m].step->b_dec.w[i] = (float)(t->scale * sum[i] / (double)n);
 	free(sum);
 	return rc;
 }
 
-static int start(run *r, pool *p, error *err)
+int sae_trainer_start(sae_trainer *t, error *err)
 {
-	int rc = make_step(r, p, err);
+	int rc = new_loader(t, err);
 
-	if (rc < 0)
-		return rc;
-	shuffle_init(&r->order, sae_rows_n(r->rows, false), r->d, r->o->shuffle_rows, r->o->seed);
-	rc = loader_new(&r->loader, r->dump, r->rows, &r->order, r->o->batch, 0, err);
 	if (rc == 0)
-		rc = start_from_sample(r, err);
+		rc = start_from_sample(t, err);
 	if (rc < 0)
 		return rc;
-	loader_free(r->loader);
-	r->loader = NULL;
-	step_init_weights(r->step, r->o->seed);
-	return loader_new(&r->loader, r->dump, r->rows, &r->order, r->o->batch, 0, err);
+	for (size_t m = 0; m < t->n; m++)
+		step_init_weights(t->members[m].step, t->members[m].o.seed);
+	return new_loader(t, err);
+}
+
+/* ---- Stepping ----------------------------------------------------------------------------------------------------- */
+
+/* Step s from 1: up over the warm-up, then constant, then down in a line that would reach 0 one step after the last. */
+static double lr_at(const sae_train_opts *o, uint64_t s)
+{
+	uint64_t decay = (uint64_t)llround(o->decay * (double)o->steps);
+	double lr = o->lr;
+
+	if (s < o->warmup)
+		lr *= (double)s / (double)o->warmup;
+	if (o->steps - s < decay)
+		lr *= (double)(o->steps - s + 1) / (double)decay;
+	return lr;
 }
 
 /* Count firings; a stretch ends so that the last one ends with the last step. */
-static void count_fires(run *r, uint64_t t)
+static void count_fires(train_member *m, uint64_t s)
 {
-	const uint32_t *first = r->step->codes.first;
+	const uint32_t *first = m->step->codes.first;
 
-	if (t > 1 && (r->o->steps - t + 1) % FREQ_STEPS == 0) {
-		uint64_t *before = r->fires_before;
+	if (s > 1 && (m->o.steps - s + 1) % TRAIN_FREQ_STEPS == 0) {
+		uint64_t *before = m->fires_before;
 
-		r->fires_before = r->fires;
-		r->fires = before;
-		memset(r->fires, 0, r->o->d_sae * sizeof(*r->fires));
-		r->rows_before = r->freq_rows;
-		r->freq_rows = 0;
+		m->fires_before = m->fires;
+		m->fires = before;
+		memset(m->fires, 0, m->o.d_sae * sizeof(*m->fires));
+		m->rows_before = m->rows;
+		m->rows = 0;
 	}
-	for (size_t f = 0; f < r->o->d_sae; f++)
-		r->fires[f] += first[f + 1] - first[f];
-	r->freq_rows += r->o->batch;
+	for (size_t f = 0; f < m->o.d_sae; f++)
+		m->fires[f] += first[f + 1] - first[f];
+	m->rows += m->o.batch;
 }
 
-static int take_steps(run *r, error *err)
+static void lose(sae_trainer *t, train_member *m, uint64_t s, double lr)
 {
-	double started = clock_now();
+	char row[256];
 
-	for (uint64_t t = 1; t <= r->o->steps; t++) {
-		sae_train_step report = {
-			.step = t, .steps = r->o->steps, .tokens = t * r->o->batch, .lr = lr_at(r->o, t)
-		};
-		step_result result;
-		float *x;
-		int rc = loader_next(r->loader, &x, err);
-
-		if (rc < 0)
-			return rc;
-		step_run(r->step, x, r->o->batch, (float)r->scale, report.lr, &result);
-		if (!isfinite(result.fvu))
-			return error_set(err, ERR_LIMIT,
-			                 "the loss of step %llu is not finite (lr %g): the model before that "
-			                 "step is kept",
-			                 (unsigned long long)t, report.lr);
-		count_fires(r, t);
-		report.fvu = result.fvu;
-		report.mse = result.squared_error / (r->scale * r->scale);
-		report.l0 = result.l0;
-		report.auxk = result.auxk;
-		report.grad_norm = result.grad_norm;
-		report.n_dead = result.n_dead;
-		report.seconds = clock_now() - started;
-		if (r->o->on_step && r->o->on_step(r->o->payload, &report) && t < r->o->steps)
-			return error_set(err, ERR_STOPPED, "stopped after step %llu of %llu",
-			                 (unsigned long long)t, (unsigned long long)r->o->steps);
-	}
-	return 0;
+	train_blame_row(row, sizeof(row), t, t->position);
+	m->state = SAE_MEMBER_LOST;
+	(void)error_set(&m->cause, ERR_LIMIT,
+	                "the loss of step %" PRIu64 " is not finite (lr %g, rows %" PRIu64 " to %" PRIu64
+	                " of the order)%s: the model before that step is kept",
+	                s, lr, t->position, t->position + m->o.batch - 1, row);
 }
 
-/* ---- What comes out ------------------------------------------------------------------------------------------------------------- */
-
-static int copy_name(char **out, const char *name, error *err)
+/* One step of one member on its own copy of the rows, x. */
+static void member_step(sae_trainer *t, train_member *m, float *x)
 {
-	if (!name)
+	uint64_t s = t->steps + 1;
+	double lr = lr_at(&m->o, s), began = clock_now();
+	step_result result;
+
+	step_run(m->step, x, m->o.batch, (float)t->scale, lr, &result);
+	if (!isfinite(result.fvu)) {
+		lose(t, m, s, lr);
+		return;
+	}
+	count_fires(m, s);
+	m->seconds += clock_now() - began;
+	m->last = (sae_train_step){ .step = s,
+		                    .steps = m->o.steps,
+		                    .tokens = s * m->o.batch,
+		                    .fvu = result.fvu,
+		                    .mse = result.squared_error / (t->scale * t->scale),
+		                    .l0 = result.l0,
+		                    .auxk = result.auxk,
+		                    .lr = lr,
+		                    .grad_norm = result.grad_norm,
+		                    .n_dead = result.n_dead,
+		                    .step_seconds = m->seconds };
+}
+
+/* A shard that is gone ends the run now, not when the next one is asked for. */
+static int check_shards(sae_trainer *t, error *err)
+{
+	double now = clock_now();
+
+	if (now - t->checked < CHECK_SECONDS)
 		return 0;
-	*out = strdup(name);
-	return *out ? 0 : error_nomem(err, "a name");
+	t->checked = now;
+	return sae_dump_check(t->dump, err);
 }
 
-/* The model on raw rows: the input scale goes into the weights. */
-static int make_model(sae_model **out, const run *r, error *err)
+int sae_trainer_step(sae_trainer *t, error *err)
 {
-	const sae_dump_info *info = sae_dump_get_info(r->dump);
-	const step *s = r->step;
-	size_t n = (size_t)s->c.n_features * r->d;
-	sae_model *m = NULL;
-	int rc = sae_model_new(&m, r->o->arch, r->d, s->c.n_features, s->c.k, err);
+	size_t left = sae_trainer_running(t), after;
+	size_t bytes = t->members[0].o.batch * t->d * sizeof(float);
+	int rc = check_shards(t, err);
+	float *x;
 
+	if (t->started == 0)
+		t->started = clock_now();
+	if (rc == 0)
+		rc = loader_next(t->loader, &x, err);
 	if (rc < 0)
 		return rc;
-	for (size_t i = 0; i < n; i++) {
-		m->W_enc[i] = (float)(s->W_enc.w[i] * r->scale);
-		m->W_dec[i] = (float)(s->W_dec.w[i] / r->scale);
+	for (size_t i = 0; i < t->n && left; i++) {
+		train_member *m = &t->members[i];
+
+		if (m->state != SAE_MEMBER_RUNS)
+			continue;
+		if (--left) /* steps write to their rows */
+			member_step(t, m, memcpy(t->copy, x, bytes));
+		else
+			member_step(t, m, x);
 	}
-	memcpy(m->b_enc, s->b_enc.w, s->c.n_features * sizeof(float));
-	for (size_t i = 0; i < r->d; i++)
-		m->b_dec[i] = (float)(s->b_dec.w[i] / r->scale);
-	m->norm_limit = sae_rows_get_stats(r->rows)->norm_limit;
-	rc = copy_name(&m->model_name, info->model, err);
-	if (rc == 0)
-		rc = copy_name(&m->hook_name, info->hook_point, err);
-	if (rc < 0) {
-		sae_model_free(m);
-		return rc;
-	}
-	*out = m;
+	after = sae_trainer_running(t);
+	if (after == 0)
+		return 0;
+	t->steps++;
+	t->position += t->members[0].o.batch;
+	for (size_t i = 0; i < t->n; i++)
+		if (t->members[i].state == SAE_MEMBER_RUNS)
+			t->members[i].last.seconds = t->seconds_before + clock_now() - t->started;
 	return 0;
 }
 
-static int make_freq(double **out, const run *r, bool finished, error *err)
-{
-	double *freq = mem_alloc_aligned(r->o->d_sae, sizeof(*freq));
-	uint64_t rows = r->freq_rows + (finished ? 0 : r->rows_before);
+/* ---- Looking at it -------------------------------------------------------------------------------------------------- */
 
-	if (!freq)
-		return error_nomem(err, "firing frequencies");
-	for (size_t f = 0; f < r->o->d_sae; f++)
-		freq[f] = (double)(r->fires[f] + (finished ? 0 : r->fires_before[f])) / (double)rows;
-	*out = freq;
+size_t sae_trainer_running(const sae_trainer *t)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < t->n; i++)
+		n += t->members[i].state == SAE_MEMBER_RUNS;
+	return n;
+}
+
+uint64_t sae_trainer_steps(const sae_trainer *t)
+{
+	return t->steps;
+}
+
+sae_member_state sae_trainer_member(const sae_trainer *t, size_t member, sae_train_step *last, error *cause)
+{
+	const train_member *m = &t->members[member];
+
+	if (last)
+		*last = m->last;
+	if (cause)
+		*cause = m->cause;
+	return m->state;
+}
+
+void sae_trainer_end_member(sae_trainer *t, size_t member)
+{
+	t->members[member].state = SAE_MEMBER_ENDED;
+}
+
+/* Where the batch's rows lie in the dump, into at[batch]. 0, or ERR_NOMEM. */
+static int rows_of_batch(uint64_t *at, const sae_trainer *t, uint64_t position)
+{
+	uint64_t *blocks = mem_alloc_aligned(t->order.group, sizeof(*blocks));
+	shuffle_group g = { 0 };
+
+	if (!blocks)
+		return ERR_NOMEM;
+	for (uint32_t i = 0; i < t->members[0].o.batch; i++, position++) {
+		uint64_t place = position % t->order.n, row;
+
+		if (i == 0 || place < g.first || place >= g.first + g.n || g.pass != position / t->order.n) {
+			shuffle_group_of(&g, &t->order, position);
+			shuffle_group_blocks(&g, &t->order, blocks);
+		}
+		row = shuffle_group_row(&g, place - g.first);
+		row = blocks[row / t->order.block] * t->order.block + row % t->order.block;
+		at[i] = sae_rows_at(t->rows, false, row);
+	}
+	free(blocks);
 	return 0;
+}
+
+void train_blame_row(char *out, size_t size, const sae_trainer *t, uint64_t position)
+{
+	uint32_t batch = t->members[0].o.batch;
+	uint64_t *at = mem_alloc_aligned(batch, sizeof(*at));
+	float *x = mem_alloc_aligned(t->d, sizeof(*x));
+	char place[160];
+
+	out[0] = '\0';
+	if (!at || !x || rows_of_batch(at, t, position) < 0)
+		batch = 0;
+	for (uint32_t i = 0; i < batch && !out[0]; i++) {
+		double squares = 0;
+
+		if (sae_dump_read(t->dump, at[i], 1, x, NULL) < 0)
+			break;
+		for (uint32_t j = 0; j < t->d; j++)
+			squares += (double)x[j] * (double)x[j];
+		squares *= t->scale * t->scale;
+		if (squares * batch < 3e38) /* what FP32 holds */
+			continue;
+		dump_place(place, sizeof(place), t->dump, at[i]);
+		if (isfinite(squares))
+			snprintf(out, size, "; %s has the norm %.3g", place, sqrt(squares) / t->scale);
+		else
+			snprintf(out, size, "; %s holds NaN or infinity", place);
+	}
+	free(at);
+	free(x);
+}
+
+/* ---- A run of one --------------------------------------------------------------------------------------------------- */
+
+static int run_all(sae_trainer *t, const sae_train_opts *o, error *err)
+{
+	const train_member *m = &t->members[0];
+	int rc = sae_trainer_start(t, err);
+
+	while (rc == 0 && t->steps < m->o.steps) {
+		rc = sae_trainer_step(t, err);
+		if (rc == 0 && m->state == SAE_MEMBER_LOST)
+			return error_set(err, m->cause.code, "%s", m->cause.msg);
+		if (rc == 0 && o->on_step && o->on_step(o->payload, &m->last) && t->steps < m->o.steps)
+			return error_set(err, ERR_STOPPED, "stopped after step %" PRIu64 " of %" PRIu64,
+			                 t->steps, m->o.steps);
+	}
+	return rc;
 }
 
 int sae_train(sae_model **out, double **freq, const sae_dump *d, const sae_rows *rows,
               const sae_train_opts *o, pool *p, error *err)
 {
-	sae_train_opts planned = *o;
-	run r = { .o = &planned, .dump = d, .rows = rows, .d = sae_dump_get_info(d)->d_in };
-	sae_model *m = NULL;
-	int rc = sae_train_opts_check(o, r.d, sae_rows_n(rows, false), err), made;
+	sae_trainer *t = NULL;
+	int rc = sae_trainer_new(&t, d, rows, o, 1, p, err), made;
 
 	if (rc < 0)
 		return rc;
-	sae_train_plan(&planned, sae_rows_n(rows, false));
-	rc = start(&r, p, err);
-	if (rc == 0)
-		rc = take_steps(&r, err);
-	if (r.freq_rows) { /* at least one step was taken */
-		made = make_model(&m, &r, err);
-		if (made == 0 && freq)
-			made = make_freq(freq, &r, rc == 0, err);
-		if (made < 0) {
-			sae_model_free(m);
+	rc = run_all(t, o, err);
+	if (t->steps) {
+		made = sae_trainer_model(out, freq, t, 0, rc == 0 ? err : NULL);
+		if (rc == 0)
 			rc = made;
-		} else {
-			*out = m;
-		}
 	}
-	run_clear(&r);
+	sae_trainer_free(t);
 	return rc;
 }

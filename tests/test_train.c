@@ -2,6 +2,7 @@
 #include "tests/support.h"
 
 #include <math.h>
+#include <unistd.h>
 
 #include "sae/shuffle.h"
 
@@ -285,6 +286,115 @@ START_TEST(a_run_lowers_the_loss_and_repeats_at_any_thread_count)
 }
 END_TEST
 
+static void check_equal(const sae_model *a, const sae_model *b)
+{
+	size_t n = (size_t)a->d_sae * a->d_in;
+
+	ck_assert_uint_eq(a->d_sae, b->d_sae);
+	ck_assert_mem_eq(a->W_enc, b->W_enc, n * sizeof(float));
+	ck_assert_mem_eq(a->W_dec, b->W_dec, n * sizeof(float));
+	ck_assert_mem_eq(a->b_enc, b->b_enc, a->d_sae * sizeof(float));
+	ck_assert_mem_eq(a->b_dec, b->b_dec, a->d_in * sizeof(float));
+}
+
+/* Members of other k, width, seed and rate, one of them ended on the way: each as if it were alone. */
+START_TEST(members_equal_their_lone_runs)
+{
+	sae_train_opts o[4];
+	sae_trainer *t;
+	error err = { 0 };
+	fixture f;
+
+	fixture_open(&f, PLAIN_ROWS, 2);
+	for (size_t i = 0; i < ARRAY_LEN(o); i++) {
+		o[i] = small_run(NULL);
+		o[i].on_step = NULL;
+		o[i].steps = 30;
+	}
+	o[1].k = 2;
+	o[1].seed = 5;
+	o[2].d_sae = 70;
+	o[2].auxk_alpha = 0;
+	o[3].lr = 1e-3;
+	ck_assert_msg(sae_trainer_new(&t, f.dump, f.rows, o, ARRAY_LEN(o), f.pool, &err) == 0, "%s", err.msg);
+	ck_assert_int_eq(sae_trainer_start(t, &err), 0);
+	for (unsigned s = 1; s <= 30; s++) {
+		ck_assert_int_eq(sae_trainer_step(t, &err), 0);
+		if (s == 7)
+			sae_trainer_end_member(t, 3);
+	}
+	for (size_t i = 0; i < 3; i++) {
+		sae_model *m, *alone;
+		double *freq, *freq_alone;
+
+		ck_assert_int_eq(sae_trainer_member(t, i, NULL, NULL), SAE_MEMBER_RUNS);
+		ck_assert_int_eq(sae_trainer_model(&m, &freq, t, i, &err), 0);
+		ck_assert_int_eq(sae_train(&alone, &freq_alone, f.dump, f.rows, &o[i], f.pool, &err), 0);
+		check_equal(m, alone);
+		ck_assert_mem_eq(freq, freq_alone, o[i].d_sae * sizeof(*freq));
+		free(freq);
+		free(freq_alone);
+		sae_model_free(m);
+		sae_model_free(alone);
+	}
+	sae_trainer_free(t);
+	o[2].batch = 255;
+	ck_assert_int_eq(sae_trainer_new(&t, f.dump, f.rows, o, 3, f.pool, &err), ERR_ARG);
+	ck_assert_str_eq(err.msg, "members 0 and 2 of a run differ in 'batch', which they share");
+	fixture_close(&f);
+}
+END_TEST
+
+/* The last member that runs: its step does not count, and the row is named. */
+START_TEST(a_lost_member_names_the_row)
+{
+	sae_train_opts o[2] = { small_run(NULL), small_run(NULL) };
+	sae_train_step last;
+	sae_trainer *t;
+	error err = { 0 }, cause;
+	fixture f;
+
+	fixture_open(&f, HUGE_ROWS, 1);
+	o[0].scale_mean_norm = o[1].scale_mean_norm = false;
+	ck_assert_int_eq(sae_trainer_new(&t, f.dump, f.rows, o, 2, f.pool, &err), 0);
+	ck_assert_int_eq(sae_trainer_start(t, &err), 0);
+	sae_trainer_end_member(t, 0);
+	ck_assert_int_eq(sae_trainer_step(t, &err), 0);
+	ck_assert_uint_eq(sae_trainer_running(t), 0);
+	ck_assert_uint_eq(sae_trainer_steps(t), 0);
+	ck_assert_int_eq(sae_trainer_member(t, 1, &last, &cause), SAE_MEMBER_LOST);
+	ck_assert_uint_eq(last.step, 0);
+	ck_assert_ptr_nonnull(strstr(cause.msg, "rows 0 to 255 of the order); row "));
+	ck_assert_ptr_nonnull(strstr(cause.msg, "acts.safetensors' has the norm 1.04e+39"));
+	sae_trainer_free(t);
+	fixture_close(&f);
+}
+END_TEST
+
+START_TEST(a_shard_that_changes_is_named)
+{
+	error err = { 0 };
+	const char *path, *aside;
+	fixture f;
+
+	fixture_open(&f, PLAIN_ROWS, 1);
+	path = support_path(f.dir, "acts.safetensors");
+	aside = support_path(f.dir, "aside");
+	ck_assert_int_eq(sae_dump_check(f.dump, &err), 0);
+	ck_assert_int_eq(rename(path, aside), 0);
+	ck_assert_int_eq(sae_dump_check(f.dump, &err), ERR_IO);
+	ck_assert_ptr_nonnull(strstr(err.msg, "is gone: No such file"));
+	support_put_text(path, "other");
+	ck_assert_int_eq(sae_dump_check(f.dump, &err), ERR_FORMAT);
+	ck_assert_ptr_nonnull(strstr(err.msg, "was replaced by another file"));
+	ck_assert_int_eq(rename(aside, path), 0);
+	ck_assert_int_eq(truncate(path, 1000), 0);
+	ck_assert_int_eq(sae_dump_check(f.dump, &err), ERR_FORMAT);
+	ck_assert_ptr_nonnull(strstr(err.msg, " to 1000 bytes"));
+	fixture_close(&f);
+}
+END_TEST
+
 START_TEST(a_stopped_run_keeps_its_model)
 {
 	record r = { .stop_at = 7 };
@@ -436,8 +546,10 @@ static void cases(Suite *s)
 	SUPPORT_CASE(s, "order", each_pass_holds_each_row_once, order_depends_on_seed_and_pass,
 	             batches_mix_contexts, batches_follow_the_order);
 	SUPPORT_CASE(s, "run", a_run_lowers_the_loss_and_repeats_at_any_thread_count,
-	             a_stopped_run_keeps_its_model, a_loss_that_is_not_finite_stops,
-	             options_out_of_range_are_named, the_plan_fills_what_is_open,
-	             a_read_that_fails_ends_the_run, each_failing_allocation_is_reported);
+	             members_equal_their_lone_runs, a_lost_member_names_the_row,
+	             a_shard_that_changes_is_named, a_stopped_run_keeps_its_model,
+	             a_loss_that_is_not_finite_stops, options_out_of_range_are_named,
+	             the_plan_fills_what_is_open, a_read_that_fails_ends_the_run,
+	             each_failing_allocation_is_reported);
 }
 SUPPORT_MAIN("train", cases)

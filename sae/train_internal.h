@@ -1,0 +1,44 @@
+/* The inside of a training run, for train.c (the loop), train_model.c (what comes out) and train_state.c (checkpoints). */
+#ifndef GLOSS_SAE_TRAIN_INTERNAL_H
+#define GLOSS_SAE_TRAIN_INTERNAL_H
+
+#include "sae/shuffle.h"
+#include "sae/step.h"
+
+/* One of the autoencoders of a run. */
+typedef struct train_member {
+	sae_train_opts o; /* planned */
+	step *step;
+	uint64_t *fires, *fires_before; /* (F): in this and the last stretch of TRAIN_FREQ_STEPS steps */
+	uint64_t rows, rows_before;     /* of those stretches */
+	sae_member_state state;
+	error cause; /* why it is SAE_MEMBER_LOST */
+	sae_train_step last;
+	double seconds; /* in its own steps */
+} train_member;
+
+#define TRAIN_FREQ_STEPS 100
+
+struct sae_trainer {
+	const sae_dump *dump;
+	const sae_rows *rows;
+	pool *pool;
+	uint32_t d;
+	double scale; /* of the rows; 0 before the start */
+	shuffle order;
+	loader *loader;
+	float *copy; /* (batch, d): a member's own rows; NULL where there is one member */
+	train_member *members;
+	size_t n;
+	uint64_t steps;    /* taken */
+	uint64_t position; /* rows taken of the order */
+	double started, seconds_before, checked;
+};
+
+/* Whether all weights of the member are finite. */
+bool train_member_finite(const train_member *m);
+/* What is wrong with the rows of the batch at `position`, if they are the cause of a loss that is not finite: "; row 5 ...
+ * holds NaN"; "" if they are in order or cannot be read. */
+void train_blame_row(char *out, size_t size, const sae_trainer *t, uint64_t position);
+
+#endif

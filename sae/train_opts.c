@@ -1,0 +1,103 @@
+/* Options of a training run: defaults, checks, and what is left to the program. */
+#include <math.h>
+
+#include "sae/kernels.h"
+#include "sae/sae.h"
+
+#define MAX_BATCH (1u << 20)
+#define MAX_SAE   (1u << 26)
+
+sae_train_opts sae_train_opts_default(void)
+{
+	return (sae_train_opts){ .arch = SAE_TOPK,
+		                 .d_sae = 4608,
+		                 .k = 32,
+		                 .batch = 4096,
+		                 .beta1 = 0.9,
+		                 .beta2 = 0.999,
+		                 .eps = 1e-8,
+		                 .warmup = UINT64_MAX,
+		                 .decay = 0.2,
+		                 .auxk_alpha = 1.0 / 32,
+		                 .scale_mean_norm = true };
+}
+
+/* Written so that NaN is out of range too. */
+static int check_real(const char *name, double value, double min, double max, error *err)
+{
+	if (value >= min && value <= max)
+		return 0;
+	return error_set(err, ERR_ARG, "option '%s' is %g, not in %g..%g", name, value, min, max);
+}
+
+static int check_whole(const char *name, uint64_t value, uint64_t min, uint64_t max, error *err)
+{
+	if (value >= min && value <= max)
+		return 0;
+	return error_set(err, ERR_ARG, "option '%s' is %llu, not in %llu..%llu", name,
+	                 (unsigned long long)value, (unsigned long long)min, (unsigned long long)max);
+}
+
+/* Codes of a batch are counted in 32 bits. */
+static int check_batch(const sae_train_opts *o, uint32_t d_in, error *err)
+{
+	uint64_t width = o->k, max;
+
+	if (o->auxk_alpha > 0 && d_in / 2 > width)
+		width = d_in / 2;
+	max = UINT32_MAX / width;
+	return check_whole("batch", o->batch, 1, max < MAX_BATCH ? max : MAX_BATCH, err);
+}
+
+int sae_train_opts_check(const sae_train_opts *o, uint32_t d_in, uint64_t n_train_rows, error *err)
+{
+	int rc = check_whole("features", o->d_sae, 1, MAX_SAE, err);
+
+	if (rc == 0)
+		rc = check_whole("k", o->k, 1, o->d_sae, err);
+	if (rc == 0)
+		rc = check_batch(o, d_in, err);
+	if (rc == 0)
+		rc = check_real("lr", o->lr, 0, 1e3, err);
+	if (rc == 0)
+		rc = check_real("beta1", o->beta1, 0, 0.999999, err);
+	if (rc == 0)
+		rc = check_real("beta2", o->beta2, 0, 0.9999999, err);
+	if (rc == 0)
+		rc = check_real("eps", o->eps, 1e-30, 1, err);
+	if (rc == 0)
+		rc = check_real("decay", o->decay, 0, 1, err);
+	if (rc == 0)
+		rc = check_real("auxk-alpha", o->auxk_alpha, 0, 1e3, err);
+	if (rc == 0)
+		rc = check_whole("steps", o->steps, 0, UINT64_MAX / 2 / o->batch, err);
+	if (rc < 0)
+		return rc;
+	if (!kernels_get(o->kernels))
+		return error_set(err, ERR_ARG,
+		                 "option 'kernels' is '%s', which is not known or this CPU cannot run",
+		                 o->kernels);
+	if (n_train_rows == 0)
+		return error_set(err, ERR_FORMAT, "no rows are left to train on");
+	return 0;
+}
+
+void sae_train_plan(sae_train_opts *o, uint64_t n_train_rows)
+{
+	if (!o->steps)
+		o->steps = o->tokens ? (o->tokens + o->batch - 1) / o->batch : n_train_rows / o->batch;
+	if (!o->steps)
+		o->steps = 1;
+	o->tokens = 0;
+	if (o->warmup == UINT64_MAX)
+		o->warmup = o->steps / 20 < 1000 ? o->steps / 20 : 1000;
+	if (!(o->lr > 0))
+		o->lr = 2e-4 / sqrt(o->d_sae / 16384.0);
+	if (!o->dead_tokens) {
+		uint64_t share = o->steps * o->batch / 10;
+
+		o->dead_tokens = share < 10000000 ? share : 10000000;
+		if (!o->dead_tokens)
+			o->dead_tokens = 1;
+	}
+}
