@@ -185,7 +185,7 @@ static int begin(index_run *r, error *err)
 	store_index_opts o = store_index_opts_default();
 
 	o.source = r->source;
-	o.architecture = "topk";
+	o.architecture = sae_arch_name(r->model->arch);
 	o.model = first_of(r->model->model_name, info->model);
 	o.hook_point = first_of(r->model->hook_name, info->hook_point);
 	o.layer = info->layer;

@@ -195,7 +195,8 @@ cJSON *train_report_metadata(const train_report *r)
 	            add_string(m, "hook_name", info->hook_point) &&
 	            (info->layer < 0 || add_number(m, "hook_layer", info->layer)) &&
 	            add_number(m, "context_size", info->ctx_len) &&
-	            add_string(m, "training_architecture", "topk") && add_number(m, "l0", r->last.l0) &&
+	            add_string(m, "training_architecture", sae_arch_name(r->plan->arch)) &&
+	            add_number(m, "l0", r->last.l0) &&
 	            add_number(m, "num_dead_features", (double)r->last.n_dead) && add_gloss(m, r);
 
 	if (good)

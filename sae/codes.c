@@ -1,4 +1,6 @@
 /* Sparse codes of rows, and the encoder of a model. */
+#include <cblas.h>
+
 #include "sae/encode.h"
 
 void sae_codes_free(sae_codes *c)
@@ -18,13 +20,34 @@ typedef struct tile {
 	bool failed; /* no memory */
 } tile;
 
+static void tile_clear(tile *t)
+{
+	t->n = 0;
+	t->failed = false;
+}
+
+static void tile_free(tile *t)
+{
+	free(t->index);
+	free(t->value);
+}
+
+/* Where a worker found a row's features within one block of features. */
+typedef struct piece {
+	size_t first, n;
+} piece;
+
 typedef struct worker {
-	encode_scratch scratch;
 	float *x; /* (SAE_ENCODE_TILE, d): rows less b_dec */
-	/* of a rule that keeps up to k features a row */
-	uint32_t *count; /* (SAE_ENCODE_TILE) */
-	uint32_t *index; /* (SAE_ENCODE_TILE, k) */
+	/* TopK and GroupMax: up to k features a row */
+	encode_scratch scratch; /* TopK */
+	uint32_t *count;        /* (SAE_ENCODE_TILE) */
+	uint32_t *index;        /* (SAE_ENCODE_TILE, k) */
 	float *value;
+	/* GroupMax and JumpReLU */
+	float *pre;    /* (SAE_ENCODE_TILE, ENCODE_FEATURES) */
+	tile found;    /* in order of blocks of features, and of rows within */
+	piece *pieces; /* (blocks of features, SAE_ENCODE_TILE); JumpReLU */
 } worker;
 
 struct sae_encoder {
@@ -32,6 +55,7 @@ struct sae_encoder {
 	const sae_model *model;
 	pool *pool;
 	encode_job job;
+	float *least;    /* (blocks of features): the least threshold of each; JumpReLU */
 	worker *workers; /* (threads) */
 	tile *tiles;
 	size_t tiles_room, n_tiles; /* n_tiles: those that have ever held something */
@@ -40,18 +64,49 @@ struct sae_encoder {
 	sae_codes *out;
 };
 
+static size_t n_blocks(const sae_model *m)
+{
+	return ((size_t)m->d_sae + ENCODE_FEATURES - 1) / ENCODE_FEATURES;
+}
+
 static int worker_init(worker *w, sae_encoder *e, error *err)
 {
 	const sae_model *m = e->model;
-	int rc = encode_scratch_init(&w->scratch, &e->mem, SAE_ENCODE_TILE, m->d_in, m->k, false, err);
+	arena *mem = &e->mem;
+	bool good;
 
-	if (rc < 0)
-		return rc;
-	w->x = arena_alloc(&e->mem, SAE_ENCODE_TILE, m->d_in * sizeof(float));
-	w->count = arena_alloc(&e->mem, SAE_ENCODE_TILE, sizeof(*w->count));
-	w->index = arena_alloc(&e->mem, SAE_ENCODE_TILE, m->k * sizeof(*w->index));
-	w->value = arena_alloc(&e->mem, SAE_ENCODE_TILE, m->k * sizeof(*w->value));
-	return w->x && w->count && w->index && w->value ? 0 : error_nomem(err, "an encoder tile");
+	w->x = arena_alloc(mem, SAE_ENCODE_TILE, m->d_in * sizeof(float));
+	good = w->x != NULL;
+	if (good && m->arch != SAE_JUMPRELU) {
+		w->count = arena_alloc(mem, SAE_ENCODE_TILE, sizeof(*w->count));
+		w->index = arena_alloc(mem, SAE_ENCODE_TILE, m->k * sizeof(*w->index));
+		w->value = arena_alloc(mem, SAE_ENCODE_TILE, m->k * sizeof(*w->value));
+		good = w->count && w->index && w->value;
+	}
+	if (good && m->arch == SAE_TOPK)
+		return encode_scratch_init(&w->scratch, mem, SAE_ENCODE_TILE, m->d_in, m->k, false, err);
+	if (good) {
+		w->pre = arena_alloc(mem, SAE_ENCODE_TILE, ENCODE_FEATURES * sizeof(*w->pre));
+		w->pieces = arena_alloc(mem, n_blocks(m), SAE_ENCODE_TILE * sizeof(*w->pieces));
+		good = w->pre && w->pieces;
+	}
+	return good ? 0 : error_nomem(err, "an encoder tile");
+}
+
+static int find_least(sae_encoder *e, error *err)
+{
+	const sae_model *m = e->model;
+
+	e->least = arena_alloc(&e->mem, n_blocks(m), sizeof(*e->least));
+	if (!e->least)
+		return error_nomem(err, "an encoder");
+	for (size_t f = 0; f < m->d_sae; f++) {
+		float *least = &e->least[f / ENCODE_FEATURES];
+
+		if (f % ENCODE_FEATURES == 0 || m->threshold[f] < *least)
+			*least = m->threshold[f];
+	}
+	return 0;
 }
 
 int sae_encoder_new(sae_encoder **out, const sae_model *m, pool *p, const char *kernels_name, error *err)
@@ -76,6 +131,8 @@ int sae_encoder_new(sae_encoder **out, const sae_model *m, pool *p, const char *
 		               .d = m->d_in,
 		               .width = m->k };
 	e->workers = arena_alloc(&e->mem, pool_threads(p), sizeof(*e->workers));
+	if (e->workers && m->threshold)
+		rc = find_least(e, err);
 	if (!e->workers)
 		rc = error_nomem(err, "an encoder");
 	for (unsigned i = 0; i < pool_threads(p) && rc == 0; i++)
@@ -93,10 +150,10 @@ void sae_encoder_free(sae_encoder *e)
 {
 	if (!e)
 		return;
-	for (size_t i = 0; i < e->n_tiles; i++) {
-		free(e->tiles[i].index);
-		free(e->tiles[i].value);
-	}
+	for (size_t i = 0; i < e->n_tiles; i++)
+		tile_free(&e->tiles[i]);
+	for (unsigned i = 0; e->workers && i < pool_threads(e->pool); i++)
+		tile_free(&e->workers[i].found);
 	free(e->tiles);
 	arena_clear(&e->mem);
 	free(e);
@@ -123,8 +180,121 @@ static void tile_append(tile *t, const uint32_t *index, const float *value, size
 	t->n += n;
 }
 
-/* Codes of the n rows in w->x by the model's rule into the empty tile `t`; count[i] of row i. */
-static void encode_rows(worker *w, const encode_job *j, size_t n, tile *t, size_t *count)
+/* w->pre (n, n_block): pre-activations of the block of features that begins with `first`, without their bias. */
+static void multiply(worker *w, const encode_job *j, size_t n, size_t first, size_t n_block)
+{
+	cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (blasint)n, (blasint)n_block, (blasint)j->d, 1,
+	            w->x, (blasint)j->d, j->weights + first * j->d, (blasint)j->d, 0, w->pre,
+	            (blasint)n_block);
+}
+
+/* The largest of each group over `best` among n_block features of one row, where they are larger than what is there. */
+static void raise_groups(worker *w, const encode_job *j, const float *pre, size_t first, size_t n_block,
+                         uint32_t *best_index, float *best)
+{
+	size_t group = j->n_features / j->width, end = first + n_block;
+	uint32_t *index = w->found.index;
+	float *value = w->found.value;
+
+	for (size_t f = first, stop; f < end; f = stop) {
+		size_t g = f / group, n;
+
+		stop = (g + 1) * group < end ? (g + 1) * group : end;
+		n = j->k->filter(index, value, pre + (f - first), j->bias + f, stop - f, (uint32_t)f,
+		                 best[g]);
+		for (size_t i = 0; i < n; i++) {
+			if (value[i] > best[g]) {
+				best[g] = value[i];
+				best_index[g] = index[i];
+			}
+		}
+	}
+}
+
+static void encode_groups(worker *w, const encode_job *j, size_t n, tile *t, size_t *count)
+{
+	size_t k = j->width;
+
+	tile_clear(&w->found);
+	if (!tile_reserve(t, n * k) || !tile_reserve(&w->found, ENCODE_FEATURES + KERNELS_SLACK)) {
+		t->failed = true;
+		return;
+	}
+	memset(w->value, 0, n * k * sizeof(*w->value)); /* the ReLU */
+	for (size_t first = 0; first < j->n_features; first += ENCODE_FEATURES) {
+		size_t left = j->n_features - first,
+		       n_block = left < ENCODE_FEATURES ? left : ENCODE_FEATURES;
+
+		multiply(w, j, n, first, n_block);
+		for (size_t i = 0; i < n; i++)
+			raise_groups(w, j, w->pre + i * n_block, first, n_block, w->index + i * k,
+			             w->value + i * k);
+	}
+	for (size_t i = 0; i < n; i++) {
+		size_t before = t->n;
+
+		for (size_t g = i * k; g < (i + 1) * k; g++)
+			if (w->value[g] > 0)
+				tile_append(t, w->index + g, w->value + g, 1);
+		count[i] = t->n - before;
+	}
+}
+
+/* Append to w->found what is over its threshold among n_block features of one row; returns how many. */
+static size_t find_over(const sae_encoder *e, worker *w, const float *pre, size_t first, size_t n_block)
+{
+	const float *threshold = e->model->threshold;
+	uint32_t *index = w->found.index + w->found.n;
+	float *value = w->found.value + w->found.n;
+	size_t n = e->job.k->filter(index, value, pre, e->job.bias + first, n_block, (uint32_t)first,
+	                            e->least[first / ENCODE_FEATURES]);
+	size_t kept = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		if (value[i] > threshold[index[i]]) {
+			index[kept] = index[i];
+			value[kept++] = value[i];
+		}
+	}
+	w->found.n += kept;
+	return kept;
+}
+
+static void encode_over(sae_encoder *e, worker *w, size_t n, tile *t, size_t *count)
+{
+	const encode_job *j = &e->job;
+
+	tile_clear(&w->found);
+	for (size_t first = 0; first < j->n_features; first += ENCODE_FEATURES) {
+		size_t left = j->n_features - first,
+		       n_block = left < ENCODE_FEATURES ? left : ENCODE_FEATURES;
+		piece *pieces = w->pieces + first / ENCODE_FEATURES * SAE_ENCODE_TILE;
+
+		multiply(w, j, n, first, n_block);
+		for (size_t i = 0; i < n; i++) {
+			if (!tile_reserve(&w->found, n_block + KERNELS_SLACK)) {
+				t->failed = true;
+				return;
+			}
+			pieces[i].first = w->found.n;
+			pieces[i].n = find_over(e, w, w->pre + i * n_block, first, n_block);
+		}
+	}
+	if (!tile_reserve(t, w->found.n))
+		return;
+	for (size_t i = 0; i < n; i++) {
+		size_t before = t->n;
+
+		for (size_t b = 0; b < n_blocks(e->model); b++) {
+			const piece *p = &w->pieces[b * SAE_ENCODE_TILE + i];
+
+			tile_append(t, w->found.index + p->first, w->found.value + p->first, p->n);
+		}
+		count[i] = t->n - before;
+	}
+}
+
+static void encode_largest(worker *w, const encode_job *j, size_t n, tile *t, size_t *count)
 {
 	size_t total = 0;
 
@@ -135,6 +305,17 @@ static void encode_rows(worker *w, const encode_job *j, size_t n, tile *t, size_
 		return;
 	for (size_t i = 0; i < n; i++)
 		tile_append(t, w->index + i * j->width, w->value + i * j->width, count[i]);
+}
+
+/* Codes of the n rows in w->x by the model's rule into the empty tile `t`; count[i] of row i. */
+static void encode_rows(sae_encoder *e, worker *w, size_t n, tile *t, size_t *count)
+{
+	if (e->model->arch == SAE_TOPK)
+		encode_largest(w, &e->job, n, t, count);
+	else if (e->model->arch == SAE_GROUPMAX)
+		encode_groups(w, &e->job, n, t, count);
+	else
+		encode_over(e, w, n, t, count);
 }
 
 /* Rows of tile i. */
@@ -150,11 +331,10 @@ static void encode_task(void *payload, size_t i, unsigned worker_id)
 	worker *w = &e->workers[worker_id];
 	size_t d = e->model->d_in, first = i * SAE_ENCODE_TILE, n = tile_rows(e->out->n, i);
 
-	e->tiles[i].n = 0;
-	e->tiles[i].failed = false;
+	tile_clear(&e->tiles[i]);
 	for (size_t t = 0; t < n; t++)
 		e->job.k->center(w->x + t * d, e->rows + (first + t) * d, 1, e->model->b_dec, d);
-	encode_rows(w, &e->job, n, &e->tiles[i], e->out->first + first + 1);
+	encode_rows(e, w, n, &e->tiles[i], e->out->first + first + 1);
 }
 
 static void join_task(void *payload, size_t i, unsigned worker_id)

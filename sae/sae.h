@@ -187,28 +187,39 @@ const char *sae_tokenizer_sha256(const sae_tokenizer *t); /* of the file */
 
 /* ---- Models (model.c, saelens.c) ------------------------------------------------------------------------------------------ */
 
-typedef enum sae_arch { SAE_TOPK } sae_arch; /* later issues add to this */
+/* With pre = (x - b_dec) W_enc^T + b_enc, the features of a row that are kept, each with the value pre: */
+typedef enum sae_arch {
+	SAE_TOPK, /* the k largest that are over 0; ties: the lower feature */
+	SAE_BATCHTOPK, /* of training only: the k n largest that are over 0 of a batch of n rows. Its model is SAE_JUMPRELU */
+	SAE_GROUPMAX, /* the largest of each of k groups of F/k consecutive features, where over 0; ties: the lower feature */
+	SAE_JUMPRELU /* all that are over their feature's threshold */
+} sae_arch;
+const char *sae_arch_name(sae_arch a); /* "topk", "batchtopk", "groupmax", "jumprelu" */
 
 typedef struct sae_model {
 	sae_arch arch;
-	uint32_t d_in, d_sae, k;
-	float *W_enc;                 /* (F, d): feature-major, the transpose of SAELens's (d, F) on disk */
-	float *W_dec;                 /* (F, d) */
-	float *b_enc;                 /* (F) */
-	float *b_dec;                 /* (d) */
-	double norm_limit;            /* rows over this norm were left out of training; infinity: none */
-	char *model_name, *hook_name; /* NULL: not known; owned */
+	uint32_t d_in, d_sae;
+	uint32_t k;        /* SAE_JUMPRELU: the mean number a row that training aimed at; 0: not known */
+	float *W_enc;      /* (F, d): feature-major, the transpose of SAELens's (d, F) on disk */
+	float *W_dec;      /* (F, d) */
+	float *b_enc;      /* (F) */
+	float *b_dec;      /* (d) */
+	float *threshold;  /* (F), 0 or more; SAE_JUMPRELU only, else NULL */
+	double norm_limit; /* rows over this norm were left out of training; infinity: none */
+	char *model_name, *hook_name;    /* NULL: not known; owned */
 	char weights_sha256[SHA256_HEX]; /* of sae_weights.safetensors; "" for a model not loaded */
-} sae_model; /* acts on raw activations: f = top-k of relu((x - b_dec) W_enc^T + b_enc), xhat = f W_dec + b_dec */
+} sae_model; /* acts on raw activations x: xhat = f W_dec + b_dec. A model of rows s x becomes one of x by s W_enc, W_dec / s and
+              * b_dec / s: pre-activations, and so b_enc, the values f and the threshold, stay as they are. */
 
+/* Zeroed weights. SAE_BATCHTOPK makes a SAE_JUMPRELU. ERR_ARG: SAE_GROUPMAX whose d_sae is no multiple of k. */
 int sae_model_new(sae_model **out, sae_arch arch, uint32_t d_in, uint32_t d_sae, uint32_t k,
-                  error *err) MUST_USE; /* zeroed weights */
+                  error *err) MUST_USE;
 void sae_model_free(sae_model *m);
-/* A SAELens folder: cfg.json and sae_weights.safetensors. Folds what can be folded (rescale_acts_by_decoder_norm);
+/* A SAELens folder: cfg.json and sae_weights.safetensors, of architecture topk, jumprelu or gloss_groupmax. Folds what can be folded (rescale_acts_by_decoder_norm);
  * refuses an architecture or normalisation it cannot compute, naming it. */
 int sae_model_load(sae_model **out, const char *dir, error *err) MUST_USE;
 /* Write cfg.json, sae_weights.safetensors and, with frequencies (F) of firing a row, sparsity.safetensors (log10(freq + 1e-10)).
- * `metadata` (may be NULL) is added to cfg.json's metadata. Readable by SAELens 6. Each file atomically, cfg.json last. */
+ * `metadata` (may be NULL) is added to cfg.json's metadata. Readable by SAELens 6, but for SAE_GROUPMAX, which it does not know. Each file atomically, cfg.json last. */
 int sae_model_save(const sae_model *m, const char *dir, const double *freq, const cJSON *metadata,
                    error *err) MUST_USE;
 
@@ -232,8 +243,8 @@ int sae_encoder_new(sae_encoder **out, const sae_model *m, pool *p, const char *
                     error *err) MUST_USE; /* the model stays the caller's and must outlive it */
 void sae_encoder_free(sae_encoder *e);
 /* x (n, d) raw activations, finite. Pre-activations exist only a tile at a time. Ties: the lower feature wins.
- * Memory beyond the encoder's own: 8 bytes a feature that fires, in `out` and once more in the encoder, so at most 16 n F; none
- * left: ERR_NOMEM, and `out` holds no rows. */
+ * Memory beyond the encoder's own: 8 bytes a feature that fires, in `out` and once more in the encoder, so at most 16 n F, and
+ * for SAE_JUMPRELU a tile's a thread; none left: ERR_NOMEM, and `out` holds no rows. */
 int sae_encode(sae_encoder *e, const float *x, size_t n, sae_codes *out, error *err) MUST_USE;
 /* out (c->n, d) = codes times W_dec + b_dec. */
 void sae_decode(const sae_model *m, const sae_codes *c, float *out, pool *p);

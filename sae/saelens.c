@@ -10,11 +10,21 @@
 static const char config_name[] = "cfg.json", weights_name[] = "sae_weights.safetensors",
                   sparsity_name[] = "sparsity.safetensors";
 
+/* SAELens does not know GroupMax: a name of our own, so that it says so. */
+static const struct {
+	const char *name;
+	sae_arch arch;
+} architectures[] = { { "topk", SAE_TOPK },
+	              { "jumprelu", SAE_JUMPRELU },
+	              { "gloss_groupmax", SAE_GROUPMAX } };
+
 /* ---- Reading ------------------------------------------------------------------------------------------------------ */
 
 typedef struct config {
 	const char *architecture, *normalize, *reshape; /* in the tree */
+	sae_arch arch;
 	uint64_t d_in, d_sae, k;
+	uint64_t aim; /* what training aimed at in place of k */
 	bool apply_b_dec, rescale;
 	const char *model_name, *hook_name;
 	double norm_limit;
@@ -36,19 +46,60 @@ static int config_metadata(config *c, const cJSON *json, const char *path, error
 	if (rc == 0)
 		rc = json_get_string(&c->hook_name, metadata, "hook_name", path, err);
 	gloss = cJSON_GetObjectItemCaseSensitive(metadata, "gloss");
-	if (rc == 0 && cJSON_IsObject(gloss))
+	if (rc == 0 && cJSON_IsObject(gloss)) {
 		rc = json_get_double(&c->norm_limit, gloss, "norm_limit", path, err);
+		if (rc == 0)
+			rc = json_get_u64(&c->aim, gloss, "k", path, err);
+	}
 	if (rc == 0 && !(c->norm_limit > 0))
 		rc = error_set(err, ERR_FORMAT, "'%s': norm_limit %g is not positive", path, c->norm_limit);
 	return rc;
 }
 
-static int config_check(const config *c, const char *path, error *err)
+static int config_arch(config *c, const char *path, error *err)
 {
+	size_t i = 0;
+
 	if (!c->architecture)
 		return error_set(err, ERR_FORMAT, "'%s' has no architecture", path);
-	if (strcmp(c->architecture, "topk") != 0)
-		return config_refuse(path, "architecture", c->architecture, "topk", err);
+	while (i < ARRAY_LEN(architectures) && strcmp(c->architecture, architectures[i].name) != 0)
+		i++;
+	if (i == ARRAY_LEN(architectures))
+		return config_refuse(path, "architecture", c->architecture,
+		                     "topk', 'jumprelu', 'gloss_groupmax", err);
+	c->arch = architectures[i].arch;
+	return 0;
+}
+
+static int config_k(config *c, const char *path, error *err)
+{
+	if (c->arch == SAE_JUMPRELU) {
+		c->k = c->aim;
+		if (c->k > c->d_sae)
+			return error_set(err, ERR_FORMAT, "'%s': metadata.gloss.k %llu is over d_sae = %llu",
+			                 path, (unsigned long long)c->k, (unsigned long long)c->d_sae);
+		if (c->rescale)
+			return error_set(
+			        err, ERR_FORMAT,
+			        "'%s': rescale_acts_by_decoder_norm does not go with architecture '%s'", path,
+			        c->architecture);
+		return 0;
+	}
+	if (c->k < 1 || c->k > c->d_sae)
+		return error_set(err, ERR_FORMAT, "'%s': k %llu is not in 1..d_sae = %llu", path,
+		                 (unsigned long long)c->k, (unsigned long long)c->d_sae);
+	if (c->arch == SAE_GROUPMAX && c->d_sae % c->k != 0)
+		return error_set(err, ERR_FORMAT, "'%s': d_sae %llu is no multiple of k = %llu groups", path,
+		                 (unsigned long long)c->d_sae, (unsigned long long)c->k);
+	return 0;
+}
+
+static int config_check(config *c, const char *path, error *err)
+{
+	int rc = config_arch(c, path, err);
+
+	if (rc < 0)
+		return rc;
 	if (strcmp(c->normalize, "none") != 0)
 		return config_refuse(path, "normalize_activations", c->normalize, "none", err);
 	if (strcmp(c->reshape, "none") != 0)
@@ -59,10 +110,7 @@ static int config_check(const config *c, const char *path, error *err)
 	if (c->d_sae < 1 || c->d_sae > MAX_WIDTH)
 		return error_set(err, ERR_FORMAT, "'%s': d_sae %llu is not in 1..%u", path,
 		                 (unsigned long long)c->d_sae, MAX_WIDTH);
-	if (c->k < 1 || c->k > c->d_sae)
-		return error_set(err, ERR_FORMAT, "'%s': k %llu is not in 1..d_sae = %llu", path,
-		                 (unsigned long long)c->k, (unsigned long long)c->d_sae);
-	return 0;
+	return config_k(c, path, err);
 }
 
 static int config_read(config *c, const cJSON *json, const char *path, error *err)
@@ -195,13 +243,24 @@ static int check_finite(const sae_model *m, const char *path, error *err)
 	} all[] = { { "W_enc", m->W_enc, (size_t)m->d_sae * m->d_in },
 		    { "W_dec", m->W_dec, (size_t)m->d_sae * m->d_in },
 		    { "b_enc", m->b_enc, m->d_sae },
-		    { "b_dec", m->b_dec, m->d_in } };
+		    { "b_dec", m->b_dec, m->d_in },
+		    { "threshold", m->threshold, m->threshold ? m->d_sae : 0 } };
 
 	for (size_t t = 0; t < ARRAY_LEN(all); t++)
 		for (size_t i = 0; i < all[t].n; i++)
 			if (!isfinite(all[t].data[i]))
 				return error_set(err, ERR_FORMAT, "'%s': %s holds a NaN or infinity", path,
 				                 all[t].name);
+	return 0;
+}
+
+/* A value under 0 has no meaning: what is kept would have to be over 0 none the less. */
+static int check_threshold(const sae_model *m, const char *path, error *err)
+{
+	for (size_t f = 0; m->threshold && f < m->d_sae; f++)
+		if (m->threshold[f] < 0)
+			return error_set(err, ERR_FORMAT, "'%s': the threshold of feature %zu is %g, under 0",
+			                 path, f, (double)m->threshold[f]);
 	return 0;
 }
 
@@ -219,8 +278,12 @@ static int read_weights(sae_model *m, const config *c, const char *path, error *
 		rc = read_tensor(m->W_dec, f, "W_dec", c->d_sae, c->d_in, err);
 	if (rc == 0)
 		rc = read_encoder(m, f, err);
+	if (rc == 0 && m->threshold)
+		rc = read_tensor(m->threshold, f, "threshold", c->d_sae, 0, err);
 	if (rc == 0)
 		rc = check_finite(m, path, err);
+	if (rc == 0)
+		rc = check_threshold(m, path, err);
 	sae_file_close(f);
 	if (rc < 0)
 		return rc;
@@ -271,7 +334,7 @@ int sae_model_load(sae_model **out, const char *dir, error *err)
 	if (rc == 0)
 		rc = check_shapes(&c, path, err);
 	if (rc == 0)
-		rc = sae_model_new(&m, SAE_TOPK, (uint32_t)c.d_in, (uint32_t)c.d_sae, (uint32_t)c.k, err);
+		rc = sae_model_new(&m, c.arch, (uint32_t)c.d_in, (uint32_t)c.d_sae, (uint32_t)c.k, err);
 	if (rc < 0)
 		goto out;
 	m->norm_limit = c.norm_limit;
@@ -310,10 +373,11 @@ static int write_weights(const sae_model *m, const char *dir, error *err)
 		{ "W_enc", SAE_F32, 2, { d, n_features }, turned },
 		{ "b_dec", SAE_F32, 1, { d }, m->b_dec },
 		{ "b_enc", SAE_F32, 1, { n_features }, m->b_enc },
+		{ "threshold", SAE_F32, 1, { n_features }, m->threshold },
 	};
 	rc = file_join(path, dir, weights_name, err);
 	if (rc == 0)
-		rc = sae_safetensors_write(path, tensors, ARRAY_LEN(tensors), NULL, 0, err);
+		rc = sae_safetensors_write(path, tensors, ARRAY_LEN(tensors) - !m->threshold, NULL, 0, err);
 	free(turned);
 	return rc;
 }
@@ -353,25 +417,39 @@ static cJSON *full_metadata(const sae_model *m, const cJSON *metadata)
 		cJSON_DeleteItemFromObjectCaseSensitive(gloss, "norm_limit");
 		good = cJSON_AddNumberToObject(gloss, "norm_limit", m->norm_limit) != NULL;
 	}
+	if (good && m->arch == SAE_JUMPRELU && m->k) {
+		cJSON_DeleteItemFromObjectCaseSensitive(gloss, "k");
+		good = cJSON_AddNumberToObject(gloss, "k", m->k) != NULL;
+	}
 	if (good)
 		return full;
 	cJSON_Delete(full);
 	return NULL;
 }
 
+/* The keys that SAELens has for the architecture, and no others. */
+static bool add_architecture(cJSON *json, const sae_model *m)
+{
+	size_t i = 0;
+
+	while (architectures[i].arch != m->arch)
+		i++;
+	return cJSON_AddStringToObject(json, "architecture", architectures[i].name) &&
+	       cJSON_AddNumberToObject(json, "d_in", m->d_in) &&
+	       cJSON_AddNumberToObject(json, "d_sae", m->d_sae) &&
+	       (m->arch == SAE_JUMPRELU || cJSON_AddNumberToObject(json, "k", m->k));
+}
+
 static cJSON *config_json(const sae_model *m, const cJSON *metadata)
 {
 	cJSON *json = cJSON_CreateObject(), *full = full_metadata(m, metadata);
-	bool good = json && full && cJSON_AddStringToObject(json, "architecture", "topk") &&
-	            cJSON_AddNumberToObject(json, "d_in", m->d_in) &&
-	            cJSON_AddNumberToObject(json, "d_sae", m->d_sae) &&
-	            cJSON_AddNumberToObject(json, "k", m->k) &&
+	bool good = json && full && add_architecture(json, m) &&
 	            cJSON_AddStringToObject(json, "dtype", "float32") &&
 	            cJSON_AddStringToObject(json, "device", "cpu") &&
 	            cJSON_AddTrueToObject(json, "apply_b_dec_to_input") &&
 	            cJSON_AddStringToObject(json, "normalize_activations", "none") &&
 	            cJSON_AddStringToObject(json, "reshape_activations", "none") &&
-	            cJSON_AddFalseToObject(json, "rescale_acts_by_decoder_norm") &&
+	            (m->arch != SAE_TOPK || cJSON_AddFalseToObject(json, "rescale_acts_by_decoder_norm")) &&
 	            cJSON_AddItemToObject(json, "metadata", full);
 
 	if (good)

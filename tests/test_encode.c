@@ -10,11 +10,14 @@ static float uniform(uint64_t seed, uint64_t i)
 	return (float)(2 * hash64_unit(hash64_mix(seed, i)) - 1);
 }
 
-static sae_model *random_model(uint32_t d, uint32_t n_features, uint32_t k)
+static sae_model *random_model(sae_arch arch, uint32_t d, uint32_t n_features, uint32_t k)
 {
 	sae_model *m;
 
-	ck_assert_int_eq(sae_model_new(&m, SAE_TOPK, d, n_features, k, NULL), 0);
+	ck_assert_int_eq(sae_model_new(&m, arch, d, n_features, k, NULL), 0);
+	for (size_t f = 0; m->threshold && f < n_features; f++)
+		m->threshold[f] =
+		        f % 3 ? 0.5f + 0.5f * uniform(6, f) : 0; /* in each block a least that is far off */
 	for (size_t i = 0; i < (size_t)n_features * d; i++) {
 		m->W_enc[i] = uniform(1, i);
 		m->W_dec[i] = uniform(2, i);
@@ -42,7 +45,19 @@ static size_t rank_of(const double *pre, size_t n_features, size_t f)
 	return rank;
 }
 
-/* Row t of the codes holds exactly the positive pre-activations of rank under k (but for rounding at the edge). */
+/* Whether the model keeps feature f of these pre-activations (but for rounding at the edge). */
+static bool keeps(const sae_model *m, const double *pre, size_t f)
+{
+	size_t group = m->k ? m->d_sae / m->k : 0;
+
+	if (m->arch == SAE_JUMPRELU)
+		return pre[f] > m->threshold[f];
+	if (m->arch == SAE_GROUPMAX)
+		return pre[f] > 0 && rank_of(pre + f / group * group, group, f % group) == 0;
+	return pre[f] > 0 && rank_of(pre, m->d_sae, f) < m->k;
+}
+
+/* Row t of the codes holds exactly the features that the definition keeps. */
 static void check_row(const sae_model *m, const float *x, const sae_codes *c, size_t t)
 {
 	static double pre[3000];
@@ -53,9 +68,8 @@ static void check_row(const sae_model *m, const float *x, const sae_codes *c, si
 		for (size_t i = 0; i < d; i++)
 			pre[f] += ((double)x[t * d + i] - m->b_dec[i]) * m->W_enc[f * d + i];
 	}
-	ck_assert_uint_le(c->first[t + 1] - next, m->k);
 	for (size_t f = 0; f < m->d_sae; f++) {
-		bool want = pre[f] > 0 && rank_of(pre, m->d_sae, f) < m->k;
+		bool want = keeps(m, pre, f);
 		bool have = next < c->first[t + 1] && c->index[next] == f;
 
 		ck_assert_msg(want == have, "row %zu feature %zu pre %g", t, f, pre[f]);
@@ -65,9 +79,9 @@ static void check_row(const sae_model *m, const float *x, const sae_codes *c, si
 	ck_assert_uint_eq(next, c->first[t + 1]);
 }
 
-static void check_shape(uint32_t d, uint32_t n_features, uint32_t k, size_t n, const char *set)
+static void check_shape(sae_arch arch, uint32_t d, uint32_t n_features, uint32_t k, size_t n, const char *set)
 {
-	sae_model *m = random_model(d, n_features, k);
+	sae_model *m = random_model(arch, d, n_features, k);
 	float *x = mem_alloc_aligned(n, d * sizeof(float));
 	sae_encoder *e;
 	sae_codes c = { 0 };
@@ -86,14 +100,72 @@ static void check_shape(uint32_t d, uint32_t n_features, uint32_t k, size_t n, c
 	sae_model_free(m);
 }
 
+START_TEST(jumprelu_keeps_what_is_over_its_threshold)
+{
+	check_shape(SAE_JUMPRELU, 7, 50, 0, 300, "scalar");
+	check_shape(SAE_JUMPRELU, 7, 50, 0, 300, NULL);
+	check_shape(SAE_JUMPRELU, 24, 2100, 0, 270, NULL); /* three products a tile */
+	check_shape(SAE_BATCHTOPK, 24, 1025, 8, 3, NULL);
+	check_shape(SAE_JUMPRELU, 1, 1, 0, 2, NULL);
+}
+END_TEST
+
+START_TEST(groupmax_keeps_the_largest_of_each_group)
+{
+	check_shape(SAE_GROUPMAX, 7, 50, 5, 300, "scalar");
+	check_shape(SAE_GROUPMAX, 7, 50, 5, 300, NULL);
+	check_shape(SAE_GROUPMAX, 24, 2100, 3, 270, NULL); /* groups of 700: over the edges of products */
+	check_shape(SAE_GROUPMAX, 24, 2100, 700, 30, NULL);
+	check_shape(SAE_GROUPMAX, 24, 1025, 1, 3, NULL); /* one group */
+	check_shape(SAE_GROUPMAX, 5, 20, 20, 9, NULL);   /* k = F: the ReLU alone */
+}
+END_TEST
+
+/* Equal pre-activations: at the threshold a feature is silent; in a group the first wins. */
+START_TEST(edges_are_as_defined)
+{
+	float x[2] = { 0 };
+	sae_model *m;
+	sae_encoder *e;
+	sae_codes c = { 0 };
+	pool *p;
+
+	ck_assert_int_eq(pool_new(&p, 1, NULL), 0);
+	ck_assert_int_eq(sae_model_new(&m, SAE_JUMPRELU, 2, 4, 0, NULL), 0);
+	for (size_t f = 0; f < 4; f++)
+		m->b_enc[f] = 0.5f;
+	m->threshold[0] = 0.5f;
+	m->threshold[1] = nextafterf(0.5f, 0);
+	m->threshold[2] = 1;
+	ck_assert_int_eq(sae_encoder_new(&e, m, p, NULL, NULL), 0);
+	ck_assert_int_eq(sae_encode(e, x, 1, &c, NULL), 0);
+	ck_assert_uint_eq(c.first[1], 2);
+	ck_assert_uint_eq(c.index[0], 1);
+	ck_assert_uint_eq(c.index[1], 3);
+	sae_encoder_free(e);
+	sae_model_free(m);
+
+	ck_assert_int_eq(sae_model_new(&m, SAE_GROUPMAX, 2, 6, 2, NULL), 0);
+	m->b_enc[1] = m->b_enc[2] = 0.5f; /* the other group: 0, which is not over 0 */
+	ck_assert_int_eq(sae_encoder_new(&e, m, p, NULL, NULL), 0);
+	ck_assert_int_eq(sae_encode(e, x, 1, &c, NULL), 0);
+	ck_assert_uint_eq(c.first[1], 1);
+	ck_assert_uint_eq(c.index[0], 1);
+	sae_encoder_free(e);
+	sae_model_free(m);
+	sae_codes_free(&c);
+	pool_free(p);
+}
+END_TEST
+
 START_TEST(codes_are_the_largest_positive_values)
 {
-	check_shape(7, 50, 5, 300, "scalar");
-	check_shape(7, 50, 5, 300, NULL);
-	check_shape(24, 2100, 32, 270, NULL); /* three products a tile */
-	check_shape(24, 1025, 8, 3, NULL);
-	check_shape(5, 20, 20, 9, NULL); /* k = F: the ReLU alone */
-	check_shape(1, 1, 1, 2, NULL);
+	check_shape(SAE_TOPK, 7, 50, 5, 300, "scalar");
+	check_shape(SAE_TOPK, 7, 50, 5, 300, NULL);
+	check_shape(SAE_TOPK, 24, 2100, 32, 270, NULL); /* three products a tile */
+	check_shape(SAE_TOPK, 24, 1025, 8, 3, NULL);
+	check_shape(SAE_TOPK, 5, 20, 20, 9, NULL); /* k = F: the ReLU alone */
+	check_shape(SAE_TOPK, 1, 1, 1, 2, NULL);
 }
 END_TEST
 
@@ -128,7 +200,8 @@ END_TEST
 START_TEST(threads_do_not_change_a_bit)
 {
 	const size_t n = 1000, d = 16, k = 8;
-	sae_model *m = random_model(d, 1200, k);
+	const sae_arch arch[] = { SAE_TOPK, SAE_GROUPMAX, SAE_JUMPRELU };
+	sae_model *m = random_model(arch[_i], d, 1200, k);
 	float *x = mem_alloc_aligned(n, d * sizeof(float)), *first = mem_alloc_aligned(n, d * sizeof(float)),
 	      *out = mem_alloc_aligned(n, d * sizeof(float));
 
@@ -157,7 +230,7 @@ END_TEST
 
 START_TEST(decode_adds_rows_and_bias)
 {
-	sae_model *m = random_model(6, 10, 3);
+	sae_model *m = random_model(SAE_TOPK, 6, 10, 3);
 	size_t first[] = { 0, 2 };
 	uint32_t index[] = { 1, 7 };
 	float value[] = { 2, 0.5f }, out[6];
@@ -176,7 +249,7 @@ END_TEST
 
 START_TEST(bad_arguments_are_refused)
 {
-	sae_model *m = random_model(6, 10, 3);
+	sae_model *m = random_model(SAE_TOPK, 6, 10, 3);
 	sae_encoder *e = NULL;
 	error err = { 0 };
 	pool *p;
@@ -192,7 +265,8 @@ END_TEST
 
 START_TEST(each_failing_allocation_is_reported)
 {
-	sae_model *m = random_model(6, 10, 3);
+	const sae_arch arch[] = { SAE_TOPK, SAE_GROUPMAX, SAE_JUMPRELU };
+	sae_model *m = random_model(arch[_i], 6, 12, 3);
 	const size_t rows = 600;
 	float x[3600];
 	pool *p;
@@ -229,8 +303,13 @@ END_TEST
 
 static void cases(Suite *s)
 {
+	TCase *each = tcase_create("each architecture");
+
 	SUPPORT_CASE(s, "encode", codes_are_the_largest_positive_values, ties_go_to_lower_features,
-	             threads_do_not_change_a_bit, decode_adds_rows_and_bias, bad_arguments_are_refused,
-	             each_failing_allocation_is_reported);
+	             jumprelu_keeps_what_is_over_its_threshold, groupmax_keeps_the_largest_of_each_group,
+	             edges_are_as_defined, decode_adds_rows_and_bias, bad_arguments_are_refused);
+	tcase_add_loop_test(each, threads_do_not_change_a_bit, 0, 3);
+	tcase_add_loop_test(each, each_failing_allocation_is_reported, 0, 3);
+	suite_add_tcase(s, each);
 }
 SUPPORT_MAIN("encode", cases)

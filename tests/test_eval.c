@@ -36,12 +36,14 @@ static float *make_rows(size_t n)
 	return x;
 }
 
-static sae_model *make_model(void)
+static sae_model *make_model_of(sae_arch arch)
 {
 	sae_model *m = NULL;
 	error e = { 0 };
 
-	ck_assert_int_eq(sae_model_new(&m, SAE_TOPK, D, F, K, &e), 0);
+	ck_assert_int_eq(sae_model_new(&m, arch, D, F, K, &e), 0);
+	for (size_t i = 0; m->threshold && i < F; i++)
+		m->threshold[i] = i % 4 ? 1 + noise(4, i) : 1e6f; /* every fourth is dead */
 	m->norm_limit = INFINITY;
 	for (size_t i = 0; i < (size_t)F * D; i++)
 		m->W_enc[i] = m->W_dec[i] = noise(2, i) * 0.3f;
@@ -50,6 +52,11 @@ static sae_model *make_model(void)
 	for (size_t i = 0; i < D; i++)
 		m->b_dec[i] = 299;
 	return m;
+}
+
+static sae_model *make_model(void)
+{
+	return make_model_of(SAE_TOPK);
 }
 
 /* Write the rows as a dump of contexts of one token, open it and hold all of it out. */
@@ -174,10 +181,11 @@ static void assert_near(double got, long double want, const char *name)
 START_TEST(agrees_with_the_formulas)
 {
 	static const size_t sizes[] = { 2, 255, 600, 5000 }; /* less than a tile, tiles, more than a block */
-	size_t n = sizes[_i];
-	uint64_t fires[F] = { 0 };
+	static const sae_arch arch[] = { SAE_TOPK, SAE_JUMPRELU, SAE_GROUPMAX };
+	size_t n = sizes[_i % 4];
+	uint64_t fires[F] = { 0 }, n_dead = 0;
 	float *x = make_rows(n);
-	sae_model *m = make_model();
+	sae_model *m = make_model_of(arch[_i / 4]);
 	plain s = plain_metrics(m, x, n, fires);
 	sae_metrics got = { 0 };
 	error e = { 0 };
@@ -201,6 +209,10 @@ START_TEST(agrees_with_the_formulas)
 	assert_near(got.l0, s.l0 / rows, "l0");
 	assert_near(got.l1, s.l1 / rows, "l1");
 	ck_assert_int_eq(memcmp(got.fires, fires, sizeof(fires)), 0);
+	for (size_t f = 0; f < F; f++)
+		n_dead += fires[f] == 0;
+	ck_assert_uint_eq(got.n_dead, n_dead);
+	ck_assert(m->arch != SAE_JUMPRELU || n_dead >= F / 4);
 	sae_metrics_clear(&got);
 	sae_model_free(m);
 	free(x);
@@ -400,7 +412,7 @@ static void cases(Suite *s)
 
 	tcase_set_timeout(t, 60);
 	tcase_add_checked_fixture(t, setup, teardown);
-	tcase_add_loop_test(t, agrees_with_the_formulas, 0, 4);
+	tcase_add_loop_test(t, agrees_with_the_formulas, 0, 12);
 	tcase_add_test(t, same_bits_at_any_thread_count);
 	tcase_add_test(t, constant_error_tells_the_definitions_apart);
 	tcase_add_test(t, dense_counts_have_strict_limits);

@@ -12,11 +12,13 @@ static float uniform(uint64_t seed, uint64_t i)
 	return (float)(2 * hash64_unit(hash64_mix(seed, i)) - 1);
 }
 
-static sae_model *random_model(void)
+static sae_model *random_model_of(sae_arch arch, uint32_t k)
 {
 	sae_model *m;
 
-	ck_assert_int_eq(sae_model_new(&m, SAE_TOPK, D, F, K, NULL), 0);
+	ck_assert_int_eq(sae_model_new(&m, arch, D, F, k, NULL), 0);
+	for (size_t f = 0; m->threshold && f < F; f++)
+		m->threshold[f] = f ? 1 + uniform(5, f) : 0;
 	for (size_t i = 0; i < F * D; i++) {
 		m->W_enc[i] = uniform(1, i);
 		m->W_dec[i] = uniform(2, i);
@@ -30,25 +32,37 @@ static sae_model *random_model(void)
 	return m;
 }
 
-/* A folder with these cfg.json members (JSON) behind the sizes, and the tensors of `m` in SAELens's shapes. */
-static void write_folder(const char *dir, const sae_model *m, const char *config)
+static sae_model *random_model(void)
+{
+	return random_model_of(SAE_TOPK, K);
+}
+
+/* A folder with these cfg.json members (JSON) behind the sizes, and the tensors of `m` in SAELens's shapes,
+ * the threshold as if it had n_threshold members. */
+static void write_folder_of(const char *dir, const sae_model *m, uint64_t n_threshold, const char *config)
 {
 	float turned[D * F];
 	const sae_tensor_out tensors[] = { { "W_enc", SAE_F32, 2, { D, F }, turned },
 		                           { "W_dec", SAE_F32, 2, { F, D }, m->W_dec },
 		                           { "b_enc", SAE_F32, 1, { F }, m->b_enc },
-		                           { "b_dec", SAE_F32, 1, { D }, m->b_dec } };
+		                           { "b_dec", SAE_F32, 1, { D }, m->b_dec },
+		                           { "threshold", SAE_F32, 1, { n_threshold }, m->threshold } };
 	char config_text[512];
 	error err = { 0 };
 
 	for (size_t f = 0; f < F; f++)
 		for (size_t i = 0; i < D; i++)
 			turned[i * F + f] = m->W_enc[f * D + i];
-	ck_assert_int_eq(sae_safetensors_write(support_path(dir, "sae_weights.safetensors"), tensors, 4, NULL,
-	                                       0, &err),
+	ck_assert_int_eq(sae_safetensors_write(support_path(dir, "sae_weights.safetensors"), tensors,
+	                                       n_threshold ? 5 : 4, NULL, 0, &err),
 	                 0);
 	snprintf(config_text, sizeof(config_text), "{\"d_in\":%d,\"d_sae\":%d,\"k\":%d%s}", D, F, K, config);
 	support_put_text(support_path(dir, "cfg.json"), config_text);
+}
+
+static void write_folder(const char *dir, const sae_model *m, const char *config)
+{
+	write_folder_of(dir, m, 0, config);
 }
 
 static void expect_refusal(const char *dir, int code, const char *part)
@@ -103,6 +117,111 @@ START_TEST(saved_is_loaded)
 }
 END_TEST
 
+static sae_model *save_and_load(const char *dir, const sae_model *m, const char *metadata, cJSON **config)
+{
+	sae_model *back = NULL;
+	cJSON *json = cJSON_Parse(metadata);
+	error err = { 0 };
+
+	ck_assert_msg(sae_model_save(m, dir, NULL, json, &err) == 0, "%s", err.msg);
+	ck_assert_msg(sae_model_load(&back, dir, &err) == 0, "%s", err.msg);
+	ck_assert_int_eq(json_read_file(config, support_path(dir, "cfg.json"), 10000, &err), 0);
+	ck_assert_int_eq(back->arch, m->arch);
+	ck_assert_uint_eq(back->k, m->k);
+	ck_assert_mem_eq(back->W_enc, m->W_enc, F * D * sizeof(float));
+	ck_assert_mem_eq(back->b_enc, m->b_enc, F * sizeof(float));
+	cJSON_Delete(json);
+	return back;
+}
+
+/* What BatchTopK trained is a JumpReLU on disk, with the keys that SAELens has for one. */
+START_TEST(jumprelu_is_saved_and_loaded)
+{
+	sae_model *m = random_model_of(SAE_BATCHTOPK, K), *back;
+	char dir[FILE_PATH_MAX];
+	cJSON *json, *metadata;
+
+	support_mkdir(dir);
+	ck_assert_int_eq(m->arch, SAE_JUMPRELU);
+	back = save_and_load(dir, m, "{\"training_architecture\":\"batchtopk\",\"gloss\":{\"k\":99}}", &json);
+	ck_assert_mem_eq(back->threshold, m->threshold, F * sizeof(float));
+	ck_assert_str_eq(cJSON_GetObjectItem(json, "architecture")->valuestring, "jumprelu");
+	ck_assert(!cJSON_HasObjectItem(json, "k"));
+	ck_assert(!cJSON_HasObjectItem(json, "rescale_acts_by_decoder_norm"));
+	ck_assert(cJSON_IsTrue(cJSON_GetObjectItem(json, "apply_b_dec_to_input")));
+	metadata = cJSON_GetObjectItem(json, "metadata");
+	ck_assert_str_eq(cJSON_GetObjectItem(metadata, "training_architecture")->valuestring, "batchtopk");
+	ck_assert_int_eq(cJSON_GetObjectItem(cJSON_GetObjectItem(metadata, "gloss"), "k")->valueint, K);
+	cJSON_Delete(json);
+	sae_model_free(back);
+
+	m->k = 0; /* not known */
+	back = save_and_load(dir, m, "{}", &json);
+	cJSON_Delete(json);
+	sae_model_free(back);
+	sae_model_free(m);
+	support_rmdir(dir);
+}
+END_TEST
+
+START_TEST(groupmax_is_saved_and_loaded)
+{
+	sae_model *m = random_model_of(SAE_GROUPMAX, F), *back;
+	char dir[FILE_PATH_MAX];
+	error err = { 0 };
+	cJSON *json;
+
+	support_mkdir(dir);
+	back = save_and_load(dir, m, "{}", &json);
+	ck_assert_ptr_null(back->threshold);
+	ck_assert_str_eq(cJSON_GetObjectItem(json, "architecture")->valuestring, "gloss_groupmax");
+	ck_assert_int_eq(cJSON_GetObjectItem(json, "k")->valueint, F);
+	cJSON_Delete(json);
+	sae_model_free(back);
+	sae_model_free(m);
+
+	m = NULL;
+	ck_assert_int_eq(sae_model_new(&m, SAE_GROUPMAX, D, F, K, &err), ERR_ARG);
+	ck_assert_str_eq(err.msg, "groupmax: 37 features are no multiple of k = 3 groups");
+	ck_assert_int_eq(sae_model_new(&m, SAE_GROUPMAX, D, F, 0, &err), ERR_ARG);
+	ck_assert_ptr_null(m);
+	support_rmdir(dir);
+}
+END_TEST
+
+START_TEST(bad_thresholds_and_groups_are_refused)
+{
+	const char *const jumprelu = ",\"architecture\":\"jumprelu\"";
+	sae_model *m = random_model_of(SAE_JUMPRELU, 0);
+	char dir[FILE_PATH_MAX];
+
+	support_mkdir(dir);
+	write_folder(dir, m, jumprelu);
+	expect_refusal(dir, ERR_FORMAT, "has no tensor 'threshold'");
+	write_folder_of(dir, m, F - 1, jumprelu);
+	expect_refusal(dir, ERR_FORMAT, "tensor 'threshold' has shape (36), cfg.json says (37)");
+	m->threshold[5] = -0.25f;
+	write_folder_of(dir, m, F, jumprelu);
+	expect_refusal(dir, ERR_FORMAT, "the threshold of feature 5 is -0.25, under 0");
+	m->threshold[5] = NAN;
+	write_folder_of(dir, m, F, jumprelu);
+	expect_refusal(dir, ERR_FORMAT, "threshold holds a NaN");
+	m->threshold[5] = INFINITY;
+	write_folder_of(dir, m, F, jumprelu);
+	expect_refusal(dir, ERR_FORMAT, "threshold holds a NaN or infinity");
+	m->threshold[5] = 0;
+	write_folder_of(dir, m, F, ",\"architecture\":\"jumprelu\",\"rescale_acts_by_decoder_norm\":true");
+	expect_refusal(dir, ERR_FORMAT,
+	               "rescale_acts_by_decoder_norm does not go with architecture 'jumprelu'");
+	write_folder_of(dir, m, F, ",\"architecture\":\"jumprelu\",\"metadata\":{\"gloss\":{\"k\":38}}");
+	expect_refusal(dir, ERR_FORMAT, "metadata.gloss.k 38 is over d_sae = 37");
+	write_folder(dir, m, ",\"architecture\":\"gloss_groupmax\"");
+	expect_refusal(dir, ERR_FORMAT, "d_sae 37 is no multiple of k = 3 groups");
+	support_rmdir(dir);
+	sae_model_free(m);
+}
+END_TEST
+
 START_TEST(decoder_norms_and_input_bias_are_folded)
 {
 	sae_model *m = random_model(), *back = NULL;
@@ -147,7 +266,8 @@ START_TEST(what_cannot_be_computed_is_refused)
 	write_folder(dir, m, "");
 	expect_refusal(dir, ERR_FORMAT, "has no architecture");
 	write_folder(dir, m, ",\"architecture\":\"gated\"");
-	expect_refusal(dir, ERR_FORMAT, "architecture 'gated' is not supported");
+	expect_refusal(dir, ERR_FORMAT,
+	               "architecture 'gated' is not supported, only 'topk', 'jumprelu', 'gloss_groupmax'");
 	write_folder(dir, m, ",\"architecture\":\"topk\",\"normalize_activations\":\"layer_norm\"");
 	expect_refusal(dir, ERR_FORMAT, "'layer_norm'");
 	write_folder(dir, m, ",\"architecture\":\"topk\",\"reshape_activations\":\"hook_z\"");
@@ -216,7 +336,7 @@ static void each_fault_of_loading(fault_kind kind, const char *dir)
 
 START_TEST(each_fault_of_loading_is_reported)
 {
-	sae_model *m = random_model();
+	sae_model *m = random_model_of(SAE_JUMPRELU, K);
 	char dir[FILE_PATH_MAX];
 
 	support_mkdir(dir);
@@ -232,7 +352,7 @@ END_TEST
 START_TEST(each_fault_of_saving_keeps_a_whole_model)
 {
 	const fault_kind kinds[] = { FAULT_ALLOC, FAULT_WRITE, FAULT_SYNC };
-	sae_model *m = random_model();
+	sae_model *m = random_model_of(SAE_JUMPRELU, K);
 	double freq[F] = { 0 };
 	char dir[FILE_PATH_MAX];
 
@@ -263,7 +383,8 @@ END_TEST
 
 static void cases(Suite *s)
 {
-	SUPPORT_CASE(s, "folder", saved_is_loaded, decoder_norms_and_input_bias_are_folded,
+	SUPPORT_CASE(s, "folder", saved_is_loaded, jumprelu_is_saved_and_loaded, groupmax_is_saved_and_loaded,
+	             bad_thresholds_and_groups_are_refused, decoder_norms_and_input_bias_are_folded,
 	             what_cannot_be_computed_is_refused,
 	             weights_that_are_not_finite_or_not_there_are_refused);
 	SUPPORT_CASE(s, "faults", each_fault_of_loading_is_reported,
