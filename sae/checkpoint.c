@@ -295,6 +295,20 @@ void checkpoint_close(checkpoint *c)
 	free(c);
 }
 
+int sae_checkpoint_look(cJSON **config, cJSON **done, const char *dir, error *err)
+{
+	checkpoint *c = NULL;
+	int rc = checkpoint_open(&c, dir, err);
+
+	if (rc < 0)
+		return rc;
+	*config = c->config; /* the caller's now */
+	*done = c->progress;
+	c->config = c->progress = NULL;
+	checkpoint_close(c);
+	return 0;
+}
+
 const cJSON *checkpoint_config(const checkpoint *c)
 {
 	return c->config;

@@ -382,4 +382,10 @@ int sae_eval(sae_metrics *out, const sae_model *m, const sae_dump *d, const sae_
              pool *p, progress *pr, error *err) MUST_USE;
 void sae_metrics_clear(sae_metrics *m);
 
+/* ---- Checkpoints (checkpoint.c) ----------------------------------------------------------------------------------------------------- */
+
+/* The configuration and the progress of the checkpoint in a run's folder, for a look; the caller frees both with
+ * cJSON_Delete(). ERR_NOTFOUND: there is none; ERR_FORMAT: damaged, or written by a newer version. */
+int sae_checkpoint_look(cJSON **config, cJSON **done, const char *dir, error *err) MUST_USE;
+
 #endif
