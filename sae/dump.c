@@ -2,6 +2,7 @@
  * files and their shapes are fixed at open; a shard that shrinks later is an error of the read that meets it. */
 #include "sae/dump_internal.h"
 
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -440,6 +441,21 @@ int dump_read_raw(const sae_dump *d, uint64_t first, uint64_t n, void *out, erro
 		n -= here;
 	}
 	return rc;
+}
+
+void dump_advise(const sae_dump *d, uint64_t first, uint64_t n, int advice)
+{
+	const size_t row = dump_row_bytes(d);
+
+	for (size_t i = find_span(&d->rows, first); n > 0 && i < d->rows.n; i++) {
+		const dump_span *s = &d->rows.items[i];
+		uint64_t here = rows_here(s, first, n);
+
+		(void)posix_fadvise(s->file->fd, (off_t)(s->tensor.offset + (first - s->first) * row),
+		                    (off_t)(here * row), advice);
+		first += here;
+		n -= here;
+	}
 }
 
 /* n token ids from row `first` on, inside one span; out of range: ERR_FORMAT with the place. */

@@ -27,6 +27,8 @@ struct sae_dump {
 
 /* The bytes of rows first..first+n-1 as the files hold them, for hashing; n * row_bytes of room. */
 int dump_read_raw(const sae_dump *d, uint64_t first, uint64_t n, void *out, error *err) MUST_USE;
+/* Tell the system how those bytes will be used: POSIX_FADV_WILLNEED, POSIX_FADV_DONTNEED. Only a hint. */
+void dump_advise(const sae_dump *d, uint64_t first, uint64_t n, int advice);
 /* Token ids of rows first..first+n-1; the dump must have tokens. */
 int dump_read_tokens(const sae_dump *d, uint64_t first, uint64_t n, uint32_t *out, error *err) MUST_USE;
 size_t dump_row_bytes(const sae_dump *d);

@@ -7,6 +7,7 @@
 #define BLOCK_ROWS     64
 #define GROUP_BYTES    (UINT64_C(128) << 20) /* of a group in F32 */
 #define GROUP_ROWS_MIN 8192                  /* where rows are long, mixing needs more than that many bytes */
+#define GROUP_ROWS_MAX (UINT64_C(1) << 20)   /* where they are short, more mix nothing better */
 
 void shuffle_init(shuffle *s, uint64_t n, uint32_t d, bool single_rows, uint64_t seed)
 {
@@ -15,6 +16,8 @@ void shuffle_init(shuffle *s, uint64_t n, uint32_t d, bool single_rows, uint64_t
 	assert(n > 0);
 	if (rows < GROUP_ROWS_MIN)
 		rows = GROUP_ROWS_MIN;
+	if (rows > GROUP_ROWS_MAX)
+		rows = GROUP_ROWS_MAX;
 	*s = (shuffle){ .n = n, .block = single_rows ? 1 : BLOCK_ROWS, .seed = seed };
 	s->group = (rows + s->block - 1) / s->block;
 	s->n_blocks = (n + s->block - 1) / s->block;

@@ -31,12 +31,15 @@ void shuffle_group_blocks(const shuffle_group *g, const shuffle *s, uint64_t *bl
 /* Which of the group's rows, as they lie in memory, is at place i < g->n of its order. */
 uint64_t shuffle_group_row(const shuffle_group *g, uint64_t i);
 
-/* Batches of training rows, read ahead by a thread of its own. Groups are read in shares, a share a batch, so that no
- * batch waits for a whole group. */
+/* Batches of training rows, read ahead by a thread of its own, groups in shares, a share a batch. Memory: one group in the
+ * dump's dtype, two batches, and a few MB. The shards stay open: one that is deleted is read to the end all the same; one
+ * that shrinks is an error of the batch that meets it, with its rows and its file, and of all later ones. */
 typedef struct loader loader;
 int loader_new(loader **out, const sae_dump *d, const sae_rows *rows, const shuffle *s, uint32_t batch,
                uint64_t position, error *err) MUST_USE;
 void loader_free(loader *l);
+/* Bytes that a loader of these takes. */
+int loader_bytes(uint64_t *bytes, const sae_dump *d, const shuffle *s, uint32_t batch, error *err) MUST_USE;
 /* The next batch (batch, d) as raw F32; the caller may write to it, until the next call. */
 int loader_next(loader *l, float **x, error *err) MUST_USE;
 

@@ -507,7 +507,7 @@ START_TEST(a_read_that_fails_ends_the_run)
 		}
 		sae_model_free(m);
 	}
-	ck_assert_uint_gt(failures, 3);
+	ck_assert_uint_ge(failures, 2); /* of each of the two loaders, at least */
 	fixture_close(&f);
 }
 END_TEST
