@@ -13,12 +13,12 @@
 #include <string.h>
 
 enum {
-	TILE_ROWS = 1024,       /* a multiple of 64: two tasks never share a word of a row set */
-	WAVE = 64,              /* tiles between two reductions */
-	BLOCK_BYTES = 1 << 18,  /* F32 bytes read and summed at a time */
-	SAMPLE_ROWS = 65536,    /* rows the median norm is taken from */
-	SAMPLE_TASK = 64,       /* sampled rows a task */
-	DUPLICATE_MAX = 1 << 24 /* row hashes kept at a time */
+	TILE_ROWS = ROWS_HASHED, /* a multiple of 64: two tasks never share a word of a row set */
+	WAVE = 64,               /* tiles between two reductions */
+	BLOCK_BYTES = 1 << 18,   /* F32 bytes read and summed at a time */
+	SAMPLE_ROWS = 65536,     /* rows the median norm is taken from */
+	SAMPLE_TASK = 64,        /* sampled rows a task */
+	DUPLICATE_MAX = 1 << 24  /* row hashes kept at a time */
 };
 
 typedef struct tile_sums {
@@ -345,7 +345,7 @@ static int scan_buffers(scan *s, bool duplicates, error *err)
 static int scan_init(scan *s, bool duplicates, error *err)
 {
 	const sae_dump_info *info = sae_dump_get_info(s->d);
-	char line[160];
+	char line[DUMP_HASH_LINE];
 	int rc = scan_buffers(s, duplicates, err);
 
 	if (rc == 0)
@@ -364,8 +364,7 @@ static int scan_init(scan *s, bool duplicates, error *err)
 	s->rows->stats.n_rows = info->n_rows;
 	s->rows->ctx_len = info->ctx_len;
 	s->n_tiles = (size_t)((info->n_rows + TILE_ROWS - 1) / TILE_ROWS);
-	snprintf(line, sizeof(line), "gloss dump 1 %s %u %" PRIu64 " %u %s\n", sae_dtype_name(info->dtype),
-	         info->d_in, info->n_rows, info->ctx_len, info->has_tokens ? "tokens" : "none");
+	dump_hash_line(line, s->d, info->n_rows);
 	sha256_add(&s->hash, line, strlen(line));
 	return 0;
 }

@@ -164,6 +164,9 @@ int sae_rows_split(sae_rows *r, const sae_dump *d, double share, sae_split_by by
 uint64_t sae_rows_n(const sae_rows *r, bool held_out);
 /* Row number of the i-th kept train (or held-out) row, i < sae_rows_n(); O(log rows). */
 uint64_t sae_rows_at(const sae_rows *r, bool held_out, uint64_t i);
+/* The same dump with `n` of the held-out rows, one from each of n equal stretches of them, and none to train on; all of
+ * them when there are not so many. Always the same ones. For sae_eval(). */
+int sae_rows_sample(sae_rows **out, const sae_rows *r, uint64_t n, error *err) MUST_USE;
 /* Document group of a context: equal for contexts that must not be split; 0..n_groups-1. Valid after sae_rows_split(). */
 uint32_t sae_rows_group(const sae_rows *r, uint64_t context);
 uint32_t sae_rows_n_groups(const sae_rows *r);
@@ -357,6 +360,40 @@ void sae_trainer_end_member(sae_trainer *t, size_t member); /* takes no more ste
 /* The model of a member as it is now, on raw rows; freq as for sae_train(). ERR_LIMIT: its weights are not finite. */
 int sae_trainer_model(sae_model **out, double **freq, const sae_trainer *t, size_t member,
                       error *err) MUST_USE;
+
+/* ---- Checkpoints of a run (train_state.c, checkpoint.c) -------------------------------------------------------------------- */
+
+/* Whether the file system of DIR has room for a checkpoint beside the last one: ERR_LIMIT names what it has and needs. */
+int sae_trainer_check_space(const sae_trainer *t, const char *dir, error *err) MUST_USE;
+/* All members, whole, in DIR/checkpoint; the checkpoint before stays until this one is on disk. `options` and `notes` are
+ * the caller's: what the run was started with, and what it wants back. ERR_LIMIT also when weights are not finite. */
+int sae_trainer_save(const sae_trainer *t, const char *dir, const cJSON *options, const cJSON *notes,
+                     error *err) MUST_USE;
+
+typedef struct sae_saved sae_saved; /* an open checkpoint of a run */
+typedef struct sae_saved_info {
+	uint64_t steps_taken, steps;
+	size_t n_members, n_running;
+	uint64_t n_rows; /* of the dump */
+	double norm_limit;
+} sae_saved_info;
+bool sae_saved_exists(const char *dir);
+int sae_saved_open(sae_saved **out, const char *dir, error *err) MUST_USE;
+void sae_saved_close(sae_saved *s);
+const sae_saved_info *sae_saved_get_info(const sae_saved *s);
+const cJSON *sae_saved_notes(const sae_saved *s); /* NULL: none */
+/* 0, or ERR_ARG naming what differs: in the caller's options but those in `ignore` (NULL-ended); in CPU, kernels, BLAS and
+ * version. */
+int sae_saved_compare(const sae_saved *s, const cJSON *options, const char *const *ignore,
+                      error *err) MUST_USE;
+int sae_saved_compare_machine(const sae_saved *s, const char *kernels, error *err) MUST_USE;
+/* ERR_ARG: another dump, or other rows of it are left out or held out. may_grow: a dump whose first rows are the saved
+ * one's will do (read again to see that); *grown tells. */
+int sae_saved_check_dump(const sae_saved *s, const sae_dump *d, const sae_rows *rows, bool may_grow,
+                         bool *grown, pool *p, error *err) MUST_USE;
+/* Instead of sae_trainer_start(). The plan must be the saved one, unless it is extended: then members that had ended with
+ * the run go on. grown: the pass over the old rows ends, the next pass is over all rows. On failure end the trainer. */
+int sae_trainer_restore(sae_trainer *t, sae_saved *s, bool extend, bool grown, error *err) MUST_USE;
 
 /* ---- Metrics (eval.c) --------------------------------------------------------------------------------------------------------------- */
 

@@ -124,7 +124,7 @@ void sae_trainer_free(sae_trainer *t)
 
 /* ---- Starting ----------------------------------------------------------------------------------------------------- */
 
-static int new_loader(sae_trainer *t, error *err)
+int train_new_loader(sae_trainer *t, error *err)
 {
 	loader_free(t->loader);
 	t->loader = NULL;
@@ -163,7 +163,7 @@ static int start_from_sample(sae_trainer *t, error *err)
 
 int sae_trainer_start(sae_trainer *t, error *err)
 {
-	int rc = new_loader(t, err);
+	int rc = train_new_loader(t, err);
 
 	if (rc == 0)
 		rc = start_from_sample(t, err);
@@ -171,7 +171,7 @@ int sae_trainer_start(sae_trainer *t, error *err)
 		return rc;
 	for (size_t m = 0; m < t->n; m++)
 		step_init_weights(t->members[m].step, t->members[m].o.seed);
-	return new_loader(t, err);
+	return train_new_loader(t, err);
 }
 
 /* ---- Stepping ----------------------------------------------------------------------------------------------------- */

@@ -35,6 +35,8 @@ struct sae_trainer {
 	double started, seconds_before, checked;
 };
 
+/* Read on from t->position. */
+int train_new_loader(sae_trainer *t, error *err) MUST_USE;
 /* Whether all weights of the member are finite. */
 bool train_member_finite(const train_member *m);
 /* What is wrong with the rows of the batch at `position`, if they are the cause of a loss that is not finite: "; row 5 ...

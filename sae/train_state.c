@@ -1,0 +1,502 @@
+/* The state of a run in a checkpoint, and back. What the checkpoint's two JSON texts hold is written down in
+ * docs/formats.md. */
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cblas.h>
+
+#include "sae/checkpoint.h"
+#include "sae/rows_internal.h"
+#include "sae/train_internal.h"
+
+enum { MEMBER_ARRAYS = 24, NAME_BYTES = 48 };
+
+/* ---- Arrays ---------------------------------------------------------------------------------------------------------- */
+
+/* All that changes in a step and is large, under "MEMBER.NAME". */
+typedef struct state_arrays {
+	checkpoint_array *items;
+	char (*names)[NAME_BYTES];
+	size_t n;
+} state_arrays;
+
+static void add(state_arrays *s, size_t member, const char *name, sae_dtype dtype, size_t n, void *data)
+{
+	snprintf(s->names[s->n], NAME_BYTES, "%zu.%s", member, name);
+	s->items[s->n] = (checkpoint_array){ s->names[s->n], dtype, n, data };
+	s->n++;
+}
+
+static void add_param(state_arrays *s, size_t member, const char *name, const step_param *p, size_t n)
+{
+	char moment[24];
+
+	add(s, member, name, SAE_F32, n, p->w);
+	snprintf(moment, sizeof(moment), "%s_m", name);
+	add(s, member, moment, SAE_F32, n, p->m);
+	snprintf(moment, sizeof(moment), "%s_v", name);
+	add(s, member, moment, SAE_F32, n, p->v);
+}
+
+static void add_member(state_arrays *s, size_t member, const train_member *m)
+{
+	step *of = m->step;
+	size_t features = of->c.n_features, d = of->c.d;
+
+	add_param(s, member, "W_enc", &of->W_enc, features * d);
+	add_param(s, member, "W_dec", &of->W_dec, features * d);
+	add_param(s, member, "b_enc", &of->b_enc, features);
+	add_param(s, member, "b_dec", &of->b_dec, d);
+	add(s, member, "silent", SAE_U64, features, of->silent);
+	add(s, member, "adam_steps", SAE_U64, 1, &of->t);
+	add(s, member, "fires", SAE_U64, features, m->fires);
+	add(s, member, "fires_before", SAE_U64, features, m->fires_before);
+}
+
+static int arrays_init(state_arrays *s, const sae_trainer *t, error *err)
+{
+	*s = (state_arrays){ .items = calloc(t->n * MEMBER_ARRAYS, sizeof(*s->items)),
+		             .names = calloc(t->n * MEMBER_ARRAYS, sizeof(*s->names)) };
+	if (!s->items || !s->names)
+		return error_nomem(err, "the list of a checkpoint's arrays");
+	for (size_t i = 0; i < t->n; i++)
+		add_member(s, i, &t->members[i]);
+	return 0;
+}
+
+static void arrays_clear(state_arrays *s)
+{
+	free(s->items);
+	free(s->names);
+}
+
+/* ---- JSON ------------------------------------------------------------------------------------------------------------ */
+
+/* cJSON's own functions take NULL for an object, so a chain of additions is checked once at its end. */
+static bool put(cJSON *object, const char *key, double value)
+{
+	return cJSON_AddNumberToObject(object, key, value) != NULL;
+}
+
+static bool put_text(cJSON *object, const char *key, const char *value)
+{
+	return cJSON_AddStringToObject(object, key, value) != NULL;
+}
+
+static bool put_copy(cJSON *object, const char *key, const cJSON *value)
+{
+	cJSON *copy = value ? cJSON_Duplicate(value, true) : cJSON_CreateNull();
+
+	if (cJSON_AddItemToObject(object, key, copy))
+		return true;
+	cJSON_Delete(copy);
+	return false;
+}
+
+/* The whole of a 64-bit number. */
+static bool put_u64(cJSON *object, const char *key, uint64_t value)
+{
+	char digits[24];
+
+	snprintf(digits, sizeof(digits), "%" PRIu64, value);
+	return put_text(object, key, digits);
+}
+
+/* What a member is trained with, in force. */
+static bool put_plan(cJSON *object, const char *key, const sae_train_opts *o)
+{
+	cJSON *p = cJSON_AddObjectToObject(object, key);
+
+	return put(p, "arch", o->arch) && put(p, "features", o->d_sae) && put(p, "k", o->k) &&
+	       put(p, "batch", o->batch) && put_u64(p, "steps", o->steps) && put(p, "lr", o->lr) &&
+	       put(p, "beta1", o->beta1) && put(p, "beta2", o->beta2) && put(p, "eps", o->eps) &&
+	       put_u64(p, "warmup", o->warmup) && put(p, "decay", o->decay) &&
+	       put(p, "auxk_alpha", o->auxk_alpha) && put_u64(p, "dead_tokens", o->dead_tokens) &&
+	       put_u64(p, "seed", o->seed) && put_u64(p, "order_seed", o->order_seed) &&
+	       cJSON_AddBoolToObject(p, "scale_mean_norm", o->scale_mean_norm) &&
+	       cJSON_AddBoolToObject(p, "shuffle_rows", o->shuffle_rows);
+}
+
+static bool put_plans(cJSON *object, const sae_trainer *t)
+{
+	cJSON *plan = cJSON_AddObjectToObject(object, "plan");
+	bool good = plan != NULL;
+
+	for (size_t i = 0; i < t->n && good; i++) {
+		char key[24];
+
+		snprintf(key, sizeof(key), "%zu", i);
+		good = put_plan(plan, key, &t->members[i].o);
+	}
+	return good;
+}
+
+static bool put_machine(cJSON *object, const char *kernel_set)
+{
+	cJSON *m = cJSON_AddObjectToObject(object, "machine");
+
+	return put_text(m, "gloss", GLOSS_VERSION) && put_text(m, "cpu", cpu_name()) &&
+	       put_text(m, "kernels", kernel_set) && put_text(m, "blas", openblas_get_config()) &&
+	       put_text(m, "blas_core", openblas_get_corename());
+}
+
+static bool put_dump(cJSON *object, const sae_rows *rows)
+{
+	const sae_rows_stats *st = sae_rows_get_stats(rows);
+	cJSON *d = cJSON_AddObjectToObject(object, "dump");
+	char split[24];
+
+	snprintf(split, sizeof(split), "%016" PRIx64, rows_fingerprint(rows));
+	return put_text(d, "sha256", st->sha256) && put(d, "rows", (double)st->n_rows) &&
+	       put(d, "train", (double)sae_rows_n(rows, false)) &&
+	       put(d, "held_out", (double)sae_rows_n(rows, true)) && put(d, "norm_limit", st->norm_limit) &&
+	       put_text(d, "split", split);
+}
+
+static cJSON *config_json(const sae_trainer *t, const cJSON *options)
+{
+	cJSON *o = cJSON_CreateObject();
+
+	if (put_copy(o, "options", options) && put_plans(o, t) && put_dump(o, t->rows) &&
+	    put_machine(o, sae_kernels_name(t->members[0].o.kernels)))
+		return o;
+	cJSON_Delete(o);
+	return NULL;
+}
+
+static bool put_member(cJSON *list, const train_member *m)
+{
+	const sae_train_step *s = &m->last;
+	cJSON *o = cJSON_CreateObject();
+
+	if (!cJSON_AddItemToArray(list, o)) {
+		cJSON_Delete(o);
+		return false;
+	}
+	return put(o, "state", m->state) && put_text(o, "cause", m->cause.msg) &&
+	       put(o, "rows", (double)m->rows) && put(o, "rows_before", (double)m->rows_before) &&
+	       put(o, "seconds", m->seconds) && put(o, "step", (double)s->step) &&
+	       put(o, "tokens", (double)s->tokens) && put(o, "fvu", s->fvu) && put(o, "mse", s->mse) &&
+	       put(o, "l0", s->l0) && put(o, "auxk", s->auxk) && put(o, "lr", s->lr) &&
+	       put(o, "grad_norm", s->grad_norm) && put(o, "n_dead", (double)s->n_dead) &&
+	       put(o, "run_seconds", s->seconds);
+}
+
+static cJSON *progress_json(const sae_trainer *t, const cJSON *notes)
+{
+	cJSON *o = cJSON_CreateObject(), *members = cJSON_AddArrayToObject(o, "members");
+	double seconds = t->seconds_before + (t->started > 0 ? clock_now() - t->started : 0);
+	bool good = put(o, "steps", (double)t->steps) && put(o, "position", (double)t->position) &&
+	            put(o, "scale", t->scale) && put(o, "seconds", seconds) && put_copy(o, "notes", notes);
+
+	for (size_t i = 0; i < t->n && good; i++)
+		good = put_member(members, &t->members[i]);
+	if (good)
+		return o;
+	cJSON_Delete(o);
+	return NULL;
+}
+
+/* ---- Saving ---------------------------------------------------------------------------------------------------------- */
+
+int sae_trainer_check_space(const sae_trainer *t, const char *dir, error *err)
+{
+	state_arrays a;
+	int rc = arrays_init(&a, t, err);
+
+	if (rc == 0)
+		rc = checkpoint_check_space(dir, checkpoint_bytes(a.items, a.n), err);
+	arrays_clear(&a);
+	return rc;
+}
+
+static int check_finite(const sae_trainer *t, error *err)
+{
+	for (size_t i = 0; i < t->n; i++)
+		if (t->members[i].state == SAE_MEMBER_RUNS && !train_member_finite(&t->members[i]))
+			return error_set(err, ERR_LIMIT, "weights after step %" PRIu64 " are not finite",
+			                 t->steps);
+	return 0;
+}
+
+int sae_trainer_save(const sae_trainer *t, const char *dir, const cJSON *options, const cJSON *notes,
+                     error *err)
+{
+	cJSON *config = NULL, *done = NULL;
+	state_arrays a;
+	int rc = arrays_init(&a, t, err);
+
+	if (rc == 0)
+		rc = check_finite(t, err);
+	if (rc == 0)
+		rc = checkpoint_check_space(dir, checkpoint_bytes(a.items, a.n), err);
+	if (rc < 0)
+		goto out;
+	config = config_json(t, options);
+	done = progress_json(t, notes);
+	rc = config && done ? checkpoint_save(dir, config, done, a.items, a.n, err)
+	                    : error_nomem(err, "the record of a checkpoint");
+out:
+	cJSON_Delete(config);
+	cJSON_Delete(done);
+	arrays_clear(&a);
+	return rc;
+}
+
+/* ---- What is in a checkpoint ------------------------------------------------------------------------------------------- */
+
+struct sae_saved {
+	checkpoint *c;
+	sae_saved_info info;
+	uint64_t train_rows, position;
+	const cJSON *members;
+};
+
+static const cJSON *part(const cJSON *object, const char *key)
+{
+	return cJSON_GetObjectItemCaseSensitive(object, key);
+}
+
+static int get_text_u64(uint64_t *out, const cJSON *object, const char *key, const char *what, error *err)
+{
+	const char *digits = NULL;
+	int rc = json_get_string(&digits, object, key, what, err);
+
+	if (rc == 0 && digits)
+		*out = strtoull(digits, NULL, 10);
+	return rc;
+}
+
+static int read_info(sae_saved *s, error *err)
+{
+	const cJSON *config = checkpoint_config(s->c), *done = checkpoint_progress(s->c);
+	const cJSON *dump = part(config, "dump"), *member;
+	const char *what = checkpoint_path(s->c);
+	sae_saved_info *i = &s->info;
+	int rc = json_get_u64(&i->steps_taken, done, "steps", what, err);
+
+	i->norm_limit = INFINITY;
+	s->members = part(done, "members");
+	if (rc == 0)
+		rc = get_text_u64(&i->steps, part(part(config, "plan"), "0"), "steps", what, err);
+	if (rc == 0)
+		rc = json_get_u64(&s->position, done, "position", what, err);
+	if (rc == 0)
+		rc = json_get_u64(&s->train_rows, dump, "train", what, err);
+	if (rc == 0)
+		rc = json_get_u64(&i->n_rows, dump, "rows", what, err);
+	if (rc == 0)
+		rc = json_get_double(&i->norm_limit, dump, "norm_limit", what, err);
+	cJSON_ArrayForEach(member, s->members)
+	{
+		uint64_t state = SAE_MEMBER_LOST;
+
+		if (rc == 0)
+			rc = json_get_u64(&state, member, "state", what, err);
+		i->n_members++;
+		i->n_running += state == SAE_MEMBER_RUNS;
+	}
+	if (rc == 0 && (!i->n_members || !s->train_rows || !i->n_rows || !i->steps))
+		rc = error_set(err, ERR_FORMAT, "'%s' is no checkpoint of a training run", what);
+	return rc;
+}
+
+bool sae_saved_exists(const char *dir)
+{
+	return checkpoint_exists(dir);
+}
+
+int sae_saved_open(sae_saved **out, const char *dir, error *err)
+{
+	sae_saved *s = calloc(1, sizeof(*s));
+	int rc = s ? checkpoint_open(&s->c, dir, err) : error_nomem(err, "a checkpoint");
+
+	if (rc == 0)
+		rc = read_info(s, err);
+	if (rc < 0) {
+		sae_saved_close(s);
+		return rc;
+	}
+	*out = s;
+	return 0;
+}
+
+void sae_saved_close(sae_saved *s)
+{
+	if (s)
+		checkpoint_close(s->c);
+	free(s);
+}
+
+const sae_saved_info *sae_saved_get_info(const sae_saved *s)
+{
+	return &s->info;
+}
+
+const cJSON *sae_saved_notes(const sae_saved *s)
+{
+	return part(checkpoint_progress(s->c), "notes");
+}
+
+int sae_saved_compare(const sae_saved *s, const cJSON *options, const char *const *ignore, error *err)
+{
+	return checkpoint_compare(part(checkpoint_config(s->c), "options"), options, ignore, err);
+}
+
+int sae_saved_compare_machine(const sae_saved *s, const char *kernel_set, error *err)
+{
+	cJSON *now = cJSON_CreateObject();
+	int rc;
+
+	if (put_machine(now, sae_kernels_name(kernel_set)))
+		rc = checkpoint_compare(part(checkpoint_config(s->c), "machine"), part(now, "machine"), NULL,
+		                        err);
+	else
+		rc = error_nomem(err, "the record of this machine");
+	cJSON_Delete(now);
+	return rc;
+}
+
+static int check_grown(const sae_saved *s, const char *was, const sae_dump *d, pool *p, error *err)
+{
+	uint64_t n = sae_dump_get_info(d)->n_rows;
+	char start[SHA256_HEX];
+	int rc;
+
+	if (n <= s->info.n_rows)
+		return error_set(err, ERR_ARG,
+		                 "the dump is not that of the checkpoint and has not grown: %" PRIu64
+		                 " rows there, %" PRIu64 " now",
+		                 s->info.n_rows, n);
+	rc = dump_hash_start(start, d, s->info.n_rows, p, err);
+	if (rc == 0 && strcmp(start, was) != 0)
+		rc = error_set(err, ERR_ARG,
+		               "the dump is not that of the checkpoint with rows added: its first %" PRIu64
+		               " rows are others (SHA-256 %.12s there, %.12s now)",
+		               s->info.n_rows, was, start);
+	return rc;
+}
+
+int sae_saved_check_dump(const sae_saved *s, const sae_dump *d, const sae_rows *rows, bool may_grow,
+                         bool *grown, pool *p, error *err)
+{
+	const char *now = sae_rows_get_stats(rows)->sha256, *was = "", *split = "";
+	const cJSON *dump = part(checkpoint_config(s->c), "dump");
+	char split_now[24];
+	int rc = json_get_string(&was, dump, "sha256", checkpoint_path(s->c), err);
+
+	if (rc == 0)
+		rc = json_get_string(&split, dump, "split", checkpoint_path(s->c), err);
+	if (rc < 0)
+		return rc;
+	*grown = false;
+	if (strcmp(was, now) != 0) {
+		if (!may_grow)
+			return error_set(err, ERR_ARG,
+			                 "the dump is not that of the checkpoint: %" PRIu64
+			                 " rows of SHA-256 %.12s there, %" PRIu64
+			                 " of %.12s now (--extend goes on with a dump that has grown)",
+			                 s->info.n_rows, was, sae_dump_get_info(d)->n_rows, now);
+		*grown = true;
+		return check_grown(s, was, d, p, err);
+	}
+	snprintf(split_now, sizeof(split_now), "%016" PRIx64, rows_fingerprint(rows));
+	if (strcmp(split, split_now) != 0)
+		return error_set(err, ERR_ARG,
+		                 "other rows are left out or held out than in the checkpoint (%" PRIu64
+		                 " to train on there, %" PRIu64 " now): was the manifest changed?",
+		                 s->train_rows, sae_rows_n(rows, false));
+	return 0;
+}
+
+/* ---- Going on --------------------------------------------------------------------------------------------------------- */
+
+static int read_member(train_member *m, const cJSON *o, const char *what, error *err)
+{
+	sae_train_step *s = &m->last;
+	uint64_t state = SAE_MEMBER_LOST;
+	const char *cause = "";
+	int rc = json_get_u64(&state, o, "state", what, err);
+
+	s->steps = m->o.steps;
+	s->grad_norm = NAN; /* null where it was not finite */
+	rc = rc == 0 ? json_get_string(&cause, o, "cause", what, err) : rc;
+	rc = rc == 0 ? json_get_u64(&m->rows, o, "rows", what, err) : rc;
+	rc = rc == 0 ? json_get_u64(&m->rows_before, o, "rows_before", what, err) : rc;
+	rc = rc == 0 ? json_get_double(&m->seconds, o, "seconds", what, err) : rc;
+	rc = rc == 0 ? json_get_u64(&s->step, o, "step", what, err) : rc;
+	rc = rc == 0 ? json_get_u64(&s->tokens, o, "tokens", what, err) : rc;
+	rc = rc == 0 ? json_get_double(&s->fvu, o, "fvu", what, err) : rc;
+	rc = rc == 0 ? json_get_double(&s->mse, o, "mse", what, err) : rc;
+	rc = rc == 0 ? json_get_double(&s->l0, o, "l0", what, err) : rc;
+	rc = rc == 0 ? json_get_double(&s->auxk, o, "auxk", what, err) : rc;
+	rc = rc == 0 ? json_get_double(&s->lr, o, "lr", what, err) : rc;
+	rc = rc == 0 ? json_get_double(&s->grad_norm, o, "grad_norm", what, err) : rc;
+	rc = rc == 0 ? json_get_u64(&s->n_dead, o, "n_dead", what, err) : rc;
+	rc = rc == 0 ? json_get_double(&s->seconds, o, "run_seconds", what, err) : rc;
+	if (rc < 0)
+		return rc;
+	s->step_seconds = m->seconds;
+	m->state = state == SAE_MEMBER_RUNS    ? SAE_MEMBER_RUNS
+	           : state == SAE_MEMBER_ENDED ? SAE_MEMBER_ENDED
+	                                       : SAE_MEMBER_LOST;
+	if (m->state == SAE_MEMBER_LOST)
+		(void)error_set(&m->cause, ERR_LIMIT, "%s", cause);
+	return 0;
+}
+
+/* The plan has to be the saved one, but in an extension. */
+static int compare_plans(const sae_trainer *t, const sae_saved *s, error *err)
+{
+	cJSON *now = cJSON_CreateObject();
+	int rc;
+
+	if (put_plans(now, t))
+		rc = checkpoint_compare(part(checkpoint_config(s->c), "plan"), part(now, "plan"), NULL, err);
+	else
+		rc = error_nomem(err, "the plan of a run");
+	cJSON_Delete(now);
+	return rc;
+}
+
+/* Rows were added: the pass over the old ones ends here, the next one is over all of them. */
+static uint64_t position_when_grown(const sae_trainer *t, const sae_saved *s)
+{
+	uint64_t passes = (s->position + s->train_rows - 1) / s->train_rows;
+
+	return passes * t->order.n;
+}
+
+int sae_trainer_restore(sae_trainer *t, sae_saved *s, bool extend, bool grown, error *err)
+{
+	const cJSON *done = checkpoint_progress(s->c);
+	const char *what = checkpoint_path(s->c);
+	state_arrays a = { 0 };
+	int rc;
+
+	if (s->info.n_members != t->n)
+		return error_set(err, ERR_ARG, "the checkpoint has %zu SAEs, the run %zu", s->info.n_members,
+		                 t->n);
+	rc = extend ? 0 : compare_plans(t, s, err);
+	for (size_t i = 0; i < t->n && rc == 0; i++)
+		rc = read_member(&t->members[i], cJSON_GetArrayItem(s->members, (int)i), what, err);
+	if (rc == 0)
+		rc = json_get_double(&t->scale, done, "scale", what, err);
+	if (rc == 0)
+		rc = json_get_double(&t->seconds_before, done, "seconds", what, err);
+	if (rc == 0)
+		rc = arrays_init(&a, t, err);
+	if (rc == 0)
+		rc = checkpoint_read(s->c, a.items, a.n, err);
+	arrays_clear(&a);
+	if (rc < 0)
+		return rc;
+	t->steps = s->info.steps_taken;
+	t->position = grown ? position_when_grown(t, s) : s->position;
+	for (size_t i = 0; i < t->n && extend; i++)
+		if (t->members[i].state == SAE_MEMBER_ENDED && t->members[i].last.step == t->steps)
+			t->members[i].state = SAE_MEMBER_RUNS;
+	return train_new_loader(t, err);
+}
