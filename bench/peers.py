@@ -229,7 +229,8 @@ def main():
     about |= {"options": {k: str(v) if isinstance(v, Path) else v for k, v in vars(o).items()}, "load": [os.getloadavg()[0]]}
     results = {features: compare(o, features, failed) for features in o.features}
     about["load"].append(os.getloadavg()[0])
-    print(f"{about['cpu']}, {about['cpus']} CPUs ({' '.join(isa)}), {o.threads} threads; load {about['load'][0]:.1f} to {about['load'][1]:.1f}")
+    load = " to ".join(f"{n:.1f}" for n in about["load"])
+    print(f"{about['cpu']}, {about['cpus']} CPUs ({' '.join(isa)}), {o.threads} threads; load {load}")
     print(f"{o.data}: {o.rows['train']} rows to train on, {o.rows['held_out']} held out, d {o.rows['d']}")
     print(f"torch {versions['torch']}, numpy {versions['numpy']}, python {about['python']}")
     for features, summary in results.items():

@@ -138,8 +138,8 @@ def train_peer(job):
     weights = train[job["tool"]](job, feed)
     save_file({name: w.detach().contiguous() for name, w in weights.items()}, job["weights"])
     asked = feed.asked[: job["steps"] + 1]
-    kernels = "torch " + torch.backends.cpu.get_cpu_capability().lower()
-    return {"seconds": [b - a for a, b in zip(asked, asked[1:])], "kernels": kernels + ("+MKL" if torch.backends.mkl.is_available() else "")}
+    kernels = f"torch {torch.backends.cpu.get_cpu_capability().lower()}" + "+MKL" * torch.backends.mkl.is_available()
+    return {"seconds": [b - a for a, b in zip(asked, asked[1:])], "kernels": kernels}
 
 
 def measure(job):
