@@ -1,6 +1,7 @@
 /* arena.c: memory with one lifetime, aligned blocks, arrays that grow. */
 #include "base/base.h"
 
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -195,6 +196,20 @@ void *mem_alloc_aligned(size_t count, size_t size)
 	bytes = bytes ? (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT : ALIGNMENT;
 	p = aligned_alloc(ALIGNMENT, bytes);
 	return p ? memset(p, 0, bytes) : NULL;
+}
+
+void mem_forget(void *p, size_t bytes)
+{
+	const uintptr_t page = 4096;
+	uintptr_t first = ((uintptr_t)p + page - 1) / page * page, end = ((uintptr_t)p + bytes) / page * page;
+
+	if (p && first < end)
+		(void)madvise((char *)p + (first - (uintptr_t)p), end - first, MADV_DONTNEED);
+}
+
+void mem_trim(void)
+{
+	malloc_trim(0);
 }
 
 int mem_grow(void *p_to_pointer, size_t *cap, size_t need, size_t size)

@@ -67,6 +67,11 @@ void arena_clear(arena *a);                                      /* frees all; u
 
 /* 64-byte aligned, zeroed, count * size checked; NULL on failure. For the large buffers. Free with free(). */
 void *mem_alloc_aligned(size_t count, size_t size) MUST_USE;
+/* The memory's contents are not needed any more: its whole pages go back to the system and read as zeros when used again.
+ * It stays allocated. */
+void mem_forget(void *p, size_t bytes);
+/* Give back what free() kept, so that cpu_memory_anonymous() says what is in use. */
+void mem_trim(void);
 /* realloc for arrays that grow: *p holds *cap elements of `size` bytes; makes room for `need`. 0 or ERR_NOMEM (then
  * *p and *cap are as before). */
 int mem_grow(void *p_to_pointer, size_t *cap, size_t need, size_t size) MUST_USE;

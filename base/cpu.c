@@ -203,6 +203,8 @@ static void lower_bytes(uint64_t *least, const char *folder, const char *file)
 static void look_memory_v2(const char *folder, void *payload)
 {
 	lower_bytes(payload, folder, "memory.max");
+	lower_bytes(payload, folder,
+	            "memory.high"); /* over it the group is slowed down until it is under it */
 }
 
 static void look_memory_v1(const char *folder, void *payload)

@@ -395,6 +395,28 @@ int sae_saved_check_dump(const sae_saved *s, const sae_dump *d, const sae_rows *
  * the run go on. grown: the pass over the old rows ends, the next pass is over all rows. On failure end the trainer. */
 int sae_trainer_restore(sae_trainer *t, sae_saved *s, bool extend, bool grown, error *err) MUST_USE;
 
+/* Memory of a run that no file backs, in bytes, at its highest point. Asked for between sae_trainer_new() and the start, when
+ * it is there as address space only: nothing is lost by a run that is then refused. */
+typedef struct sae_train_forecast {
+	uint64_t now;       /* in use already: program, tables of rows */
+	uint64_t weights;   /* of all members */
+	uint64_t optimiser; /* moments */
+	uint64_t batch;     /* what a step keeps of a batch, sums, a thread's own buffers */
+	uint64_t loader;    /* rows read ahead */
+	uint64_t
+	        model; /* a copy of the weights to measure or to save, and what that takes, as far as it comes on top */
+	uint64_t total;
+} sae_train_forecast;
+/* evaluates: whether models are measured by sae_eval() before the run has ended. */
+int sae_trainer_forecast(sae_train_forecast *out, const sae_trainer *t, bool evaluates, error *err) MUST_USE;
+/* ERR_LIMIT, with the numbers, when the run needs more than `limit` bytes. */
+int sae_train_forecast_check(const sae_train_forecast *f, uint64_t limit, error *err) MUST_USE;
+/* "612 MiB: now 5, weights 72, ..." into out. */
+void sae_train_forecast_print(char *out, size_t size, const sae_train_forecast *f);
+/* No member takes another step or is saved for resuming: what only steps need is given back, models can still be made.
+ * sae_trainer_forecast() counts on it before the last models are saved. */
+void sae_trainer_finish(sae_trainer *t);
+
 /* ---- Metrics (eval.c) --------------------------------------------------------------------------------------------------------------- */
 
 typedef struct sae_metrics { /* over the rows evaluated; sums in FP64; e = x - xhat */

@@ -6,7 +6,7 @@
  * Contexts with an equal fingerprint are then compared by the 64-bit hashes of the runs of `run` tokens that hold it, and
  * joined where such a hash is equal. About 2 fingerprints come from w + 1 tokens; where they would pass FINGERPRINTS_MAX
  * the search is done in several passes, each over a slice of the hash values, and so is the comparison. Memory: 4 bytes a
- * context and about 2 * 16 * 1.5 * FINGERPRINTS_MAX bytes (400 MB) at most, 3.4 bytes a token for small dumps. */
+ * context and about 2 * 16 * 1.5 * FINGERPRINTS_MAX bytes (100 MB) at most, 3.4 bytes a token for small dumps. */
 #include "sae/rows_internal.h"
 
 #include <assert.h>
@@ -15,7 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { COMMON_RUN = 24, FINGERPRINTS_MAX = 1 << 23 };
+enum { COMMON_RUN = 24, FINGERPRINTS_MAX = 1 << 21 };
 
 /* ---- Sets of contexts ---------------------------------------------------------------------------------------------- */
 

@@ -405,6 +405,7 @@ int sae_train(sae_model **out, double **freq, const sae_dump *d, const sae_rows 
 		return rc;
 	rc = run_all(t, o, err);
 	if (t->steps) {
+		sae_trainer_finish(t);
 		made = sae_trainer_model(out, freq, t, 0, rc == 0 ? err : NULL);
 		if (rc == 0)
 			rc = made;

@@ -13,7 +13,7 @@ find base sae store explain cli tests bench -name '*.[ch]' | sort | xargs awk '
 		own["cli"] = "^(cli/|(base/base|sae/sae|store/store|explain/explain)\\.h$)"
 		own["tests"] = own["bench"] = "^(base|sae|store|explain|cli|tests)/"
 
-		libc = "^(assert|ctype|dirent|endian|errno|fcntl|float|fnmatch|ftw|getopt|glob|inttypes|limits|locale|math|netdb|poll|" \
+		libc = "^(assert|ctype|dirent|endian|errno|fcntl|float|fnmatch|ftw|getopt|glob|inttypes|limits|locale|malloc|math|netdb|poll|" \
 			"pthread|sched|semaphore|setjmp|signal|stdalign|stdarg|stdatomic|stdbool|stddef|stdint|stdio|stdlib|" \
 			"string|strings|time|unistd|wchar|arpa/inet|netinet/in|netinet/tcp|sys/[a-z]+)\\.h$"
 		libraries["base"] = "^(cjson/cJSON\\.h|openssl/.*|zlib\\.h|cpuid\\.h|immintrin\\.h)$"

@@ -76,6 +76,14 @@ START_TEST(cgroup_version_2)
 		                              "sys/fs/cgroup/job/step/memory.max",
 		                              "8000\n",
 		                              NULL };
+	/* over memory.high a group is slowed down: that is a limit too */
+	static const char *const high[] = { "proc/self/cgroup",
+		                            "0::/\n",
+		                            "sys/fs/cgroup/memory.max",
+		                            "1048576\n",
+		                            "sys/fs/cgroup/memory.high",
+		                            "524288\n",
+		                            NULL };
 	/* a path from outside our namespace: only the mount is there */
 	static const char *const outside[] = { "proc/self/cgroup", "0::/../../far\n", "sys/fs/cgroup/cpu.max",
 		                               "10000 100000\n", NULL };
@@ -83,6 +91,7 @@ START_TEST(cgroup_version_2)
 	check_quota(whole, UINT_MAX, UINT64_MAX);
 	check_quota(part, 2, 1048576);
 	check_quota(nested, 2, 8000);
+	check_quota(high, UINT_MAX, 524288);
 	check_quota(outside, 1, UINT64_MAX);
 }
 END_TEST
