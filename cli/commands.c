@@ -8,6 +8,7 @@ const command *const cli_commands[] = {
 	&cmd_find_command,
 	&cmd_index_command,
 	&cmd_inspect_command,
+	&cmd_plot_command,
 	&cmd_runs_command,
 	&cmd_score_command,
 	&cmd_show_command,

@@ -11,6 +11,7 @@ extern const command cmd_features_command;
 extern const command cmd_find_command;
 extern const command cmd_index_command;
 extern const command cmd_inspect_command;
+extern const command cmd_plot_command;
 extern const command cmd_runs_command;
 extern const command cmd_score_command;
 extern const command cmd_show_command;
