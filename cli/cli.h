@@ -78,6 +78,14 @@ bool cli_given(const cli_parsed *p, const char *name);
 /* The options as one JSON object (what a run stores): every option with the value in force. NULL: no memory. */
 cJSON *cli_options_json(const command *self, const void *opts);
 
+/* Check `value` and put it in the field of *fields.
+ *   first   a list starts anew instead of growing
+ *   shown   names the option in the error: "--k", or "'run.json': k"
+ *   mem     holds lists; strings are kept as pointers to `value`, which has to live as long
+ * ERR_ARG: not a value of the option. A bool takes "true" and "false". */
+int cli_option_set(void *fields, const option *o, const char *value, bool first, arena *mem,
+                   const char *shown, error *err) MUST_USE;
+
 /* ---- Output (output.c) -------------------------------------------------------------------------------------------- */
 
 /* "gloss COMMAND: message" on stderr; returns EXIT_FAILED (EXIT_USAGE for ERR_ARG, EXIT_SAVED for ERR_STOPPED). */
@@ -104,7 +112,7 @@ int cli_table_cell(cli_table *t, const char *fmt, ...)
 void cli_table_print(const cli_table *t, FILE *to);
 void cli_table_free(cli_table *t);
 
-/* SIGINT, SIGTERM: cli_stop_requested() turns true; a second one ends the program at once. */
+/* SIGINT, SIGTERM, SIGUSR1: cli_stop_requested() turns true; a second SIGINT or SIGTERM ends the program at once. */
 void cli_catch_signals(void);
 bool cli_stop_requested(void);
 

@@ -17,14 +17,7 @@ void cli_option_range(char out[CLI_RANGE_MAX], const option *o);
 /* The option's help with its default and range behind it. */
 void cli_option_describe(char out[CLI_DESCRIPTION_MAX], const option *o);
 
-/* Check `value` and put it in the field of *fields.
- *   first   a list starts anew instead of growing
- *   shown   names the option in the error: "--k", or "'run.json': k"
- *   mem     holds lists; strings are kept as pointers to `value`, which has to live as long
- * ERR_ARG: not a value of the option. A bool takes "true" and "false". */
-int cli_option_set(void *fields, const option *o, const char *value, bool first, arena *mem,
-                   const char *shown, error *err) MUST_USE;
-/* The same from a JSON value, which must have the option's type; strings are copied into `mem`. */
+/* As cli_option_set() from a JSON value, which must have the option's type; strings are copied into `mem`. */
 int cli_option_set_json(void *fields, const option *o, const cJSON *value, arena *mem, const char *shown,
                         error *err) MUST_USE;
 

@@ -1,22 +1,13 @@
-/* gloss train: fit one SAE to a dump. */
+/* gloss train: fit one SAE to a dump, or a sweep of them. */
 #include <ctype.h>
-#include <errno.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
 #include "cli/commands.h"
-#include "cli/train_report.h"
-
-typedef struct train_opts {
-	dump_args dump;
-	dump_split_args split;
-	const char *out, *arch, *scale, *shuffle, *log, *kernels;
-	uint32_t features, k, batch;
-	uint64_t steps, warmup, dead_tokens, seed, order_seed, log_every;
-	double lr, decay, auxk_alpha, beta1, beta2, eps;
-	bool force;
-} train_opts;
+#include "cli/train_run.h"
 
 static const option options[] = {
 	OPTION(train_opts, out, "output", 'o', OPTION_STRING, "DIR", NULL, 0, 0,
@@ -59,25 +50,27 @@ static const option options[] = {
 	       "steps a line of the log"),
 	OPTION(train_opts, kernels, "kernels", 0, OPTION_ENUM, "avx512|avx2|scalar", NULL, 0, 0,
 	       "instruction set; if not given, the best of this CPU"),
+	OPTION(train_opts, sweep, "sweep", 0, OPTION_LIST, "KEY=V,V", NULL, 0, 0,
+	       "train one SAE for each value, on the same rows in one pass; KEY is k, features, seed, lr or "
+	       "auxk-alpha; may be given once for each, for all combinations"),
+	OPTION(train_opts, eval_every, "eval-every", 0, OPTION_U64, "N", "0", 0, 9e15,
+	       "measure held-out rows (8192 of them at most) every N steps; 0: at the end only"),
+	OPTION(train_opts, patience, "patience", 0, OPTION_U64, "N", "0", 0, 9e15,
+	       "stop early after N such measurements in a row without a better FVU; 0: never"),
+	OPTION(train_opts, checkpoint_every, "checkpoint-every", 0, OPTION_U64, "N", "0", 0, 9e15,
+	       "save a checkpoint every N steps; 0: by time only"),
+	OPTION(train_opts, checkpoint_minutes, "checkpoint-minutes", 0, OPTION_DOUBLE, "X", "10", 0, 1e6,
+	       "save a checkpoint every X minutes; 0, and 0 steps: none at all, also not at the end"),
+	OPTION(train_opts, time_limit, "time-limit", 0, OPTION_STRING, "TIME", NULL, 0, 0,
+	       "save and stop after so long, as 90s, 30m or 4h, reading the dump included"),
+	OPTION(train_opts, resume, "resume", 0, OPTION_BOOL, NULL, NULL, 0, 0,
+	       "go on from the folder's checkpoint; where there is none, start afresh"),
+	OPTION(train_opts, extend, "extend", 0, OPTION_BOOL, NULL, NULL, 0, 0,
+	       "with --resume: also when the dump has grown, or more steps or tokens are asked for than "
+	       "before"),
 	OPTION(train_opts, force, "force", 0, OPTION_BOOL, NULL, NULL, 0, 0,
-	       "write into a folder that holds a run"),
+	       "write into a folder that holds a run, and delete its checkpoint"),
 };
-
-typedef struct job {
-	const command *self;
-	const cli_parsed *parsed;
-	train_opts *o;
-	sae_train_opts t;
-	char log_path[FILE_PATH_MAX];
-	train_log log;
-	progress progress;
-	dump_input in;
-	sae_train_step last;
-	sae_model *model;
-	double *freq;
-	sae_metrics held_out;
-	bool has_held_out;
-} job;
 
 /* ---- Before the dump is read ------------------------------------------------------------------------------------------ */
 
@@ -101,194 +94,239 @@ static uint64_t parse_budget(const char *s)
 	return 0;
 }
 
-static int take_options(job *j, error *err)
+/* What can be wrong without a look at the dump. */
+static int check_options(const train_job *j, const train_opts *o, error *err)
 {
-	train_opts *o = j->o;
-	sae_train_opts *t = &j->t;
-
-	*t = sae_train_opts_default();
-	t->d_sae = o->features;
-	t->k = o->k;
-	t->batch = o->batch;
-	t->steps = o->steps;
-	t->lr = o->lr;
-	t->beta1 = o->beta1;
-	t->beta2 = o->beta2;
-	t->eps = o->eps;
-	t->warmup = cli_given(j->parsed, "warmup") ? o->warmup : UINT64_MAX;
-	t->decay = o->decay;
-	t->auxk_alpha = o->auxk_alpha;
-	t->dead_tokens = o->dead_tokens;
-	t->scale_mean_norm = strcmp(o->scale, "none") != 0;
-	t->seed = o->seed;
-	t->order_seed = o->order_seed;
-	t->shuffle_rows = strcmp(o->shuffle, "rows") == 0;
-	t->kernels = o->kernels;
-	if (o->dump.tokens && (t->tokens = parse_budget(o->dump.tokens)) > 0)
-		o->dump.tokens = NULL;
-	if (t->tokens && t->steps)
-		return error_set(err, ERR_ARG, "--steps and --tokens cannot both be given");
 	if (!o->out)
 		return error_set(err, ERR_ARG, "no output folder: give -o DIR");
-	return sae_train_opts_check(t, 1, 1, err); /* what needs no dump; the rest when it is open */
+	if (o->extend && !o->resume)
+		return error_set(err, ERR_ARG, "--extend needs --resume");
+	if (o->force && o->resume)
+		return error_set(err, ERR_ARG, "--force and --resume cannot both be given");
+	if (o->patience && !o->eval_every)
+		return error_set(err, ERR_ARG, "--patience needs --eval-every");
+	if (o->eval_every && !(o->split.holdout > 0))
+		return error_set(err, ERR_ARG, "--eval-every needs rows held out, --holdout is 0");
+	if (o->log && j->n > 1)
+		return error_set(err, ERR_ARG,
+		                 "--log and --sweep cannot both be given: each SAE has a log in its folder");
+	return 0;
 }
 
-/* Whether a file can be made there, without leaving one. */
-static int probe(const char *path, error *err)
+static sae_train_opts plan_of(const train_opts *o, bool warmup_given, uint64_t tokens)
 {
-	file_writer w = { 0 };
-	int rc = file_writer_open(&w, path, err);
+	sae_train_opts t = sae_train_opts_default();
 
-	file_writer_abort(&w);
-	return rc;
+	t.d_sae = o->features;
+	t.k = o->k;
+	t.batch = o->batch;
+	t.steps = o->steps;
+	t.tokens = tokens;
+	t.lr = o->lr;
+	t.beta1 = o->beta1;
+	t.beta2 = o->beta2;
+	t.eps = o->eps;
+	t.warmup = warmup_given ? o->warmup : UINT64_MAX;
+	t.decay = o->decay;
+	t.auxk_alpha = o->auxk_alpha;
+	t.dead_tokens = o->dead_tokens;
+	t.scale_mean_norm = strcmp(o->scale, "none") != 0;
+	t.seed = o->seed;
+	t.order_seed = o->order_seed;
+	t.shuffle_rows = strcmp(o->shuffle, "rows") == 0;
+	t.kernels = o->kernels;
+	return t;
 }
 
-static int prepare_output(job *j, error *err)
+/* The SAEs that are asked for. What needs no dump is checked, the rest when it is open. */
+static int make_saes(train_job *j, const train_opts *o, const train_sweep *sweep, uint64_t tokens, error *err)
 {
-	static const char *const run_files[] = { "cfg.json", "train.jsonl" };
-	const char *dir = j->o->out;
-	char path[FILE_PATH_MAX];
 	int rc = 0;
 
-	for (size_t i = 0; i < ARRAY_LEN(run_files) && rc == 0; i++) {
-		rc = file_join(path, dir, run_files[i], err);
-		if (rc == 0 && !j->o->force && file_exists(path))
-			rc = error_set(err, ERR_EXISTS,
-			               "'%s' holds a run already (%s): name another folder or give --force",
-			               dir, run_files[i]);
-	}
-	if (rc == 0)
-		rc = file_mkdir(dir, err);
-	if (rc == 0)
-		rc = probe(path, err);
-	if (rc == 0 && j->o->log) {
-		int n = snprintf(j->log_path, sizeof(j->log_path), "%s", j->o->log);
+	j->n = sweep->n;
+	j->saes = calloc(j->n, sizeof(*j->saes));
+	if (!j->saes)
+		return error_nomem(err, "the SAEs of a run");
+	for (size_t i = 0; i < j->n && rc == 0; i++) {
+		train_sae *s = &j->saes[i];
+		error why = { 0 };
 
-		rc = n < (int)sizeof(j->log_path)
-		             ? probe(j->log_path, err)
-		             : error_set(err, ERR_LIMIT, "the name of the log is too long");
-	} else if (rc == 0) {
-		memcpy(j->log_path, path, sizeof(path));
+		s->o = sweep->opts[i];
+		s->name = sweep->names[i];
+		s->plan = plan_of(&s->o, cli_given(j->parsed, "warmup"), tokens);
+		s->best = INFINITY;
+		s->sampled = (double)NAN;
+		s->end = "";
+		rc = sae_train_opts_check(&s->plan, 1, 1, &why);
+		if (rc < 0)
+			rc = error_set(err, rc, "%s%s%s", s->name, *s->name ? ": " : "", why.msg);
+		if (rc == 0 && *s->name)
+			rc = file_join(s->dir, o->out, s->name, err);
+		else if (rc == 0 && snprintf(s->dir, sizeof(s->dir), "%s", o->out) >= (int)sizeof(s->dir))
+			rc = error_set(err, ERR_LIMIT, "the name of the output folder is too long");
 	}
-	j->log = (train_log){ .path = j->log_path, .every = j->o->log_every };
 	return rc;
+}
+
+/* Takes the value; false: no memory. */
+static bool replace(cJSON *object, const char *key, cJSON *value)
+{
+	if (value && cJSON_ReplaceItemInObjectCaseSensitive(object, key, value))
+		return true;
+	cJSON_Delete(value);
+	return false;
+}
+
+/* As a checkpoint keeps them: null where nothing was given, and of --tokens only a number to train on. */
+static int make_options(train_job *j, const train_opts *o, uint64_t tokens, error *err)
+{
+	bool good;
+
+	j->options = cli_options_json(j->self, o);
+	good = j->options != NULL;
+	for (size_t i = 0; i < j->self->n_options && good; i++) {
+		const option *of = &j->self->options[i];
+
+		if (!of->standard && of->type != OPTION_BOOL && !cli_given(j->parsed, of->name))
+			good = replace(j->options, of->name, cJSON_CreateNull());
+	}
+	good = good && replace(j->options, "tokens",
+	                       tokens ? cJSON_CreateNumber((double)tokens) : cJSON_CreateNull());
+	return good ? train_sweep_hide(j->options, o, err) : error_nomem(err, "the options");
+}
+
+static int take_options(train_job *j, train_opts *o, train_sweep *sweep, error *err)
+{
+	uint64_t tokens = o->dump.tokens ? parse_budget(o->dump.tokens) : 0;
+	int rc = 0;
+
+	if (tokens)
+		o->dump.tokens = NULL;
+	if (tokens && o->steps)
+		return error_set(err, ERR_ARG, "--steps and --tokens cannot both be given");
+	if (o->time_limit)
+		rc = train_parse_time(&j->time_limit, o->time_limit, err);
+	if (rc == 0)
+		rc = train_sweep_make(sweep, j->self, j->parsed, o, err);
+	if (rc == 0)
+		rc = make_saes(j, o, sweep, tokens, err);
+	if (rc == 0)
+		rc = check_options(j, o, err);
+	if (rc < 0)
+		return rc;
+	j->checkpoints = o->checkpoint_every || o->checkpoint_minutes > 0;
+	j->saved_step = UINT64_MAX;
+	return make_options(j, o, tokens, err);
 }
 
 /* ---- The run -------------------------------------------------------------------------------------------------------------- */
 
-static int on_step(void *payload, const sae_train_step *s)
-{
-	job *j = payload;
-	char note[96];
-
-	j->last = *s;
-	train_log_step(&j->log, s);
-	snprintf(note, sizeof(note), "fvu %.3f l0 %.1f dead %" PRIu64, s->fvu, s->l0, s->n_dead);
-	progress_update(&j->progress, s->tokens, note);
-	return cli_stop_requested();
-}
-
-static int fit(job *j, error *err)
-{
-	FILE *to = cli_progress_stream(j->parsed);
-	int rc;
-
-	sae_train_plan(&j->t, sae_rows_n(j->in.rows, false));
-	j->t.on_step = on_step;
-	j->t.payload = j;
-	if (to)
-		fprintf(to, "train: kernels %s, %u threads, %s\n", sae_kernels_name(j->t.kernels),
-		        pool_threads(j->in.pool), cpu_name());
-	progress_start(&j->progress, to, "train", "tokens", j->t.steps * j->t.batch);
-	rc = sae_train(&j->model, &j->freq, j->in.dump, j->in.rows, &j->t, j->in.pool, err);
-	progress_end(&j->progress);
-	return rc;
-}
-
-static int evaluate(job *j, error *err)
-{
-	progress pr;
-	int rc;
-
-	if (sae_rows_n(j->in.rows, true) == 0)
-		return 0;
-	progress_start(&pr, cli_progress_stream(j->parsed), "eval", "rows", sae_rows_n(j->in.rows, true));
-	rc = sae_eval(&j->held_out, j->model, j->in.dump, j->in.rows, true, j->in.pool, &pr, err);
-	progress_end(&pr);
-	j->has_held_out = rc == 0;
-	if (rc == 0)
-		train_log_held_out(&j->log, &j->held_out);
-	return rc;
-}
-
-static int save(job *j, train_report *r, error *err)
-{
-	cJSON *metadata = train_report_metadata(r);
-	char path[FILE_PATH_MAX];
-	int rc = metadata ? 0 : error_nomem(err, "the record of the run");
-
-	if (rc == 0)
-		rc = sae_model_save(j->model, j->o->out, j->freq, metadata, err);
-	if (rc == 0)
-		rc = file_join(path, j->o->out, "sae_weights.safetensors", err);
-	if (rc == 0)
-		rc = sha256_file(r->weights_sha256, path, err);
-	cJSON_Delete(metadata);
-	return rc;
-}
-
-/* Train, save what there is, and only then say what went wrong. The first error is the one that counts. */
-static int train_and_save(job *j, train_report *r, error *err)
-{
-	error later = { 0 };
-	int rc = fit(j, err), saved;
-
-	if (!j->model)
-		return rc;
-	r->in = &j->in;
-	r->plan = &j->t;
-	r->last = j->last;
-	r->finished = rc == 0;
-	saved = save(j, r, rc == 0 ? err : &later);
-	if (rc == 0)
-		rc = saved;
-	else if (saved < 0)
-		cli_warn(j->self, "%s", later.msg);
-	if (rc == 0)
-		rc = evaluate(j, err);
-	else if (j->last.step % j->log.every != 0)
-		train_log_force(&j->log, &j->last);
-	r->held_out = j->has_held_out ? &j->held_out : NULL;
-	return rc;
-}
-
-static int open_and_train(job *j, train_report *r, error *err)
+static int open_dump(train_job *j, bool *grown, error *err)
 {
 	const cli_parsed *p = j->parsed;
-	int rc = dump_input_open(&j->in, p, p->args, p->n_args, &j->o->dump, 0, false, err);
+	double limit = j->saved ? sae_saved_get_info(j->saved)->norm_limit : 0;
+	int rc = dump_input_open(&j->in, p, p->args, p->n_args, &j->o->dump, limit, false, err);
 
 	if (rc == 0)
 		rc = dump_input_split(&j->in, &j->o->split, err);
-	return rc < 0 ? rc : train_and_save(j, r, err);
+	if (rc == 0 && j->o->eval_every && sae_rows_n(j->in.rows, true) == 0)
+		rc = error_set(err, ERR_ARG, "--eval-every needs rows held out, --holdout %g leaves none",
+		               j->o->split.holdout);
+	if (rc == 0 && j->saved)
+		rc = sae_saved_check_dump(j->saved, j->in.dump, j->in.rows, j->o->extend, grown, j->in.pool,
+		                          err);
+	return rc;
 }
 
-static void job_clear(job *j)
+static int open_and_train(train_job *j, error *err)
 {
-	train_log_close(&j->log);
-	sae_model_free(j->model);
-	free(j->freq);
-	sae_metrics_clear(&j->held_out);
+	uint64_t n;
+	bool grown = false;
+	int rc = open_dump(j, &grown, err);
+
+	if (rc == 0 && j->saved)
+		rc = train_extend_plan(j, grown, err);
+	if (rc < 0)
+		return rc;
+	n = sae_rows_n(j->in.rows, false);
+	for (size_t i = 0; i < j->n; i++)
+		sae_train_plan(&j->saes[i].plan, n);
+	if (j->o->force)
+		rc = sae_saved_remove(j->o->out, err);
+	return rc == 0 ? train_run(j, grown, err) : rc;
+}
+
+static int say_over(const train_job *j)
+{
+	const sae_saved_info *info = sae_saved_get_info(j->saved);
+	cJSON *o;
+
+	if (!j->parsed->common.json) {
+		printf("%s: finished already, %" PRIu64 " of %" PRIu64 " steps\n", j->o->out,
+		       info->steps_taken, info->steps);
+		return EXIT_DONE;
+	}
+	o = cJSON_CreateObject();
+	if (cJSON_AddStringToObject(o, "dir", j->o->out) && cJSON_AddBoolToObject(o, "finished", true) &&
+	    cJSON_AddBoolToObject(o, "already", true) &&
+	    cJSON_AddNumberToObject(o, "steps", (double)info->steps_taken))
+		return cli_print_json(j->self, o);
+	cJSON_Delete(o);
+	return cli_print_json(j->self, NULL);
+}
+
+/* Results on stdout: JSON also of a run that was stopped; a sweep's table also when some are lost. */
+static int print_results(const train_job *j, int rc, error *err)
+{
+	train_report *r;
+	int code = EXIT_DONE;
+
+	if (!j->trainer || sae_trainer_steps(j->trainer) == 0 ||
+	    !(rc == 0 || (rc == ERR_STOPPED && j->parsed->common.json) || (rc == ERR_LIMIT && j->n > 1)))
+		return EXIT_DONE;
+	r = calloc(j->n, sizeof(*r));
+	if (!r)
+		return cli_print_json(j->self, NULL);
+	for (size_t i = 0; i < j->n; i++)
+		train_run_report(&r[i], j, &j->saes[i]);
+	if (j->parsed->common.json)
+		code = cli_print_json(j->self, j->n > 1 ? train_reports_json(r, j->n, j->o->out)
+		                                        : train_report_json(r));
+	else if (j->n == 1)
+		train_report_print(r);
+	else if (train_reports_print(r, j->n, err) < 0)
+		code = cli_fail(j->self, err);
+	free(r);
+	return code;
+}
+
+static void job_clear(train_job *j)
+{
+	for (size_t i = 0; j->saes && i < j->n; i++) {
+		train_sae *s = &j->saes[i];
+
+		train_log_close(&s->log);
+		if (s->log.cause)
+			cli_warn(j->self, "the log '%s' is not whole: %s", s->log_path,
+			         strerror(s->log.cause));
+		sae_metrics_clear(&s->held_out);
+	}
+	free(j->saes);
+	sae_trainer_free(j->trainer);
+	sae_saved_close(j->saved);
+	sae_rows_free(j->sample);
+	cJSON_Delete(j->options);
 	dump_input_close(&j->in);
 }
 
 static int run(const command *self, int argc, char **argv)
 {
 	train_opts o = { 0 };
+	train_sweep sweep = { 0 };
 	cli_parsed p;
-	job j = { .self = self, .parsed = &p, .o = &o };
-	train_report r = { .self = self, .opts = &o, .split = &o.split };
+	train_job j = { .self = self, .parsed = &p, .o = &o, .began = clock_now() };
 	error err = { 0 };
-	int rc, code = EXIT_DONE;
+	int rc, code = EXIT_DONE, lock = -1;
 
 	cli_parse(&p, self, &o, argc, argv);
 	if (p.done) {
@@ -296,35 +334,35 @@ static int run(const command *self, int argc, char **argv)
 		goto out;
 	}
 	cli_catch_signals();
-	rc = take_options(&j, &err);
+	rc = take_options(&j, &o, &sweep, &err);
 	if (rc == 0)
-		rc = prepare_output(&j, &err);
-	r.dir = o.out;
-	r.kernels = sae_kernels_name(o.kernels);
+		rc = train_prepare_output(&j, &lock, &err);
 	if (rc == 0)
-		rc = open_and_train(&j, &r, &err);
+		rc = train_open_saved(&j, &err);
+	if (rc == 0 && train_is_over(&j)) {
+		code = say_over(&j);
+		goto out;
+	}
+	if (rc == 0)
+		rc = open_and_train(&j, &err);
 	if (rc < 0)
 		code = cli_fail(self, &err);
-	if (j.model && p.common.json && (rc == 0 || rc == ERR_STOPPED)) {
-		int printed = cli_print_json(self, train_report_json(&r));
-
-		code = code == EXIT_DONE ? printed : code;
-	} else if (rc == 0) {
-		train_report_print(&r);
-	}
-	train_log_close(&j.log);
-	if (j.log.cause)
-		cli_warn(self, "the log '%s' is not whole: %s", j.log.path, strerror(j.log.cause));
+	rc = print_results(&j, rc, &err);
+	if (code == EXIT_DONE)
+		code = rc;
 out:
 	job_clear(&j);
+	train_sweep_clear(&sweep);
 	cli_parsed_clear(&p);
+	if (lock >= 0)
+		close(lock);
 	return code;
 }
 
 const command cmd_train_command = {
 	.name = "train",
 	.run = run,
-	.help = "fit a sparse autoencoder to a dump",
+	.help = "fit a sparse autoencoder to a dump, or a sweep of them",
 	.usage = "DUMP... -o DIR",
 	.about = "Fits one SAE to the rows of the dump that count and are not held out, writes it as a "
 	         "folder that SAELens 6 "
@@ -332,11 +370,37 @@ const command cmd_train_command = {
 	         "same weights, "
 	         "bit for bit, at any number of threads.\n"
 	         "\n"
-	         "A signal (Ctrl-C) stops after the step in progress: what is trained by then is saved and "
-	         "the exit status is 3. "
-	         "A folder that holds a run is refused unless --force is given.",
+	         "With --sweep, one SAE for each combination of the values is trained on the same rows, in "
+	         "one pass, "
+	         "each in a folder of its own (DIR/k16-seed0) and equal to its lone run bit for bit.\n"
+	         "\n"
+	         "A checkpoint of the whole run is kept in DIR/checkpoint. SIGINT (Ctrl-C), SIGTERM, SIGUSR1 "
+	         "and "
+	         "--time-limit stop after the step in progress: checkpoint and SAE are saved and the exit "
+	         "status is 3. "
+	         "--resume goes on; the end is bit for bit that of a run that was never stopped or killed, "
+	         "also with other "
+	         "--threads. It refuses other options or another dump, naming what differs; --threads, "
+	         "--kernels (with a warning) "
+	         "and the options of log, checkpoints, time and evaluation may change. The log is cut back "
+	         "to the checkpoint. "
+	         "A run that is finished says so. Where there is no checkpoint, --resume starts afresh, so a "
+	         "batch queue can "
+	         "always give it.\n"
+	         "\n"
+	         "--extend goes on with more --steps or --tokens (totals, counted from the first step), or "
+	         "with a dump "
+	         "that has grown: its old rows must be unchanged, the new ones come after them. Then the "
+	         "pass over "
+	         "the old rows ends where it is and the next one is over all rows; without --steps and "
+	         "--tokens it is the last. "
+	         "The step size follows the plan of the new number of steps from where the run is.\n"
+	         "\n"
+	         "A folder that holds an SAE or a checkpoint is refused unless --resume or --force is given.",
 	.examples = "gloss train dump/ -o sae/\n"
-	            "gloss train dump/ -o sae/ --features 16384 --k 64 --tokens 100M --seed 1",
+	            "gloss train dump/ -o sae/ --features 16384 --k 64 --tokens 100M --seed 1\n"
+	            "gloss train dump/ -o sweep/ --sweep k=16,32,64 --sweep seed=0,1\n"
+	            "gloss train dump/ -o sae/ --tokens 1G --resume --time-limit 4h",
 	.options = options,
 	.n_options = ARRAY_LEN(options),
 	.min_args = 1,

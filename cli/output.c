@@ -127,8 +127,9 @@ static volatile sig_atomic_t stop_requested;
 
 static void on_stop(int number)
 {
-	(void)number;
 	stop_requested = 1;
+	if (number == SIGUSR1) /* batch systems send it before a SIGTERM, and saving takes a while */
+		return;
 	signal(SIGINT, SIG_DFL); /* the next one ends the program */
 	signal(SIGTERM, SIG_DFL);
 }
@@ -140,6 +141,7 @@ void cli_catch_signals(void)
 	sigemptyset(&action.sa_mask);
 	sigaction(SIGINT, &action, NULL);
 	sigaction(SIGTERM, &action, NULL);
+	sigaction(SIGUSR1, &action, NULL);
 }
 
 bool cli_stop_requested(void)

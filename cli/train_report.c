@@ -1,97 +1,11 @@
-/* Log, record and summary of a training run. */
-#include <errno.h>
+/* Record and summary of what was trained. */
 #include <inttypes.h>
 #include <math.h>
 
+#include <string.h>
+
+#include "cli/train_log.h"
 #include "cli/train_report.h"
-
-/* ---- Log -------------------------------------------------------------------------------------------------------------- */
-
-static double tokens_per_second(const sae_train_step *s)
-{
-	return s->seconds > 0 ? (double)s->tokens / s->seconds : 0;
-}
-
-/* Adds `value` unless there is no memory; cJSON_AddNumberToObject copes with an object that is NULL. */
-static void add_line(train_log *l, cJSON *line)
-{
-	char *printed = line ? json_print(line) : NULL;
-
-	if (!l->file && !l->cause) {
-		l->file = fopen(l->path, "w");
-		if (!l->file)
-			l->cause = errno;
-	}
-	if (!printed)
-		l->cause = l->cause ? l->cause : ENOMEM;
-	else if (l->file && (fprintf(l->file, "%s\n", printed) < 0 || fflush(l->file) != 0) && !l->cause)
-		l->cause = errno;
-	free(printed);
-	cJSON_Delete(line);
-}
-
-static cJSON *step_json(const sae_train_step *s)
-{
-	cJSON *line = cJSON_CreateObject();
-	bool good = cJSON_AddNumberToObject(line, "step", (double)s->step) &&
-	            cJSON_AddNumberToObject(line, "tokens", (double)s->tokens) &&
-	            cJSON_AddNumberToObject(line, "fvu", s->fvu) &&
-	            cJSON_AddNumberToObject(line, "mse", s->mse) &&
-	            cJSON_AddNumberToObject(line, "l0", s->l0) &&
-	            cJSON_AddNumberToObject(line, "auxk", s->auxk) &&
-	            cJSON_AddNumberToObject(line, "n_dead", (double)s->n_dead) &&
-	            cJSON_AddNumberToObject(line, "lr", s->lr) &&
-	            cJSON_AddNumberToObject(line, "grad_norm", s->grad_norm) &&
-	            cJSON_AddNumberToObject(line, "seconds", s->seconds) &&
-	            cJSON_AddNumberToObject(line, "tokens_per_s", tokens_per_second(s));
-
-	if (good)
-		return line;
-	cJSON_Delete(line);
-	return NULL;
-}
-
-void train_log_force(train_log *l, const sae_train_step *s)
-{
-	add_line(l, step_json(s));
-}
-
-void train_log_step(train_log *l, const sae_train_step *s)
-{
-	if (s->step == 1 || s->step == s->steps || s->step % l->every == 0)
-		train_log_force(l, s);
-}
-
-static cJSON *held_out_json(const sae_metrics *m)
-{
-	cJSON *line = cJSON_CreateObject();
-	bool good = cJSON_AddNumberToObject(line, "rows", (double)m->n_rows) &&
-	            cJSON_AddNumberToObject(line, "fvu", m->fvu) &&
-	            cJSON_AddNumberToObject(line, "mse", m->mse) &&
-	            cJSON_AddNumberToObject(line, "l0", m->l0) &&
-	            cJSON_AddNumberToObject(line, "n_dead", (double)m->n_dead);
-
-	if (good)
-		return line;
-	cJSON_Delete(line);
-	return NULL;
-}
-
-void train_log_held_out(train_log *l, const sae_metrics *m)
-{
-	cJSON *line = cJSON_CreateObject(), *held_out = held_out_json(m);
-
-	if (!cJSON_AddItemToObject(line, "held_out", held_out))
-		cJSON_Delete(held_out);
-	add_line(l, line);
-}
-
-void train_log_close(train_log *l)
-{
-	if (l->file && fclose(l->file) != 0 && !l->cause)
-		l->cause = errno;
-	l->file = NULL;
-}
 
 /* ---- Record ------------------------------------------------------------------------------------------------------------- */
 
@@ -152,24 +66,47 @@ static bool add_manifest(cJSON *object, const cJSON *manifest)
 	return o != NULL;
 }
 
-/* What the program chose where the options leave it to it. */
+static bool add_part(cJSON *object, const char *key, cJSON *part)
+{
+	if (cJSON_AddItemToObject(object, key, part))
+		return true;
+	cJSON_Delete(part);
+	return false;
+}
+
+cJSON *train_plan_json(const sae_train_opts *t)
+{
+	cJSON *o = cJSON_CreateObject();
+
+	if (add_number(o, "steps", (double)t->steps) && add_number(o, "batch", t->batch) &&
+	    add_number(o, "lr", t->lr) && add_number(o, "warmup", (double)t->warmup) &&
+	    add_number(o, "dead_tokens", (double)t->dead_tokens))
+		return o;
+	cJSON_Delete(o);
+	return NULL;
+}
+
 static bool add_plan(cJSON *object, const sae_train_opts *t)
 {
-	cJSON *o = cJSON_AddObjectToObject(object, "plan");
-
-	return add_number(o, "steps", (double)t->steps) && add_number(o, "batch", t->batch) &&
-	       add_number(o, "lr", t->lr) && add_number(o, "warmup", (double)t->warmup) &&
-	       add_number(o, "dead_tokens", (double)t->dead_tokens);
+	return add_part(object, "plan", train_plan_json(t));
 }
 
 static bool add_options(cJSON *object, const train_report *r)
 {
-	cJSON *options = cli_options_json(r->self, r->opts);
+	return add_part(object, "options", cli_options_json(r->self, r->opts));
+}
 
-	if (cJSON_AddItemToObject(object, "options", options))
-		return true;
-	cJSON_Delete(options);
-	return false;
+static bool is_finished(const train_report *r)
+{
+	return strcmp(r->end, "finished") == 0 || strcmp(r->end, "stopped early") == 0;
+}
+
+/* How it ended, and with what on the rows held out. */
+static bool add_end(cJSON *object, const train_report *r)
+{
+	return cJSON_AddBoolToObject(object, "finished", is_finished(r)) &&
+	       add_string(object, "end", r->end) &&
+	       (!r->held_out || add_part(object, "held_out", train_held_out_json(r->held_out)));
 }
 
 static bool add_gloss(cJSON *metadata, const train_report *r)
@@ -183,8 +120,8 @@ static bool add_gloss(cJSON *metadata, const train_report *r)
 	       add_string(o, "tokenizer_sha256", info->tokenizer_sha256) &&
 	       add_number(o, "steps", (double)r->last.step) && add_plan(o, r->plan) &&
 	       add_number(o, "tokens", (double)r->last.tokens) && add_number(o, "fvu", r->last.fvu) &&
-	       add_rows(o, r->in->rows) && add_split(o, r->split) &&
-	       add_manifest(o, sae_dump_manifest(r->in->dump)) && add_options(o, r);
+	       add_rows(o, r->in->rows) && add_split(o, &r->opts->split) &&
+	       add_manifest(o, sae_dump_manifest(r->in->dump)) && add_options(o, r) && add_end(o, r);
 }
 
 cJSON *train_report_metadata(const train_report *r)
@@ -209,42 +146,124 @@ cJSON *train_report_metadata(const train_report *r)
 
 cJSON *train_report_json(const train_report *r)
 {
-	cJSON *o = cJSON_CreateObject(), *last = step_json(&r->last), *held_out = NULL;
-	bool good = add_string(o, "dir", r->dir) && cJSON_AddBoolToObject(o, "finished", r->finished) &&
-	            add_plan(o, r->plan) && add_number(o, "steps", (double)r->last.steps) &&
-	            add_string(o, "weights_sha256", r->weights_sha256) &&
-	            add_string(o, "kernels", r->kernels) && add_rows(o, r->in->rows) &&
-	            add_split(o, r->split) && add_options(o, r);
+	cJSON *o = cJSON_CreateObject();
 
-	if (!good || !cJSON_AddItemToObject(o, "last", last)) {
-		cJSON_Delete(last);
-		good = false;
-	}
-	if (good && r->held_out) {
-		held_out = held_out_json(r->held_out);
-		good = cJSON_AddItemToObject(o, "held_out", held_out);
-		if (!good)
-			cJSON_Delete(held_out);
-	}
-	if (good)
+	if (add_string(o, "dir", r->dir) && add_end(o, r) && add_plan(o, r->plan) &&
+	    add_number(o, "steps", (double)r->last.steps) &&
+	    add_number(o, "resumed_at", (double)r->resumed_at) &&
+	    add_string(o, "weights_sha256", r->weights_sha256) && add_string(o, "kernels", r->kernels) &&
+	    add_rows(o, r->in->rows) && add_split(o, &r->opts->split) && add_options(o, r) &&
+	    add_part(o, "last", train_step_json(&r->last)))
 		return o;
 	cJSON_Delete(o);
 	return NULL;
 }
 
-void train_report_print(const train_report *r)
+/* Tokens a second of its own steps, reading and the other SAEs left out. */
+static double own_speed(const sae_train_step *s)
+{
+	return s->step_seconds > 0 ? (double)s->tokens / s->step_seconds : 0;
+}
+
+/* The row of the table, and all the rest. */
+static cJSON *member_json(const train_report *r)
+{
+	cJSON *o = cJSON_CreateObject();
+
+	if (add_string(o, "name", r->name) && add_number(o, "k", r->plan->k) &&
+	    add_number(o, "features", r->plan->d_sae) && add_number(o, "seed", (double)r->plan->seed) &&
+	    add_number(o, "lr", r->plan->lr) && add_number(o, "auxk_alpha", r->plan->auxk_alpha) &&
+	    add_number(o, "own_tokens_per_s", own_speed(&r->last)) &&
+	    add_part(o, "run", train_report_json(r)))
+		return o;
+	cJSON_Delete(o);
+	return NULL;
+}
+
+cJSON *train_reports_json(const train_report *r, size_t n, const char *dir)
+{
+	cJSON *o = cJSON_CreateObject(), *list;
+	bool good = add_string(o, "dir", dir);
+
+	list = cJSON_AddArrayToObject(o, "saes");
+	for (size_t i = 0; i < n && good; i++) {
+		cJSON *member = member_json(&r[i]);
+
+		good = cJSON_AddItemToArray(list, member);
+		if (!good)
+			cJSON_Delete(member);
+	}
+	if (good && list)
+		return o;
+	cJSON_Delete(o);
+	return NULL;
+}
+
+static void print_rows(const train_report *r)
 {
 	const sae_rows_stats *st = sae_rows_get_stats(r->in->rows);
-	const sae_train_step *s = &r->last;
 
-	printf("%s: %" PRIu64 " of %" PRIu64 " steps, %" PRIu64
-	       " tokens in %.1f s (%.0f tokens/s, kernels %s)\n",
-	       r->dir, s->step, s->steps, s->tokens, s->seconds, tokens_per_second(s), r->kernels);
 	printf("%" PRIu64 " of %" PRIu64 " rows left out, %" PRIu64 " of them for a norm over %.5g; %" PRIu64
 	       " for training, %" PRIu64 " held out\n",
 	       st->n_rows - st->n_kept, st->n_rows, st->n_outlier, st->norm_limit,
 	       sae_rows_n(r->in->rows, false), sae_rows_n(r->in->rows, true));
+}
+
+void train_report_print(const train_report *r)
+{
+	const sae_train_step *s = &r->last;
+	double speed = s->seconds > 0 ? (double)s->tokens / s->seconds : 0;
+
+	printf("%s: %" PRIu64 " of %" PRIu64 " steps, %" PRIu64
+	       " tokens in %.1f s (%.0f tokens/s, kernels %s)\n",
+	       r->dir, s->step, s->steps, s->tokens, s->seconds, speed, r->kernels);
+	if (strcmp(r->end, "finished") != 0)
+		printf("%s\n", r->end);
+	print_rows(r);
 	printf("last batch: fvu %.4f, l0 %.1f, %" PRIu64 " features dead\n", s->fvu, s->l0, s->n_dead);
 	if (r->held_out)
 		printf("held out:   fvu %.4f, l0 %.1f\n", r->held_out->fvu, r->held_out->l0);
+}
+
+static int add_row(cli_table *t, const train_report *r, error *err)
+{
+	const sae_train_step *s = &r->last;
+	int rc = cli_table_cell(t, "%" PRIu32, r->plan->k);
+
+	rc = rc == 0 ? cli_table_cell(t, "%" PRIu32, r->plan->d_sae) : rc;
+	rc = rc == 0 ? cli_table_cell(t, "%" PRIu64, r->plan->seed) : rc;
+	rc = rc == 0 ? cli_table_cell(t, "%.3g", r->plan->lr) : rc;
+	rc = rc == 0 ? cli_table_cell(t, "%.4f", s->fvu) : rc;
+	if (rc == 0)
+		rc = r->held_out ? cli_table_cell(t, "%.4f", r->held_out->fvu) : cli_table_cell(t, "-");
+	rc = rc == 0 ? cli_table_cell(t, "%.1f", s->l0) : rc;
+	rc = rc == 0 ? cli_table_cell(t, "%" PRIu64, s->n_dead) : rc;
+	rc = rc == 0 ? cli_table_cell(t, "%.0f", own_speed(s)) : rc;
+	rc = rc == 0 ? cli_table_cell(t, "%s", r->dir) : rc;
+	rc = rc == 0 ? cli_table_cell(t, "%s", r->end) : rc;
+	return rc == 0 ? 0 : error_nomem(err, "a table");
+}
+
+int train_reports_print(const train_report *r, size_t n, error *err)
+{
+	static const cli_column columns[] = {
+		{ "k", true, 0 },     { "F", true, 0 },        { "seed", true, 0 },    { "lr", true, 0 },
+		{ "fvu", true, 0 },   { "held out", true, 0 }, { "l0", true, 0 },      { "dead", true, 0 },
+		{ "tok/s", true, 0 }, { "folder", false, 0 },  { "ended", false, 40 },
+	};
+	cli_table *t = NULL;
+	int rc = cli_table_new(&t, columns, ARRAY_LEN(columns), err);
+
+	for (size_t i = 0; i < n && rc == 0; i++)
+		rc = add_row(t, &r[i], err);
+	if (rc == 0) {
+		const sae_train_step *s = &r[0].last;
+
+		printf("%zu SAEs on the same rows: %" PRIu64 " tokens in %.1f s, kernels %s\n", n, s->tokens,
+		       s->seconds, r->kernels);
+		print_rows(r);
+		cli_table_print(t, stdout);
+	}
+	cli_table_free(t);
+	return rc;
 }

@@ -378,6 +378,7 @@ typedef struct sae_saved_info {
 	double norm_limit;
 } sae_saved_info;
 bool sae_saved_exists(const char *dir);
+int sae_saved_remove(const char *dir, error *err) MUST_USE; /* none there is fine */
 int sae_saved_open(sae_saved **out, const char *dir, error *err) MUST_USE;
 void sae_saved_close(sae_saved *s);
 const sae_saved_info *sae_saved_get_info(const sae_saved *s);

@@ -1,9 +1,11 @@
 /* The state of a run in a checkpoint, and back. What the checkpoint's two JSON texts hold is written down in
  * docs/formats.md. */
+#include <errno.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cblas.h>
 
@@ -110,19 +112,20 @@ static bool put_plan(cJSON *object, const char *key, const sae_train_opts *o)
 	cJSON *p = cJSON_AddObjectToObject(object, key);
 
 	return put(p, "arch", o->arch) && put(p, "features", o->d_sae) && put(p, "k", o->k) &&
-	       put(p, "batch", o->batch) && put_u64(p, "steps", o->steps) && put(p, "lr", o->lr) &&
-	       put(p, "beta1", o->beta1) && put(p, "beta2", o->beta2) && put(p, "eps", o->eps) &&
-	       put_u64(p, "warmup", o->warmup) && put(p, "decay", o->decay) &&
-	       put(p, "auxk_alpha", o->auxk_alpha) && put_u64(p, "dead_tokens", o->dead_tokens) &&
-	       put_u64(p, "seed", o->seed) && put_u64(p, "order_seed", o->order_seed) &&
+	       put(p, "batch", o->batch) && put(p, "lr", o->lr) && put(p, "beta1", o->beta1) &&
+	       put(p, "beta2", o->beta2) && put(p, "eps", o->eps) && put_u64(p, "warmup", o->warmup) &&
+	       put(p, "decay", o->decay) && put(p, "auxk_alpha", o->auxk_alpha) &&
+	       put_u64(p, "dead_tokens", o->dead_tokens) && put_u64(p, "seed", o->seed) &&
+	       put_u64(p, "order_seed", o->order_seed) &&
 	       cJSON_AddBoolToObject(p, "scale_mean_norm", o->scale_mean_norm) &&
 	       cJSON_AddBoolToObject(p, "shuffle_rows", o->shuffle_rows);
 }
 
 static bool put_plans(cJSON *object, const sae_trainer *t)
 {
+	const sae_train_opts *first = &t->members[0].o;
 	cJSON *plan = cJSON_AddObjectToObject(object, "plan");
-	bool good = plan != NULL;
+	bool good = put(plan, "steps", (double)first->steps) && (t->n > 1 || put(plan, "lr", first->lr));
 
 	for (size_t i = 0; i < t->n && good; i++) {
 		char key[24];
@@ -188,8 +191,10 @@ static cJSON *progress_json(const sae_trainer *t, const cJSON *notes)
 {
 	cJSON *o = cJSON_CreateObject(), *members = cJSON_AddArrayToObject(o, "members");
 	double seconds = t->seconds_before + (t->started > 0 ? clock_now() - t->started : 0);
-	bool good = put(o, "steps", (double)t->steps) && put(o, "position", (double)t->position) &&
-	            put(o, "scale", t->scale) && put(o, "seconds", seconds) && put_copy(o, "notes", notes);
+	bool good = put(o, "step", (double)t->steps) &&
+	            put(o, "tokens", (double)(t->steps * t->members[0].o.batch)) &&
+	            put(o, "position", (double)t->position) && put(o, "scale", t->scale) &&
+	            put(o, "seconds", seconds) && put_copy(o, "notes", notes);
 
 	for (size_t i = 0; i < t->n && good; i++)
 		good = put_member(members, &t->members[i]);
@@ -259,28 +264,18 @@ static const cJSON *part(const cJSON *object, const char *key)
 	return cJSON_GetObjectItemCaseSensitive(object, key);
 }
 
-static int get_text_u64(uint64_t *out, const cJSON *object, const char *key, const char *what, error *err)
-{
-	const char *digits = NULL;
-	int rc = json_get_string(&digits, object, key, what, err);
-
-	if (rc == 0 && digits)
-		*out = strtoull(digits, NULL, 10);
-	return rc;
-}
-
 static int read_info(sae_saved *s, error *err)
 {
 	const cJSON *config = checkpoint_config(s->c), *done = checkpoint_progress(s->c);
 	const cJSON *dump = part(config, "dump"), *member;
 	const char *what = checkpoint_path(s->c);
 	sae_saved_info *i = &s->info;
-	int rc = json_get_u64(&i->steps_taken, done, "steps", what, err);
+	int rc = json_get_u64(&i->steps_taken, done, "step", what, err);
 
 	i->norm_limit = INFINITY;
 	s->members = part(done, "members");
 	if (rc == 0)
-		rc = get_text_u64(&i->steps, part(part(config, "plan"), "0"), "steps", what, err);
+		rc = json_get_u64(&i->steps, part(config, "plan"), "steps", what, err);
 	if (rc == 0)
 		rc = json_get_u64(&s->position, done, "position", what, err);
 	if (rc == 0)
@@ -306,6 +301,16 @@ static int read_info(sae_saved *s, error *err)
 bool sae_saved_exists(const char *dir)
 {
 	return checkpoint_exists(dir);
+}
+
+int sae_saved_remove(const char *dir, error *err)
+{
+	char path[FILE_PATH_MAX];
+	int rc = file_join(path, dir, "checkpoint/state.safetensors", err);
+
+	if (rc == 0 && unlink(path) < 0 && errno != ENOENT)
+		rc = error_errno(err, errno, "cannot delete '%s'", path);
+	return rc;
 }
 
 int sae_saved_open(sae_saved **out, const char *dir, error *err)

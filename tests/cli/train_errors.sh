@@ -6,6 +6,23 @@ gloss train "$data" -o sae --k 9 --features 8 2>&1 || echo "exit $?"
 gloss train "$data" -o sae --decay 2 2>&1 || echo "exit $?"
 gloss train "$data" -o sae --steps 2 --tokens 1M 2>&1 || echo "exit $?"
 gloss train "$data" -o sae --kernels mmx 2>&1 || echo "exit $?"
+gloss train "$data" -o sae --extend 2>&1 || echo "exit $?"
+gloss train "$data" -o sae --force --resume 2>&1 || echo "exit $?"
+gloss train "$data" -o sae --patience 3 2>&1 || echo "exit $?"
+gloss train "$data" -o sae --eval-every 3 --holdout 0 2>&1 || echo "exit $?"
+gloss train "$data" -o sae --checkpoint-minutes -1 2>&1 || echo "exit $?"
+gloss train "$data" -o sae --time-limit 4x 2>&1 || echo "exit $?"
+gloss train "$data" -o sae --time-limit 0s 2>&1 || echo "exit $?"
+gloss train "$data" -o sae --sweep depth=1,2 2>&1 || echo "exit $?"
+gloss train "$data" -o sae --sweep k 2>&1 || echo "exit $?"
+gloss train "$data" -o sae --sweep k=1,, 2>&1 || echo "exit $?"
+gloss train "$data" -o sae --sweep lr=1e-3,0.001 2>&1 || echo "exit $?"
+gloss train "$data" -o sae --sweep lr=1e-3,2000 2>&1 || echo "exit $?"
+gloss train "$data" -o sae --sweep k=1,2 --sweep k=3 2>&1 || echo "exit $?"
+gloss train "$data" -o sae --sweep k=1,2 -k 3 2>&1 || echo "exit $?"
+gloss train "$data" -o sae --sweep k=8 2>&1 || echo "exit $?"
+gloss train "$data" -o sae --sweep k=8,16 --sweep features=8,16 2>&1 || echo "exit $?"
+gloss train "$data" -o sae --sweep k=8,16 --log all.jsonl 2>&1 || echo "exit $?"
 gloss train "$data" -o /proc/sae 2>&1 || echo "exit $?"
 gloss train no_such_dump -o gone 2>&1 || echo "exit $?"
 ls sae 2>&1
@@ -20,6 +37,10 @@ ls sae
 gloss train "$data" -o sae $quick 2>&1 || echo "exit $?"
 rm sae/cfg.json
 gloss train "$data" -o sae $quick 2>&1 || echo "exit $?"
+rm -r sae/checkpoint
+gloss train "$data" -o sae $quick >/dev/null || echo "exit $?" # a log alone is no run
+rm -r sae/checkpoint
+gloss train "$data" -o sae $quick --resume 2>&1 || echo "exit $?"
 gloss train "$data" -o sae $quick --force >/dev/null || echo "exit $?"
 ls sae
 wc -l <sae/train.jsonl

@@ -1,0 +1,41 @@
+/* The options of `gloss train`, and the SAEs that they ask for. */
+#ifndef GLOSS_CLI_TRAIN_ARGS_H
+#define GLOSS_CLI_TRAIN_ARGS_H
+
+#include "cli/dump_args.h"
+
+typedef struct train_opts {
+	dump_args dump;
+	dump_split_args split;
+	const char *out, *arch, *scale, *shuffle, *log, *kernels, *time_limit;
+	option_list sweep; /* "KEY=V,V" each */
+	uint32_t features, k, batch;
+	uint64_t steps, warmup, dead_tokens, seed, order_seed, log_every;
+	uint64_t checkpoint_every, eval_every, patience;
+	double lr, decay, auxk_alpha, beta1, beta2, eps, checkpoint_minutes;
+	bool force, resume, extend;
+} train_opts;
+
+#define TRAIN_SAES_MAX 256
+#define TRAIN_NAME_MAX 128
+
+/* The options of each SAE of a sweep: the product of all lists, the first one changing slowest. */
+typedef struct train_sweep {
+	size_t n;
+	train_opts *opts; /* (n) */
+	char (*names)
+	        [TRAIN_NAME_MAX]; /* (n) of the values that vary: "k16-seed1"; "" where nothing is swept */
+} train_sweep;                    /* start with {0} */
+
+/* From o->sweep; without any, the one SAE of `o`. ERR_ARG: an unknown key, a value out of range (the option's own), a value
+ * or key given twice, an option that is also given by itself, more than TRAIN_SAES_MAX SAEs, or only one. */
+int train_sweep_make(train_sweep *s, const command *self, const cli_parsed *p, const train_opts *o,
+                     error *err) MUST_USE;
+void train_sweep_clear(train_sweep *s);
+/* In the options as JSON, null for what is swept. */
+int train_sweep_hide(cJSON *options, const train_opts *o, error *err) MUST_USE;
+
+/* "90s", "30m", "4h", "2d" or a plain number of seconds. ERR_ARG names --time-limit and the value. */
+int train_parse_time(double *seconds, const char *given, error *err) MUST_USE;
+
+#endif

@@ -1,0 +1,195 @@
+/* The folder that a run writes to, and the checkpoint there. */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+
+#include "cli/train_run.h"
+
+/* ---- The output folder -------------------------------------------------------------------------------------------------- */
+
+/* Whether a file can be made there, without leaving one. */
+static int probe(const char *path, error *err)
+{
+	file_writer w = { 0 };
+	int rc = file_writer_open(&w, path, err);
+
+	file_writer_abort(&w);
+	return rc;
+}
+
+/* Two runs into one folder would take turns in spoiling it. The lock ends with the process. */
+static int lock_folder(int *lock, const char *dir, error *err)
+{
+	*lock = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (*lock >= 0 && flock(*lock, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK)
+		return error_set(err, ERR_BUSY, "another process is training into '%s'", dir);
+	return 0; /* some network file systems have no locks */
+}
+
+static int check_empty(const char *dir, const char *name, bool has_checkpoint, const train_opts *o,
+                       error *err)
+{
+	char path[FILE_PATH_MAX];
+	int rc = file_join(path, dir, name, err);
+
+	if (rc < 0 || o->force || !file_exists(path))
+		return rc;
+	if (!o->resume)
+		return error_set(
+		        err, ERR_EXISTS,
+		        "'%s' holds a run already (%s): name another folder or give --resume or --force", dir,
+		        name);
+	if (!has_checkpoint) /* not to be written over by a batch queue */
+		return error_set(
+		        err, ERR_EXISTS,
+		        "'%s' holds a run (%s) but no checkpoint to go on from: give --force to start "
+		        "afresh",
+		        dir, name);
+	return 0;
+}
+
+static int prepare_sae(train_sae *s, const train_opts *o, bool has_checkpoint, error *err)
+{
+	int rc = check_empty(s->dir, "cfg.json", has_checkpoint, o, err);
+
+	if (rc == 0)
+		rc = file_mkdir(s->dir, err);
+	if (rc == 0 && o->log && snprintf(s->log_path, sizeof(s->log_path), "%s", o->log) >= FILE_PATH_MAX)
+		rc = error_set(err, ERR_LIMIT, "the name of the log is too long");
+	if (rc == 0 && !o->log)
+		rc = file_join(s->log_path, s->dir, "train.jsonl", err);
+	return rc == 0 ? probe(s->log_path, err) : rc;
+}
+
+int train_prepare_output(train_job *j, int *lock, error *err)
+{
+	const train_opts *o = j->o;
+	bool has_checkpoint = sae_saved_exists(o->out);
+	int rc = check_empty(o->out, "cfg.json", has_checkpoint, o, err);
+
+	if (rc == 0)
+		rc = check_empty(o->out, "checkpoint/state.safetensors", has_checkpoint, o, err);
+	if (rc == 0)
+		rc = file_mkdir(o->out, err);
+	if (rc == 0)
+		rc = lock_folder(lock, o->out, err);
+	for (size_t i = 0; i < j->n && rc == 0; i++)
+		rc = prepare_sae(&j->saes[i], o, has_checkpoint, err);
+	return rc;
+}
+
+/* ---- Going on ----------------------------------------------------------------------------------------------------------- */
+
+/* Options that may differ from the checkpoint's. What the dump holds is told by its hash, not by these. */
+static const char *const free_options[] = {
+	"output",
+	"log",
+	"log-every",
+	"threads",
+	"kernels",
+	"checkpoint-every",
+	"checkpoint-minutes",
+	"time-limit",
+	"eval-every",
+	"patience",
+	"resume",
+	"extend",
+	"force",
+	"key",
+	"dtype",
+	"manifest",
+	"ctx-len",
+	"nan",
+	NULL,
+	NULL,
+	NULL,
+};
+
+int train_open_saved(train_job *j, error *err)
+{
+	const char *ignore[ARRAY_LEN(free_options)];
+	size_t n = 0;
+	error why = { 0 };
+	int rc;
+
+	if (!j->o->resume || !sae_saved_exists(j->o->out))
+		return 0;
+	memcpy(ignore, free_options, sizeof(ignore));
+	while (ignore[n])
+		n++;
+	if (j->o->extend) {
+		ignore[n] = "steps";
+		ignore[n + 1] = "tokens";
+	}
+	rc = sae_saved_open(&j->saved, j->o->out, err);
+	if (rc == 0 && sae_saved_compare(j->saved, j->options, ignore, &why) < 0)
+		rc = error_set(err, why.code, "cannot resume: %s", why.msg);
+	if (rc < 0)
+		return rc;
+	j->resumed_at = sae_saved_get_info(j->saved)->steps_taken;
+	if (sae_saved_compare_machine(j->saved, j->o->kernels, &why) < 0)
+		cli_warn(j->self, "the last bits may differ from those of an uninterrupted run: %s", why.msg);
+	return 0;
+}
+
+/* Whether the SAE in the folder is what the run was to make, whole. */
+static bool is_complete(const train_sae *s)
+{
+	char path[FILE_PATH_MAX];
+	cJSON *config = NULL;
+	const cJSON *gloss;
+	const char *end = NULL;
+	bool yes = file_join(path, s->dir, "cfg.json", NULL) == 0 &&
+	           json_read_file(&config, path, (size_t)1 << 24, NULL) == 0;
+
+	gloss = cJSON_GetObjectItemCaseSensitive(cJSON_GetObjectItemCaseSensitive(config, "metadata"),
+	                                         "gloss");
+	yes = yes && json_get_string(&end, gloss, "end", path, NULL) == 0 && end && strcmp(end, "saved") != 0;
+	cJSON_Delete(config);
+	return yes;
+}
+
+/* A run that is over, with nothing asked that it has not done. */
+bool train_is_over(const train_job *j)
+{
+	const sae_saved_info *info;
+
+	if (!j->saved || j->o->extend)
+		return false;
+	info = sae_saved_get_info(j->saved);
+	if (info->n_running && info->steps_taken < info->steps)
+		return false;
+	for (size_t i = 0; i < j->n; i++)
+		if (!is_complete(&j->saes[i]))
+			return false;
+	return true;
+}
+
+/* Steps in all of a run that goes on: the checkpoint's, or what --extend asks for. */
+int train_extend_plan(train_job *j, bool grown, error *err)
+{
+	const sae_saved_info *info = sae_saved_get_info(j->saved);
+	const sae_train_opts *asked = &j->saes[0].plan;
+	uint64_t steps = info->steps, rows = sae_rows_n(j->in.rows, false);
+
+	if (j->o->extend && asked->steps)
+		steps = asked->steps;
+	else if (j->o->extend && asked->tokens)
+		steps = (asked->tokens + asked->batch - 1) / asked->batch;
+	else if (grown)
+		steps = info->steps_taken + (rows < asked->batch ? 1 : rows / asked->batch);
+	if (steps < info->steps_taken)
+		return error_set(err, ERR_ARG,
+		                 "--extend to %" PRIu64 " steps: the checkpoint has taken %" PRIu64
+		                 " already",
+		                 steps, info->steps_taken);
+	j->extended = grown || steps != info->steps;
+	for (size_t i = 0; i < j->n; i++) {
+		j->saes[i].plan.steps = steps;
+		j->saes[i].plan.tokens = 0;
+	}
+	return 0;
+}

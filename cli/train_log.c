@@ -1,0 +1,179 @@
+/* The metrics log. */
+#include "cli/train_log.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define LINE_BYTES ((size_t)1 << 24)
+
+/* ---- Lines -------------------------------------------------------------------------------------------------------------- */
+
+/* cJSON's own functions take NULL for an object, so a chain of additions is checked once at its end. */
+static bool add_number(cJSON *object, const char *key, double value)
+{
+	return cJSON_AddNumberToObject(object, key, value) != NULL;
+}
+
+static bool add_part(cJSON *object, const char *key, cJSON *part)
+{
+	if (cJSON_AddItemToObject(object, key, part))
+		return true;
+	cJSON_Delete(part);
+	return false;
+}
+
+static cJSON *if_good(cJSON *object, bool good)
+{
+	if (good)
+		return object;
+	cJSON_Delete(object);
+	return NULL;
+}
+
+/* Takes the line; NULL: there was no memory for it. */
+static void add_line(train_log *l, cJSON *line)
+{
+	char *printed = line ? json_print(line) : NULL;
+
+	if (!l->file && !l->cause) {
+		l->file = fopen(l->path, l->append ? "a" : "w");
+		if (!l->file)
+			l->cause = errno;
+	}
+	if (!printed)
+		l->cause = l->cause ? l->cause : ENOMEM;
+	else if (l->file && (fprintf(l->file, "%s\n", printed) < 0 || fflush(l->file) != 0) && !l->cause)
+		l->cause = errno;
+	free(printed);
+	cJSON_Delete(line);
+}
+
+cJSON *train_step_json(const sae_train_step *s)
+{
+	cJSON *line = cJSON_CreateObject();
+	double speed = s->seconds > 0 ? (double)s->tokens / s->seconds : 0;
+
+	return if_good(
+	        line,
+	        add_number(line, "step", (double)s->step) && add_number(line, "tokens", (double)s->tokens) &&
+	                add_number(line, "fvu", s->fvu) && add_number(line, "mse", s->mse) &&
+	                add_number(line, "l0", s->l0) && add_number(line, "auxk", s->auxk) &&
+	                add_number(line, "n_dead", (double)s->n_dead) && add_number(line, "lr", s->lr) &&
+	                add_number(line, "grad_norm", s->grad_norm) &&
+	                add_number(line, "seconds", s->seconds) && add_number(line, "tokens_per_s", speed));
+}
+
+cJSON *train_held_out_json(const sae_metrics *m)
+{
+	cJSON *line = cJSON_CreateObject();
+
+	return if_good(line, add_number(line, "rows", (double)m->n_rows) && add_number(line, "fvu", m->fvu) &&
+	                             add_number(line, "mse", m->mse) && add_number(line, "l0", m->l0) &&
+	                             add_number(line, "n_dead", (double)m->n_dead));
+}
+
+void train_log_begin(train_log *l, cJSON *options, cJSON *plan)
+{
+	cJSON *line = cJSON_CreateObject();
+	bool good = cJSON_AddStringToObject(line, "gloss", GLOSS_VERSION) != NULL;
+
+	good = add_part(line, "options", options) && good;
+	good = add_part(line, "plan", plan) && good;
+	add_line(l, if_good(line, good));
+}
+
+static bool is_due(const train_log *l, const sae_train_step *s)
+{
+	return s->step == 1 || s->step == s->steps || s->step % l->every == 0;
+}
+
+void train_log_step(train_log *l, const sae_train_step *s)
+{
+	if (is_due(l, s))
+		add_line(l, train_step_json(s));
+}
+
+void train_log_stopped_at(train_log *l, const sae_train_step *s)
+{
+	cJSON *line;
+
+	if (s->step == 0 || is_due(l, s))
+		return;
+	line = train_step_json(s);
+	add_line(l, if_good(line, cJSON_AddBoolToObject(line, "stopped", true) != NULL));
+}
+
+void train_log_held_out(train_log *l, uint64_t step, const sae_metrics *m)
+{
+	cJSON *line = cJSON_CreateObject();
+	bool good = add_number(line, "step", (double)step);
+
+	add_line(l, if_good(line, add_part(line, "held_out", train_held_out_json(m)) && good));
+}
+
+void train_log_warning(train_log *l, uint64_t step, const char *message)
+{
+	cJSON *line = cJSON_CreateObject();
+
+	add_line(l, if_good(line, add_number(line, "step", (double)step) &&
+	                                  cJSON_AddStringToObject(line, "warning", message)));
+}
+
+void train_log_end(train_log *l, uint64_t step, const char *how, const sae_metrics *held_out)
+{
+	cJSON *line = cJSON_CreateObject();
+
+	add_line(l, if_good(line, add_number(line, "step", (double)step) &&
+	                                  (!held_out ||
+	                                   add_part(line, "held_out", train_held_out_json(held_out))) &&
+	                                  cJSON_AddStringToObject(line, "end", how)));
+}
+
+void train_log_close(train_log *l)
+{
+	if (l->file && fclose(l->file) != 0 && !l->cause)
+		l->cause = errno;
+	l->file = NULL;
+}
+
+/* ---- Cutting back ------------------------------------------------------------------------------------------------------- */
+
+/* Whether a line stays: its step was taken, and no later run will say it again. */
+static bool stays(const char *line, size_t n, uint64_t step)
+{
+	cJSON *object = NULL;
+	uint64_t at = 0;
+	bool yes = n > 0 && line[n - 1] == '\n' &&
+	           json_parse(&object, line, n, LINE_BYTES, 16, "a line of the log", NULL) == 0 &&
+	           json_get_u64(&at, object, "step", "a line of the log", NULL) == 0 && at <= step &&
+	           !cJSON_HasObjectItem(object, "stopped") && !cJSON_HasObjectItem(object, "end");
+
+	cJSON_Delete(object);
+	return yes;
+}
+
+int train_log_cut(const char *path, uint64_t step, error *err)
+{
+	file_writer w = { 0 };
+	FILE *f = fopen(path, "r");
+	char *line = NULL;
+	size_t cap = 0;
+	ssize_t n;
+	int rc;
+
+	if (!f)
+		return errno == ENOENT ? 0 : error_errno(err, errno, "cannot read '%s'", path);
+	rc = file_writer_open(&w, path, err);
+	while (rc == 0 && (n = getline(&line, &cap, f)) > 0)
+		if (stays(line, (size_t)n, step))
+			rc = file_writer_add(&w, line, (size_t)n, err);
+	if (rc == 0 && ferror(f))
+		rc = error_errno(err, errno, "cannot read '%s'", path);
+	if (rc == 0)
+		rc = file_writer_commit(&w, err);
+	file_writer_abort(&w);
+	free(line);
+	fclose(f);
+	return rc;
+}
