@@ -128,7 +128,7 @@ static cJSON *run_json(const run_info *r)
 	}
 	if (good && r->state == RUN_SAVED)
 		good = cJSON_AddNumberToObject(o, "saved_step", r->saved_step) != NULL;
-	if (good && r->state == RUN_BROKEN)
+	if (good && (r->state == RUN_BROKEN || r->state == RUN_LOST))
 		good = cJSON_AddStringToObject(o, "why", r->why) != NULL;
 	if (good)
 		return o;
@@ -285,9 +285,11 @@ const command cmd_runs_command = {
 	         "one of\n"
 	         "\n"
 	         "  finished\n"
+	         "  stopped early     no improvement on held-out rows\n"
 	         "  saved at step N   stopped; train --resume goes on from there\n"
 	         "  running           not finished, and its log was written to in the last two minutes\n"
 	         "  cut off           neither finished nor saved, and silent\n"
+	         "  lost              given up, as when the loss is not finite; the reason is behind it\n"
 	         "  no record         an SAE that says nothing of its training\n"
 	         "  broken            a file cannot be read; the reason is behind it\n"
 	         "\n"

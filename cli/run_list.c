@@ -12,7 +12,7 @@ static int add_run(run_list *l, const char *dir, error *err)
 	run_info r;
 	int rc = run_read(&r, dir, &l->mem, err);
 
-	if (rc == ERR_NOTFOUND)
+	if (rc == ERR_NOTFOUND || (rc == 0 && r.is_sweep))
 		return 0;
 	if (rc == 0 && l->n == RUNS_MOST)
 		return error_set(err, ERR_LIMIT, "more than %d runs: name fewer folders", RUNS_MOST);

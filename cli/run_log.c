@@ -126,7 +126,8 @@ static bool finished(const char *dir)
 {
 	run_info r;
 	arena mem = ARENA_INIT;
-	bool yes = run_read(&r, dir, &mem, NULL) == 0 && r.state == RUN_FINISHED;
+	bool yes = run_read(&r, dir, &mem, NULL) == 0 &&
+	           (r.state == RUN_FINISHED || r.state == RUN_EARLY || r.state == RUN_LOST);
 
 	arena_clear(&mem);
 	return yes;
@@ -140,7 +141,8 @@ int run_log_follow(const char *dir, error *err)
 	int rc = 0;
 
 	if (!run_log_path(path, dir, NULL))
-		return error_set(err, ERR_NOTFOUND, "'%s' has no log (train.jsonl)", dir);
+		return error_set(err, ERR_NOTFOUND,
+		                 "'%s' has no log (train.jsonl): name the folder of one run", dir);
 	while (rc == 0 && !ferror(stdout)) {
 		rc = print_new(&f, &grew, err);
 		/* the held-out line comes after cfg.json: wait until nothing more does */

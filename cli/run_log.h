@@ -1,5 +1,6 @@
 /* The log of a training run: one JSON object a line. A line of a step has "step", "tokens", "fvu" and more numbers; held-out
- * metrics are in "held_out", with "step" or, of the last step, without; a last line may say how the run ended, "end". */
+ * metrics are in "held_out", with "step" or, of the last step, without. The last line says how the run ended, "end": "finished", "stopped early", "saved"
+ * or why it was given up. */
 #ifndef GLOSS_CLI_RUN_LOG_H
 #define GLOSS_CLI_RUN_LOG_H
 

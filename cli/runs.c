@@ -22,12 +22,11 @@ typedef struct reading {
 	arena *mem;
 	double config_step;        /* steps that cfg.json's weights had; NaN: no cfg.json, or a foreign one */
 	bool has_config, recorded; /* recorded: cfg.json has our part */
-	bool declared;             /* it says that the run is done, however many steps it made */
 	bool has_checkpoint;
 	double seconds,
 	        pause; /* of the log: when its last line was written, and how long after the one before */
-	bool ended;    /* the log says so itself: how */
-	char end[32];
+	bool ended;    /* the log says so itself, or a cfg.json that is of the same step: how */
+	char end[256], config_end[256];
 } reading;
 
 static bool modified(const char *path, time_t *when)
@@ -55,6 +54,15 @@ static void take_string(const char **into, const cJSON *object, const char *name
 
 	if (copy)
 		*into = copy;
+}
+
+static bool copy_string(char *out, size_t size, const cJSON *object, const char *name)
+{
+	const char *s = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(object, name));
+
+	if (s)
+		snprintf(out, size, "%s", s);
+	return s != NULL;
 }
 
 /* The options a run was given and what was made of them; the same in cfg.json and in a checkpoint. */
@@ -88,7 +96,7 @@ static int read_config(reading *d, const char *path, cJSON **config, error *err)
 	gloss = cJSON_GetObjectItemCaseSensitive(metadata, "gloss");
 	d->has_config = true;
 	d->recorded = cJSON_IsObject(gloss);
-	d->declared = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(gloss, "finished"));
+	copy_string(d->config_end, sizeof(d->config_end), gloss, "end");
 	take_options(d, gloss);
 	take_string(&r->arch, *config, "architecture", d->mem);
 	take(&r->features, *config, "d_sae");
@@ -104,13 +112,40 @@ static int read_config(reading *d, const char *path, cJSON **config, error *err)
 	return 0;
 }
 
+static bool is_sweep(const cJSON *config)
+{
+	const cJSON *options = cJSON_GetObjectItemCaseSensitive(config, "options");
+
+	return cJSON_GetArraySize(cJSON_GetObjectItemCaseSensitive(options, "sweep")) > 0;
+}
+
+/* The runs of a sweep share the checkpoint of the folder above. */
+static void read_checkpoint_above(reading *d)
+{
+	char above[FILE_PATH_MAX];
+	cJSON *config = NULL, *done = NULL;
+
+	if (file_join(above, d->r->dir, "..", NULL) < 0 ||
+	    sae_checkpoint_look(&config, &done, above, NULL) < 0)
+		return; /* of the folder above it is told when that is looked at */
+	if (is_sweep(config)) {
+		d->has_checkpoint = true;
+		take(&d->r->saved_step, done, "step");
+	}
+	cJSON_Delete(done);
+	cJSON_Delete(config);
+}
+
 static int read_checkpoint(reading *d, error *err)
 {
 	cJSON *config = NULL, *done = NULL;
 	int rc = sae_checkpoint_look(&config, &done, d->r->dir, err);
 
-	if (rc == ERR_NOTFOUND)
+	if (rc == ERR_NOTFOUND) {
+		*err = (error){ 0 };
+		read_checkpoint_above(d);
 		return 0;
+	}
 	if (rc < 0)
 		return rc;
 	d->has_checkpoint = true;
@@ -120,6 +155,7 @@ static int read_checkpoint(reading *d, error *err)
 		take(&d->r->step, done, "step");
 	}
 	take(&d->r->saved_step, done, "step");
+	d->r->is_sweep = is_sweep(config) && !d->has_config;
 	cJSON_Delete(done);
 	cJSON_Delete(config);
 	return 0;
@@ -129,7 +165,6 @@ static int take_line(void *payload, const cJSON *line)
 {
 	reading *d = payload;
 	run_info *r = d->r;
-	const char *end = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(line, "end"));
 	double seconds = run_log_number(line, "seconds");
 
 	take_options(d, line);
@@ -147,9 +182,7 @@ static int take_line(void *payload, const cJSON *line)
 		d->pause = seconds - d->seconds;
 		d->seconds = seconds;
 	}
-	d->ended = end != NULL;
-	if (end)
-		snprintf(d->end, sizeof(d->end), "%s", end);
+	d->ended = copy_string(d->end, sizeof(d->end), line, "end");
 	return 0;
 }
 
@@ -167,23 +200,36 @@ bool run_log_path(char out[FILE_PATH_MAX], const char *dir, const cJSON *config)
 
 /* ---- State -------------------------------------------------------------------------------------------------------------- */
 
+static run_state state_at_end(run_info *r, const char *end)
+{
+	if (strcmp(end, "finished") == 0)
+		return RUN_FINISHED;
+	if (strcmp(end, "stopped early") == 0)
+		return RUN_EARLY;
+	if (strcmp(end, "saved") == 0)
+		return RUN_SAVED;
+	snprintf(r->why, sizeof(r->why), "%s", end);
+	return RUN_LOST;
+}
+
 static run_state state_of(const reading *d, const char *log)
 {
-	const run_info *r = d->r;
+	run_info *r = d->r;
 	bool own_weights = d->recorded && (!log || isnan(r->step) || r->step == d->config_step);
 	double patience = QUIET_SECONDS > 3 * d->pause ? QUIET_SECONDS : 3 * d->pause;
 	time_t written;
 
-	if (d->ended && strcmp(d->end, "saved") != 0)
-		return RUN_FINISHED;
+	if (d->ended)
+		return state_at_end(r, d->end);
 	if (d->has_config && !d->recorded && !log && !d->has_checkpoint)
 		return RUN_FOREIGN;
-	if (!d->ended && own_weights && (d->declared || isnan(r->steps) || d->config_step >= r->steps))
+	if (own_weights && d->config_end[0])
+		return state_at_end(r, d->config_end);
+	if (own_weights && (isnan(r->steps) || d->config_step >= r->steps))
 		return RUN_FINISHED;
-	if (!d->ended && !own_weights && log && modified(log, &written) &&
-	    difftime(time(NULL), written) < patience)
+	if (!own_weights && log && modified(log, &written) && difftime(time(NULL), written) < patience)
 		return RUN_RUNNING;
-	return d->ended || own_weights || d->has_checkpoint ? RUN_SAVED : RUN_CUT_OFF;
+	return own_weights || d->has_checkpoint ? RUN_SAVED : RUN_CUT_OFF;
 }
 
 static int read_files(reading *d, char log[FILE_PATH_MAX], bool *has_log, error *err)
@@ -224,8 +270,8 @@ int run_read(run_info *r, const char *dir, arena *mem, error *err)
 	error why = { 0 };
 	bool has_log = false;
 
-	*r = (run_info){ NULL, NULL, NULL, none, none, none, none, none,       none, none,
-		         none, none, none, none, none, none, none, RUN_BROKEN, "" };
+	*r = (run_info){ NULL, NULL, NULL, none, none, none, none, none,  none,       none,
+		         none, none, none, none, none, none, none, false, RUN_BROKEN, "" };
 	if (!holds_run(dir))
 		return error_set(err, ERR_NOTFOUND,
 		                 "'%s' holds no run (cfg.json, train.jsonl or checkpoint/)", dir);
@@ -239,6 +285,7 @@ int run_read(run_info *r, const char *dir, arena *mem, error *err)
 	} else {
 		r->state = state_of(&d, has_log ? log : NULL);
 	}
+	r->is_sweep &= !has_log && r->state != RUN_BROKEN;
 	if (has_log && !(r->log = arena_strdup(mem, log)))
 		return error_nomem(err, "a list of runs");
 	return 0;
@@ -246,17 +293,16 @@ int run_read(run_info *r, const char *dir, arena *mem, error *err)
 
 const char *run_state_name(run_state s)
 {
-	static const char *const names[] = {
-		"finished", "saved", "running", "cut off", "no record", "broken"
-	};
+	static const char *const names[] = { "finished", "stopped early", "saved",     "running",
+		                             "cut off",  "lost",          "no record", "broken" };
 
 	return names[s];
 }
 
 void run_state_text(char *out, size_t size, const run_info *r)
 {
-	if (r->state == RUN_BROKEN)
-		snprintf(out, size, "broken: %s", r->why);
+	if (r->state == RUN_BROKEN || r->state == RUN_LOST)
+		snprintf(out, size, "%s: %s", run_state_name(r->state), r->why);
 	else if (r->state == RUN_SAVED && !isnan(r->saved_step))
 		snprintf(out, size, "saved at step %.0f", r->saved_step);
 	else

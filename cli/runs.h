@@ -6,9 +6,11 @@
 
 typedef enum run_state {
 	RUN_FINISHED,
+	RUN_EARLY,   /* stopped early, by --patience: nothing left to do either */
 	RUN_SAVED,   /* stopped with its state saved: --resume goes on */
 	RUN_RUNNING, /* its log was written to lately */
 	RUN_CUT_OFF, /* neither finished nor saved, and silent */
+	RUN_LOST,    /* given up: `why`, from its log */
 	RUN_FOREIGN, /* an SAE without a record of how it was trained */
 	RUN_BROKEN   /* a file that cannot be read: `why` */
 } run_state;
@@ -22,6 +24,7 @@ typedef struct run_info {
 	double tokens, fvu, l0, n_dead, tokens_per_s;
 	double held_out_fvu, held_out_l0;
 	double saved_step;
+	bool is_sweep; /* nothing but the checkpoint of the runs in its subfolders */
 	run_state state;
 	char why[512];
 } run_info;

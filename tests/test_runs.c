@@ -27,7 +27,7 @@ static void age(const char *name)
 	ck_assert_int_eq(utimensat(AT_FDCWD, support_path(folder, name), long_ago, 0), 0);
 }
 
-static void save_checkpoint(unsigned step)
+static void save_checkpoint_of(unsigned step, const char *sweep)
 {
 	cJSON *config = cJSON_Parse("{\"options\":{\"arch\":\"topk\",\"features\":64,\"k\":4,\"seed\":3},"
 	                            "\"plan\":{\"lr\":0.5,\"steps\":20}}"),
@@ -36,10 +36,16 @@ static void save_checkpoint(unsigned step)
 	checkpoint_array a = { "W", SAE_F32, 1, &weight };
 	error err = { 0 };
 
+	cJSON_AddItemToObject(cJSON_GetObjectItem(config, "options"), "sweep", cJSON_Parse(sweep));
 	cJSON_AddNumberToObject(done, "step", step);
 	ck_assert_msg(checkpoint_save(folder, config, done, &a, 1, &err) == 0, "%s", err.msg);
 	cJSON_Delete(done);
 	cJSON_Delete(config);
+}
+
+static void save_checkpoint(unsigned step)
+{
+	save_checkpoint_of(step, "[]");
 }
 
 static void expect_state(const char *state)
@@ -95,14 +101,43 @@ START_TEST(states_follow_a_run)
 	expect_state("running");
 	put("train.jsonl", LINE(1) "{\"end\":\"saved\",\"step\":1}\n");
 	expect_state("saved at step 10");
-	put("train.jsonl", LINE(1) "{\"end\":\"no improvement\",\"step\":1}\n");
-	expect_state("finished");
+	put("train.jsonl", LINE(1) "{\"end\":\"stopped early\",\"step\":1}\n");
+	expect_state("stopped early");
+	put("train.jsonl", LINE(1) "{\"end\":\"the loss is not finite\",\"step\":1}\n");
+	expect_state("lost: the loss is not finite");
 	put("train.jsonl", LINE(1) "{\"end\":\"saved\",\"step\":1}\n" LINE(2));
 	expect_state("running");
 	put("checkpoint/state.safetensors", "damaged");
 	expect_state("broken");
 	arena_clear(&mem);
 	support_rmdir(folder);
+}
+END_TEST
+
+/* The runs of a sweep are in subfolders, their one checkpoint is above. */
+START_TEST(sweeps_share_a_checkpoint)
+{
+	char above[FILE_PATH_MAX], words[600];
+	const char *arg = above;
+	run_list l = { 0 };
+	error err = { 0 };
+
+	support_mkdir(folder);
+	memcpy(above, folder, sizeof(above));
+	save_checkpoint_of(10, "[\"k=4,8\"]");
+	ck_assert_int_eq(run_list_read(&l, &arg, 1, &err), ERR_NOTFOUND); /* not begun to log */
+	run_list_clear(&l);
+	ck_assert_int_eq(file_join(folder, above, "k4", &err), 0);
+	ck_assert_int_eq(file_mkdir(folder, &err), 0);
+	put("train.jsonl", LINE(12));
+	age("train.jsonl");
+	expect_state("saved at step 10");
+	ck_assert_int_eq(run_list_read(&l, &arg, 1, &err), 0);
+	ck_assert_uint_eq(l.n, 1);
+	run_state_text(words, sizeof(words), &l.runs[0]);
+	ck_assert_str_eq(words, "saved at step 10");
+	run_list_clear(&l);
+	support_rmdir(above);
 }
 END_TEST
 
@@ -225,7 +260,7 @@ END_TEST
 
 static void cases(Suite *s)
 {
-	SUPPORT_CASE(s, "states", states_follow_a_run, checkpoint_alone_is_a_run);
+	SUPPORT_CASE(s, "states", states_follow_a_run, checkpoint_alone_is_a_run, sweeps_share_a_checkpoint);
 	SUPPORT_CASE(s, "logs", log_is_followed_through_a_resume, logs_are_read_with_care,
 	             numbers_are_found_by_path);
 }

@@ -13,7 +13,9 @@ run sweep/k16 64 16 0 20
 run sweep/stopped 128 16 1 12
 line 12 0.5 >sweep/stopped/train.jsonl
 run sweep/early 128 16 2 12
-{ line 12 0.5; echo '{"end":"no improvement","step":12}'; } >sweep/early/train.jsonl
+{ line 12 0.5; echo '{"end":"stopped early","step":12}'; } >sweep/early/train.jsonl
+run sweep/diverges 128 16 3 12
+{ line 12 0.5; echo '{"end":"the loss of batch 13 is not finite","step":12}'; } >sweep/diverges/train.jsonl
 mkdir sweep/dies sweep/lives sweep/.hidden sweep/empty
 { line 1 0.9; line 5 0.75; printf '{"step":6,"tok'; } >sweep/dies/train.jsonl
 touch -d '2020-01-01' sweep/dies/train.jsonl
