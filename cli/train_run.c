@@ -292,8 +292,8 @@ static int finish_one(train_job *j, size_t i, bool ended, error *err)
 	if (s->last.step == 0)
 		return 0; /* nothing was learnt */
 	rc = sae_trainer_model(&model, &freq, j->trainer, i, s->state == SAE_MEMBER_LOST ? &later : err);
-	if (rc < 0 && s->state == SAE_MEMBER_LOST) {
-		cli_warn(j->self, "'%s': %s", s->dir, later.msg);
+	if (rc < 0 && s->state == SAE_MEMBER_LOST) { /* its weights are not finite: s->end says so */
+		train_log_end(&s->log, s->last.step, s->end, NULL);
 		return 0;
 	}
 	if (rc < 0)
@@ -334,6 +334,12 @@ static int last_checkpoint(train_job *j, int rc, error *err)
 		return rc;
 	}
 	try_checkpoint(j);
+	if (rc < 0 && j->saved_step == sae_trainer_steps(j->trainer)) {
+		error why = err ? *err : (error){ 0 };
+
+		return error_set(err, rc, "%s; step %" PRIu64 " is saved, --resume goes on", why.msg,
+		                 j->saved_step);
+	}
 	return rc;
 }
 

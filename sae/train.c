@@ -216,8 +216,10 @@ static void lose(sae_trainer *t, train_member *m, uint64_t s, double lr)
 	m->state = SAE_MEMBER_LOST;
 	(void)error_set(&m->cause, ERR_LIMIT,
 	                "the loss of step %" PRIu64 " is not finite (lr %g, rows %" PRIu64 " to %" PRIu64
-	                " of the order)%s: the model before that step is kept",
-	                s, lr, t->position, t->position + m->o.batch - 1, row);
+	                " of the order)%s: %s",
+	                s, lr, t->position, t->position + m->o.batch - 1, row,
+	                train_member_finite(m) ? "the model before that step is kept"
+	                                       : "nor are the weights that the step before left");
 }
 
 /* One step of one member on its own copy of the rows, x. */
