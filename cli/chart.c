@@ -108,7 +108,7 @@ void axis_fit(axis *a, double low, double high, bool log, double from, double to
 		double margin = 0.04 * (high - low);
 
 		/* from zero on where that costs little room */
-		a->low = low >= 0 && low < 0.3 * high ? 0 : low - margin;
+		a->low = low >= 0 && low < 0.2 * high ? 0 : low - margin;
 		a->high = high + margin;
 	} else {
 		double room = high != 0 ? 0.1 * fabs(high) : 1;

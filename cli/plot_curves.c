@@ -382,7 +382,7 @@ static void fit_axes(canvas *v, const curves *c)
 			}
 		}
 	axis_fit(&v->x, x.low, x.high, c->q->log_x, v->area.left, v->area.right, 62);
-	axis_fit(&v->y, y.low, y.high, c->q->log_y, v->area.bottom, v->area.top, 34);
+	axis_fit(&v->y, y.low, y.high, c->q->log_y, v->area.bottom, v->area.top, 40);
 }
 
 static int draw(char **picture, const curves *c, error *err)

@@ -306,7 +306,7 @@ static int draw(char **picture, pareto *p, error *err)
 	}
 	p->area = chart_area_for(legend_width(p));
 	axis_fit(&p->x, x.low, x.high, p->q->log_x, p->area.left, p->area.right, 62);
-	axis_fit(&p->y, y.low, y.high, p->q->log_y, p->area.bottom, p->area.top, 34);
+	axis_fit(&p->y, y.low, y.high, p->q->log_y, p->area.bottom, p->area.top, 40);
 	for (size_t i = 0; i < p->n; i++) {
 		p->marks[i].x = axis_place(&p->x, p->marks[i].l0);
 		p->marks[i].y = axis_place(&p->y, p->marks[i].fvu);

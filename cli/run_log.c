@@ -67,10 +67,11 @@ double run_log_number(const cJSON *object, const char *name)
 typedef struct follower {
 	const char *path;
 	FILE *f;
-	uint64_t at; /* bytes printed */
-	char *line;  /* the last one, for getline() */
-	size_t cap;
-	bool ended; /* a line said so */
+	uint64_t at;       /* bytes printed or passed over */
+	char *line, *last; /* the line being read, and the last one printed */
+	size_t cap, last_cap, last_n;
+	double step; /* of the last line that had one */
+	bool ended;  /* a line said so */
 } follower;
 
 static void wait_a_little(void)
@@ -78,46 +79,93 @@ static void wait_a_little(void)
 	nanosleep(&(struct timespec){ .tv_nsec = 250000000 }, NULL); /* a signal ends it early */
 }
 
-/* Whether the line just printed is the run's last. */
-static bool says_end(const char *line, size_t n)
+/* Reads the next whole line into f->line; its step, or `step` for one without, and whether it says the run's end. */
+static bool next_line(follower *f, size_t *n, double *step, bool *end)
 {
+	ssize_t got = getline(&f->line, &f->cap, f->f);
 	cJSON *object = NULL;
-	bool end = json_parse(&object, line, n, LINE_MAX, 16, "log", NULL) == 0 &&
-	           cJSON_HasObjectItem(object, "end");
+	double own;
 
+	if (got <= 0 || f->line[got - 1] != '\n')
+		return false;
+	*n = (size_t)got;
+	*end = false;
+	if (json_parse(&object, f->line, *n, LINE_MAX, 16, "log", NULL) == 0) {
+		own = run_log_number(object, "step");
+		*step = isnan(own) ? *step : own;
+		*end = cJSON_HasObjectItem(object, "end");
+	}
 	cJSON_Delete(object);
-	return end;
+	return true;
 }
 
-/* Prints the whole lines behind f->at. The file is opened anew each time: a resumed run may put another in its place. */
+/* f->at is behind the line just read: it is the one to know the place by. */
+static void keep_line(follower *f, size_t n)
+{
+	char *line = f->last; /* changing places saves a copy */
+	size_t cap = f->last_cap;
+
+	f->last = f->line;
+	f->last_cap = f->cap;
+	f->last_n = n;
+	f->line = line;
+	f->cap = cap;
+}
+
+/* Whether the line before f->at is still the one it was; then the file stands at f->at. */
+static bool is_unchanged(follower *f)
+{
+	if (!f->last_n)
+		return true;
+	return fseek(f->f, (long)(f->at - f->last_n), SEEK_SET) == 0 &&
+	       getline(&f->line, &f->cap, f->f) == (ssize_t)f->last_n &&
+	       memcmp(f->line, f->last, f->last_n) == 0;
+}
+
+/* A resumed run cuts its log back to its checkpoint and goes on. Going on here is behind the last line whose step was
+ * printed, of those that are there by now. */
+static int find_place(follower *f)
+{
+	double step = 0, printed = f->step;
+	uint64_t at = 0;
+	size_t n = 0;
+	bool end;
+
+	if (is_unchanged(f))
+		return 0;
+	f->at = f->last_n = 0;
+	if (fseek(f->f, 0, SEEK_SET) < 0)
+		return -1;
+	while (next_line(f, &n, &step, &end)) {
+		at += n;
+		if (step > printed)
+			continue;
+		f->at = at;
+		f->step = step;
+		keep_line(f, n);
+	}
+	return fseek(f->f, (long)f->at, SEEK_SET);
+}
+
+/* Prints the whole lines behind f->at. The file is opened anew each time: a resumed run puts another in its place. */
 static int print_new(follower *f, bool *grew, error *err)
 {
-	ssize_t n;
-	long length;
+	size_t n = 0;
 	int rc = 0;
 
 	*grew = false;
 	f->f = fopen(f->path, "r");
 	if (!f->f)
 		return error_errno(err, errno, "cannot open '%s'", f->path);
-	if (fseek(f->f, 0, SEEK_END) < 0 || (length = ftell(f->f)) < 0) {
+	if (find_place(f) < 0)
 		rc = error_errno(err, errno, "cannot read '%s'", f->path);
-		goto out;
-	}
-	if ((uint64_t)length < f->at)
-		f->at = (uint64_t)length; /* cut back to its checkpoint; what follows is new */
-	if (fseek(f->f, (long)f->at, SEEK_SET) < 0) {
-		rc = error_errno(err, errno, "cannot read '%s'", f->path);
-		goto out;
-	}
-	while ((n = getline(&f->line, &f->cap, f->f)) > 0 && f->line[n - 1] == '\n') {
-		fwrite(f->line, 1, (size_t)n, stdout);
-		f->at += (uint64_t)n;
-		f->ended = says_end(f->line, (size_t)n - 1);
+	while (rc == 0 && next_line(f, &n, &f->step, &f->ended)) {
+		fwrite(f->line, 1, n, stdout);
+		f->at += n;
+		keep_line(f, n);
 		*grew = true;
 	}
 	fflush(stdout);
-out:
 	fclose(f->f);
 	return rc;
 }
@@ -151,6 +199,7 @@ int run_log_follow(const char *dir, error *err)
 		quiet = !grew;
 		wait_a_little();
 	}
+	free(f.last);
 	free(f.line);
 	return rc;
 }

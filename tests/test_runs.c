@@ -159,7 +159,14 @@ static void append(const char *s)
 	fclose(f);
 }
 
-/* Writes a run's log piece by piece, is killed, cut back and resumed, and ends. */
+static void replace(const char *s)
+{
+	error err = { 0 };
+
+	ck_assert_int_eq(file_write(support_path(folder, "train.jsonl"), s, strlen(s), &err), 0);
+}
+
+/* Writes a run's log piece by piece, is killed, cut back and resumed, once slowly and once at once, and ends. */
 static void *write_log(void *unused)
 {
 	const struct timespec pause = { .tv_nsec = 600000000 };
@@ -173,7 +180,11 @@ static void *write_log(void *unused)
 	nanosleep(&pause, NULL);
 	append(LINE(2));
 	nanosleep(&pause, NULL);
-	append(LINE(3) "{\"end\":\"finished\"}\n");
+	append(LINE(3));
+	nanosleep(&pause, NULL);
+	replace(LINE(1) "{\"step\":2}\n" LINE(3) LINE(4));
+	nanosleep(&pause, NULL);
+	append(LINE(5) "{\"end\":\"finished\"}\n");
 	return NULL;
 }
 
@@ -198,7 +209,8 @@ START_TEST(log_is_followed_through_a_resume)
 	dup2(saved, STDOUT_FILENO);
 	close(saved);
 	ck_assert_int_eq(file_read(&text_read, &n, out, 1000, &err), 0);
-	ck_assert_str_eq(text_read, LINE(1) LINE(2) LINE(2) LINE(3) "{\"end\":\"finished\"}\n");
+	ck_assert_str_eq(text_read,
+	                 LINE(1) LINE(2) LINE(2) LINE(3) LINE(4) LINE(5) "{\"end\":\"finished\"}\n");
 	free(text_read);
 	support_rmdir(folder);
 }
