@@ -1,8 +1,11 @@
 /* Checkpoints: round trip, damage of every kind, what a failed save leaves, comparing configurations. */
 #include "tests/support.h"
 
+#include <signal.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "sae/checkpoint.h"
@@ -373,6 +376,59 @@ START_TEST(leftovers_do_no_harm)
 }
 END_TEST
 
+/* Saves states whose weights and step agree, one after the other, until it is killed. */
+static void save_for_ever(const char *dir)
+{
+	const size_t n = 500000;
+	float *weights = calloc(n, sizeof(*weights));
+	const checkpoint_array a = { "W_enc", SAE_F32, n, weights };
+
+	for (unsigned step = 1;; step++) {
+		cJSON *done = cJSON_CreateObject(), *config = cJSON_CreateObject();
+
+		cJSON_AddNumberToObject(done, "step", step);
+		for (size_t i = 0; i < n; i++)
+			weights[i] = (float)step;
+		if (checkpoint_save(dir, config, done, &a, 1, NULL) < 0)
+			_exit(1);
+		cJSON_Delete(done);
+		cJSON_Delete(config);
+	}
+}
+
+START_TEST(killed_saves_leave_a_whole_one)
+{
+	const size_t n = 500000;
+	float *weights = calloc(n, sizeof(*weights));
+	const checkpoint_array a = { "W_enc", SAE_F32, n, weights };
+	char dir[FILE_PATH_MAX];
+
+	support_mkdir(dir);
+	for (unsigned i = 0; i < 12; i++) {
+		const struct timespec pause = { .tv_nsec = (long)(5000000 + hash64_mix(1, i) % 40000000) };
+		checkpoint *c = NULL;
+		uint64_t step = 0;
+		pid_t child = fork();
+		error err = { 0 };
+
+		if (child == 0)
+			save_for_ever(dir);
+		for (unsigned waited = 0; waited < 1000 && !checkpoint_exists(dir); waited++)
+			nanosleep(&(struct timespec){ .tv_nsec = 10000000 }, NULL);
+		nanosleep(&pause, NULL);
+		ck_assert_int_eq(kill(child, SIGKILL), 0);
+		ck_assert_int_eq(waitpid(child, NULL, 0), child);
+		ck_assert_msg(checkpoint_open(&c, dir, &err) == 0, "%s", err.msg);
+		ck_assert_msg(checkpoint_read(c, &a, 1, &err) == 0, "%s", err.msg);
+		ck_assert_int_eq(json_get_u64(&step, checkpoint_progress(c), "step", "progress", &err), 0);
+		ck_assert(weights[0] == (float)step && weights[n - 1] == (float)step);
+		checkpoint_close(c);
+	}
+	free(weights);
+	support_rmdir(dir);
+}
+END_TEST
+
 /* A file system that really is full: only root may mount one. */
 START_TEST(full_disk_leaves_the_last_one)
 {
@@ -469,7 +525,7 @@ END_TEST
 static void cases(Suite *s)
 {
 	SUPPORT_CASE(s, "saving", saved_is_read, forecast_is_not_too_small, failed_saves_leave_the_last_one,
-	             leftovers_do_no_harm, full_disk_leaves_the_last_one);
+	             leftovers_do_no_harm, killed_saves_leave_a_whole_one, full_disk_leaves_the_last_one);
 	SUPPORT_CASE(s, "reading", damage_is_found, hostile_headers_are_refused, other_arrays_are_named,
 	             failed_reads_are_errors);
 	SUPPORT_CASE(s, "comparing", differences_are_named, comparing_needs_memory);
