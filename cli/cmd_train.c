@@ -63,6 +63,9 @@ static const option options[] = {
 	       "save a checkpoint every X minutes; 0, and 0 steps: none at all, also not at the end"),
 	OPTION(train_opts, time_limit, "time-limit", 0, OPTION_STRING, "TIME", NULL, 0, 0,
 	       "save and stop after so long, as 90s, 30m or 4h, reading the dump included"),
+	OPTION(train_opts, memory_limit, "memory-limit", 0, OPTION_U64, "BYTES", NULL, 1, 9e15,
+	       "refuse a run that needs more memory (which no file backs), as 4G or 512Mi; if not given, the "
+	       "machine's memory or its cgroup's limit"),
 	OPTION(train_opts, resume, "resume", 0, OPTION_BOOL, NULL, NULL, 0, 0,
 	       "go on from the folder's checkpoint; where there is none, start afresh"),
 	OPTION(train_opts, extend, "extend", 0, OPTION_BOOL, NULL, NULL, 0, 0,

@@ -11,7 +11,7 @@ typedef struct train_opts {
 	option_list sweep; /* "KEY=V,V" each */
 	uint32_t features, k, batch;
 	uint64_t steps, warmup, dead_tokens, seed, order_seed, log_every;
-	uint64_t checkpoint_every, eval_every, patience;
+	uint64_t checkpoint_every, eval_every, patience, memory_limit;
 	double lr, decay, auxk_alpha, beta1, beta2, eps, checkpoint_minutes;
 	bool force, resume, extend;
 } train_opts;

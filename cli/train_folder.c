@@ -93,6 +93,7 @@ static const char *const free_options[] = {
 	"checkpoint-every",
 	"checkpoint-minutes",
 	"time-limit",
+	"memory-limit",
 	"eval-every",
 	"patience",
 	"resume",

@@ -144,6 +144,20 @@ cJSON *train_report_metadata(const train_report *r)
 
 /* ---- Summary -------------------------------------------------------------------------------------------------------------- */
 
+/* In bytes. */
+static bool add_memory(cJSON *o, const train_report *r)
+{
+	const sae_train_forecast *f = r->memory;
+	cJSON *m = cJSON_AddObjectToObject(o, "memory");
+
+	return m && add_number(m, "forecast", (double)f->total) &&
+	       add_number(m, "weights", (double)f->weights) &&
+	       add_number(m, "optimiser", (double)f->optimiser) && add_number(m, "batch", (double)f->batch) &&
+	       add_number(m, "loader", (double)f->loader) && add_number(m, "model", (double)f->model) &&
+	       add_number(m, "now", (double)f->now) && add_number(m, "limit", (double)r->memory_limit) &&
+	       add_number(m, "peak", (double)cpu_memory_peak());
+}
+
 cJSON *train_report_json(const train_report *r)
 {
 	cJSON *o = cJSON_CreateObject();
@@ -153,7 +167,7 @@ cJSON *train_report_json(const train_report *r)
 	    add_number(o, "resumed_at", (double)r->resumed_at) &&
 	    add_string(o, "weights_sha256", r->weights_sha256) && add_string(o, "kernels", r->kernels) &&
 	    add_rows(o, r->in->rows) && add_split(o, &r->opts->split) && add_options(o, r) &&
-	    add_part(o, "last", train_step_json(&r->last)))
+	    add_memory(o, r) && add_part(o, "last", train_step_json(&r->last)))
 		return o;
 	cJSON_Delete(o);
 	return NULL;

@@ -11,7 +11,9 @@ typedef struct train_report {
 	const dump_input *in;
 	const sae_train_opts *plan;
 	sae_train_step last;
-	const char *end;             /* "finished", "stopped early", "saved", or why it was lost */
+	const char *end; /* "finished", "stopped early", "saved", or why it was lost */
+	const sae_train_forecast *memory;
+	uint64_t memory_limit;       /* bytes */
 	uint64_t resumed_at;         /* step of the checkpoint that it went on from; 0: none */
 	const sae_metrics *held_out; /* of all rows held out; NULL: none */
 	const char *weights_sha256;  /* "": not saved */

@@ -237,6 +237,8 @@ void train_run_report(train_report *r, const train_job *j, const train_sae *s)
 		             .plan = &s->plan,
 		             .last = s->last,
 		             .end = s->end,
+		             .memory = &j->memory,
+		             .memory_limit = j->memory_limit,
 		             .resumed_at = j->resumed_at,
 		             .held_out = s->has_held_out ? &s->held_out : NULL,
 		             .weights_sha256 = s->weights_sha256 };
@@ -361,6 +363,7 @@ static int finish(train_job *j, int rc, error *err)
 	bool ended = rc == 0;
 
 	rc = last_checkpoint(j, rc, err);
+	sae_trainer_finish(j->trainer);
 	for (size_t i = 0; i < j->n; i++) {
 		error later = { 0 };
 		int one = finish_one(j, i, ended, rc == 0 ? err : &later);
@@ -411,6 +414,27 @@ static int begin_logs(train_job *j, error *err)
 	return rc;
 }
 
+/* What the run will take, told and held against the limit before it is taken. */
+static int check_memory(train_job *j, error *err)
+{
+	FILE *to = cli_progress_stream(j->parsed);
+	error why = { 0 };
+	char parts[256];
+	int rc = sae_trainer_forecast(&j->memory, j->trainer, j->o->eval_every > 0, err);
+
+	if (rc < 0)
+		return rc;
+	j->memory_limit = j->o->memory_limit ? j->o->memory_limit : cpu_memory_limit();
+	rc = sae_train_forecast_check(&j->memory, j->memory_limit, &why);
+	if (rc < 0)
+		return error_set(err, rc, "%s%s", why.msg,
+		                 j->o->memory_limit ? " (--memory-limit)" : " that this process may use");
+	sae_train_forecast_print(parts, sizeof(parts), &j->memory);
+	if (to)
+		fprintf(to, "train: needs %s; limit %" PRIu64 " MiB\n", parts, j->memory_limit >> 20);
+	return 0;
+}
+
 /* The trainer at the step where the run begins or goes on. */
 static int start(train_job *j, bool grown, error *err)
 {
@@ -422,6 +446,8 @@ static int start(train_job *j, bool grown, error *err)
 	if (rc == 0)
 		rc = sae_trainer_new(&j->trainer, j->in.dump, j->in.rows, plans, j->n, j->in.pool, err);
 	free(plans);
+	if (rc == 0)
+		rc = check_memory(j, err);
 	if (rc == 0 && j->checkpoints)
 		rc = sae_trainer_check_space(j->trainer, j->o->out, err);
 	if (rc < 0)

@@ -42,6 +42,8 @@ typedef struct train_job {
 	double saved_at;          /* when the last checkpoint was made */
 	uint64_t saved_step;      /* its step; UINT64_MAX: none */
 	bool checkpoints;         /* whether any are made */
+	sae_train_forecast memory;
+	uint64_t memory_limit;
 } train_job;
 
 /* ---- The folder and its checkpoint (train_folder.c) ------------------------------------------------------------------- */

@@ -13,6 +13,7 @@ gloss train "$data" -o sae --eval-every 3 --holdout 0 2>&1 || echo "exit $?"
 gloss train "$data" -o sae --checkpoint-minutes -1 2>&1 || echo "exit $?"
 gloss train "$data" -o sae --time-limit 4x 2>&1 || echo "exit $?"
 gloss train "$data" -o sae --time-limit 0s 2>&1 || echo "exit $?"
+gloss train "$data" -o sae --memory-limit 0 2>&1 || echo "exit $?"
 gloss train "$data" -o sae --sweep depth=1,2 2>&1 || echo "exit $?"
 gloss train "$data" -o sae --sweep k 2>&1 || echo "exit $?"
 gloss train "$data" -o sae --sweep k=1,, 2>&1 || echo "exit $?"
@@ -45,3 +46,6 @@ gloss train "$data" -o sae $quick --force >/dev/null || echo "exit $?"
 ls sae
 wc -l <sae/train.jsonl
 gloss train "$data" -o full $quick --log no_such_folder/log 2>&1 || echo "exit $?"
+# a run that needs more memory than it may take ends before it takes any; how much depends on the machine
+gloss train "$data" -o small --memory-limit 20Mi 2>&1 | sed 's/[0-9][0-9]* MiB:/N MiB:/; s/\([a-z]\) [0-9][0-9]*/\1 N/g'
+ls small
