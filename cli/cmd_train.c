@@ -262,20 +262,19 @@ static int open_and_train(train_job *j, error *err)
 static int say_over(const train_job *j)
 {
 	const sae_saved_info *info = sae_saved_get_info(j->saved);
-	cJSON *o;
+	error err = { 0 };
+	int code = EXIT_DONE;
 
-	if (!j->parsed->common.json) {
+	if (j->parsed->common.json)
+		code = cli_print_json(j->self, train_over_json(j));
+	else
 		printf("%s: finished already, %" PRIu64 " of %" PRIu64 " steps\n", j->o->out,
 		       info->steps_taken, info->steps);
-		return EXIT_DONE;
-	}
-	o = cJSON_CreateObject();
-	if (cJSON_AddStringToObject(o, "dir", j->o->out) && cJSON_AddBoolToObject(o, "finished", true) &&
-	    cJSON_AddBoolToObject(o, "already", true) &&
-	    cJSON_AddNumberToObject(o, "steps", (double)info->steps_taken))
-		return cli_print_json(j->self, o);
-	cJSON_Delete(o);
-	return cli_print_json(j->self, NULL);
+	if (!info->n_lost)
+		return code;
+	(void)error_set(&err, ERR_LIMIT, "%zu of %zu SAEs are lost: their loss was not finite", info->n_lost,
+	                info->n_members);
+	return cli_fail(j->self, &err);
 }
 
 /* Results on stdout: JSON also of a run that was stopped; a sweep's table also when some are lost. */

@@ -101,6 +101,7 @@ static const char *const free_options[] = {
 	"force",
 	"key",
 	"dtype",
+	"memory-limit",
 	"manifest",
 	"ctx-len",
 	"nan",
@@ -136,21 +137,22 @@ int train_open_saved(train_job *j, error *err)
 	return 0;
 }
 
-/* Whether the SAE in the folder is what the run was to make, whole. */
-static bool is_complete(const train_sae *s)
+/* What the run that made the SAE in the folder recorded of itself; NULL: none that came to its end. */
+static cJSON *read_record(const train_sae *s)
 {
 	char path[FILE_PATH_MAX];
-	cJSON *config = NULL;
-	const cJSON *gloss;
+	cJSON *config = NULL, *gloss = NULL;
 	const char *end = NULL;
-	bool yes = file_join(path, s->dir, "cfg.json", NULL) == 0 &&
-	           json_read_file(&config, path, (size_t)1 << 24, NULL) == 0;
 
-	gloss = cJSON_GetObjectItemCaseSensitive(cJSON_GetObjectItemCaseSensitive(config, "metadata"),
-	                                         "gloss");
-	yes = yes && json_get_string(&end, gloss, "end", path, NULL) == 0 && end && strcmp(end, "saved") != 0;
+	if (file_join(path, s->dir, "cfg.json", NULL) == 0 &&
+	    json_read_file(&config, path, (size_t)1 << 24, NULL) == 0)
+		gloss = cJSON_DetachItemFromObjectCaseSensitive(
+		        cJSON_GetObjectItemCaseSensitive(config, "metadata"), "gloss");
 	cJSON_Delete(config);
-	return yes;
+	if (json_get_string(&end, gloss, "end", path, NULL) == 0 && end && strcmp(end, "saved") != 0)
+		return gloss;
+	cJSON_Delete(gloss);
+	return NULL;
 }
 
 /* A run that is over, with nothing asked that it has not done. */
@@ -163,10 +165,34 @@ bool train_is_over(const train_job *j)
 	info = sae_saved_get_info(j->saved);
 	if (info->n_running && info->steps_taken < info->steps)
 		return false;
-	for (size_t i = 0; i < j->n; i++)
-		if (!is_complete(&j->saes[i]))
+	for (size_t i = 0; i < j->n; i++) {
+		cJSON *record = read_record(&j->saes[i]);
+
+		cJSON_Delete(record);
+		if (!record)
 			return false;
+	}
 	return true;
+}
+
+cJSON *train_over_json(const train_job *j)
+{
+	cJSON *o = cJSON_CreateObject(), *list = cJSON_CreateArray();
+	bool good = cJSON_AddStringToObject(o, "dir", j->o->out) && cJSON_AddTrueToObject(o, "already");
+
+	for (size_t i = 0; i < j->n && good; i++) {
+		cJSON *record = read_record(&j->saes[i]);
+
+		good = cJSON_AddStringToObject(record, "dir", j->saes[i].dir) &&
+		       cJSON_AddItemToArray(list, record);
+		if (!good)
+			cJSON_Delete(record);
+	}
+	if (good && cJSON_AddItemToObject(o, "saes", list))
+		return o;
+	cJSON_Delete(list);
+	cJSON_Delete(o);
+	return NULL;
 }
 
 /* Steps in all of a run that goes on: the checkpoint's, or what --extend asks for. */

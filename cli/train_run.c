@@ -113,6 +113,8 @@ static int evaluate_one(train_job *j, size_t i, error *err)
 	sae_metrics m = { 0 };
 	int rc = sae_trainer_model(&model, NULL, j->trainer, i, err);
 
+	if (rc == ERR_LIMIT) /* weights that are not finite: the next step will lose it */
+		return 0;
 	if (rc == 0)
 		rc = sae_eval(&m, model, j->in.dump, j->sample, true, j->in.pool, NULL, err);
 	if (rc == 0) {

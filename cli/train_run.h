@@ -56,6 +56,8 @@ int train_prepare_output(train_job *j, int *lock, error *err) MUST_USE;
 int train_open_saved(train_job *j, error *err) MUST_USE;
 /* A run that is over, with nothing asked that it has not done. */
 bool train_is_over(const train_job *j);
+/* What such a run recorded, for --json: {"dir", "already": true, "saes": [...]}. NULL: no memory. */
+cJSON *train_over_json(const train_job *j);
 /* Steps in all of a run that goes on, into the plans: the checkpoint's, or what --extend asks for. */
 int train_extend_plan(train_job *j, bool grown, error *err) MUST_USE;
 

@@ -373,7 +373,7 @@ int sae_trainer_save(const sae_trainer *t, const char *dir, const cJSON *options
 typedef struct sae_saved sae_saved; /* an open checkpoint of a run */
 typedef struct sae_saved_info {
 	uint64_t steps_taken, steps;
-	size_t n_members, n_running;
+	size_t n_members, n_running, n_lost;
 	uint64_t n_rows; /* of the dump */
 	double norm_limit;
 } sae_saved_info;

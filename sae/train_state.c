@@ -292,6 +292,7 @@ static int read_info(sae_saved *s, error *err)
 			rc = json_get_u64(&state, member, "state", what, err);
 		i->n_members++;
 		i->n_running += state == SAE_MEMBER_RUNS;
+		i->n_lost += state == SAE_MEMBER_LOST;
 	}
 	if (rc == 0 && (!i->n_members || !s->train_rows || !i->n_rows || !i->steps))
 		rc = error_set(err, ERR_FORMAT, "'%s' is no checkpoint of a training run", what);

@@ -5,7 +5,7 @@ train() { gloss train "$data" $quick "$@" 2>&1 || echo "exit $?"; }
 weights() { sed -n 's/.*"weights_sha256":"\([0-9a-f]\{8\}\).*/\1/p'; }
 train -o sae --steps 6 --resume --json | weights >fresh
 train -o sae --steps 6 --resume
-train -o sae --steps 6 --resume --json
+train -o sae --steps 6 --resume --json | sed 's/"saes".*"steps":6.*"held_out":{"rows":2040.*"dir"/... "dir"/'
 train -o sae --steps 6 --resume --threads 1 --eval-every 2
 train -o sae --steps 7 --resume
 train -o sae --tokens 6k --resume --batch 128 --lr 1 --seed 2 --decay 0.5
@@ -14,6 +14,17 @@ train -o sae --steps 3 --resume --extend
 train -o sae --steps 8 --resume --extend --json | weights >longer
 cmp -s fresh longer || echo "trained on"
 grep -c '"step":' sae/train.jsonl
+# one at a time; other kernels
+gloss train "$data" $quick -o locked --steps 100000000 --time-limit 60s 2>/dev/null &
+pid=$!
+while [ ! -s locked/train.jsonl ]; do sleep 0.05; done
+train -o locked --steps 9 --resume
+kill $pid
+wait $pid
+echo "exit $?"
+cp -r sae other
+rm other/cfg.json
+train -o other --steps 8 --resume --kernels scalar | sed 's/^\(gloss.*:\) .*kernels.*$/\1 kernels/; s/^other: .*//; /rows\|fvu/d'
 # another dump, and the same one with more rows
 mkdir more
 cp "$data"/acts-00000* more

@@ -4,19 +4,17 @@ quick="--features 64 --k 4 --batch 256 --quiet --steps 1000000"
 mkdir dump
 cp "$data"/*.safetensors dump
 plain() { sed 's/step [0-9]*/step N/g'; }
-# in MOMENT DOES ARGUMENTS...: a run to which something happens after a while
+# in_a_while WHAT FOLDER: a run into the folder, to which something happens when it has started
 in_a_while() {
-	what=$1
-	shift
-	(sleep 0.7 && eval "$what") &
-	gloss train dump $quick --time-limit 30s "$@" 2>&1 || echo "exit $?"
+	(while ! grep -q '"step":20,' "$2/train.jsonl" 2>/dev/null; do sleep 0.05; done; eval "$1") &
+	gloss train dump $quick --time-limit 60s -o "$2" 2>&1 || echo "exit $?"
 	wait
 }
-in_a_while 'mv dump/acts-00001* .' -o gone | plain
+in_a_while 'mv dump/acts-00001* .' gone | plain
 ls gone gone/checkpoint
 mv acts-00001* dump
 gloss train dump $quick --time-limit 0.6s -o gone --resume 2>&1 | plain
-in_a_while 'truncate -s 5000 dump/acts-00001*' -o shrunk | plain | sed 's/from [0-9]*/from N/'
+in_a_while 'truncate -s 5000 dump/acts-00001*' shrunk | plain | sed 's/from [0-9]*/from N/'
 cp "$data"/*.safetensors dump
 gloss train dump $quick --time-limit 0.6s -o shrunk --resume 2>&1 | plain
 for signal in INT TERM USR1; do
