@@ -139,41 +139,61 @@ void train_log_close(train_log *l)
 
 /* ---- Cutting back ------------------------------------------------------------------------------------------------------- */
 
-/* Whether a line stays: its step was taken, and no later run will say it again. */
-static bool stays(const char *line, size_t n, uint64_t step)
+/* 1 if a line stays: its step was taken, and no later run will say it again. 0: not, also when it is no JSON. ERR_NOMEM. */
+static int stays(const char *line, size_t n, uint64_t step)
 {
 	cJSON *object = NULL;
 	uint64_t at = 0;
-	bool yes = n > 0 && line[n - 1] == '\n' &&
-	           json_parse(&object, line, n, LINE_BYTES, 16, "a line of the log", NULL) == 0 &&
-	           json_get_u64(&at, object, "step", "a line of the log", NULL) == 0 && at <= step &&
-	           !cJSON_HasObjectItem(object, "stopped") && !cJSON_HasObjectItem(object, "end");
+	int rc = 0;
 
+	if (n == 0 || line[n - 1] != '\n')
+		return 0;
+	rc = json_parse(&object, line, n, LINE_BYTES, 16, "a line of the log", NULL);
+	if (rc == 0)
+		rc = json_get_u64(&at, object, "step", "a line of the log", NULL);
+	if (rc == 0)
+		rc = at <= step && !cJSON_HasObjectItem(object, "stopped") &&
+		     !cJSON_HasObjectItem(object, "end");
 	cJSON_Delete(object);
-	return yes;
+	return rc == ERR_NOMEM || rc > 0 ? rc : 0;
+}
+
+/* The lines that stay, from f to w. */
+static int copy_lines(file_writer *w, FILE *f, const char *path, uint64_t step, error *err)
+{
+	char *line = NULL;
+	size_t cap = 0;
+	ssize_t n = 0;
+	int rc = 0;
+
+	while (rc == 0 && (n = getline(&line, &cap, f)) > 0) {
+		int keep = stays(line, (size_t)n, step);
+
+		if (keep > 0)
+			rc = file_writer_add(w, line, (size_t)n, err);
+		else if (keep < 0)
+			rc = error_nomem(err, "a line of the log");
+	}
+	if (rc == 0 && !feof(f))
+		rc = error_errno(err, errno, "cannot read '%s'", path);
+	free(line);
+	return rc;
 }
 
 int train_log_cut(const char *path, uint64_t step, error *err)
 {
 	file_writer w = { 0 };
 	FILE *f = fopen(path, "r");
-	char *line = NULL;
-	size_t cap = 0;
-	ssize_t n;
 	int rc;
 
 	if (!f)
 		return errno == ENOENT ? 0 : error_errno(err, errno, "cannot read '%s'", path);
 	rc = file_writer_open(&w, path, err);
-	while (rc == 0 && (n = getline(&line, &cap, f)) > 0)
-		if (stays(line, (size_t)n, step))
-			rc = file_writer_add(&w, line, (size_t)n, err);
-	if (rc == 0 && ferror(f))
-		rc = error_errno(err, errno, "cannot read '%s'", path);
+	if (rc == 0)
+		rc = copy_lines(&w, f, path, step, err);
 	if (rc == 0)
 		rc = file_writer_commit(&w, err);
 	file_writer_abort(&w);
-	free(line);
 	fclose(f);
 	return rc;
 }
