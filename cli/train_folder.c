@@ -1,10 +1,12 @@
 /* The folder that a run writes to, and the checkpoint there. */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <unistd.h>
 
 #include "cli/train_run.h"
 
@@ -51,12 +53,34 @@ static int check_empty(const char *dir, const char *name, bool has_checkpoint, c
 	return 0;
 }
 
+/* Temporary files of a process that was killed; the folder is locked. */
+static void remove_leftovers(const char *dir)
+{
+	static const char *const names[] = { "cfg.json.", "sae_weights.safetensors.", "sparsity.safetensors.",
+		                             "train.jsonl." };
+	const struct dirent *entry;
+	DIR *d = opendir(dir);
+
+	while (d && (entry = readdir(d))) {
+		size_t n = strlen(entry->d_name);
+
+		for (size_t i = 0; i < ARRAY_LEN(names) && n > 5; i++)
+			if (strncmp(entry->d_name, names[i], strlen(names[i])) == 0 &&
+			    strcmp(entry->d_name + n - 5, ".part") == 0)
+				unlinkat(dirfd(d), entry->d_name, 0);
+	}
+	if (d)
+		closedir(d);
+}
+
 static int prepare_sae(train_sae *s, const train_opts *o, bool has_checkpoint, error *err)
 {
 	int rc = check_empty(s->dir, "cfg.json", has_checkpoint, o, err);
 
 	if (rc == 0)
 		rc = file_mkdir(s->dir, err);
+	if (rc == 0)
+		remove_leftovers(s->dir);
 	if (rc == 0 && o->log && snprintf(s->log_path, sizeof(s->log_path), "%s", o->log) >= FILE_PATH_MAX)
 		rc = error_set(err, ERR_LIMIT, "the name of the log is too long");
 	if (rc == 0 && !o->log)

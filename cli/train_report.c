@@ -231,7 +231,10 @@ void train_report_print(const train_report *r)
 	printf("%s: %" PRIu64 " of %" PRIu64 " steps, %" PRIu64
 	       " tokens in %.1f s (%.0f tokens/s, kernels %s)\n",
 	       r->dir, s->step, s->steps, s->tokens, s->seconds, speed, r->kernels);
-	if (strcmp(r->end, "finished") != 0)
+	if (strcmp(r->end, "stopped early") == 0)
+		printf("stopped early: %" PRIu64 " measurements in a row without a better held-out fvu\n",
+		       r->opts->patience);
+	else if (strcmp(r->end, "finished") != 0)
 		printf("%s\n", r->end);
 	print_rows(r);
 	printf("last batch: fvu %.4f, l0 %.1f, %" PRIu64 " features dead\n", s->fvu, s->l0, s->n_dead);

@@ -50,6 +50,7 @@ for threads in 1 2 1 2 1; do
 	killed one -o killed --resume --checkpoint-every 25 --threads $threads
 	killed many -o killed_sweep --resume --threads $threads
 done
+touch killed/train.jsonl.0badcafe.part killed/cfg.json.0badcafe.part # what a kill in a bad moment leaves
 one -o killed --resume --threads 2 --checkpoint-every 25 >/dev/null
 same whole killed
 many -o killed_sweep --resume --threads 2 >/dev/null
