@@ -1,12 +1,15 @@
-/* A tile of tokens to its sparse codes. */
+/* Tokens to sparse codes: bounds for all features, exact values for the few that can matter. */
 #include <assert.h>
+#include <math.h>
 #include <pthread.h>
 
 #include <cblas.h>
 
 #include "sae/encode.h"
 
-#define SEGMENT 256 /* features filtered before the threshold of a token is looked at again */
+#define SEGMENT        256 /* features looked through before the threshold of a row is looked at again */
+#define PLACES         4096
+#define ROOM_PER_VALUE 8
 
 static void set_one_thread(void)
 {
@@ -20,120 +23,442 @@ void encode_blas_single_threaded(void)
 	pthread_once(&once, set_one_thread);
 }
 
-int encode_scratch_init(encode_scratch *s, arena *mem, size_t tokens, size_t d, size_t width, bool subset,
+int encode_scratch_init(encode_scratch *s, arena *mem, size_t tokens, size_t width, const screen *screen,
                         error *err)
 {
-	*s = (encode_scratch){ .tokens = tokens, .room = 2 * width + SEGMENT + KERNELS_SLACK };
-	s->pre = arena_alloc(mem, tokens * ENCODE_FEATURES, sizeof(float));
-	s->index = arena_alloc(mem, tokens * s->room, sizeof(uint32_t));
-	s->value = arena_alloc(mem, tokens * s->room, sizeof(float));
+	size_t room = ROOM_PER_VALUE * width + SEGMENT + KERNELS_SLACK;
+
+	*s = (encode_scratch){ .tokens = tokens, .room = room };
+	s->pre = arena_alloc(mem, tokens * (screen ? ENCODE_SCREENED : ENCODE_FEATURES), sizeof(float));
+	s->index = arena_alloc(mem, tokens * room, sizeof(uint32_t));
+	s->value = arena_alloc(mem, tokens * room, sizeof(float));
+	s->exact = arena_alloc(mem, tokens * room, sizeof(float));
 	s->count = arena_alloc(mem, tokens, sizeof(size_t));
+	s->settled = arena_alloc(mem, tokens, sizeof(size_t));
 	s->above = arena_alloc(mem, tokens, sizeof(float));
-	if (!s->pre || !s->index || !s->value || !s->count || !s->above)
+	s->up = arena_alloc(mem, tokens, sizeof(float));
+	s->norm = arena_alloc(mem, tokens, sizeof(float));
+	s->again = arena_alloc(mem, tokens, sizeof(uint32_t));
+	s->lower = arena_alloc(mem, room, sizeof(float));
+	s->pairs = arena_alloc(mem, tokens * room, sizeof(uint32_t));
+	s->sorted = arena_alloc(mem, tokens * room, sizeof(uint32_t));
+	s->places = arena_alloc(mem, PLACES + 1, sizeof(uint32_t));
+	if (!s->pre || !s->index || !s->value || !s->exact || !s->count || !s->settled ||
+	    !s->above || !s->up || !s->norm || !s->again || !s->lower || !s->pairs || !s->sorted ||
+	    !s->places)
 		return error_nomem(err, "an encoder tile");
-	if (!subset)
-		return 0;
-	s->gathered = arena_alloc(mem, ENCODE_FEATURES * d, sizeof(float));
-	s->gathered_bias = arena_alloc(mem, ENCODE_FEATURES, sizeof(float));
-	if (!s->gathered || !s->gathered_bias)
-		return error_nomem(err, "an encoder tile");
-	return 0;
+	return screen ? screen_rows_init(&s->rows, mem, screen, tokens, err) : 0;
 }
 
-/* Keep the best `width` candidates of token t and raise its threshold to the last of them. */
+void encode_job_prepare(encode_job *j)
+{
+	j->most_norm = j->most_lost = j->most_bias = 0;
+	for (size_t f = 0; f < j->n_features; f++) {
+		float norm = j->screen ? j->screen->norm[f] : j->row_norms[f], bias = fabsf(j->bias[f]);
+
+		j->most_norm = norm > j->most_norm ? norm : j->most_norm;
+		j->most_bias = bias > j->most_bias ? bias : j->most_bias;
+		if (j->screen && j->screen->lost[f] > j->most_lost)
+			j->most_lost = j->screen->lost[f];
+	}
+}
+
+/* ---- Exact values ---------------------------------------------------------------------------------------------------- */
+
+static float exact_value(const encode_job *j, const float *x, size_t f)
+{
+	return j->k->dot(j->weights + f * j->d, x, j->d) + j->bias[f];
+}
+
+/* The pairs in order of their features, by blocks of features: so encoder rows are read from memory once a tile. */
+static void sort_pairs(encode_scratch *s, const encode_job *j)
+{
+	unsigned shift = 0;
+	uint32_t at = 0;
+
+	while ((j->n_features - 1) >> shift >= PLACES)
+		shift++;
+	memset(s->places, 0, (PLACES + 1) * sizeof(*s->places));
+	for (size_t p = 0; p < s->n_pairs; p++)
+		s->places[s->index[s->pairs[p]] >> shift]++;
+	for (size_t b = 0; b < PLACES; b++) {
+		uint32_t n = s->places[b];
+
+		s->places[b] = at;
+		at += n;
+	}
+	for (size_t p = 0; p < s->n_pairs; p++)
+		s->sorted[s->places[s->index[s->pairs[p]] >> shift]++] = s->pairs[p];
+}
+
+static void compute_pairs(encode_scratch *s, const encode_job *j, const float *x)
+{
+	double start = clock_now();
+
+	sort_pairs(s, j);
+	for (size_t p = 0; p < s->n_pairs; p++) {
+		size_t at = s->sorted[p];
+
+		s->exact[at] = exact_value(j, x + at / s->room * j->d, s->index[at]);
+	}
+	s->n_exact += s->n_pairs;
+	s->exact_seconds += clock_now() - start;
+}
+
+/* ---- Candidates ------------------------------------------------------------------------------------------------------ */
+
+/* Lower bounds of row t's candidates, not under 0, into s->lower. */
+static void lower_bounds(encode_scratch *s, const encode_job *j, size_t t)
+{
+	const uint32_t *index = s->index + t * s->room;
+	const float *value = s->value + t * s->room;
+
+	for (size_t i = 0; i < s->count[t]; i++) {
+		float lower = value[i];
+
+		if (i >= s->settled[t])
+			lower -= j->screen ? 2 * screen_margin(j->screen, &s->rows, t, index[i]) : s->up[t];
+		s->lower[i] = lower > 0 ? lower : 0;
+	}
+}
+
+/* Keep those of row t's candidates that can still reach `least`. */
+static void keep_reaching(encode_scratch *s, const encode_job *j, size_t t, float least)
+{
+	uint32_t *index = s->index + t * s->room;
+	float *value = s->value + t * s->room, limit = least - s->up[t];
+	size_t settled = 0;
+
+	for (size_t i = 0; i < s->settled[t]; i++)
+		settled += value[i] >= limit;
+	s->count[t] = j->k->compact(index, value, s->count[t], limit, SIZE_MAX);
+	s->settled[t] = settled;
+	if (least > s->above[t])
+		s->above[t] = least;
+}
+
+/* Drop candidates of row t that `width` others beat. */
 static void cut(encode_scratch *s, const encode_job *j, size_t t)
+{
+	float least;
+
+	if (s->count[t] <= j->width)
+		return;
+	lower_bounds(s, j, t);
+	least = j->k->kth(s->lower, s->count[t], j->width);
+	if (least > 0)
+		keep_reaching(s, j, t, least);
+}
+
+/* The best of each group among row t's candidates, whose values are exact. */
+static void best_of_groups(encode_scratch *s, const encode_job *j, size_t t)
 {
 	uint32_t *index = s->index + t * s->room;
 	float *value = s->value + t * s->room;
-	size_t n = s->count[t], over = 0;
-	float least;
+	size_t group = j->n_features / j->width, n = 0;
 
-	if (n <= j->width)
-		return;
-	least = j->k->kth(value, n, j->width);
-	for (size_t i = 0; i < n; i++)
-		over += value[i] > least;
-	s->count[t] = j->k->compact(index, value, n, least, j->width - over);
-	s->above[t] = least;
+	for (size_t i = 0; i < s->count[t]; i++) {
+		if (n && index[n - 1] / group == index[i] / group) {
+			if (value[i] > value[n - 1]) {
+				index[n - 1] = index[i];
+				value[n - 1] = value[i];
+			}
+			continue;
+		}
+		index[n] = index[i];
+		value[n++] = value[i];
+	}
+	s->count[t] = n;
 }
 
-static void select_block(encode_scratch *s, const encode_job *j, const float *bias, size_t first,
-                         size_t n_block, size_t n)
+static void best_of_all(encode_scratch *s, const encode_job *j, size_t t)
 {
+	uint32_t *index = s->index + t * s->room;
+	float *value = s->value + t * s->room, least;
+	size_t over = 0;
+
+	s->count[t] = j->k->compact(index, value, s->count[t], 0, 0);
+	if (s->count[t] <= j->width)
+		return;
+	least = j->k->kth(value, s->count[t], j->width);
+	for (size_t i = 0; i < s->count[t]; i++)
+		over += value[i] > least;
+	s->count[t] = j->k->compact(index, value, s->count[t], least, j->width - over);
+	s->above[t] = least > s->above[t] ? least : s->above[t];
+}
+
+/* Where bounds do not thin out the candidates (ties, or a screen too coarse): compute them all and keep the best. */
+static void settle(encode_scratch *s, const encode_job *j, const float *x, size_t t)
+{
+	const uint32_t *index = s->index + t * s->room;
+	float *value = s->value + t * s->room;
+
+	for (size_t i = s->settled[t]; i < s->count[t]; i++)
+		value[i] = exact_value(j, x + t * j->d, index[i]);
+	s->n_exact += s->count[t] - s->settled[t];
+	if (j->rule == ENCODE_GROUPMAX)
+		best_of_groups(s, j, t);
+	else
+		best_of_all(s, j, t);
+	s->settled[t] = s->count[t];
+	if (j->rule == ENCODE_GROUPMAX && s->count[t] && value[s->count[t] - 1] > s->above[t])
+		s->above[t] = value[s->count[t] - 1];
+}
+
+static void take_segment(encode_scratch *s, const encode_job *j, const float *x, size_t t, const float *pre,
+                         const float *bias, size_t first, size_t n)
+{
+	const size_t full = s->room - SEGMENT - KERNELS_SLACK;
+	size_t at = t * s->room + s->count[t];
+
+	s->count[t] += j->k->filter(s->index + at, s->value + at, pre, bias, n, (uint32_t)first,
+	                            s->above[t] - s->up[t]);
+	if (s->count[t] <= full)
+		return;
+	if (j->rule == ENCODE_TOPK)
+		cut(s, j, t);
+	if (s->count[t] > full)
+		settle(s, j, x, t);
+}
+
+/* A group's candidates must reach the best lower bound of the group. */
+static void take_group(encode_scratch *s, const encode_job *j, const float *x, size_t t, const float *pre,
+                       const float *bias, size_t first, size_t n)
+{
+	float margin = s->up[t], best;
+
+	if (j->screen)
+		margin = 2 * (j->most_norm * s->rows.lost[t] + j->most_lost * s->rows.norm[t] +
+		              SCREEN_ROUNDING * j->most_bias);
+	best = j->k->greatest(pre, bias, n) - margin;
+
+	if (first % (j->n_features / j->width) == 0)
+		s->above[t] = 0; /* a new group */
+	if (best > s->above[t])
+		s->above[t] = nextafterf(best, 0); /* what only reaches it may be the one that is it */
+	for (size_t i = 0; i < n; i += SEGMENT)
+		take_segment(s, j, x, t, pre + i, bias + i, first + i, n - i < SEGMENT ? n - i : SEGMENT);
+}
+
+static void take_block(encode_scratch *s, const encode_job *j, const float *x, size_t n, size_t first,
+                       size_t n_block, size_t stride)
+{
+	static const float no_bias[ENCODE_SCREENED];
+	const float *bias = j->screen ? no_bias : j->bias + first; /* upper bounds hold it */
+	size_t group = j->rule == ENCODE_GROUPMAX ? j->n_features / j->width : SEGMENT;
+
 	for (size_t t = 0; t < n; t++) {
-		const float *pre = s->pre + t * n_block;
+		const float *pre = s->pre + t * stride;
 
-		for (size_t f = 0; f < n_block; f += SEGMENT) {
-			size_t len = n_block - f < SEGMENT ? n_block - f : SEGMENT;
-			size_t at = t * s->room + s->count[t];
+		for (size_t f = first, end; f < first + n_block; f = end) {
+			size_t at = f - first;
 
-			s->count[t] += j->k->filter(s->index + at, s->value + at, pre + f, bias + f, len,
-			                            (uint32_t)(first + f), s->above[t]);
-			if (s->count[t] > 2 * j->width)
-				cut(s, j, t);
+			end = (f / group + 1) * group < first + n_block ? (f / group + 1) * group
+			                                                : first + n_block;
+			if (j->rule == ENCODE_GROUPMAX)
+				take_group(s, j, x, t, pre + at, bias + at, f, end - f);
+			else
+				take_segment(s, j, x, t, pre + at, bias + at, f, end - f);
 		}
 	}
 }
 
-/* Weights and biases of features first..first+n-1 of the job; rows of a subset are brought together. */
-static const float *block_weights(encode_scratch *s, const encode_job *j, size_t first, size_t n,
-                                  const float **bias)
+/* Candidates of rows 0..n-1 of the tile. */
+static void collect(encode_scratch *s, const encode_job *j, const float *x, size_t n)
 {
-	if (!j->subset) {
-		*bias = j->bias + first;
-		return j->weights + first * j->d;
-	}
-	for (size_t i = 0; i < n; i++) {
-		size_t f = j->subset[first + i];
+	const size_t most = j->screen ? ENCODE_SCREENED : ENCODE_FEATURES;
 
-		memcpy(s->gathered + i * j->d, j->weights + f * j->d, j->d * sizeof(float));
-		s->gathered_bias[i] = j->bias[f];
+	for (size_t first = 0; first < j->n_features; first += most) {
+		size_t left = j->n_features - first, n_block = left < most ? left : most;
+		double start = clock_now(), product_end;
+
+		if (j->screen)
+			screen_bounds(j->screen, &s->rows, first, n_block, n, s->pre, ENCODE_SCREENED);
+		else
+			cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (blasint)n, (blasint)n_block,
+			            (blasint)j->d, 1, x, (blasint)j->d, j->weights + first * j->d,
+			            (blasint)j->d, 0, s->pre, (blasint)n_block);
+		product_end = clock_now();
+		take_block(s, j, x, n, first, n_block, j->screen ? ENCODE_SCREENED : n_block);
+		s->product_seconds += product_end - start;
+		s->select_seconds += clock_now() - product_end;
 	}
-	*bias = s->gathered_bias;
-	return s->gathered;
 }
 
-static void hand_out(encode_scratch *s, const encode_job *j, size_t t, uint32_t *count, uint32_t *index,
+/* ---- From candidates to codes ------------------------------------------------------------------------------------------ */
+
+#define NOT_COMPUTED (-INFINITY)
+
+/* Have candidate `at` computed by compute_pairs(). */
+static void ask(encode_scratch *s, size_t at)
+{
+	if (s->exact[at] == NOT_COMPUTED)
+		s->pairs[s->n_pairs++] = (uint32_t)at;
+}
+
+/* Those of the candidates at `first`..`end` - 1, of row t, that may reach `reach`. */
+static void ask_reaching(encode_scratch *s, size_t t, size_t first, size_t end, float reach)
+{
+	for (size_t at = first; at < end; at++)
+		if (s->value[at] + s->up[t] >= reach)
+			ask(s, at);
+}
+
+/* The `width`-th largest of n values, not under 0; 0 where there are fewer. */
+static float least_of(encode_scratch *s, const encode_job *j, const float *value, size_t n)
+{
+	if (n < j->width)
+		return 0;
+	for (size_t i = 0; i < n; i++)
+		s->lower[i] = value[i] > 0 ? value[i] : 0;
+	return j->k->kth(s->lower, n, j->width);
+}
+
+/* Where the run of candidates of one group that begins at `at` ends. */
+static size_t group_end(const encode_scratch *s, const encode_job *j, size_t at, size_t end)
+{
+	size_t size = j->n_features / j->width, group = s->index[at] / size;
+
+	while (at < end && s->index[at] / size == group)
+		at++;
+	return at;
+}
+
+/* Which of n values is the largest, the first of equals. */
+static size_t largest(const float *value, size_t first, size_t end)
+{
+	size_t best = first;
+
+	for (size_t i = first + 1; i < end; i++)
+		if (value[i] > value[best])
+			best = i;
+	return best;
+}
+
+/* First those with the best bounds are computed; that gives limits which most of the others cannot reach. */
+static void ask_first(encode_scratch *s, const encode_job *j, size_t t)
+{
+	size_t base = t * s->room, end;
+
+	if (j->rule == ENCODE_TOPK)
+		cut(s, j, t);
+	end = base + s->count[t];
+	for (size_t at = base; at < end; at++)
+		s->exact[at] = at - base < s->settled[t] ? s->value[at] : NOT_COMPUTED;
+	if (j->rule == ENCODE_TOPK)
+		ask_reaching(s, t, base, end, least_of(s, j, s->value + base, s->count[t]));
+	for (size_t at = base, next; j->rule == ENCODE_GROUPMAX && at < end; at = next) {
+		next = group_end(s, j, at, end);
+		ask(s, largest(s->value, at, next));
+	}
+}
+
+static void ask_second(encode_scratch *s, const encode_job *j, size_t t)
+{
+	size_t base = t * s->room, end = base + s->count[t];
+
+	if (j->rule == ENCODE_TOPK)
+		ask_reaching(s, t, base, end, least_of(s, j, s->exact + base, s->count[t]));
+	for (size_t at = base, next; j->rule == ENCODE_GROUPMAX && at < end; at = next) {
+		next = group_end(s, j, at, end);
+		ask_reaching(s, t, at, next, s->exact[largest(s->exact, at, next)]);
+	}
+}
+
+static void compute(encode_scratch *s, const encode_job *j, const float *x, size_t n)
+{
+	s->n_pairs = 0;
+	for (size_t t = 0; t < n; t++)
+		ask_first(s, j, t);
+	compute_pairs(s, j, x);
+	s->n_pairs = 0;
+	for (size_t t = 0; t < n; t++)
+		ask_second(s, j, t);
+	compute_pairs(s, j, x);
+}
+
+/* Row t's codes; false: it may have more, under the guess. */
+static bool hand_out(encode_scratch *s, const encode_job *j, size_t t, uint32_t *count, uint32_t *index,
                      float *value)
 {
-	const uint32_t *from = s->index + t * s->room;
-	size_t n;
+	const size_t base = t * s->room;
+	float guess = j->rule == ENCODE_TOPK ? j->guess * s->norm[t] : 0;
+	size_t n = 0;
 
-	cut(s, j, t);
+	for (size_t at = base; at < base + s->count[t]; at++) {
+		if (s->exact[at] > 0) {
+			s->index[base + n] = s->index[at];
+			s->value[base + n++] = s->exact[at];
+		}
+	}
+	s->count[t] = n;
+	if (j->rule == ENCODE_GROUPMAX)
+		best_of_groups(s, j, t);
+	else
+		best_of_all(s, j, t);
 	n = s->count[t];
-	count[t] = (uint32_t)n;
-	memcpy(value + t * j->width, s->value + t * s->room, n * sizeof(*value));
+	*count = (uint32_t)n;
+	memcpy(index, s->index + base, n * sizeof(*index));
+	memcpy(value, s->value + base, n * sizeof(*value));
+	if (!(guess > 0))
+		return true;
 	for (size_t i = 0; i < n; i++)
-		index[t * j->width + i] = j->subset ? j->subset[from[i]] : from[i];
+		if (value[i] <= guess)
+			return false;
+	return n == j->width;
+}
+
+static void begin_row(encode_scratch *s, const encode_job *j, size_t t, float guess)
+{
+	s->count[t] = 0;
+	s->settled[t] = 0;
+	s->above[t] = guess * s->norm[t]; /* at least 0: the ReLU */
+	s->up[t] = 0;
+	if (!j->screen)
+		s->up[t] = (float)(2 * j->d + 64) * 0x1p-24f * j->most_norm * s->norm[t] +
+		           SCREEN_ROUNDING * j->most_bias;
+}
+
+/* Row t again, in the place of row 0. */
+static void again(encode_scratch *s, const encode_job *j, const float *x, size_t t, uint32_t *count,
+                  uint32_t *index, float *value)
+{
+	encode_job from_zero = *j;
+
+	from_zero.guess = 0;
+	if (j->screen)
+		screen_row_copy(&s->rows, j->screen, 0, t);
+	s->norm[0] = s->norm[t];
+	begin_row(s, &from_zero, 0, 0);
+	collect(s, &from_zero, x + t * j->d, 1);
+	compute(s, &from_zero, x + t * j->d, 1);
+	hand_out(s, &from_zero, 0, count, index, value);
+	s->n_again++;
 }
 
 void encode_tile(encode_scratch *s, const encode_job *j, const float *x, size_t n, uint32_t *count,
                  uint32_t *index, float *value)
 {
-	double start, product_end;
+	const size_t width = j->width;
+	double start = clock_now();
+	size_t n_again = 0;
 
-	assert(n <= s->tokens && s->room >= 2 * j->width + SEGMENT + KERNELS_SLACK);
+	assert(n <= s->tokens && s->room >= ROOM_PER_VALUE * width + SEGMENT + KERNELS_SLACK);
 	for (size_t t = 0; t < n; t++) {
-		s->count[t] = 0;
-		s->above[t] = 0; /* the ReLU */
+		if (j->screen)
+			screen_row(&s->rows, j->screen, t, x + t * j->d);
+		s->norm[t] = j->screen ? s->rows.norm[t] : (float)sqrt(j->k->sum_squares(x + t * j->d, j->d));
+		begin_row(s, j, t, j->rule == ENCODE_TOPK ? j->guess : 0);
 	}
-	for (size_t first = 0; first < j->n_features; first += ENCODE_FEATURES) {
-		size_t left = j->n_features - first,
-		       n_block = left < ENCODE_FEATURES ? left : ENCODE_FEATURES;
-		const float *bias, *weights;
-
-		start = clock_now();
-		weights = block_weights(s, j, first, n_block, &bias);
-		cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (blasint)n, (blasint)n_block,
-		            (blasint)j->d, 1, x, (blasint)j->d, weights, (blasint)j->d, 0, s->pre,
-		            (blasint)n_block);
-		product_end = clock_now();
-		select_block(s, j, bias, first, n_block, n);
-		s->product_seconds += product_end - start;
-		s->select_seconds += clock_now() - product_end;
-	}
+	s->product_seconds += clock_now() - start;
+	collect(s, j, x, n);
+	compute(s, j, x, n);
 	start = clock_now();
 	for (size_t t = 0; t < n; t++)
-		hand_out(s, j, t, count, index, value);
+		if (!hand_out(s, j, t, count + t, index + t * width, value + t * width))
+			s->again[n_again++] = (uint32_t)t;
 	s->select_seconds += clock_now() - start;
+	for (size_t i = 0; i < n_again; i++)
+		again(s, j, x, s->again[i], count + s->again[i], index + s->again[i] * width,
+		      value + s->again[i] * width);
 }

@@ -1,41 +1,67 @@
-/* A tile of tokens to its sparse codes. Pre-activations exist only for one tile and one block of features at a time. */
+/* A tile of rows to its sparse codes. Pre-activations exist only for one tile and one block of features at a time.
+ *
+ * The value of a feature is kernels.dot(encoder row, input row) + bias in FP32, and what a rule keeps is decided by these
+ * values alone. To compute few of them, all pre-activations are first bounded, from products of 8-bit codes (screen.h) or
+ * from FP32 products of OpenBLAS, whose own rounding is then the error; both give the same codes, bit for bit. */
 #ifndef GLOSS_SAE_ENCODE_H
 #define GLOSS_SAE_ENCODE_H
 
 #include "sae/kernels.h"
 #include "sae/sae.h"
+#include "sae/screen.h"
 
-/* The products' shapes decide the last bits of a pre-activation: constants, never derived from caches or threads. */
-#define ENCODE_FEATURES 1024 /* features of one product */
+#define ENCODE_FEATURES 1024 /* features of one FP32 product; those of an 8-bit one are ENCODE_SCREENED */
+#define ENCODE_SCREENED 256
+
+typedef enum encode_rule {
+	ENCODE_TOPK,     /* the `width` largest positive values of a row; ties: the lower feature */
+	ENCODE_GROUPMAX, /* the largest of each of `width` groups of consecutive features, if positive */
+} encode_rule;
 
 typedef struct encode_job {
 	const kernels *k;
-	const float *weights;   /* (F, d) */
-	const float *bias;      /* (F) */
-	const uint32_t *subset; /* features that take part, ascending; NULL: all */
-	size_t n_features;      /* of the subset, or F */
-	size_t d, width;        /* width: features kept a token */
+	encode_rule rule;
+	const float *weights; /* (F, d) */
+	const float *bias;    /* (F) */
+	size_t n_features, d, width;
+	const screen *screen;    /* NULL: bounds from FP32 products */
+	const float *row_norms; /* (F) of the encoder; may be NULL with a screen */
+	/* Where to begin: values over guess * |x| are looked for first. A row that has too few is done again from 0, so this
+	 * is only a matter of speed. */
+	float guess;
+	float most_norm, most_lost, most_bias; /* encode_job_prepare() */
 } encode_job;
+
+/* Greatest norms and biases, once the weights are what they are. */
+void encode_job_prepare(encode_job *j);
 
 /* One worker's memory for tiles of up to `tokens` rows. */
 typedef struct encode_scratch {
-	size_t tokens, room; /* room: candidates a token */
-	float *pre;          /* (tokens, ENCODE_FEATURES) */
-	float *gathered;     /* (ENCODE_FEATURES, d) and bias of a subset; NULL: not asked for */
-	float *gathered_bias;
-	uint32_t *index; /* (tokens, room) */
+	size_t tokens, room; /* room: candidates a row */
+	float *pre;          /* (tokens, ENCODE_FEATURES): upper bounds, or FP32 products */
+	screen_rows rows;
+	/* candidates, (tokens, room): value + up is an upper bound; of the first `settled` of a row it is exact */
+	uint32_t *index;
 	float *value;
-	size_t *count;                          /* (tokens) */
-	float *above;                           /* (tokens): candidates must be over it */
-	double product_seconds, select_seconds; /* spent so far, for the benchmark */
+	float *exact; /* (tokens, room) */
+	size_t *count, *settled;
+	float *above; /* (tokens): candidates must be over it */
+	float *up, *norm;
+	uint32_t *again;          /* (tokens): rows to do again */
+	float *lower;             /* (room) */
+	uint32_t *pairs, *sorted; /* (tokens * room): candidates to be computed */
+	size_t n_pairs;
+	uint32_t *places;
+	double product_seconds, select_seconds, exact_seconds; /* spent so far, for the benchmark */
+	uint64_t n_exact, n_again;                             /* values computed, rows done again */
 } encode_scratch;
 
-/* All in `mem`. subset: whether jobs with a subset will come. */
-int encode_scratch_init(encode_scratch *s, arena *mem, size_t tokens, size_t d, size_t width, bool subset,
+/* All in `mem`. screen: what jobs will bring, or NULL. */
+int encode_scratch_init(encode_scratch *s, arena *mem, size_t tokens, size_t width, const screen *screen,
                         error *err) MUST_USE;
 
-/* The `width` largest positive pre-activations of each of n <= s->tokens rows of x (n, d), b_dec already taken off;
- * row i holds count[i] pairs at i * width, by feature ascending. Ties at the last rank: the lower feature. */
+/* Codes of n <= s->tokens rows of x (n, d), b_dec already taken off, by the job's rule; row i holds count[i] pairs at
+ * i * width, by feature ascending. */
 void encode_tile(encode_scratch *s, const encode_job *j, const float *x, size_t n, uint32_t *count,
                  uint32_t *index, float *value);
 

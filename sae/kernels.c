@@ -29,6 +29,13 @@ const kernels *kernels_get(const char *name)
 	return NULL;
 }
 
+const screen_set *kernels_screen(const kernels *k)
+{
+	if (k == &kernels_scalar)
+		return &screen_scalar;
+	return k == &kernels_avx512 && cpu_features() & CPU_AVX512VNNI ? &screen_vnni : &screen_avx2;
+}
+
 const char *sae_kernels_name(const char *name)
 {
 	const kernels *k = kernels_get(name);

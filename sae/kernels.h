@@ -6,6 +6,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "sae/screen_set.h"
+
 /* One Adam step's constants: w -= step * m / (sqrt(v) * root + eps). */
 typedef struct adam_coef {
 	float beta1, beta2;
@@ -33,6 +35,7 @@ typedef struct kernels {
 	 * NaN is never over anything. */
 	size_t (*filter)(uint32_t *index, float *value, const float *pre, const float *bias, size_t n,
 	                 uint32_t first, float above);
+	float (*greatest)(const float *pre, const float *bias, size_t n); /* of pre[i] + bias[i]; -inf for n = 0 */
 	/* The k-th largest of n positive values, 1 <= k <= n. */
 	float (*kth)(const float *value, size_t n, size_t k);
 	/* Keep, in place and in order, the pairs with value over `least` and the first `ties` that equal it; returns how many. */
@@ -44,6 +47,9 @@ typedef struct kernels {
 const kernels *kernels_get(const char *name);
 /* Names of all tables, best first, NULL at the end. */
 extern const char *const kernels_names[];
+
+/* The 8-bit kernels that go with a table on this CPU. */
+const screen_set *kernels_screen(const kernels *k);
 
 extern const kernels kernels_scalar, kernels_avx2, kernels_avx512;
 

@@ -198,6 +198,22 @@ static size_t count_reaching(const float *value, size_t n, uint32_t least)
 	return count;
 }
 
+static float greatest(const float *pre, const float *bias, size_t n)
+{
+	__m256 best = _mm256_set1_ps(-INFINITY);
+	float part[LANES], most = -INFINITY;
+	size_t i = 0;
+
+	for (; i + LANES <= n; i += LANES) /* of NaN and best, best */
+		best = _mm256_max_ps(_mm256_add_ps(_mm256_loadu_ps(pre + i), _mm256_loadu_ps(bias + i)), best);
+	_mm256_storeu_ps(part, best);
+	for (size_t l = 0; l < LANES; l++)
+		most = part[l] > most ? part[l] : most;
+	for (; i < n; i++)
+		most = pre[i] + bias[i] > most ? pre[i] + bias[i] : most;
+	return most;
+}
+
 static float kth(const float *value, size_t n, size_t k)
 {
 	uint32_t reach = 0;
@@ -264,6 +280,7 @@ const kernels kernels_avx2 = {
 	.center = center,
 	.combine = combine,
 	.filter = filter,
+	.greatest = greatest,
 	.kth = kth,
 	.compact = compact,
 	.adam = adam,

@@ -1,5 +1,6 @@
 /* Kernels for AVX-512 (F, BW, DQ, VL). Tails are masked lanes, so every length takes the same path. */
 #include <immintrin.h>
+#include <math.h>
 #include <string.h>
 
 #include "sae/kernels.h"
@@ -169,6 +170,20 @@ static size_t filter(uint32_t *index, float *value, const float *pre, const floa
 	return kept;
 }
 
+static float greatest(const float *pre, const float *bias, size_t n)
+{
+	__m512 best = _mm512_set1_ps(-INFINITY);
+
+	for (size_t i = 0; i < n; i += LANES) {
+		__mmask16 in = mask_of(n - i);
+		__m512 sum = _mm512_add_ps(_mm512_maskz_loadu_ps(in, pre + i),
+		                           _mm512_maskz_loadu_ps(in, bias + i));
+
+		best = _mm512_mask_max_ps(best, in, sum, best); /* of NaN and best, best */
+	}
+	return _mm512_reduce_max_ps(best);
+}
+
 static size_t count_reaching(const float *value, size_t n, __m512i least)
 {
 	size_t count = 0;
@@ -266,6 +281,7 @@ const kernels kernels_avx512 = {
 	.center = center,
 	.combine = combine,
 	.filter = filter,
+	.greatest = greatest,
 	.kth = kth,
 	.compact = compact,
 	.adam = adam,

@@ -72,6 +72,15 @@ static size_t filter(uint32_t *index, float *value, const float *pre, const floa
 }
 
 /* Positive floats order as their bits do: find the highest bits that k values reach, bit by bit. */
+static float greatest(const float *pre, const float *bias, size_t n)
+{
+	float best = -INFINITY;
+
+	for (size_t i = 0; i < n; i++)
+		best = pre[i] + bias[i] > best ? pre[i] + bias[i] : best;
+	return best;
+}
+
 static float kth(const float *value, size_t n, size_t k)
 {
 	uint32_t reach = 0;
@@ -128,6 +137,7 @@ const kernels kernels_scalar = {
 	.center = center,
 	.combine = combine,
 	.filter = filter,
+	.greatest = greatest,
 	.kth = kth,
 	.compact = compact,
 	.adam = adam,
