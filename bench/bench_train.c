@@ -14,7 +14,7 @@
 enum { MAX_STEPS = 200, WARM_STEPS = 3 };
 
 typedef struct bench {
-	const char *dump_path, *kernels;
+	const char *dump_path, *kernels, *screening;
 	uint32_t d, features, k, batch, steps, threads;
 	sae_dump *dump;
 	sae_rows *rows;
@@ -120,6 +120,7 @@ static void part_seconds(const bench *b, const step *s, double out[STEP_PARTS])
 			out[i] += s->workers[w].seconds[i] / b->threads;
 		out[STEP_PRODUCT] += s->workers[w].scratch.product_seconds / b->threads;
 		out[STEP_SELECT] += s->workers[w].scratch.select_seconds / b->threads;
+		out[STEP_EXACT] += s->workers[w].scratch.exact_seconds / b->threads;
 	}
 	for (size_t i = 0; i < STEP_PARTS; i++)
 		out[i] += s->serial_seconds[i];
@@ -144,6 +145,7 @@ static int measure(bench *b, const char *set, double dead, error *err)
 		                .eps = 1e-8,
 		                .auxk_alpha = 1.0 / 32,
 		                .dead_tokens = UINT64_MAX / 2,
+		                .screening = b->screening && !strcmp(b->screening, "off") ? SAE_SCREENING_OFF : b->screening && !strcmp(b->screening, "statistical") ? SAE_SCREENING_STATISTICAL : SAE_SCREENING_EXACT,
 		                .k_set = kernels_get(set) };
 	double before[STEP_PARTS], after[STEP_PARTS];
 	step_result r;
@@ -178,6 +180,8 @@ static int measure(bench *b, const char *set, double dead, error *err)
 			printf(" %9.1f", 1e3 * median(parts[j], b->steps));
 		printf(" %7.1f %9.1f %6.2f %9.0f %6.1f\n", 1e3 * w, 1e3 * y, y / w, b->batch / w,
 		       1e3 * median(wait, b->steps));
+		for (unsigned q = 0; q < b->threads; q++)
+			printf("  exact %.1f again %.2f a step\n", (double)s->workers[q].scratch.n_exact / (b->steps+WARM_STEPS) / b->batch, (double)s->workers[q].scratch.n_again/(b->steps+WARM_STEPS));
 		fflush(stdout);
 	}
 	step_free(s);
@@ -225,6 +229,7 @@ static int parse(bench *b, int argc, char **argv)
 		{ "steps", required_argument, NULL, 's' },
 		{ "threads", required_argument, NULL, 't' },
 		{ "d", required_argument, NULL, 'd' },
+		{ "screening", required_argument, NULL, 'S' },
 		{ "kernels", required_argument, NULL, 'K' },
 		{ NULL, 0, NULL, 0 },
 	};
@@ -239,6 +244,9 @@ static int parse(bench *b, int argc, char **argv)
 			break;
 		case 'K':
 			b->kernels = optarg;
+			break;
+		case 'S':
+			b->screening = optarg;
 			break;
 		case 'F':
 			b->features = n;

@@ -1,4 +1,6 @@
 /* Sparse codes of rows, and the encoder of a model. */
+#include <math.h>
+
 #include <cblas.h>
 
 #include "sae/encode.h"
@@ -55,7 +57,10 @@ struct sae_encoder {
 	const sae_model *model;
 	pool *pool;
 	encode_job job;
-	float *least;    /* (blocks of features): the least threshold of each; JumpReLU */
+	screen *codes;    /* 8-bit, of the weights; NULL: off */
+	float *row_norms; /* (F); without a screen */
+	float *turned;    /* (threads, d_pad) */
+	float *least;     /* (blocks of features): the least threshold of each; JumpReLU */
 	worker *workers; /* (threads) */
 	tile *tiles;
 	size_t tiles_room, n_tiles; /* n_tiles: those that have ever held something */
@@ -84,7 +89,7 @@ static int worker_init(worker *w, sae_encoder *e, error *err)
 		good = w->count && w->index && w->value;
 	}
 	if (good && m->arch == SAE_TOPK)
-		return encode_scratch_init(&w->scratch, mem, SAE_ENCODE_TILE, m->d_in, m->k, false, err);
+		return encode_scratch_init(&w->scratch, mem, SAE_ENCODE_TILE, m->k, e->job.screen, err);
 	if (good) {
 		w->pre = arena_alloc(mem, SAE_ENCODE_TILE, ENCODE_FEATURES * sizeof(*w->pre));
 		w->pieces = arena_alloc(mem, n_blocks(m), SAE_ENCODE_TILE * sizeof(*w->pieces));
@@ -106,6 +111,53 @@ static int find_least(sae_encoder *e, error *err)
 		if (f % ENCODE_FEATURES == 0 || m->threshold[f] < *least)
 			*least = m->threshold[f];
 	}
+	return 0;
+}
+
+static void screen_task(void *payload, size_t f, unsigned worker_id)
+{
+	sae_encoder *e = payload;
+	const sae_model *m = e->model;
+
+	screen_weight(e->codes, f, m->W_enc + f * m->d_in, m->b_enc[f], e->turned + worker_id * e->codes->d_pad);
+}
+
+static void norm_task(void *payload, size_t f, unsigned worker_id)
+{
+	sae_encoder *e = payload;
+	size_t d = e->model->d_in;
+
+	(void)worker_id;
+	e->row_norms[f] = (float)sqrt(e->job.k->sum_squares(e->model->W_enc + f * d, d)) * 1.000001f;
+}
+
+/* What the encoder works with besides the weights. */
+static int screen_model(sae_encoder *e, error *err)
+{
+	const sae_model *m = e->model;
+	int rc;
+
+	if (!screen_pays(SAE_SCREENING_EXACT, m->d_in, m->d_sae, m->k)) {
+		e->row_norms = arena_alloc(&e->mem, m->d_sae, sizeof(float));
+		if (!e->row_norms)
+			return error_nomem(err, "norms of the encoder");
+		pool_run(e->pool, m->d_sae, norm_task, e);
+		e->job.row_norms = e->row_norms;
+		encode_job_prepare(&e->job);
+		return 0;
+	}
+	e->codes = arena_alloc(&e->mem, 1, sizeof(*e->codes));
+	if (!e->codes)
+		return error_nomem(err, "8-bit codes of the encoder");
+	rc = screen_init(e->codes, &e->mem, kernels_screen(e->job.k), m->d_in, m->d_sae, false, err);
+	if (rc < 0)
+		return rc;
+	e->turned = arena_alloc(&e->mem, pool_threads(e->pool), e->codes->d_pad * sizeof(float));
+	if (!e->turned)
+		return error_nomem(err, "8-bit codes of the encoder");
+	pool_run(e->pool, m->d_sae, screen_task, e);
+	e->job.screen = e->codes;
+	encode_job_prepare(&e->job);
 	return 0;
 }
 
@@ -131,10 +183,12 @@ int sae_encoder_new(sae_encoder **out, const sae_model *m, pool *p, const char *
 		               .d = m->d_in,
 		               .width = m->k };
 	e->workers = arena_alloc(&e->mem, pool_threads(p), sizeof(*e->workers));
-	if (e->workers && m->threshold)
-		rc = find_least(e, err);
 	if (!e->workers)
 		rc = error_nomem(err, "an encoder");
+	if (rc == 0 && m->threshold)
+		rc = find_least(e, err);
+	if (rc == 0)
+		rc = screen_model(e, err);
 	for (unsigned i = 0; i < pool_threads(p) && rc == 0; i++)
 		rc = worker_init(&e->workers[i], e, err);
 	if (rc < 0)

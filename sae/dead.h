@@ -25,7 +25,8 @@ typedef struct dead_job {
 	size_t n_dead, d, width;
 } dead_job;
 
-int dead_scratch_init(dead_scratch *s, arena *mem, size_t tokens, size_t d, size_t width, error *err) MUST_USE;
+int dead_scratch_init(dead_scratch *s, arena *mem, size_t tokens, size_t d, size_t width,
+                      error *err) MUST_USE;
 /* The `width` largest positive pre-activations among the dead features of each of n rows of x (n, d), as encode_tile(). */
 void dead_tile(dead_scratch *s, const dead_job *j, const float *x, size_t n, uint32_t *count, uint32_t *index,
                float *value);

@@ -10,6 +10,8 @@
 #define SEGMENT        256 /* features looked through before the threshold of a row is looked at again */
 #define PLACES         4096
 #define ROOM_PER_VALUE 8
+#define NOT_COMPUTED   (-INFINITY) /* as an exact value; as a bound: no need to compute it */
+#define COMPUTED       NOT_COMPUTED
 
 static void set_one_thread(void)
 {
@@ -23,13 +25,13 @@ void encode_blas_single_threaded(void)
 	pthread_once(&once, set_one_thread);
 }
 
-int encode_scratch_init(encode_scratch *s, arena *mem, size_t tokens, size_t width, const screen *screen,
+int encode_scratch_init(encode_scratch *s, arena *mem, size_t tokens, size_t width, const screen *by,
                         error *err)
 {
 	size_t room = ROOM_PER_VALUE * width + SEGMENT + KERNELS_SLACK;
 
 	*s = (encode_scratch){ .tokens = tokens, .room = room };
-	s->pre = arena_alloc(mem, tokens * (screen ? ENCODE_SCREENED : ENCODE_FEATURES), sizeof(float));
+	s->pre = arena_alloc(mem, tokens * (by ? ENCODE_SCREENED : ENCODE_FEATURES), sizeof(float));
 	s->index = arena_alloc(mem, tokens * room, sizeof(uint32_t));
 	s->value = arena_alloc(mem, tokens * room, sizeof(float));
 	s->exact = arena_alloc(mem, tokens * room, sizeof(float));
@@ -40,14 +42,15 @@ int encode_scratch_init(encode_scratch *s, arena *mem, size_t tokens, size_t wid
 	s->norm = arena_alloc(mem, tokens, sizeof(float));
 	s->again = arena_alloc(mem, tokens, sizeof(uint32_t));
 	s->lower = arena_alloc(mem, room, sizeof(float));
-	s->pairs = arena_alloc(mem, tokens * room, sizeof(uint32_t));
+	s->zeros = arena_alloc(mem, room, sizeof(float));
+	s->pairs = arena_alloc(mem, tokens * room + KERNELS_SLACK, sizeof(uint32_t));
 	s->sorted = arena_alloc(mem, tokens * room, sizeof(uint32_t));
 	s->places = arena_alloc(mem, PLACES + 1, sizeof(uint32_t));
-	if (!s->pre || !s->index || !s->value || !s->exact || !s->count || !s->settled ||
-	    !s->above || !s->up || !s->norm || !s->again || !s->lower || !s->pairs || !s->sorted ||
+	if (!s->pre || !s->index || !s->value || !s->exact || !s->count || !s->settled || !s->above ||
+	    !s->up || !s->norm || !s->again || !s->lower || !s->zeros || !s->pairs || !s->sorted ||
 	    !s->places)
 		return error_nomem(err, "an encoder tile");
-	return screen ? screen_rows_init(&s->rows, mem, screen, tokens, err) : 0;
+	return by ? screen_rows_init(&s->rows, mem, by, tokens, err) : 0;
 }
 
 void encode_job_prepare(encode_job *j)
@@ -100,6 +103,7 @@ static void compute_pairs(encode_scratch *s, const encode_job *j, const float *x
 		size_t at = s->sorted[p];
 
 		s->exact[at] = exact_value(j, x + at / s->room * j->d, s->index[at]);
+		s->value[at] = COMPUTED;
 	}
 	s->n_exact += s->n_pairs;
 	s->exact_seconds += clock_now() - start;
@@ -287,21 +291,14 @@ static void collect(encode_scratch *s, const encode_job *j, const float *x, size
 
 /* ---- From candidates to codes ------------------------------------------------------------------------------------------ */
 
-#define NOT_COMPUTED (-INFINITY)
-
-/* Have candidate `at` computed by compute_pairs(). */
-static void ask(encode_scratch *s, size_t at)
+/* Have those of the n candidates at `first`, of row t, computed that are not and may reach `reach`. */
+static void ask_reaching(encode_scratch *s, const encode_job *j, size_t t, size_t first, size_t n,
+                         float reach)
 {
-	if (s->exact[at] == NOT_COMPUTED)
-		s->pairs[s->n_pairs++] = (uint32_t)at;
-}
+	float over = nextafterf(reach - s->up[t], -INFINITY); /* filter() wants more */
 
-/* Those of the candidates at `first`..`end` - 1, of row t, that may reach `reach`. */
-static void ask_reaching(encode_scratch *s, size_t t, size_t first, size_t end, float reach)
-{
-	for (size_t at = first; at < end; at++)
-		if (s->value[at] + s->up[t] >= reach)
-			ask(s, at);
+	s->n_pairs += j->k->filter(s->pairs + s->n_pairs, s->lower, s->value + first, s->zeros, n,
+	                           (uint32_t)first, over);
 }
 
 /* The `width`-th largest of n values, not under 0; 0 where there are fewer. */
@@ -344,12 +341,18 @@ static void ask_first(encode_scratch *s, const encode_job *j, size_t t)
 		cut(s, j, t);
 	end = base + s->count[t];
 	for (size_t at = base; at < end; at++)
-		s->exact[at] = at - base < s->settled[t] ? s->value[at] : NOT_COMPUTED;
+		s->exact[at] = NOT_COMPUTED;
+	for (size_t at = base; at < base + s->settled[t]; at++) {
+		s->exact[at] = s->value[at];
+		s->value[at] = COMPUTED;
+	}
 	if (j->rule == ENCODE_TOPK)
-		ask_reaching(s, t, base, end, least_of(s, j, s->value + base, s->count[t]));
+		ask_reaching(s, j, t, base, s->count[t], least_of(s, j, s->value + base, s->count[t]));
 	for (size_t at = base, next; j->rule == ENCODE_GROUPMAX && at < end; at = next) {
-		next = group_end(s, j, at, end);
-		ask(s, largest(s->value, at, next));
+		size_t best = largest(s->value, at, next = group_end(s, j, at, end));
+
+		if (s->value[best] != COMPUTED)
+			s->pairs[s->n_pairs++] = (uint32_t)best;
 	}
 }
 
@@ -358,10 +361,10 @@ static void ask_second(encode_scratch *s, const encode_job *j, size_t t)
 	size_t base = t * s->room, end = base + s->count[t];
 
 	if (j->rule == ENCODE_TOPK)
-		ask_reaching(s, t, base, end, least_of(s, j, s->exact + base, s->count[t]));
+		ask_reaching(s, j, t, base, s->count[t], least_of(s, j, s->exact + base, s->count[t]));
 	for (size_t at = base, next; j->rule == ENCODE_GROUPMAX && at < end; at = next) {
 		next = group_end(s, j, at, end);
-		ask_reaching(s, t, at, next, s->exact[largest(s->exact, at, next)]);
+		ask_reaching(s, j, t, at, next - at, s->exact[largest(s->exact, at, next)]);
 	}
 }
 
@@ -383,15 +386,10 @@ static bool hand_out(encode_scratch *s, const encode_job *j, size_t t, uint32_t 
 {
 	const size_t base = t * s->room;
 	float guess = j->rule == ENCODE_TOPK ? j->guess * s->norm[t] : 0;
-	size_t n = 0;
+	size_t n;
 
-	for (size_t at = base; at < base + s->count[t]; at++) {
-		if (s->exact[at] > 0) {
-			s->index[base + n] = s->index[at];
-			s->value[base + n++] = s->exact[at];
-		}
-	}
-	s->count[t] = n;
+	s->count[t] = j->k->compact(s->index + base, s->exact + base, s->count[t], 0, 0);
+	memcpy(s->value + base, s->exact + base, s->count[t] * sizeof(float));
 	if (j->rule == ENCODE_GROUPMAX)
 		best_of_groups(s, j, t);
 	else

@@ -24,7 +24,7 @@ typedef struct encode_job {
 	const float *weights; /* (F, d) */
 	const float *bias;    /* (F) */
 	size_t n_features, d, width;
-	const screen *screen;    /* NULL: bounds from FP32 products */
+	const screen *screen;   /* NULL: bounds from FP32 products */
 	const float *row_norms; /* (F) of the encoder; may be NULL with a screen */
 	/* Where to begin: values over guess * |x| are looked for first. A row that has too few is done again from 0, so this
 	 * is only a matter of speed. */
@@ -48,7 +48,7 @@ typedef struct encode_scratch {
 	float *above; /* (tokens): candidates must be over it */
 	float *up, *norm;
 	uint32_t *again;          /* (tokens): rows to do again */
-	float *lower;             /* (room) */
+	float *lower, *zeros;     /* (room) */
 	uint32_t *pairs, *sorted; /* (tokens * room): candidates to be computed */
 	size_t n_pairs;
 	uint32_t *places;
@@ -56,8 +56,8 @@ typedef struct encode_scratch {
 	uint64_t n_exact, n_again;                             /* values computed, rows done again */
 } encode_scratch;
 
-/* All in `mem`. screen: what jobs will bring, or NULL. */
-int encode_scratch_init(encode_scratch *s, arena *mem, size_t tokens, size_t width, const screen *screen,
+/* All in `mem`. by: the screen that jobs will bring, or NULL. */
+int encode_scratch_init(encode_scratch *s, arena *mem, size_t tokens, size_t width, const screen *by,
                         error *err) MUST_USE;
 
 /* Codes of n <= s->tokens rows of x (n, d), b_dec already taken off, by the job's rule; row i holds count[i] pairs at

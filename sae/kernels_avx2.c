@@ -205,7 +205,8 @@ static float greatest(const float *pre, const float *bias, size_t n)
 	size_t i = 0;
 
 	for (; i + LANES <= n; i += LANES) /* of NaN and best, best */
-		best = _mm256_max_ps(_mm256_add_ps(_mm256_loadu_ps(pre + i), _mm256_loadu_ps(bias + i)), best);
+		best = _mm256_max_ps(_mm256_add_ps(_mm256_loadu_ps(pre + i), _mm256_loadu_ps(bias + i)),
+		                     best);
 	_mm256_storeu_ps(part, best);
 	for (size_t l = 0; l < LANES; l++)
 		most = part[l] > most ? part[l] : most;
@@ -214,16 +215,47 @@ static float greatest(const float *pre, const float *bias, size_t n)
 	return most;
 }
 
+/* The least of those of n positive values that reach `least`, which are some. */
+static float least_reaching(const float *value, size_t n, uint32_t least)
+{
+	const __m256i below = _mm256_set1_epi32((int)least - 1), top = _mm256_set1_epi32(0x7fffffff);
+	__m256i best = top;
+	uint32_t part[LANES], most = 0x7fffffff;
+	size_t i = 0;
+	float result;
+
+	for (; i + LANES <= n; i += LANES) {
+		__m256i bits = _mm256_castps_si256(_mm256_loadu_ps(value + i));
+
+		best = _mm256_min_epi32(best, _mm256_blendv_epi8(top, bits, _mm256_cmpgt_epi32(bits, below)));
+	}
+	_mm256_storeu_si256((__m256i *)(void *)part, best);
+	for (size_t l = 0; l < LANES; l++)
+		most = part[l] < most ? part[l] : most;
+	for (; i < n; i++) {
+		uint32_t bits;
+
+		memcpy(&bits, &value[i], sizeof(bits));
+		most = bits >= least && bits < most ? bits : most;
+	}
+	memcpy(&result, &most, sizeof(result));
+	return result;
+}
+
+/* Bit by bit from the top, until just k values reach what is found so far. */
 static float kth(const float *value, size_t n, size_t k)
 {
 	uint32_t reach = 0;
-	float result;
 
-	for (uint32_t bit = UINT32_C(1) << 30; bit; bit >>= 1)
-		if (count_reaching(value, n, reach | bit) >= k)
+	for (uint32_t bit = UINT32_C(1) << 30; bit; bit >>= 1) {
+		size_t count = count_reaching(value, n, reach | bit);
+
+		if (count >= k)
 			reach |= bit;
-	memcpy(&result, &reach, sizeof(result));
-	return result;
+		if (count == k)
+			break;
+	}
+	return least_reaching(value, n, reach);
 }
 
 /* Without branches: written always, counted when kept. */

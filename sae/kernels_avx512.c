@@ -198,16 +198,39 @@ static size_t count_reaching(const float *value, size_t n, __m512i least)
 	return count;
 }
 
+/* The least of those of n positive values that reach `least`, which are some. */
+static float least_reaching(const float *value, size_t n, __m512i least)
+{
+	__m512i best = _mm512_set1_epi32(0x7fffffff);
+	int32_t bits;
+	float result;
+
+	for (size_t i = 0; i < n; i += LANES) {
+		__mmask16 in = mask_of(n - i);
+		__m512i v = _mm512_maskz_loadu_epi32(in, value + i);
+
+		best = _mm512_mask_min_epi32(best, _mm512_mask_cmp_epi32_mask(in, v, least, _MM_CMPINT_NLT),
+		                             best, v);
+	}
+	bits = _mm512_reduce_min_epi32(best);
+	memcpy(&result, &bits, sizeof(result));
+	return result;
+}
+
+/* Bit by bit from the top, until just k values reach what is found so far. */
 static float kth(const float *value, size_t n, size_t k)
 {
 	uint32_t reach = 0;
-	float result;
 
-	for (uint32_t bit = UINT32_C(1) << 30; bit; bit >>= 1)
-		if (count_reaching(value, n, _mm512_set1_epi32((int)(reach | bit))) >= k)
+	for (uint32_t bit = UINT32_C(1) << 30; bit; bit >>= 1) {
+		size_t count = count_reaching(value, n, _mm512_set1_epi32((int)(reach | bit)));
+
+		if (count >= k)
 			reach |= bit;
-	memcpy(&result, &reach, sizeof(result));
-	return result;
+		if (count == k)
+			break;
+	}
+	return least_reaching(value, n, _mm512_set1_epi32((int)reach));
 }
 
 /* The lanes of `equal` that the first `ties` ties stand in. */

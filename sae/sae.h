@@ -279,6 +279,13 @@ int sae_rank_logits(sae_ranked *top, sae_ranked *bottom, const sae_model *m, con
 
 /* ---- Training (train*.c, step.c, shuffle.c) --------------------------------------------------------------------------------------- */
 
+/* How pre-activations are screened before exact values are computed (screen.h). */
+typedef enum sae_screening {
+	SAE_SCREENING_EXACT,       /* 8-bit products with a proven bound, where that is faster; the same bits as OFF */
+	SAE_SCREENING_STATISTICAL, /* a bound of six standard deviations: may lose a value, once in very many */
+	SAE_SCREENING_OFF,         /* FP32 products */
+} sae_screening;
+
 typedef struct sae_train_step {
 	uint64_t step, steps, tokens; /* 1-based; tokens seen */
 	double fvu; /* of this batch: sum of squared error / sum of squared distance from the batch mean */

@@ -6,10 +6,20 @@
 #include "sae/screen.h"
 
 #define ROW_CODE_MAX 127
+/* Below these the codes cost more than they save. */
+#define MIN_DIMS     1
+#define MIN_FEATURES 1
+#define MIN_SPARSITY 1
 
 static size_t padded(size_t n)
 {
 	return (n + SCREEN_ALIGN - 1) / SCREEN_ALIGN * SCREEN_ALIGN;
+}
+
+bool screen_pays(sae_screening how, size_t d, size_t n_features, size_t k)
+{
+	return how != SAE_SCREENING_OFF && d >= MIN_DIMS && d <= SCREEN_MAX_DIMS &&
+	       n_features >= MIN_FEATURES && k * MIN_SPARSITY <= n_features;
 }
 
 int screen_init(screen *s, arena *mem, const screen_set *set, size_t d, size_t n_features, bool statistical,
@@ -94,7 +104,9 @@ void screen_weight(screen *s, size_t f, const float *w, float bias, float *scrat
 	}
 	s->bias[f] = bias;
 	s->norm[f] = s->spread * norm * 1.00001f;
-	s->lost[f] = s->spread * lost * 1.00001f + rounding * (norm + lost);
+	s->lost[f] = s->spread * lost * 1.00001f + rounding * (norm + lost) + FLT_MIN;
+	if (!isfinite(s->lost[f]))
+		s->lost[f] = INFINITY; /* no bound */
 }
 
 int screen_rows_init(screen_rows *r, arena *mem, const screen *s, size_t n, error *err)
@@ -118,10 +130,14 @@ void screen_row(screen_rows *r, const screen *s, size_t t, const float *x)
 	float norm;
 
 	turn(s, r->turned, x);
-	r->scale[t] = encode_row(set, r->turned, s->d_pad, ROW_CODE_MAX, set->row_lane, code, &norm,
-	                         &r->lost[t]);
+	r->scale[t] =
+	        encode_row(set, r->turned, s->d_pad, ROW_CODE_MAX, set->row_lane, code, &norm, &r->lost[t]);
 	r->norm[t] = (norm + r->lost[t]) * 1.00001f; /* at least |x| */
 	r->lost[t] *= 1.00001f;
+	if (!isfinite(r->norm[t])) {
+		r->lost[t] = 0;
+		r->norm[t] = INFINITY; /* no bound */
+	}
 	set->start(r->start + t * set->starts(s->d_pad), code, s->d_pad);
 }
 

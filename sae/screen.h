@@ -12,6 +12,7 @@
 #define GLOSS_SAE_SCREEN_H
 
 #include "base/base.h"
+#include "sae/sae.h"
 #include "sae/screen_set.h"
 
 #define SCREEN_PANEL 16 /* features whose codes lie together */
@@ -30,6 +31,8 @@ typedef struct screen {
 	float *lost;     /* (n_pad) |r|, times spread, with the share of rounding */
 } screen;
 
+/* Whether screening with so many features and values kept is faster than FP32 products. */
+bool screen_pays(sae_screening how, size_t d, size_t n_features, size_t k);
 /* All in `mem`; every feature is to be set with screen_weight() before use. ERR_NOMEM. */
 int screen_init(screen *s, arena *mem, const screen_set *set, size_t d, size_t n_features, bool statistical,
                 error *err) MUST_USE;
@@ -39,12 +42,12 @@ void screen_weight(screen *s, size_t f, const float *w, float bias, float *scrat
 /* Codes and bounds of the input rows of one tile. */
 typedef struct screen_rows {
 	size_t d_pad;
-	int8_t *code;  /* (n, d_pad) */
-	float *scale;  /* (n) of the codes */
-	float *lost;   /* (n) |s| */
-	float *norm;   /* (n) |x| */
+	int8_t *code;   /* (n, d_pad) */
+	float *scale;   /* (n) of the codes */
+	float *lost;    /* (n) |s| */
+	float *norm;    /* (n) |x| */
 	int32_t *start; /* (n, set->starts): takes the weights' offset off the sums */
-	float *turned; /* (d_pad) scratch */
+	float *turned;  /* (d_pad) scratch */
 } screen_rows;
 
 int screen_rows_init(screen_rows *r, arena *mem, const screen *s, size_t n, error *err) MUST_USE;

@@ -174,16 +174,17 @@ static void start(int32_t *out, const int8_t *c, size_t d)
 }
 
 /* gcc 12 copies the accumulators of the intrinsics to the stack and back. */
-#define DOT_BYTES(sum, weights, row)                                                              \
-	do {                                                                                      \
-		__m256i pairs;                                                                    \
-		__asm__("vpmaddubsw %3, %2, %1\n\tvpaddw %1, %0, %0"                              \
-		        : "+x"(sum), "=&x"(pairs)                                                 \
-		        : "x"(weights), "x"(row));                                                \
+#define DOT_BYTES(sum, weights, row)                                                                         \
+	do {                                                                                                 \
+		__m256i pairs;                                                                               \
+		__asm__("vpmaddubsw %3, %2, %1\n\tvpaddw %1, %0, %0"                                         \
+		        : "+x"(sum), "=&x"(pairs)                                                            \
+		        : "x"(weights), "x"(row));                                                           \
 	} while (0)
 
 /* `rows` rows, a constant where it is called, with the 16 features of a panel. */
-static inline __attribute__((always_inline)) void part(const screen_product *p, size_t f, size_t t, const int rows)
+static inline __attribute__((always_inline)) void part(const screen_product *p, size_t f, size_t t,
+                                                       const int rows)
 {
 	const size_t segments = p->d / SEGMENT;
 	const uint8_t *w = p->weights + f * p->d;

@@ -107,7 +107,8 @@ static void product(const screen_product *p)
 {
 	for (size_t t = 0; t < p->n; t++)
 		for (size_t f = 0; f < p->n_features; f++) {
-			float bound = p->norm[f] * p->row_lost[t] + (p->lost[f] * p->row_norm[t] + p->bias[f]);
+			float bound =
+			        p->norm[f] * p->row_lost[t] + (p->lost[f] * p->row_norm[t] + p->bias[f]);
 
 			p->out[t * p->stride + f] =
 			        (float)code_product(p, t, f) * p->scale[f] * p->row_scale[t] + bound;

@@ -10,10 +10,10 @@
 
 /* Upper bounds of a tile: out (n, stride) = scale row_scale <codes, codes> + bias + norm row_lost + lost row_norm. */
 typedef struct screen_product {
-	const uint8_t *weights; /* (n_features / 16, d / 4, 16, 4), the offset added */
-	const float *scale, *bias, *norm, *lost; /* (n_features) */
-	size_t n_features, d;                    /* multiples of 64 */
-	const int8_t *rows;                      /* (n, d) */
+	const uint8_t *weights;                       /* (n_features / 16, d / 4, 16, 4), the offset added */
+	const float *scale, *bias, *norm, *lost;      /* (n_features) */
+	size_t n_features, d;                         /* multiples of 64 */
+	const int8_t *rows;                           /* (n, d) */
 	const float *row_scale, *row_lost, *row_norm; /* (n) */
 	const int32_t *start;                         /* (n, starts(d)) */
 	size_t n;

@@ -7,7 +7,7 @@
 enum { LANES = 16, OFFSET = 128, ROWS = 6, PANELS = 4 };
 
 /* One stage of Hadamard transforms inside a register: sums where `minus` is clear, differences where it is set. */
-#define STAGE(x, swapped, minus) \
+#define STAGE(x, swapped, minus)                                                                             \
 	_mm512_add_ps((swapped), _mm512_castsi512_ps(_mm512_xor_si512(_mm512_castps_si512(x), (minus))))
 
 static inline __m512i minus_where(unsigned mask)
@@ -73,7 +73,8 @@ static float code_norm(const int8_t *c, size_t n)
 	__m512i sum = _mm512_setzero_si512();
 
 	for (size_t i = 0; i < n; i += 32) {
-		__m512i wide = _mm512_cvtepi8_epi16(_mm256_loadu_si256((const __m256i *)(const void *)(c + i)));
+		__m512i wide =
+		        _mm512_cvtepi8_epi16(_mm256_loadu_si256((const __m256i *)(const void *)(c + i)));
 
 		sum = _mm512_add_epi32(sum, _mm512_madd_epi16(wide, wide));
 	}
@@ -115,7 +116,8 @@ static void start(int32_t *out, const int8_t *c, size_t d)
 #define DOT_BYTES(sum, weights, row) __asm__("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(weights), "v"(row))
 
 /* `rows` rows, a constant where it is called, with 64 features. */
-static inline __attribute__((always_inline)) void part(const screen_product *p, size_t f, size_t t, const int rows)
+static inline __attribute__((always_inline)) void part(const screen_product *p, size_t f, size_t t,
+                                                       const int rows)
 {
 	const size_t quads = p->d / 4;
 	const uint8_t *w = p->weights + f * p->d;

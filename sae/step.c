@@ -1,10 +1,11 @@
 /* The training step: tiles of rows forward, blocks of features back. */
+#include <float.h>
 #include <math.h>
 
 #include "sae/step.h"
 
-const char *const step_part_names[STEP_PARTS] = { "center", "product",   "select", "decode",
-	                                          "auxk",   "transpose", "update" };
+const char *const step_part_names[STEP_PARTS] = { "center", "product", "select",    "exact",
+	                                          "decode", "auxk",    "transpose", "update" };
 
 /* ---- Making ------------------------------------------------------------------------------------------------------- */
 
@@ -19,16 +20,17 @@ static int param_init(step_param *p, arena *mem, size_t rows, size_t columns, er
 static int worker_init(step_worker *w, step *s, error *err)
 {
 	size_t d = s->c.d;
-	int rc = encode_scratch_init(&w->scratch, &s->mem, STEP_TOKENS, d, s->c.k, false, err);
+	int rc = encode_scratch_init(&w->scratch, &s->mem, STEP_TOKENS, s->c.k, s->screen, err);
 
 	if (rc == 0 && s->k_aux)
-		rc = encode_scratch_init(&w->aux_scratch, &s->mem, STEP_TOKENS, d, s->k_aux, true, err);
+		rc = dead_scratch_init(&w->aux_scratch, &s->mem, STEP_TOKENS, d, s->k_aux, err);
 	if (rc < 0)
 		return rc;
+	w->turned = arena_alloc(&s->mem, s->screen ? s->screen->d_pad : 1, sizeof(float));
 	w->row = arena_alloc(&s->mem, d, sizeof(float));
 	w->grad_enc = arena_alloc(&s->mem, d, sizeof(float));
 	w->grad_dec = arena_alloc(&s->mem, d, sizeof(float));
-	return w->row && w->grad_enc && w->grad_dec ? 0 : error_nomem(err, "a worker");
+	return w->row && w->turned && w->grad_enc && w->grad_dec ? 0 : error_nomem(err, "a worker");
 }
 
 static int sums_init(step *s, error *err)
@@ -66,11 +68,28 @@ static int batch_init(step *s, error *err)
 	s->e = arena_alloc(&s->mem, c->batch, floats);
 	s->e_aux = s->k_aux ? arena_alloc(&s->mem, c->batch, floats) : NULL;
 	s->grad_b_dec = arena_alloc(&s->mem, c->d, sizeof(float));
+	s->reach = arena_alloc(&s->mem, c->batch, sizeof(float));
 	s->silent = arena_alloc(&s->mem, c->n_features, sizeof(*s->silent));
 	s->dead = arena_alloc(&s->mem, c->n_features, sizeof(*s->dead));
-	if (!s->e || (s->k_aux && !s->e_aux) || !s->grad_b_dec || !s->silent || !s->dead)
+	if (!s->e || (s->k_aux && !s->e_aux) || !s->grad_b_dec || !s->reach || !s->silent || !s->dead)
 		return error_nomem(err, "a batch");
 	return 0;
+}
+
+static int screen_parts_init(step *s, error *err)
+{
+	const step_config *c = &s->c;
+	const screen_set *set = kernels_screen(c->k_set);
+
+	if (!screen_pays(c->screening, c->d, c->n_features, c->k)) {
+		s->row_norms = arena_alloc(&s->mem, c->n_features, sizeof(float));
+		return s->row_norms ? 0 : error_nomem(err, "norms of the encoder");
+	}
+	s->screen = arena_alloc(&s->mem, 1, sizeof(*s->screen));
+	if (!s->screen)
+		return error_nomem(err, "8-bit codes of the encoder");
+	return screen_init(s->screen, &s->mem, set, c->d, c->n_features,
+	                   c->screening == SAE_SCREENING_STATISTICAL, err);
 }
 
 static int parts_init(step *s, error *err)
@@ -86,6 +105,8 @@ static int parts_init(step *s, error *err)
 		rc = param_init(&s->b_dec, &s->mem, c->d, 1, err);
 	if (rc == 0)
 		rc = batch_init(s, err);
+	if (rc == 0)
+		rc = screen_parts_init(s, err);
 	if (rc == 0)
 		rc = sums_init(s, err);
 	if (rc < 0)
@@ -164,6 +185,25 @@ void step_init_weights(step *s, uint64_t seed)
 	} call = { s, hash64_mix(seed, 0x77656967687473) }; /* "weights": a stream of its own */
 
 	pool_run(s->pool, s->c.n_features, init_task, &call);
+	s->fresh = false;
+}
+
+/* What the encoder works with besides the weights. */
+static void refresh_feature(step *s, step_worker *w, size_t f)
+{
+	const float *enc = s->W_enc.w + f * s->c.d;
+
+	if (s->screen)
+		screen_weight(s->screen, f, enc, s->b_enc.w[f], w->turned);
+	else
+		s->row_norms[f] = (float)sqrt(s->c.k_set->sum_squares(enc, s->c.d)) * 1.000001f;
+}
+
+static void refresh_task(void *payload, size_t f, unsigned worker)
+{
+	step *s = payload;
+
+	refresh_feature(s, &s->workers[worker], f);
 }
 
 /* ---- Forward: a tile of rows --------------------------------------------------------------------------------------- */
@@ -210,17 +250,31 @@ static void center_rows(step *s, step_tile *tile, size_t first, size_t end)
 
 static void aux_rows(step *s, step_worker *w, step_tile *tile, size_t first, size_t end)
 {
-	const encode_job job = { .k = s->c.k_set,
-		                 .weights = s->W_enc.w,
-		                 .bias = s->b_enc.w,
-		                 .subset = s->dead,
-		                 .n_features = s->n_dead,
-		                 .d = s->c.d,
-		                 .width = s->k_aux };
+	const dead_job job = { .k = s->c.k_set,
+		               .weights = s->W_enc.w,
+		               .bias = s->b_enc.w,
+		               .dead = s->dead,
+		               .n_dead = s->n_dead,
+		               .d = s->c.d,
+		               .width = s->k_aux };
 
-	encode_tile(&w->aux_scratch, &job, s->x + first * s->c.d, end - first, s->aux.count + first,
-	            s->aux.index + first * s->k_aux, s->aux.value + first * s->k_aux);
+	dead_tile(&w->aux_scratch, &job, s->x + first * s->c.d, end - first, s->aux.count + first,
+	          s->aux.index + first * s->k_aux, s->aux.value + first * s->k_aux);
 	tile->squares_aux = decode_rows(s, w, &s->aux, s->e, s->e_aux, first, end, NULL);
+}
+
+/* How low a row's least kept value is, for the next batch's guess. */
+static void note_reach(step *s, const step_worker *w, size_t first, size_t end)
+{
+	for (size_t t = first; t < end; t++) {
+		const float *value = s->codes.value + t * s->c.k;
+		size_t n = s->codes.count[t];
+		float least = n == s->c.k ? value[0] : 0, norm = w->scratch.norm[t - first];
+
+		for (size_t j = 1; j < n; j++)
+			least = value[j] < least ? value[j] : least;
+		s->reach[t] = norm > 0 ? least / norm : 0;
+	}
 }
 
 static void tile_task(void *payload, size_t i, unsigned worker)
@@ -228,20 +282,15 @@ static void tile_task(void *payload, size_t i, unsigned worker)
 	step *s = payload;
 	step_worker *w = &s->workers[worker];
 	step_tile *tile = &s->tiles[i];
-	const encode_job job = { .k = s->c.k_set,
-		                 .weights = s->W_enc.w,
-		                 .bias = s->b_enc.w,
-		                 .n_features = s->c.n_features,
-		                 .d = s->c.d,
-		                 .width = s->c.k };
 	size_t first = i * STEP_TOKENS, end = first + STEP_TOKENS < s->n ? first + STEP_TOKENS : s->n;
 	double start = clock_now(), now;
 
 	center_rows(s, tile, first, end);
 	w->seconds[STEP_CENTER] += clock_now() - start;
-	encode_tile(&w->scratch, &job, s->x + first * s->c.d, end - first, s->codes.count + first,
+	encode_tile(&w->scratch, &s->job, s->x + first * s->c.d, end - first, s->codes.count + first,
 	            s->codes.index + first * s->c.k, s->codes.value + first * s->c.k);
 	start = clock_now();
+	note_reach(s, w, first, end);
 	memset(tile->sum_e, 0, s->c.d * sizeof(double));
 	tile->squares_e = decode_rows(s, w, &s->codes, s->x, s->e, first, end, tile->sum_e);
 	tile->fired = 0;
@@ -286,6 +335,8 @@ static void sum_tiles(step *s, step_result *r)
 	total = scatter(all->sum_x, all->squares_x, s->c.d, s->n);
 	rest = s->n_dead && s->k_aux ? scatter(all->sum_e, all->squares_e, s->c.d, s->n) : 0;
 	r->fvu = total == 0 ? 0 : all->squares_e / total;
+	if (!(all->squares_x < FLT_MAX && all->squares_e < FLT_MAX))
+		r->fvu = INFINITY; /* gradients in FP32 would not be finite */
 	r->auxk = rest > 0 ? all->squares_aux / rest : 0;
 	r->squared_error = all->squares_e / (double)s->n;
 	r->l0 = (double)all->fired / (double)s->n;
@@ -369,6 +420,7 @@ static void update_feature(step *s, step_worker *w, step_block *block, size_t f)
 	k->adam(enc, s->W_enc.m + at, s->W_enc.v + at, w->grad_enc, d, &s->adam);
 	bias_grad = (float)bias;
 	k->adam(s->b_enc.w + f, s->b_enc.m + f, s->b_enc.v + f, &bias_grad, 1, &s->adam);
+	refresh_feature(s, w, f);
 }
 
 static void update_task(void *payload, size_t i, unsigned worker)
@@ -404,6 +456,32 @@ static double update_b_dec(step *s)
 	return squares;
 }
 
+static void prepare_job(step *s)
+{
+	s->job = (encode_job){ .k = s->c.k_set,
+		               .rule = s->c.rule,
+		               .weights = s->W_enc.w,
+		               .bias = s->b_enc.w,
+		               .n_features = s->c.n_features,
+		               .d = s->c.d,
+		               .width = s->c.k,
+		               .screen = s->screen,
+		               .row_norms = s->row_norms,
+		               .guess = s->guess };
+	encode_job_prepare(&s->job);
+}
+
+#define GUESS_MARGIN 0.95f
+#define GUESS_SHARE  1000 /* one row in so many may be below the guess */
+
+/* Rows of the next batch will rarely reach lower than this batch's lowest. */
+static float next_guess(step *s)
+{
+	size_t rank = s->n - s->n / GUESS_SHARE;
+
+	return GUESS_MARGIN * s->c.k_set->kth(s->reach, s->n, rank);
+}
+
 void step_run(step *s, float *x, size_t n, float input_scale, double lr, step_result *r)
 {
 	double start, squares;
@@ -413,6 +491,9 @@ void step_run(step *s, float *x, size_t n, float input_scale, double lr, step_re
 	s->n = n;
 	s->n_tiles = (n + STEP_TOKENS - 1) / STEP_TOKENS;
 	s->input_scale = input_scale;
+	if (!s->fresh)
+		pool_run(s->pool, s->c.n_features, refresh_task, s);
+	prepare_job(s);
 	list_dead(s);
 	pool_run(s->pool, s->n_tiles, tile_task, s);
 	sum_tiles(s, r);
@@ -423,8 +504,10 @@ void step_run(step *s, float *x, size_t n, float input_scale, double lr, step_re
 	if (s->n_dead && s->k_aux)
 		sparse_transpose(&s->aux, n, s->pool);
 	s->serial_seconds[STEP_TRANSPOSE] += clock_now() - start;
+	s->guess = next_guess(s);
 	s->adam = adam_at(&s->c, lr, ++s->t);
 	pool_run(s->pool, s->n_blocks, update_task, s);
+	s->fresh = true;
 	squares = update_b_dec(s);
 	for (size_t b = 0; b < s->n_blocks; b++)
 		squares += s->blocks[b].squares;

@@ -8,11 +8,12 @@
 #ifndef GLOSS_SAE_STEP_H
 #define GLOSS_SAE_STEP_H
 
+#include "sae/dead.h"
 #include "sae/encode.h"
 #include "sae/sparse.h"
 
 #define STEP_TOKENS                                                                                          \
-	512 /* rows of a tile: the shape of the encoder's products, so part of the result's last bits */
+	256 /* rows of a tile: sums over rows run over these in order, so part of the result's last bits */
 #define STEP_FEATURES                                                                                        \
 	64 /* rows of the weights updated as one task; sums over features run over these blocks in order */
 
@@ -21,6 +22,8 @@ typedef struct step_config {
 	double beta1, beta2, eps;
 	double auxk_alpha;    /* 0: no auxiliary loss */
 	uint64_t dead_tokens; /* a feature is dead after this many tokens without firing */
+	encode_rule rule;
+	sae_screening screening;
 	const kernels *k_set;
 } step_config;
 
@@ -28,6 +31,7 @@ enum {
 	STEP_CENTER,
 	STEP_PRODUCT,
 	STEP_SELECT,
+	STEP_EXACT,
 	STEP_DECODE,
 	STEP_AUXK,
 	STEP_TRANSPOSE,
@@ -49,8 +53,10 @@ typedef struct step_param {
 } step_param;
 
 typedef struct step_worker {
-	encode_scratch scratch, aux_scratch;
+	encode_scratch scratch;
+	dead_scratch aux_scratch;
 	float *row, *grad_enc, *grad_dec; /* (d) */
+	float *turned;                    /* (d_pad) of the screen */
 	double seconds[STEP_PARTS];
 } step_worker;
 
@@ -78,6 +84,12 @@ typedef struct step {
 	uint32_t *dead;          /* (F) features dead when the step began, ascending */
 	size_t n_dead, k_aux;
 	sparse_batch codes, aux;
+	screen *screen;   /* NULL: off */
+	bool fresh;       /* whether screen and row_norms are those of the weights */
+	float *row_norms; /* (F) of the encoder; without a screen */
+	float *reach;     /* (batch): a row's least kept value over its norm */
+	float guess;      /* encode_job's */
+	encode_job job;
 	float *x;          /* (batch, d) the caller's: rows, then rows less b_dec */
 	float *e, *e_aux;  /* (batch, d) */
 	float *grad_b_dec; /* (d) */
