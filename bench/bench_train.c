@@ -11,11 +11,11 @@
 #include "sae/shuffle.h"
 #include "sae/step.h"
 
-enum { MAX_STEPS = 200, WARM_STEPS = 3 };
+enum { MAX_STEPS = 200 };
 
 typedef struct bench {
 	const char *dump_path, *kernels, *screening;
-	uint32_t d, features, k, batch, steps, threads;
+	uint32_t d, features, k, batch, steps, threads, warm;
 	sae_dump *dump;
 	sae_rows *rows;
 	shuffle order;
@@ -145,7 +145,10 @@ static int measure(bench *b, const char *set, double dead, error *err)
 		                .eps = 1e-8,
 		                .auxk_alpha = 1.0 / 32,
 		                .dead_tokens = UINT64_MAX / 2,
-		                .screening = b->screening && !strcmp(b->screening, "off") ? SAE_SCREENING_OFF : b->screening && !strcmp(b->screening, "statistical") ? SAE_SCREENING_STATISTICAL : SAE_SCREENING_EXACT,
+		                .screening = b->screening && !strcmp(b->screening, "off") ? SAE_SCREENING_OFF
+		                             : b->screening && !strcmp(b->screening, "statistical")
+		                                     ? SAE_SCREENING_STATISTICAL
+		                                     : SAE_SCREENING_EXACT,
 		                .k_set = kernels_get(set) };
 	double before[STEP_PARTS], after[STEP_PARTS];
 	step_result r;
@@ -155,14 +158,15 @@ static int measure(bench *b, const char *set, double dead, error *err)
 	if (rc < 0)
 		return rc;
 	step_init_weights(s, 0);
-	for (uint32_t t = 0; t < b->steps + WARM_STEPS && rc == 0; t++) {
-		uint32_t i = t < WARM_STEPS ? 0 : t - WARM_STEPS;
+	for (uint32_t t = 0; t < b->steps + b->warm && rc == 0; t++) {
+		uint32_t i = t < b->warm ? 0 : t - b->warm;
 		float *x;
 
 		rc = next_rows(b, &x, &wait[i], err);
 		if (rc < 0)
 			break;
-		yard[i] = yardstick(b, s, x);
+		if (t >= b->warm)
+			yard[i] = yardstick(b, s, x);
 		make_dead(s, dead);
 		part_seconds(b, s, before);
 		whole[i] = clock_now();
@@ -181,7 +185,9 @@ static int measure(bench *b, const char *set, double dead, error *err)
 		printf(" %7.1f %9.1f %6.2f %9.0f %6.1f\n", 1e3 * w, 1e3 * y, y / w, b->batch / w,
 		       1e3 * median(wait, b->steps));
 		for (unsigned q = 0; q < b->threads; q++)
-			printf("  exact %.1f again %.2f a step\n", (double)s->workers[q].scratch.n_exact / (b->steps+WARM_STEPS) / b->batch, (double)s->workers[q].scratch.n_again/(b->steps+WARM_STEPS));
+			printf("  exact %.1f again %.2f a step\n",
+			       (double)s->workers[q].scratch.n_exact / (b->steps + b->warm) / b->batch,
+			       (double)s->workers[q].scratch.n_again / (b->steps + b->warm));
 		fflush(stdout);
 	}
 	step_free(s);
@@ -230,6 +236,7 @@ static int parse(bench *b, int argc, char **argv)
 		{ "threads", required_argument, NULL, 't' },
 		{ "d", required_argument, NULL, 'd' },
 		{ "screening", required_argument, NULL, 'S' },
+		{ "warm", required_argument, NULL, 'w' },
 		{ "kernels", required_argument, NULL, 'K' },
 		{ NULL, 0, NULL, 0 },
 	};
@@ -247,6 +254,9 @@ static int parse(bench *b, int argc, char **argv)
 			break;
 		case 'S':
 			b->screening = optarg;
+			break;
+		case 'w':
+			b->warm = n;
 			break;
 		case 'F':
 			b->features = n;
@@ -284,6 +294,7 @@ int main(int argc, char **argv)
 		    .k = 32,
 		    .batch = 4096,
 		    .steps = 15,
+		    .warm = 3,
 		    .threads = cpu_count(),
 		    .scale = 1 };
 	error err = { 0 };

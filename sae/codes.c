@@ -89,7 +89,7 @@ static int worker_init(worker *w, sae_encoder *e, error *err)
 		good = w->count && w->index && w->value;
 	}
 	if (good && m->arch == SAE_TOPK)
-		return encode_scratch_init(&w->scratch, mem, SAE_ENCODE_TILE, m->k, e->job.screen, err);
+		return encode_scratch_init(&w->scratch, mem, SAE_ENCODE_TILE, m->d_sae, m->k, e->job.screen, err);
 	if (good) {
 		w->pre = arena_alloc(mem, SAE_ENCODE_TILE, ENCODE_FEATURES * sizeof(*w->pre));
 		w->pieces = arena_alloc(mem, n_blocks(m), SAE_ENCODE_TILE * sizeof(*w->pieces));

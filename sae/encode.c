@@ -8,8 +8,7 @@
 #include "sae/encode.h"
 
 #define SEGMENT        256 /* features looked through before the threshold of a row is looked at again */
-#define PLACES         4096
-#define ROOM_PER_VALUE 8
+#define ROOM_PER_VALUE 16
 #define NOT_COMPUTED   (-INFINITY) /* as an exact value; as a bound: no need to compute it */
 #define COMPUTED       NOT_COMPUTED
 
@@ -25,8 +24,8 @@ void encode_blas_single_threaded(void)
 	pthread_once(&once, set_one_thread);
 }
 
-int encode_scratch_init(encode_scratch *s, arena *mem, size_t tokens, size_t width, const screen *by,
-                        error *err)
+int encode_scratch_init(encode_scratch *s, arena *mem, size_t tokens, size_t n_features, size_t width,
+                        const screen *by, error *err)
 {
 	size_t room = ROOM_PER_VALUE * width + SEGMENT + KERNELS_SLACK;
 
@@ -45,7 +44,7 @@ int encode_scratch_init(encode_scratch *s, arena *mem, size_t tokens, size_t wid
 	s->zeros = arena_alloc(mem, room, sizeof(float));
 	s->pairs = arena_alloc(mem, tokens * room + KERNELS_SLACK, sizeof(uint32_t));
 	s->sorted = arena_alloc(mem, tokens * room, sizeof(uint32_t));
-	s->places = arena_alloc(mem, PLACES + 1, sizeof(uint32_t));
+	s->places = arena_alloc(mem, n_features, sizeof(uint32_t));
 	if (!s->pre || !s->index || !s->value || !s->exact || !s->count || !s->settled || !s->above ||
 	    !s->up || !s->norm || !s->again || !s->lower || !s->zeros || !s->pairs || !s->sorted ||
 	    !s->places)
@@ -73,37 +72,47 @@ static float exact_value(const encode_job *j, const float *x, size_t f)
 	return j->k->dot(j->weights + f * j->d, x, j->d) + j->bias[f];
 }
 
-/* The pairs in order of their features, by blocks of features: so encoder rows are read from memory once a tile. */
+/* The pairs in order of their features: so an encoder row is read from memory once a tile. */
 static void sort_pairs(encode_scratch *s, const encode_job *j)
 {
-	unsigned shift = 0;
 	uint32_t at = 0;
 
-	while ((j->n_features - 1) >> shift >= PLACES)
-		shift++;
-	memset(s->places, 0, (PLACES + 1) * sizeof(*s->places));
+	memset(s->places, 0, j->n_features * sizeof(*s->places));
 	for (size_t p = 0; p < s->n_pairs; p++)
-		s->places[s->index[s->pairs[p]] >> shift]++;
-	for (size_t b = 0; b < PLACES; b++) {
-		uint32_t n = s->places[b];
+		s->places[s->index[s->pairs[p]]]++;
+	for (size_t f = 0; f < j->n_features; f++) {
+		uint32_t n = s->places[f];
 
-		s->places[b] = at;
+		s->places[f] = at;
 		at += n;
 	}
 	for (size_t p = 0; p < s->n_pairs; p++)
-		s->sorted[s->places[s->index[s->pairs[p]] >> shift]++] = s->pairs[p];
+		s->sorted[s->places[s->index[s->pairs[p]]]++] = s->pairs[p];
 }
 
+/* Four rows at a time with one encoder row: the same sums as one by one. */
 static void compute_pairs(encode_scratch *s, const encode_job *j, const float *x)
 {
 	double start = clock_now();
 
 	sort_pairs(s, j);
-	for (size_t p = 0; p < s->n_pairs; p++) {
-		size_t at = s->sorted[p];
+	for (size_t p = 0, n; p < s->n_pairs; p += n) {
+		size_t f = s->index[s->sorted[p]];
+		const float *rows[KERNELS_DOTS];
+		float values[KERNELS_DOTS];
 
-		s->exact[at] = exact_value(j, x + at / s->room * j->d, s->index[at]);
-		s->value[at] = COMPUTED;
+		for (n = 0; n < KERNELS_DOTS && p + n < s->n_pairs; n++) {
+			size_t at = s->sorted[p + n];
+
+			if (s->index[at] != f)
+				break;
+			rows[n] = x + at / s->room * j->d;
+		}
+		j->k->dots(values, j->weights + f * j->d, rows, n, j->d);
+		for (size_t i = 0; i < n; i++) {
+			s->exact[s->sorted[p + i]] = values[i] + j->bias[f];
+			s->value[s->sorted[p + i]] = COMPUTED;
+		}
 	}
 	s->n_exact += s->n_pairs;
 	s->exact_seconds += clock_now() - start;
@@ -209,6 +218,33 @@ static void settle(encode_scratch *s, const encode_job *j, const float *x, size_
 		s->above[t] = value[s->count[t] - 1];
 }
 
+/* The `width`-th largest of n values, not under 0; 0 where there are fewer. */
+static float least_of(encode_scratch *s, const encode_job *j, const float *value, size_t n)
+{
+	if (n < j->width)
+		return 0;
+	for (size_t i = 0; i < n; i++)
+		s->lower[i] = value[i] > 0 ? value[i] : 0;
+	return j->k->kth(s->lower, n, j->width);
+}
+
+/* Raise row t's threshold to the least exact value of the candidates with the best bounds. */
+static void raise_threshold(encode_scratch *s, const encode_job *j, const float *x, size_t t)
+{
+	const uint32_t *index = s->index + t * s->room;
+	const float *value = s->value + t * s->room;
+	float best = least_of(s, j, value, s->count[t]), least;
+	size_t n = 0;
+
+	for (size_t i = 0; i < s->count[t]; i++)
+		if (value[i] >= best)
+			s->exact[t * s->room + n++] = exact_value(j, x + t * j->d, index[i]);
+	s->n_exact += n;
+	least = least_of(s, j, s->exact + t * s->room, n);
+	if (least > 0)
+		keep_reaching(s, j, t, least);
+}
+
 static void take_segment(encode_scratch *s, const encode_job *j, const float *x, size_t t, const float *pre,
                          const float *bias, size_t first, size_t n)
 {
@@ -219,8 +255,11 @@ static void take_segment(encode_scratch *s, const encode_job *j, const float *x,
 	                            s->above[t] - s->up[t]);
 	if (s->count[t] <= full)
 		return;
-	if (j->rule == ENCODE_TOPK)
+	if (j->rule == ENCODE_TOPK) {
 		cut(s, j, t);
+		if (s->count[t] > full / 2)
+			raise_threshold(s, j, x, t);
+	}
 	if (s->count[t] > full)
 		settle(s, j, x, t);
 }
@@ -299,16 +338,6 @@ static void ask_reaching(encode_scratch *s, const encode_job *j, size_t t, size_
 
 	s->n_pairs += j->k->filter(s->pairs + s->n_pairs, s->lower, s->value + first, s->zeros, n,
 	                           (uint32_t)first, over);
-}
-
-/* The `width`-th largest of n values, not under 0; 0 where there are fewer. */
-static float least_of(encode_scratch *s, const encode_job *j, const float *value, size_t n)
-{
-	if (n < j->width)
-		return 0;
-	for (size_t i = 0; i < n; i++)
-		s->lower[i] = value[i] > 0 ? value[i] : 0;
-	return j->k->kth(s->lower, n, j->width);
 }
 
 /* Where the run of candidates of one group that begins at `at` ends. */

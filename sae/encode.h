@@ -51,14 +51,14 @@ typedef struct encode_scratch {
 	float *lower, *zeros;     /* (room) */
 	uint32_t *pairs, *sorted; /* (tokens * room): candidates to be computed */
 	size_t n_pairs;
-	uint32_t *places;
+	uint32_t *places; /* (F) */
 	double product_seconds, select_seconds, exact_seconds; /* spent so far, for the benchmark */
 	uint64_t n_exact, n_again;                             /* values computed, rows done again */
 } encode_scratch;
 
 /* All in `mem`. by: the screen that jobs will bring, or NULL. */
-int encode_scratch_init(encode_scratch *s, arena *mem, size_t tokens, size_t width, const screen *by,
-                        error *err) MUST_USE;
+int encode_scratch_init(encode_scratch *s, arena *mem, size_t tokens, size_t n_features, size_t width,
+                        const screen *by, error *err) MUST_USE;
 
 /* Codes of n <= s->tokens rows of x (n, d), b_dec already taken off, by the job's rule; row i holds count[i] pairs at
  * i * width, by feature ascending. */

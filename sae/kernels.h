@@ -17,11 +17,14 @@ typedef struct adam_coef {
 	float eps;
 } adam_coef;
 
+#define KERNELS_DOTS  4
 #define KERNELS_SLACK 16 /* elements that filter() and compact() may write behind what they return */
 
 typedef struct kernels {
 	const char *name;
 	float (*dot)(const float *a, const float *b, size_t n);
+	/* out[i] = dot(a, b[i], n) for i < n_b <= KERNELS_DOTS, the same bits. */
+	void (*dots)(float *out, const float *a, const float *const *b, size_t n_b, size_t n);
 	double (*sum_squares)(const float *a, size_t n);                /* in FP64 */
 	void (*add_f64)(double *y, double a, const float *x, size_t n); /* y += a x in FP64 */
 	void (*axpy)(float *y, float a, const float *x, size_t n);      /* y += a x */

@@ -16,22 +16,54 @@ static float sum_lanes(__m256 x)
 	return _mm_cvtss_f32(_mm_add_ss(half, _mm_movehdup_ps(half)));
 }
 
+/* `count` products with a at once, a constant where it is called: a is loaded once for all. */
+static inline __attribute__((always_inline)) void dots_part(float *out, const float *a, const float *const *b,
+                                                            size_t n, const int count)
+{
+	__m256 sum[2][4];
+	size_t whole = n / (4 * LANES) * (4 * LANES);
+
+#pragma GCC unroll 2
+	for (int c = 0; c < count; c++)
+#pragma GCC unroll 4
+		for (int r = 0; r < 4; r++)
+			sum[c][r] = _mm256_setzero_ps();
+	for (size_t i = 0; i < whole; i += 4 * LANES) {
+#pragma GCC unroll 4
+		for (int r = 0; r < 4; r++) {
+			__m256 factor = _mm256_loadu_ps(a + i + LANES * r);
+
+#pragma GCC unroll 2
+			for (int c = 0; c < count; c++)
+				sum[c][r] = _mm256_fmadd_ps(factor, _mm256_loadu_ps(b[c] + i + LANES * r),
+				                            sum[c][r]);
+		}
+	}
+#pragma GCC unroll 2
+	for (int c = 0; c < count; c++) {
+		out[c] = sum_lanes(_mm256_add_ps(_mm256_add_ps(sum[c][0], sum[c][1]),
+		                                 _mm256_add_ps(sum[c][2], sum[c][3])));
+		for (size_t i = whole; i < n; i++)
+			out[c] += a[i] * b[c][i];
+	}
+}
+
 static float dot(const float *a, const float *b, size_t n)
 {
-	__m256 s0 = _mm256_setzero_ps(), s1 = s0, s2 = s0, s3 = s0;
-	size_t i = 0;
-	float sum;
+	float out;
 
-	for (; i + 4 * LANES <= n; i += 4 * LANES) {
-		s0 = _mm256_fmadd_ps(_mm256_loadu_ps(a + i), _mm256_loadu_ps(b + i), s0);
-		s1 = _mm256_fmadd_ps(_mm256_loadu_ps(a + i + 8), _mm256_loadu_ps(b + i + 8), s1);
-		s2 = _mm256_fmadd_ps(_mm256_loadu_ps(a + i + 16), _mm256_loadu_ps(b + i + 16), s2);
-		s3 = _mm256_fmadd_ps(_mm256_loadu_ps(a + i + 24), _mm256_loadu_ps(b + i + 24), s3);
-	}
-	sum = sum_lanes(_mm256_add_ps(_mm256_add_ps(s0, s1), _mm256_add_ps(s2, s3)));
-	for (; i < n; i++)
-		sum += a[i] * b[i];
-	return sum;
+	dots_part(&out, a, &b, n, 1);
+	return out;
+}
+
+static void dots(float *out, const float *a, const float *const *b, size_t n_b, size_t n)
+{
+	size_t i = 0;
+
+	for (; i + 2 <= n_b; i += 2)
+		dots_part(out + i, a, b + i, n, 2);
+	if (i < n_b)
+		dots_part(out + i, a, b + i, n, 1);
 }
 
 static double sum_squares(const float *a, size_t n)
@@ -144,10 +176,35 @@ static void combine(float *out, const float *rows, size_t d, const uint32_t *ind
 	}
 }
 
+/* For each set of four lanes, those in it first. */
+static const int32_t first_lanes[16][4] = {
+	{ 0, 0, 0, 0 }, { 0, 0, 0, 0 }, { 1, 0, 0, 0 }, { 0, 1, 0, 0 }, { 2, 0, 0, 0 }, { 0, 2, 0, 0 },
+	{ 1, 2, 0, 0 }, { 0, 1, 2, 0 }, { 3, 0, 0, 0 }, { 0, 3, 0, 0 }, { 1, 3, 0, 0 }, { 0, 1, 3, 0 },
+	{ 2, 3, 0, 0 }, { 0, 2, 3, 0 }, { 1, 2, 3, 0 }, { 0, 1, 2, 3 },
+};
+
+/* Write the lanes of `keep`, in order, and return how many; up to four more are written behind. */
+static inline size_t put_lanes(uint32_t *index, float *value, __m256i ids, __m256 values, unsigned keep)
+{
+	const unsigned low = keep & 15, high = keep >> 4;
+	const __m128i low_lanes = _mm_loadu_si128((const __m128i *)(const void *)first_lanes[low]);
+	const __m128i high_lanes = _mm_loadu_si128((const __m128i *)(const void *)first_lanes[high]);
+	const __m256 id_bits = _mm256_castsi256_ps(ids);
+	size_t n = (size_t)__builtin_popcount(low);
+
+	_mm_storeu_ps(value, _mm_permutevar_ps(_mm256_castps256_ps128(values), low_lanes));
+	_mm_storeu_ps((float *)(void *)index, _mm_permutevar_ps(_mm256_castps256_ps128(id_bits), low_lanes));
+	_mm_storeu_ps(value + n, _mm_permutevar_ps(_mm256_extractf128_ps(values, 1), high_lanes));
+	_mm_storeu_ps((float *)(void *)(index + n),
+	              _mm_permutevar_ps(_mm256_extractf128_ps(id_bits, 1), high_lanes));
+	return n + (size_t)__builtin_popcount(high);
+}
+
 static size_t filter(uint32_t *index, float *value, const float *pre, const float *bias, size_t n,
                      uint32_t first, float above)
 {
 	const __m256 limit = _mm256_set1_ps(above);
+	const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
 	size_t kept = 0, i = 0;
 
 	for (; i + LANES <= n; i += LANES) {
@@ -155,15 +212,9 @@ static size_t filter(uint32_t *index, float *value, const float *pre, const floa
 		unsigned over = (unsigned)_mm256_movemask_ps(_mm256_cmp_ps(sum, limit, _CMP_GT_OQ));
 
 		if (over) {
-			float sums[LANES];
+			__m256i ids = _mm256_add_epi32(lane, _mm256_set1_epi32((int)(first + (uint32_t)i)));
 
-			_mm256_storeu_ps(sums, sum);
-			for (; over; over &= over - 1) {
-				unsigned lane = (unsigned)__builtin_ctz(over);
-
-				index[kept] = first + (uint32_t)i + lane;
-				value[kept++] = sums[lane];
-			}
+			kept += put_lanes(index + kept, value + kept, ids, sum, over);
 		}
 	}
 	for (; i < n; i++) {
@@ -177,7 +228,6 @@ static size_t filter(uint32_t *index, float *value, const float *pre, const floa
 	return kept;
 }
 
-/* Compares as signed integers: right for the bits of positive floats. */
 static size_t count_reaching(const float *value, size_t n, uint32_t least)
 {
 	const __m256i below = _mm256_set1_epi32((int)least - 1);
@@ -258,12 +308,37 @@ static float kth(const float *value, size_t n, size_t k)
 	return least_reaching(value, n, reach);
 }
 
-/* Without branches: written always, counted when kept. */
+/* The lanes of `equal` that the first `ties` ties stand in. */
+static unsigned first_ties(unsigned equal, size_t *ties)
+{
+	unsigned taken = 0;
+
+	while (equal && *ties) {
+		unsigned lowest = equal & (0u - equal);
+
+		taken |= lowest;
+		equal ^= lowest;
+		(*ties)--;
+	}
+	return taken;
+}
+
 static size_t compact(uint32_t *index, float *value, size_t n, float least, size_t ties)
 {
-	size_t kept = 0;
+	const __m256 limit = _mm256_set1_ps(least);
+	size_t kept = 0, i = 0;
 
-	for (size_t i = 0; i < n; i++) {
+	for (; i + LANES <= n; i += LANES) {
+		__m256 v = _mm256_loadu_ps(value + i);
+		__m256i id = _mm256_loadu_si256((const __m256i *)(const void *)(index + i));
+		unsigned keep = (unsigned)_mm256_movemask_ps(_mm256_cmp_ps(v, limit, _CMP_GT_OQ));
+		unsigned equal = (unsigned)_mm256_movemask_ps(_mm256_cmp_ps(v, limit, _CMP_EQ_OQ));
+
+		if (equal)
+			keep |= first_ties(equal, &ties);
+		kept += put_lanes(index + kept, value + kept, id, v, keep);
+	}
+	for (; i < n; i++) {
 		float v = value[i];
 		bool tie = (v == least) & (ties > 0);
 
@@ -305,6 +380,7 @@ static void adam(float *w, float *m, float *v, const float *g, size_t n, const a
 const kernels kernels_avx2 = {
 	.name = "avx2",
 	.dot = dot,
+	.dots = dots,
 	.sum_squares = sum_squares,
 	.add_f64 = add_f64,
 	.axpy = axpy,

@@ -12,23 +12,61 @@ static __mmask16 mask_of(size_t n)
 	return (__mmask16)(n >= LANES ? 0xffffu : (1u << n) - 1);
 }
 
-static float dot(const float *a, const float *b, size_t n)
+/* `count` products with a at once, a constant where it is called: a is loaded once for all. */
+static inline __attribute__((always_inline)) void dots_part(float *out, const float *a, const float *const *b,
+                                                            size_t n, const int count)
 {
-	__m512 s0 = _mm512_setzero_ps(), s1 = s0, s2 = s0, s3 = s0;
+	__m512 sum[KERNELS_DOTS][4];
 	size_t i = 0;
 
+#pragma GCC unroll 4
+	for (int c = 0; c < count; c++)
+#pragma GCC unroll 4
+		for (int r = 0; r < 4; r++)
+			sum[c][r] = _mm512_setzero_ps();
 	for (; i + 4 * LANES <= n; i += 4 * LANES) {
-		s0 = _mm512_fmadd_ps(_mm512_loadu_ps(a + i), _mm512_loadu_ps(b + i), s0);
-		s1 = _mm512_fmadd_ps(_mm512_loadu_ps(a + i + 16), _mm512_loadu_ps(b + i + 16), s1);
-		s2 = _mm512_fmadd_ps(_mm512_loadu_ps(a + i + 32), _mm512_loadu_ps(b + i + 32), s2);
-		s3 = _mm512_fmadd_ps(_mm512_loadu_ps(a + i + 48), _mm512_loadu_ps(b + i + 48), s3);
+#pragma GCC unroll 4
+		for (int r = 0; r < 4; r++) {
+			__m512 factor = _mm512_loadu_ps(a + i + LANES * r);
+
+#pragma GCC unroll 4
+			for (int c = 0; c < count; c++)
+				sum[c][r] = _mm512_fmadd_ps(factor, _mm512_loadu_ps(b[c] + i + LANES * r),
+				                            sum[c][r]);
+		}
 	}
 	for (; i < n; i += LANES) {
 		__mmask16 in = mask_of(n - i);
+		__m512 factor = _mm512_maskz_loadu_ps(in, a + i);
 
-		s0 = _mm512_fmadd_ps(_mm512_maskz_loadu_ps(in, a + i), _mm512_maskz_loadu_ps(in, b + i), s0);
+#pragma GCC unroll 4
+		for (int c = 0; c < count; c++)
+			sum[c][0] = _mm512_fmadd_ps(factor, _mm512_maskz_loadu_ps(in, b[c] + i), sum[c][0]);
 	}
-	return _mm512_reduce_add_ps(_mm512_add_ps(_mm512_add_ps(s0, s1), _mm512_add_ps(s2, s3)));
+#pragma GCC unroll 4
+	for (int c = 0; c < count; c++)
+		out[c] = _mm512_reduce_add_ps(_mm512_add_ps(_mm512_add_ps(sum[c][0], sum[c][1]),
+		                                            _mm512_add_ps(sum[c][2], sum[c][3])));
+}
+
+static float dot(const float *a, const float *b, size_t n)
+{
+	float out;
+
+	dots_part(&out, a, &b, n, 1);
+	return out;
+}
+
+static void dots(float *out, const float *a, const float *const *b, size_t n_b, size_t n)
+{
+	if (n_b == 4) {
+		dots_part(out, a, b, n, 4);
+		return;
+	}
+	if (n_b & 2)
+		dots_part(out, a, b, n, 2);
+	if (n_b & 1)
+		dots_part(out + n_b - 1, a, b + n_b - 1, n, 1);
 }
 
 static double sum_squares(const float *a, size_t n)
@@ -297,6 +335,7 @@ static void adam(float *w, float *m, float *v, const float *g, size_t n, const a
 const kernels kernels_avx512 = {
 	.name = "avx512",
 	.dot = dot,
+	.dots = dots,
 	.sum_squares = sum_squares,
 	.add_f64 = add_f64,
 	.axpy = axpy,

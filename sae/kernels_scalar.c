@@ -14,6 +14,12 @@ static float dot(const float *a, const float *b, size_t n)
 	return sum;
 }
 
+static void dots(float *out, const float *a, const float *const *b, size_t n_b, size_t n)
+{
+	for (size_t i = 0; i < n_b; i++)
+		out[i] = dot(a, b[i], n);
+}
+
 static double sum_squares(const float *a, size_t n)
 {
 	double sum = 0;
@@ -130,6 +136,7 @@ static void adam(float *w, float *m, float *v, const float *g, size_t n, const a
 const kernels kernels_scalar = {
 	.name = "scalar",
 	.dot = dot,
+	.dots = dots,
 	.sum_squares = sum_squares,
 	.add_f64 = add_f64,
 	.axpy = axpy,

@@ -20,7 +20,7 @@ static int param_init(step_param *p, arena *mem, size_t rows, size_t columns, er
 static int worker_init(step_worker *w, step *s, error *err)
 {
 	size_t d = s->c.d;
-	int rc = encode_scratch_init(&w->scratch, &s->mem, STEP_TOKENS, s->c.k, s->screen, err);
+	int rc = encode_scratch_init(&w->scratch, &s->mem, STEP_TOKENS, s->c.n_features, s->c.k, s->screen, err);
 
 	if (rc == 0 && s->k_aux)
 		rc = dead_scratch_init(&w->aux_scratch, &s->mem, STEP_TOKENS, d, s->k_aux, err);
