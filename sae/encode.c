@@ -439,7 +439,7 @@ static void begin_row(encode_scratch *s, const encode_job *j, size_t t, float gu
 {
 	s->count[t] = 0;
 	s->settled[t] = 0;
-	s->above[t] = guess * s->norm[t]; /* at least 0: the ReLU */
+	s->above[t] = guess > 0 ? guess * s->norm[t] : 0; /* at least 0: the ReLU; a norm may be infinite */
 	s->up[t] = 0;
 	if (!j->screen)
 		s->up[t] = (float)(2 * j->d + 64) * 0x1p-24f * j->most_norm * s->norm[t] +

@@ -46,38 +46,29 @@ int screen_init(screen *s, arena *mem, const screen_set *set, size_t d, size_t n
 	return 0;
 }
 
-/* The factor of a row's codes: none over `most`, and no lane over what its sums can hold. */
-static float code_scale(const screen_set *set, const float *x, size_t n, int most, float lane_limit,
-                        int8_t *code)
-{
-	float greatest = set->max_abs(x, n), scale, lane;
+#define SMALLEST 1e-15f /* of a row's greatest coordinate: squares of what codes lose must not vanish */
 
-	if (!(greatest > FLT_MIN * 1e6f) || !(greatest < FLT_MAX))
-		return 0; /* zero, or NaN and infinities, which no code can stand for */
-	scale = greatest / (float)most;
-	if (!set->lane_norm)
-		return scale;
-	set->code(code, x, n, scale);
-	lane = set->lane_norm(code, n);
-	return lane > lane_limit ? scale * 1.002f * lane / lane_limit : scale;
-}
-
-/* Codes of a turned row; returns their factor. *norm: of what the codes stand for; *lost: of the rest. */
+/* Codes of a turned row; returns their factor: none over `most`, and no lane over what its sums can hold.
+ * *norm: of what the codes stand for; *lost: of the rest. */
 static float encode_row(const screen_set *set, const float *x, size_t n, int most, float lane_limit,
                         int8_t *code, float *norm, float *lost)
 {
-	float scale = code_scale(set, x, n, most, lane_limit, code);
+	float greatest = set->max_abs(x, n), scale = greatest / (float)most, lane;
 
-	if (scale > 0) {
-		set->code(code, x, n, scale);
-		*norm = scale * set->code_norm(code, n);
-		*lost = set->code_error(code, x, n, scale);
-		return scale;
+	if (!(greatest >= SMALLEST && greatest < FLT_MAX)) {
+		memset(code, 0, n);
+		*norm = 0;
+		*lost = greatest < SMALLEST ? greatest * sqrtf((float)n) : INFINITY;
+		return 0;
 	}
-	memset(code, 0, n);
-	*norm = 0;
-	*lost = set->code_error(code, x, n, 0);
-	return 0;
+	set->code(code, x, n, scale);
+	while (set->lane_norm && (lane = set->lane_norm(code, n)) > lane_limit) {
+		scale *= 1.002f * lane / lane_limit;
+		set->code(code, x, n, scale);
+	}
+	*norm = scale * set->code_norm(code, n);
+	*lost = set->code_error(code, x, n, scale);
+	return scale;
 }
 
 static void turn(const screen *s, float *out, const float *x)
@@ -102,7 +93,7 @@ void screen_weight(screen *s, size_t f, const float *w, float bias, float *scrat
 		for (size_t j = 0; j < 4; j++)
 			out[i * SCREEN_PANEL + j] = (uint8_t)(code[i + j] + set->offset);
 	}
-	s->bias[f] = bias;
+	s->bias[f] = bias + SCREEN_ROUNDING * fabsf(bias);
 	s->norm[f] = s->spread * norm * 1.00001f;
 	s->lost[f] = s->spread * lost * 1.00001f + rounding * (norm + lost) + FLT_MIN;
 	if (!isfinite(s->lost[f]))

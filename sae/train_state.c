@@ -53,6 +53,7 @@ static void add_member(state_arrays *s, size_t member, const train_member *m)
 	add_param(s, member, "b_dec", &of->b_dec, d);
 	add(s, member, "silent", SAE_U64, features, of->silent);
 	add(s, member, "adam_steps", SAE_U64, 1, &of->t);
+	add(s, member, "guess", SAE_F32, 1, &of->guess);
 	add(s, member, "fires", SAE_U64, features, m->fires);
 	add(s, member, "fires_before", SAE_U64, features, m->fires_before);
 }

@@ -45,6 +45,14 @@ static void check_sums(const kernels *k)
 		}
 		ck_assert_double_le(fabs(k->dot(a, b, n) - want), 1e-6 * size);
 		ck_assert_double_le(fabs(k->sum_squares(a, n) - squares), 1e-13 * squares);
+		for (size_t count = 0; count <= KERNELS_DOTS; count++) {
+			const float *rows[KERNELS_DOTS] = { b, a, b + 1, a + 2 };
+			float out[KERNELS_DOTS] = { 0 };
+
+			k->dots(out, a, rows, count, n);
+			for (size_t i = 0; i < count; i++)
+				ck_assert_float_eq(out[i], k->dot(a, rows[i], n)); /* the same bits */
+		}
 	}
 }
 
@@ -135,6 +143,7 @@ static void check_filter(const kernels *k)
 			ck_assert_uint_eq(k->filter(index, value, pre, bias, n, 1000, above), want);
 			ck_assert_mem_eq(index, want_index, want * sizeof(*index));
 			ck_assert_mem_eq(value, want_value, want * sizeof(*value));
+			ck_assert_float_eq(k->greatest(pre, bias, n), kernels_scalar.greatest(pre, bias, n));
 		}
 	ck_assert_uint_eq(kernels_scalar.filter(want_index, want_value, pre, bias, 0, 0, 0), 0);
 }
