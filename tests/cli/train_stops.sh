@@ -18,7 +18,7 @@ in_a_while 'truncate -s 5000 dump/acts-00001*' shrunk | plain | sed 's/from [0-9
 cp "$data"/*.safetensors dump
 gloss train dump $quick --time-limit 0.6s -o shrunk --resume 2>&1 | plain
 for signal in INT TERM USR1; do
-	timeout --preserve-status -s $signal 1 gloss train dump $quick -o signal --resume 2>&1 | plain
+	timeout --foreground --preserve-status -s $signal 1 gloss train dump $quick -o signal --resume 2>&1 | plain
 done
 gloss train dump $quick -o signal --resume --time-limit 0.6s --checkpoint-minutes 0 --json 2>/dev/null |
 	sed 's/.*\("finished":false,"end":"saved"\).*/\1/'
