@@ -42,14 +42,14 @@ typedef struct piece {
 typedef struct worker {
 	float *x; /* (SAE_ENCODE_TILE, d): rows less b_dec */
 	/* TopK and GroupMax: up to k features a row */
-	encode_scratch scratch; /* TopK */
-	uint32_t *count;        /* (SAE_ENCODE_TILE) */
-	uint32_t *index;        /* (SAE_ENCODE_TILE, k) */
+	encode_scratch scratch;
+	uint32_t *count; /* (SAE_ENCODE_TILE) */
+	uint32_t *index; /* (SAE_ENCODE_TILE, k) */
 	float *value;
-	/* GroupMax and JumpReLU */
+	/* JumpReLU */
 	float *pre;    /* (SAE_ENCODE_TILE, ENCODE_FEATURES) */
 	tile found;    /* in order of blocks of features, and of rows within */
-	piece *pieces; /* (blocks of features, SAE_ENCODE_TILE); JumpReLU */
+	piece *pieces; /* (blocks of features, SAE_ENCODE_TILE) */
 } worker;
 
 struct sae_encoder {
@@ -61,7 +61,7 @@ struct sae_encoder {
 	float *row_norms; /* (F); without a screen */
 	float *turned;    /* (threads, d_pad) */
 	float *least;     /* (blocks of features): the least threshold of each; JumpReLU */
-	worker *workers; /* (threads) */
+	worker *workers;  /* (threads) */
 	tile *tiles;
 	size_t tiles_room, n_tiles; /* n_tiles: those that have ever held something */
 	/* the call in progress */
@@ -78,24 +78,19 @@ static int worker_init(worker *w, sae_encoder *e, error *err)
 {
 	const sae_model *m = e->model;
 	arena *mem = &e->mem;
-	bool good;
 
 	w->x = arena_alloc(mem, SAE_ENCODE_TILE, m->d_in * sizeof(float));
-	good = w->x != NULL;
-	if (good && m->arch != SAE_JUMPRELU) {
-		w->count = arena_alloc(mem, SAE_ENCODE_TILE, sizeof(*w->count));
-		w->index = arena_alloc(mem, SAE_ENCODE_TILE, m->k * sizeof(*w->index));
-		w->value = arena_alloc(mem, SAE_ENCODE_TILE, m->k * sizeof(*w->value));
-		good = w->count && w->index && w->value;
-	}
-	if (good && m->arch == SAE_TOPK)
-		return encode_scratch_init(&w->scratch, mem, SAE_ENCODE_TILE, m->d_sae, m->k, e->job.screen, err);
-	if (good) {
+	if (w->x && m->arch == SAE_JUMPRELU) {
 		w->pre = arena_alloc(mem, SAE_ENCODE_TILE, ENCODE_FEATURES * sizeof(*w->pre));
 		w->pieces = arena_alloc(mem, n_blocks(m), SAE_ENCODE_TILE * sizeof(*w->pieces));
-		good = w->pre && w->pieces;
+		return w->pre && w->pieces ? 0 : error_nomem(err, "an encoder tile");
 	}
-	return good ? 0 : error_nomem(err, "an encoder tile");
+	w->count = arena_alloc(mem, SAE_ENCODE_TILE, sizeof(*w->count));
+	w->index = arena_alloc(mem, SAE_ENCODE_TILE, m->k * sizeof(*w->index));
+	w->value = arena_alloc(mem, SAE_ENCODE_TILE, m->k * sizeof(*w->value));
+	if (!w->x || !w->count || !w->index || !w->value)
+		return error_nomem(err, "an encoder tile");
+	return encode_scratch_init(&w->scratch, mem, SAE_ENCODE_TILE, m->d_sae, m->k, e->job.screen, err);
 }
 
 static int find_least(sae_encoder *e, error *err)
@@ -119,7 +114,8 @@ static void screen_task(void *payload, size_t f, unsigned worker_id)
 	sae_encoder *e = payload;
 	const sae_model *m = e->model;
 
-	screen_weight(e->codes, f, m->W_enc + f * m->d_in, m->b_enc[f], e->turned + worker_id * e->codes->d_pad);
+	screen_weight(e->codes, f, m->W_enc + f * m->d_in, m->b_enc[f],
+	              e->turned + worker_id * e->codes->d_pad);
 }
 
 static void norm_task(void *payload, size_t f, unsigned worker_id)
@@ -177,6 +173,7 @@ int sae_encoder_new(sae_encoder **out, const sae_model *m, pool *p, const char *
 	e->model = m;
 	e->pool = p;
 	e->job = (encode_job){ .k = k,
+		               .rule = m->arch == SAE_GROUPMAX ? ENCODE_GROUPMAX : ENCODE_TOPK,
 		               .weights = m->W_enc,
 		               .bias = m->b_enc,
 		               .n_features = m->d_sae,
@@ -240,58 +237,6 @@ static void multiply(worker *w, const encode_job *j, size_t n, size_t first, siz
 	cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (blasint)n, (blasint)n_block, (blasint)j->d, 1,
 	            w->x, (blasint)j->d, j->weights + first * j->d, (blasint)j->d, 0, w->pre,
 	            (blasint)n_block);
-}
-
-/* The largest of each group over `best` among n_block features of one row, where they are larger than what is there. */
-static void raise_groups(worker *w, const encode_job *j, const float *pre, size_t first, size_t n_block,
-                         uint32_t *best_index, float *best)
-{
-	size_t group = j->n_features / j->width, end = first + n_block;
-	uint32_t *index = w->found.index;
-	float *value = w->found.value;
-
-	for (size_t f = first, stop; f < end; f = stop) {
-		size_t g = f / group, n;
-
-		stop = (g + 1) * group < end ? (g + 1) * group : end;
-		n = j->k->filter(index, value, pre + (f - first), j->bias + f, stop - f, (uint32_t)f,
-		                 best[g]);
-		for (size_t i = 0; i < n; i++) {
-			if (value[i] > best[g]) {
-				best[g] = value[i];
-				best_index[g] = index[i];
-			}
-		}
-	}
-}
-
-static void encode_groups(worker *w, const encode_job *j, size_t n, tile *t, size_t *count)
-{
-	size_t k = j->width;
-
-	tile_clear(&w->found);
-	if (!tile_reserve(t, n * k) || !tile_reserve(&w->found, ENCODE_FEATURES + KERNELS_SLACK)) {
-		t->failed = true;
-		return;
-	}
-	memset(w->value, 0, n * k * sizeof(*w->value)); /* the ReLU */
-	for (size_t first = 0; first < j->n_features; first += ENCODE_FEATURES) {
-		size_t left = j->n_features - first,
-		       n_block = left < ENCODE_FEATURES ? left : ENCODE_FEATURES;
-
-		multiply(w, j, n, first, n_block);
-		for (size_t i = 0; i < n; i++)
-			raise_groups(w, j, w->pre + i * n_block, first, n_block, w->index + i * k,
-			             w->value + i * k);
-	}
-	for (size_t i = 0; i < n; i++) {
-		size_t before = t->n;
-
-		for (size_t g = i * k; g < (i + 1) * k; g++)
-			if (w->value[g] > 0)
-				tile_append(t, w->index + g, w->value + g, 1);
-		count[i] = t->n - before;
-	}
 }
 
 /* Append to w->found what is over its threshold among n_block features of one row; returns how many. */
@@ -364,12 +309,10 @@ static void encode_largest(worker *w, const encode_job *j, size_t n, tile *t, si
 /* Codes of the n rows in w->x by the model's rule into the empty tile `t`; count[i] of row i. */
 static void encode_rows(sae_encoder *e, worker *w, size_t n, tile *t, size_t *count)
 {
-	if (e->model->arch == SAE_TOPK)
-		encode_largest(w, &e->job, n, t, count);
-	else if (e->model->arch == SAE_GROUPMAX)
-		encode_groups(w, &e->job, n, t, count);
-	else
+	if (e->model->arch == SAE_JUMPRELU)
 		encode_over(e, w, n, t, count);
+	else
+		encode_largest(w, &e->job, n, t, count);
 }
 
 /* Rows of tile i. */
