@@ -12,12 +12,13 @@ static double uniform(uint64_t seed, uint64_t i)
 
 /* ---- The reference ------------------------------------------------------------------------------------------------- */
 
-enum { D = 6, F = 14, K = 3, N = 11, K_AUX = D / 2, W = F * D, PARAMS = 2 * W + F + D };
+enum { D = 6, F = 15, K = 3, N = 11, K_AUX = D / 2, W = F * D, PARAMS = 2 * W + F + D };
 
 /* All parameters in one array: W_enc (F, D), W_dec (F, D), b_enc (F), b_dec (D). */
 typedef struct reference {
 	double p[PARAMS], m[PARAMS], v[PARAMS], grad[PARAMS];
 	double x[N * D]; /* scaled */
+	encode_rule rule;
 	bool dead[F];
 	unsigned silent[F];
 	double alpha;
@@ -25,11 +26,22 @@ typedef struct reference {
 	bool fired[F];
 } reference;
 
-/* xhat - bias of one row: the `k` largest positive values among the allowed features. */
+/* Features that beat f, among all or those of its group. */
+static size_t rank_of(const double *pre, size_t f, bool of_group)
+{
+	size_t first = of_group ? f / (F / K) * (F / K) : 0, end = of_group ? first + F / K : F, rank = 0;
+
+	for (size_t g = first; g < end; g++)
+		rank += pre[g] > pre[f] || (pre[g] == pre[f] && g < f);
+	return rank;
+}
+
+/* xhat - bias of one row: what the rule keeps, or the `k` largest positive values among the dead features. */
 static void decode_row(const reference *r, const double *x, bool dead_only, size_t k, double *out,
                        bool *fired)
 {
 	const double *enc = r->p, *dec = r->p + W, *b_enc = r->p + 2 * W, *b_dec = b_enc + F;
+	bool groups = r->rule == ENCODE_GROUPMAX && !dead_only;
 	double pre[F];
 
 	for (size_t f = 0; f < F; f++) {
@@ -41,11 +53,7 @@ static void decode_row(const reference *r, const double *x, bool dead_only, size
 	}
 	memset(out, 0, D * sizeof(*out));
 	for (size_t f = 0; f < F; f++) {
-		size_t rank = 0;
-
-		for (size_t g = 0; g < F; g++)
-			rank += pre[g] > pre[f] || (pre[g] == pre[f] && g < f);
-		if (rank >= k || pre[f] <= 0)
+		if (rank_of(pre, f, groups) >= (groups ? 1 : k) || pre[f] <= 0)
 			continue;
 		if (fired)
 			fired[f] = true;
@@ -164,7 +172,7 @@ static step_config small_config(const char *set, double alpha)
 
 static void random_problem(reference *r, step *s, double alpha)
 {
-	*r = (reference){ .alpha = alpha };
+	*r = (reference){ .alpha = alpha, .rule = s->c.rule };
 	step_init_weights(s, 5);
 	for (size_t i = 0; i < W; i++) {
 		r->p[i] = s->W_enc.w[i] = (float)uniform(1, i);
@@ -193,7 +201,8 @@ static void compare(const char *what, const float *have, const double *want, siz
 }
 
 /* With lr 0 the first moments after one step are (1 - beta1) times the gradients. */
-static void check_gradients(const char *set, double alpha, const uint32_t *dead, size_t n_dead)
+static void check_gradients(const char *set, encode_rule rule, double alpha, const uint32_t *dead,
+                            size_t n_dead)
 {
 	step_config c = small_config(set, alpha);
 	double fvu, auxk, norm = 0;
@@ -205,6 +214,7 @@ static void check_gradients(const char *set, double alpha, const uint32_t *dead,
 
 	if (!c.k_set)
 		return;
+	c.rule = rule;
 	ck_assert_int_eq(pool_new(&p, 2, NULL), 0);
 	ck_assert_int_eq(step_new(&s, &c, p, NULL), 0);
 	random_problem(&r, s, alpha);
@@ -230,25 +240,27 @@ static void check_gradients(const char *set, double alpha, const uint32_t *dead,
 	pool_free(p);
 }
 
-static void check_gradients_of(const char *set)
+static void check_gradients_of(const char *set, encode_rule rule)
 {
 	const uint32_t few[] = { 2, 7 }, many[] = { 0, 3, 4, 8, 9, 12, 13 };
 
-	check_gradients(set, 0, NULL, 0);
-	check_gradients(set, 0.25, NULL, 0);
-	check_gradients(set, 0, few, 2);
-	check_gradients(set, 0.25, few, 2);
-	check_gradients(set, 0.25, many, 7);
+	check_gradients(set, rule, 0, NULL, 0);
+	check_gradients(set, rule, 0.25, NULL, 0);
+	check_gradients(set, rule, 0, few, 2);
+	check_gradients(set, rule, 0.25, few, 2);
+	check_gradients(set, rule, 0.25, many, 7);
 }
 
 START_TEST(gradients_equal_central_differences)
 {
-	for (size_t i = 0; kernels_names[i]; i++)
-		check_gradients_of(kernels_names[i]);
+	for (size_t i = 0; kernels_names[i]; i++) {
+		check_gradients_of(kernels_names[i], ENCODE_TOPK);
+		check_gradients_of(kernels_names[i], ENCODE_GROUPMAX);
+	}
 }
 END_TEST
 
-START_TEST(steps_follow_the_reference)
+static void check_steps(encode_rule rule)
 {
 	step_config c = small_config(NULL, 0.25);
 	double fvu, auxk;
@@ -259,6 +271,7 @@ START_TEST(steps_follow_the_reference)
 	step *s;
 	pool *p;
 
+	c.rule = rule;
 	ck_assert_int_eq(pool_new(&p, 2, NULL), 0);
 	ck_assert_int_eq(step_new(&s, &c, p, NULL), 0);
 	random_problem(&r, s, 0.25);
@@ -280,6 +293,12 @@ START_TEST(steps_follow_the_reference)
 	compare("b_dec", s->b_dec.w, r.p + 2 * W + F, D, 1, 1e-5);
 	step_free(s);
 	pool_free(p);
+}
+
+START_TEST(steps_follow_the_reference)
+{
+	check_steps(ENCODE_TOPK);
+	check_steps(ENCODE_GROUPMAX);
 }
 END_TEST
 
@@ -350,6 +369,65 @@ START_TEST(threads_do_not_change_a_bit)
 	step_free(first);
 	for (size_t i = 0; i < 3; i++)
 		pool_free(pools[i]);
+	free(x);
+}
+END_TEST
+
+/* A problem of 20 steps with dead features, screened or not; x is scratch. */
+static step *run_screened(const char *set, encode_rule rule, sae_screening how, pool *p, float *x)
+{
+	enum { DIMS = 70, FEATURES = 520, BATCH = 300 };
+	const step_config c = { .d = DIMS,
+		                .n_features = FEATURES,
+		                .k = 8,
+		                .batch = BATCH,
+		                .beta1 = 0.9,
+		                .beta2 = 0.999,
+		                .eps = 1e-8,
+		                .auxk_alpha = 1.0 / 32,
+		                .dead_tokens = 2 * BATCH,
+		                .rule = rule,
+		                .screening = how,
+		                .k_set = kernels_get(set) };
+	step_result r;
+	step *s;
+
+	ck_assert_int_eq(step_new(&s, &c, p, NULL), 0);
+	ck_assert((s->screen != NULL) == (how != SAE_SCREENING_OFF));
+	step_init_weights(s, 7);
+	for (size_t i = 0; i < FEATURES * DIMS / 4; i++)
+		s->W_enc.w[i] *= 1e-3f;
+	for (unsigned t = 0; t < 20; t++) {
+		fill_batch(x, BATCH * DIMS, 20 + t);
+		step_run(s, x, BATCH, 2, 1e-3, &r);
+	}
+	ck_assert_uint_gt(r.n_dead, 0);
+	return s;
+}
+
+START_TEST(screening_does_not_change_a_bit)
+{
+	float *x = mem_alloc_aligned(300, 70 * sizeof(float));
+	pool *p;
+
+	ck_assert_int_eq(pool_new(&p, 2, NULL), 0);
+	for (size_t i = 0; kernels_names[i]; i++) {
+		for (int rule = ENCODE_TOPK; kernels_get(kernels_names[i]) && rule <= ENCODE_GROUPMAX;
+		     rule++) {
+			step *on = run_screened(kernels_names[i], rule, SAE_SCREENING_EXACT, p, x);
+			step *off = run_screened(kernels_names[i], rule, SAE_SCREENING_OFF, p, x);
+			size_t bytes = (size_t)on->c.n_features * on->c.d * sizeof(float);
+
+			ck_assert_mem_eq(on->W_enc.w, off->W_enc.w, bytes);
+			ck_assert_mem_eq(on->W_dec.w, off->W_dec.w, bytes);
+			ck_assert_mem_eq(on->W_enc.v, off->W_enc.v, bytes);
+			ck_assert_mem_eq(on->b_enc.w, off->b_enc.w, on->c.n_features * sizeof(float));
+			ck_assert_mem_eq(on->b_dec.w, off->b_dec.w, on->c.d * sizeof(float));
+			step_free(on);
+			step_free(off);
+		}
+	}
+	pool_free(p);
 	free(x);
 }
 END_TEST
@@ -474,8 +552,8 @@ END_TEST
 static void cases(Suite *s)
 {
 	SUPPORT_CASE(s, "gradients", gradients_equal_central_differences, steps_follow_the_reference);
-	SUPPORT_CASE(s, "step", threads_do_not_change_a_bit, no_step_allocates,
-	             each_failing_allocation_is_reported, a_batch_that_is_not_finite_changes_nothing,
-	             dead_features_revive);
+	SUPPORT_CASE(s, "step", threads_do_not_change_a_bit, screening_does_not_change_a_bit,
+	             no_step_allocates, each_failing_allocation_is_reported,
+	             a_batch_that_is_not_finite_changes_nothing, dead_features_revive);
 }
 SUPPORT_MAIN("step", cases)
