@@ -12,7 +12,10 @@
 static const option options[] = {
 	OPTION(train_opts, out, "output", 'o', OPTION_STRING, "DIR", NULL, 0, 0,
 	       "folder for the SAE, in SAELens's layout"),
-	OPTION(train_opts, arch, "arch", 0, OPTION_ENUM, "topk", "topk", 0, 0, "architecture"),
+	OPTION(train_opts, arch, "arch", 0, OPTION_ENUM, "topk|batchtopk|groupmax", "topk", 0, 0,
+	       "which features are kept: the k largest of a token; k a token on average over a batch (saved "
+	       "as "
+	       "jumprelu); the largest of each of k groups"),
 	OPTION(train_opts, features, "features", 'F', OPTION_U32, "N", "4608", 1, 67108864,
 	       "features of the dictionary"),
 	OPTION(train_opts, k, "k", 'k', OPTION_U32, "N", "32", 1, 67108864, "features kept a token"),
@@ -50,9 +53,13 @@ static const option options[] = {
 	       "steps a line of the log"),
 	OPTION(train_opts, kernels, "kernels", 0, OPTION_ENUM, "avx512|avx2|scalar", NULL, 0, 0,
 	       "instruction set; if not given, the best of this CPU"),
+	OPTION(train_opts, screening, "screening", 0, OPTION_ENUM, "exact|statistical|off", "exact", 0, 0,
+	       "rule features out by 8-bit products where that is faster: with a proven bound (the same bits "
+	       "as "
+	       "off), or with one of six standard deviations, which may lose a value once in very many"),
 	OPTION(train_opts, sweep, "sweep", 0, OPTION_LIST, "KEY=V,V", NULL, 0, 0,
-	       "train one SAE for each value, on the same rows in one pass; KEY is k, features, seed, lr or "
-	       "auxk-alpha; may be given once for each, for all combinations"),
+	       "train one SAE for each value, on the same rows in one pass; KEY is arch, k, features, seed, "
+	       "lr or auxk-alpha; may be given once for each, for all combinations"),
 	OPTION(train_opts, eval_every, "eval-every", 0, OPTION_U64, "N", "0", 0, 9e15,
 	       "measure held-out rows (8192 of them at most) every N steps; 0: at the end only"),
 	OPTION(train_opts, patience, "patience", 0, OPTION_U64, "N", "0", 0, 9e15,
@@ -116,10 +123,19 @@ static int check_options(const train_job *j, const train_opts *o, error *err)
 	return 0;
 }
 
+static bool is_statistical(const train_opts *o)
+{
+	return strcmp(o->screening, "statistical") == 0;
+}
+
 static sae_train_opts plan_of(const train_opts *o, bool warmup_given, uint64_t tokens)
 {
+	static const sae_arch arches[] = { SAE_TOPK, SAE_BATCHTOPK, SAE_GROUPMAX };
 	sae_train_opts t = sae_train_opts_default();
 
+	for (size_t i = 0; i < ARRAY_LEN(arches); i++)
+		if (strcmp(o->arch, sae_arch_name(arches[i])) == 0)
+			t.arch = arches[i];
 	t.d_sae = o->features;
 	t.k = o->k;
 	t.batch = o->batch;
@@ -138,6 +154,9 @@ static sae_train_opts plan_of(const train_opts *o, bool warmup_given, uint64_t t
 	t.order_seed = o->order_seed;
 	t.shuffle_rows = strcmp(o->shuffle, "rows") == 0;
 	t.kernels = o->kernels;
+	t.screening = is_statistical(o)                  ? SAE_SCREENING_STATISTICAL
+	              : strcmp(o->screening, "off") == 0 ? SAE_SCREENING_OFF
+	                                                 : SAE_SCREENING_EXACT;
 	return t;
 }
 
@@ -180,7 +199,8 @@ static bool replace(cJSON *object, const char *key, cJSON *value)
 	return false;
 }
 
-/* As a checkpoint keeps them: null where nothing was given, and of --tokens only a number to train on. */
+/* As a checkpoint keeps them: null where nothing was given, and of --tokens only a number to train on. Screening with and
+ * without a proven bound are one: exact and off end with the same bits. */
 static int make_options(train_job *j, const train_opts *o, uint64_t tokens, error *err)
 {
 	bool good;
@@ -190,7 +210,8 @@ static int make_options(train_job *j, const train_opts *o, uint64_t tokens, erro
 	for (size_t i = 0; i < j->self->n_options && good; i++) {
 		const option *of = &j->self->options[i];
 
-		if (!of->standard && of->type != OPTION_BOOL && !cli_given(j->parsed, of->name))
+		if ((!of->standard && of->type != OPTION_BOOL && !cli_given(j->parsed, of->name)) ||
+		    (strcmp(of->name, "screening") == 0 && !is_statistical(o)))
 			good = replace(j->options, of->name, cJSON_CreateNull());
 	}
 	good = good && replace(j->options, "tokens",
@@ -241,6 +262,12 @@ static int open_dump(train_job *j, bool *grown, error *err)
 	return rc;
 }
 
+static void prepare_sae(train_sae *s, uint64_t n_rows, uint32_t d_in)
+{
+	sae_train_plan(&s->plan, n_rows);
+	sae_train_screening(s->screening, sizeof(s->screening), &s->plan, d_in);
+}
+
 static int open_and_train(train_job *j, error *err)
 {
 	uint64_t n;
@@ -253,7 +280,7 @@ static int open_and_train(train_job *j, error *err)
 		return rc;
 	n = sae_rows_n(j->in.rows, false);
 	for (size_t i = 0; i < j->n; i++)
-		sae_train_plan(&j->saes[i].plan, n);
+		prepare_sae(&j->saes[i], n, sae_dump_get_info(j->in.dump)->d_in);
 	if (j->o->force)
 		rc = sae_saved_remove(j->o->out, err);
 	return rc == 0 ? train_run(j, grown, err) : rc;
@@ -383,7 +410,7 @@ const command cmd_train_command = {
 	         "--resume goes on; the end is bit for bit that of a run that was never stopped or killed, "
 	         "also with other "
 	         "--threads. It refuses other options or another dump, naming what differs; --threads, "
-	         "--kernels (with a warning) "
+	         "--kernels (with a warning), --screening exact or off "
 	         "and the options of log, checkpoints, time and evaluation may change. The log is cut back "
 	         "to the checkpoint. "
 	         "A run that is finished says so. Where there is no checkpoint, --resume starts afresh, so a "

@@ -7,7 +7,7 @@
 typedef struct train_opts {
 	dump_args dump;
 	dump_split_args split;
-	const char *out, *arch, *scale, *shuffle, *log, *kernels, *time_limit;
+	const char *out, *arch, *scale, *shuffle, *log, *kernels, *screening, *time_limit;
 	option_list sweep; /* "KEY=V,V" each */
 	uint32_t features, k, batch;
 	uint64_t steps, warmup, dead_tokens, seed, order_seed, log_every;
@@ -16,13 +16,15 @@ typedef struct train_opts {
 	bool force, resume, extend;
 } train_opts;
 
-#define TRAIN_SAES_MAX 256
-#define TRAIN_NAME_MAX 128
+#define TRAIN_SAES_MAX   256
+#define TRAIN_NAME_MAX   128
+#define TRAIN_SWEEP_KEYS 6
 
 /* The options of each SAE of a sweep: the product of all lists, the first one changing slowest. */
 typedef struct train_sweep {
 	size_t n;
-	train_opts *opts; /* (n) */
+	train_opts *opts;               /* (n) */
+	char *values[TRAIN_SWEEP_KEYS]; /* given; texts among the options point into them */
 	char (*names)
 	        [TRAIN_NAME_MAX]; /* (n) of the values that vary: "k16-seed1"; "" where nothing is swept */
 } train_sweep;                    /* start with {0} */

@@ -73,10 +73,12 @@ cJSON *train_held_out_json(const sae_metrics *m)
 	                             add_number(line, "n_dead", (double)m->n_dead));
 }
 
-void train_log_begin(train_log *l, cJSON *options, cJSON *plan)
+void train_log_begin(train_log *l, const char *kernels, const char *screening, cJSON *options, cJSON *plan)
 {
 	cJSON *line = cJSON_CreateObject();
-	bool good = cJSON_AddStringToObject(line, "gloss", GLOSS_VERSION) != NULL;
+	bool good = cJSON_AddStringToObject(line, "gloss", GLOSS_VERSION) &&
+	            cJSON_AddStringToObject(line, "kernels", kernels) &&
+	            cJSON_AddStringToObject(line, "screening", screening);
 
 	good = add_part(line, "options", options) && good;
 	good = add_part(line, "plan", plan) && good;

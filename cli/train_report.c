@@ -115,7 +115,7 @@ static bool add_gloss(cJSON *metadata, const train_report *r)
 	cJSON *o = cJSON_AddObjectToObject(metadata, "gloss");
 
 	return add_string(o, "version", GLOSS_VERSION) && add_string(o, "kernels", r->kernels) &&
-	       add_string(o, "cpu", cpu_name()) &&
+	       add_string(o, "screening", r->screening) && add_string(o, "cpu", cpu_name()) &&
 	       add_string(o, "dump_sha256", sae_rows_get_stats(r->in->rows)->sha256) &&
 	       add_string(o, "tokenizer_sha256", info->tokenizer_sha256) &&
 	       add_number(o, "steps", (double)r->last.step) && add_plan(o, r->plan) &&
@@ -165,9 +165,11 @@ cJSON *train_report_json(const train_report *r)
 	if (add_string(o, "dir", r->dir) && add_end(o, r) && add_plan(o, r->plan) &&
 	    add_number(o, "steps", (double)r->last.steps) &&
 	    add_number(o, "resumed_at", (double)r->resumed_at) &&
-	    add_string(o, "weights_sha256", r->weights_sha256) && add_string(o, "kernels", r->kernels) &&
-	    add_rows(o, r->in->rows) && add_split(o, &r->opts->split) && add_options(o, r) &&
-	    add_memory(o, r) && add_part(o, "last", train_step_json(&r->last)))
+	    add_string(o, "weights_sha256", r->weights_sha256) &&
+	    add_string(o, "arch", sae_arch_name(r->plan->arch)) && add_string(o, "kernels", r->kernels) &&
+	    add_string(o, "screening", r->screening) && add_rows(o, r->in->rows) &&
+	    add_split(o, &r->opts->split) && add_options(o, r) && add_memory(o, r) &&
+	    add_part(o, "last", train_step_json(&r->last)))
 		return o;
 	cJSON_Delete(o);
 	return NULL;
@@ -184,9 +186,10 @@ static cJSON *member_json(const train_report *r)
 {
 	cJSON *o = cJSON_CreateObject();
 
-	if (add_string(o, "name", r->name) && add_number(o, "k", r->plan->k) &&
-	    add_number(o, "features", r->plan->d_sae) && add_number(o, "seed", (double)r->plan->seed) &&
-	    add_number(o, "lr", r->plan->lr) && add_number(o, "auxk_alpha", r->plan->auxk_alpha) &&
+	if (add_string(o, "name", r->name) && add_string(o, "arch", sae_arch_name(r->plan->arch)) &&
+	    add_number(o, "k", r->plan->k) && add_number(o, "features", r->plan->d_sae) &&
+	    add_number(o, "seed", (double)r->plan->seed) && add_number(o, "lr", r->plan->lr) &&
+	    add_number(o, "auxk_alpha", r->plan->auxk_alpha) &&
 	    add_number(o, "own_tokens_per_s", own_speed(&r->last)) &&
 	    add_part(o, "run", train_report_json(r)))
 		return o;
@@ -229,8 +232,9 @@ void train_report_print(const train_report *r)
 	double speed = s->seconds > 0 ? (double)s->tokens / s->seconds : 0;
 
 	printf("%s: %" PRIu64 " of %" PRIu64 " steps, %" PRIu64
-	       " tokens in %.1f s (%.0f tokens/s, kernels %s)\n",
-	       r->dir, s->step, s->steps, s->tokens, s->seconds, speed, r->kernels);
+	       " tokens in %.1f s (%.0f tokens/s; %s, kernels %s, screening %s)\n",
+	       r->dir, s->step, s->steps, s->tokens, s->seconds, speed, sae_arch_name(r->plan->arch),
+	       r->kernels, r->screening);
 	if (strcmp(r->end, "stopped early") == 0)
 		printf("stopped early: %" PRIu64 " measurements in a row without a better held-out fvu\n",
 		       r->opts->patience);
@@ -245,8 +249,9 @@ void train_report_print(const train_report *r)
 static int add_row(cli_table *t, const train_report *r, error *err)
 {
 	const sae_train_step *s = &r->last;
-	int rc = cli_table_cell(t, "%" PRIu32, r->plan->k);
+	int rc = cli_table_cell(t, "%s", sae_arch_name(r->plan->arch));
 
+	rc = rc == 0 ? cli_table_cell(t, "%" PRIu32, r->plan->k) : rc;
 	rc = rc == 0 ? cli_table_cell(t, "%" PRIu32, r->plan->d_sae) : rc;
 	rc = rc == 0 ? cli_table_cell(t, "%" PRIu64, r->plan->seed) : rc;
 	rc = rc == 0 ? cli_table_cell(t, "%.3g", r->plan->lr) : rc;
@@ -264,9 +269,9 @@ static int add_row(cli_table *t, const train_report *r, error *err)
 int train_reports_print(const train_report *r, size_t n, error *err)
 {
 	static const cli_column columns[] = {
-		{ "k", true, 0 },     { "F", true, 0 },        { "seed", true, 0 },    { "lr", true, 0 },
-		{ "fvu", true, 0 },   { "held out", true, 0 }, { "l0", true, 0 },      { "dead", true, 0 },
-		{ "tok/s", true, 0 }, { "folder", false, 0 },  { "ended", false, 40 },
+		{ "arch", false, 0 }, { "k", true, 0 },     { "F", true, 0 },        { "seed", true, 0 },
+		{ "lr", true, 0 },    { "fvu", true, 0 },   { "held out", true, 0 }, { "l0", true, 0 },
+		{ "dead", true, 0 },  { "tok/s", true, 0 }, { "folder", false, 0 },  { "ended", false, 40 },
 	};
 	cli_table *t = NULL;
 	int rc = cli_table_new(&t, columns, ARRAY_LEN(columns), err);

@@ -10,6 +10,7 @@ typedef struct train_report {
 	const char *name, *dir, *kernels; /* name: "" for the only SAE of a run */
 	const dump_input *in;
 	const sae_train_opts *plan;
+	const char *screening; /* what it really does */
 	sae_train_step last;
 	const char *end; /* "finished", "stopped early", "saved", or why it was lost */
 	const sae_train_forecast *memory;

@@ -237,6 +237,7 @@ void train_run_report(train_report *r, const train_job *j, const train_sae *s)
 		             .kernels = sae_kernels_name(j->o->kernels),
 		             .in = &j->in,
 		             .plan = &s->plan,
+		             .screening = s->screening,
 		             .last = s->last,
 		             .end = s->end,
 		             .memory = &j->memory,
@@ -380,13 +381,30 @@ static int finish(train_job *j, int rc, error *err)
 
 /* ---- The start ---------------------------------------------------------------------------------------------------------- */
 
+/* In a sweep each may have its own. */
+static void say_arch(FILE *to, const train_job *j)
+{
+	const train_sae *first = &j->saes[0];
+	size_t same_arch = 0, same_screening = 0;
+
+	for (size_t i = 0; i < j->n; i++) {
+		same_arch += j->saes[i].plan.arch == first->plan.arch;
+		same_screening += strcmp(j->saes[i].screening, first->screening) == 0;
+	}
+	fprintf(to, "train: %s%s, screening %s", sae_arch_name(first->plan.arch),
+	        same_arch < j->n ? " and others" : "", first->screening);
+	if (same_screening < j->n)
+		fprintf(to, " in %zu of %zu SAEs", same_screening, j->n);
+}
+
 static void say_start(const train_job *j)
 {
 	FILE *to = cli_progress_stream(j->parsed);
 
 	if (!to)
 		return;
-	fprintf(to, "train: kernels %s, %u threads, %s\n", sae_kernels_name(j->o->kernels),
+	say_arch(to, j);
+	fprintf(to, ", kernels %s, %u threads, %s\n", sae_kernels_name(j->o->kernels),
 	        pool_threads(j->in.pool), cpu_name());
 	if (j->saved)
 		fprintf(to, "train: going on after step %" PRIu64 " of %" PRIu64 "\n", j->resumed_at,
@@ -411,7 +429,8 @@ static int begin_logs(train_job *j, error *err)
 			rc = train_log_cut(s->log_path, j->resumed_at, err);
 		s->log = (train_log){ .path = s->log_path, .append = goes_on, .every = j->o->log_every };
 		if (rc == 0 && (!goes_on || j->extended))
-			train_log_begin(&s->log, cli_options_json(j->self, &s->o), train_plan_json(&s->plan));
+			train_log_begin(&s->log, sae_kernels_name(j->o->kernels), s->screening,
+			                cli_options_json(j->self, &s->o), train_plan_json(&s->plan));
 	}
 	return rc;
 }

@@ -21,6 +21,7 @@ typedef struct train_sae {
 	sae_metrics held_out; /* of the end */
 	bool has_held_out;
 	const char *end;
+	char screening[32]; /* what it really does */
 	char weights_sha256[SHA256_HEX];
 } train_sae;
 

@@ -1,6 +1,7 @@
 /* --sweep KEY=V,V: many SAEs from one command line. */
 #include "cli/train_args.h"
 
+#include <assert.h>
 #include <ctype.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -9,11 +10,11 @@
 /* What can be swept, in the order of names, and how it is called in them. */
 static const struct {
 	const char *option, *label;
-} keys[] = {
-	{ "k", "k" }, { "features", "F" }, { "seed", "seed" }, { "lr", "lr" }, { "auxk-alpha", "auxk" }
-};
+} keys[] = { { "arch", "" },     { "k", "k" },   { "features", "F" },
+	     { "seed", "seed" }, { "lr", "lr" }, { "auxk-alpha", "auxk" } };
 
 enum { KEYS = ARRAY_LEN(keys) };
+static_assert(KEYS == TRAIN_SWEEP_KEYS, "room for the values of each");
 
 /* One --sweep taken apart; values point into `copy`. */
 typedef struct swept {
@@ -42,8 +43,9 @@ static int find_key(swept *s, const command *self, const char *given, const char
 			return s->option ? 0 : error_set(err, ERR_ARG, "--sweep %s: no such option", name);
 		}
 	}
-	return error_set(err, ERR_ARG, "--sweep '%s': '%.*s' is not one of k, features, seed, lr, auxk-alpha",
-	                 given, (int)(end - given), given);
+	return error_set(err, ERR_ARG,
+	                 "--sweep '%s': '%.*s' is not one of arch, k, features, seed, lr, auxk-alpha", given,
+	                 (int)(end - given), given);
 }
 
 static int split(swept *s, const command *self, const char *given, error *err)
@@ -101,15 +103,18 @@ static void value_text(char out[32], size_t key, const train_opts *o)
 {
 	switch (key) {
 	case 0:
-		snprintf(out, 32, "%" PRIu32, o->k);
+		snprintf(out, 32, "%s", o->arch);
 		break;
 	case 1:
-		snprintf(out, 32, "%" PRIu32, o->features);
+		snprintf(out, 32, "%" PRIu32, o->k);
 		break;
 	case 2:
-		snprintf(out, 32, "%" PRIu64, o->seed);
+		snprintf(out, 32, "%" PRIu32, o->features);
 		break;
 	case 3:
+		snprintf(out, 32, "%" PRIu64, o->seed);
+		break;
+	case 4:
 		snprintf(out, 32, "%g", o->lr);
 		break;
 	default:
@@ -216,7 +221,7 @@ int train_sweep_make(train_sweep *out, const command *self, const cli_parsed *p,
 	if (rc == 0)
 		rc = make_all(out, list, n_lists, o, err);
 	for (size_t l = 0; l < KEYS; l++)
-		free(list[l].copy);
+		out->values[l] = list[l].copy;
 	free(list);
 	return rc;
 }
@@ -245,6 +250,8 @@ void train_sweep_clear(train_sweep *s)
 {
 	free(s->opts);
 	free(s->names);
+	for (size_t i = 0; i < KEYS; i++)
+		free(s->values[i]);
 	*s = (train_sweep){ 0 };
 }
 

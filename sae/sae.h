@@ -281,7 +281,7 @@ int sae_rank_logits(sae_ranked *top, sae_ranked *bottom, const sae_model *m, con
 
 /* How pre-activations are screened before exact values are computed (screen.h). */
 typedef enum sae_screening {
-	SAE_SCREENING_EXACT,       /* 8-bit products with a proven bound, where that is faster; the same bits as OFF */
+	SAE_SCREENING_EXACT, /* 8-bit products with a proven bound, where that is faster; the same bits as OFF */
 	SAE_SCREENING_STATISTICAL, /* a bound of six standard deviations: may lose a value, once in very many */
 	SAE_SCREENING_OFF,         /* FP32 products */
 } sae_screening;
@@ -298,7 +298,7 @@ typedef struct sae_train_step {
 } sae_train_step;
 
 typedef struct sae_train_opts {
-	sae_arch arch;
+	sae_arch arch;  /* SAE_TOPK, SAE_GROUPMAX (F a multiple of k) or SAE_BATCHTOPK */
 	uint32_t d_sae; /* F */
 	uint32_t k;
 	uint32_t batch;           /* rows a step. 4096 */
@@ -316,6 +316,7 @@ typedef struct sae_train_opts {
 	uint64_t order_seed;  /* order of the rows */
 	bool shuffle_rows;    /* permute single rows instead of blocks of 64 */
 	const char *kernels;  /* "scalar", "avx2", "avx512"; NULL: the best */
+	sae_screening screening;
 	/* For sae_train(): called every step from the caller's thread; non-zero stops (ERR_STOPPED), what is trained so far is
 	 * returned. */
 	int (*on_step)(void *payload, const sae_train_step *s);
@@ -327,6 +328,8 @@ sae_train_opts sae_train_opts_default(void);
 const char *sae_kernels_name(const char *kernels);
 int sae_train_opts_check(const sae_train_opts *o, uint32_t d_in, uint64_t n_train_rows,
                          error *err) MUST_USE; /* names field, value, range */
+/* What screening really does with such a plan: "exact (avx512-vnni)", "statistical (avx2)" or "off". */
+void sae_train_screening(char *out, size_t size, const sae_train_opts *o, uint32_t d_in);
 /* Fill in what is left to the program (steps, lr, warmup, dead_tokens), as sae_train() does for itself; `tokens`
  * becomes 0. */
 void sae_train_plan(sae_train_opts *o, uint64_t n_train_rows);

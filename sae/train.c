@@ -55,6 +55,8 @@ static int member_init(train_member *m, const sae_trainer *t, error *err)
 		                .eps = o->eps,
 		                .auxk_alpha = o->auxk_alpha,
 		                .dead_tokens = o->dead_tokens,
+		                .rule = o->arch == SAE_GROUPMAX ? ENCODE_GROUPMAX : ENCODE_TOPK,
+		                .screening = o->screening,
 		                .k_set = kernels_get(o->kernels) };
 	int rc = step_new(&m->step, &c, t->pool, err);
 

@@ -2,7 +2,7 @@
 #include <math.h>
 
 #include "sae/kernels.h"
-#include "sae/sae.h"
+#include "sae/screen.h"
 
 #define MAX_BATCH (1u << 20)
 #define MAX_SAE   (1u << 26)
@@ -49,12 +49,29 @@ static int check_batch(const sae_train_opts *o, uint32_t d_in, error *err)
 	return check_whole("batch", o->batch, 1, max < MAX_BATCH ? max : MAX_BATCH, err);
 }
 
+static int check_arch(const sae_train_opts *o, error *err)
+{
+	if (o->arch != SAE_TOPK && o->arch != SAE_BATCHTOPK && o->arch != SAE_GROUPMAX)
+		return error_set(err, ERR_ARG, "option 'arch' is %d, not topk, batchtopk or groupmax",
+		                 (int)o->arch);
+	if (o->arch == SAE_GROUPMAX && o->d_sae % o->k != 0)
+		return error_set(err, ERR_ARG,
+		                 "option 'features' is %u, which is no multiple of k = %u, as arch groupmax "
+		                 "needs",
+		                 o->d_sae, o->k);
+	return 0;
+}
+
 int sae_train_opts_check(const sae_train_opts *o, uint32_t d_in, uint64_t n_train_rows, error *err)
 {
 	int rc = check_whole("features", o->d_sae, 1, MAX_SAE, err);
 
 	if (rc == 0)
 		rc = check_whole("k", o->k, 1, o->d_sae, err);
+	if (rc == 0)
+		rc = check_arch(o, err);
+	if (rc == 0)
+		rc = check_whole("screening", o->screening, SAE_SCREENING_EXACT, SAE_SCREENING_OFF, err);
 	if (rc == 0)
 		rc = check_batch(o, d_in, err);
 	if (rc == 0)
@@ -80,6 +97,18 @@ int sae_train_opts_check(const sae_train_opts *o, uint32_t d_in, uint64_t n_trai
 	if (n_train_rows == 0)
 		return error_set(err, ERR_FORMAT, "no rows are left to train on");
 	return 0;
+}
+
+void sae_train_screening(char *out, size_t size, const sae_train_opts *o, uint32_t d_in)
+{
+	const kernels *k = kernels_get(o->kernels);
+
+	if (k && screen_pays(o->screening, d_in, o->d_sae, o->k))
+		snprintf(out, size, "%s (%s)",
+		         o->screening == SAE_SCREENING_STATISTICAL ? "statistical" : "exact",
+		         kernels_screen(k)->name);
+	else
+		snprintf(out, size, "off");
 }
 
 void sae_train_plan(sae_train_opts *o, uint64_t n_train_rows)

@@ -118,6 +118,7 @@ static bool put_plan(cJSON *object, const char *key, const sae_train_opts *o)
 	       put(p, "decay", o->decay) && put(p, "auxk_alpha", o->auxk_alpha) &&
 	       put_u64(p, "dead_tokens", o->dead_tokens) && put_u64(p, "seed", o->seed) &&
 	       put_u64(p, "order_seed", o->order_seed) &&
+	       cJSON_AddBoolToObject(p, "screening_statistical", o->screening == SAE_SCREENING_STATISTICAL) &&
 	       cJSON_AddBoolToObject(p, "scale_mean_norm", o->scale_mean_norm) &&
 	       cJSON_AddBoolToObject(p, "shuffle_rows", o->shuffle_rows);
 }

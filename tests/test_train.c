@@ -441,6 +441,10 @@ START_TEST(options_out_of_range_are_named)
 	} bad[] = {
 		{ { .d_sae = 0 }, "option 'features' is 0, not in 1..67108864" },
 		{ { .d_sae = 10, .k = 11 }, "option 'k' is 11, not in 1..10" },
+		{ { .arch = SAE_JUMPRELU, .d_sae = 10, .k = 1 }, "option 'arch' is 3, not topk" },
+		{ { .arch = SAE_GROUPMAX, .d_sae = 10, .k = 3 },
+		  "option 'features' is 10, which is no multiple of k = 3" },
+		{ { .d_sae = 10, .k = 1, .screening = 3 }, "option 'screening' is 3, not in 0..2" },
 		{ { .d_sae = 10, .k = 1, .batch = 0 }, "option 'batch' is 0, not in 1..1048576" },
 		{ { .d_sae = 10, .k = 1, .batch = 1, .lr = NAN }, "option 'lr' is nan, not in 0..1000" },
 		{ { .d_sae = 10, .k = 1, .batch = 1, .beta1 = 1 }, "option 'beta1' is 1" },

@@ -24,6 +24,7 @@ static int make(train_sweep *s, const char *const *lists, size_t n, error *err)
 START_TEST(a_sweep_is_the_product_of_its_lists)
 {
 	const char *const lists[] = { "lr=1e-3,0.25", "k=8", "seed=3,1,2" };
+	const char *const arches[] = { "k=8,16", "arch=topk,groupmax" };
 	train_sweep s = { 0 };
 	error err = { 0 };
 
@@ -41,6 +42,11 @@ START_TEST(a_sweep_is_the_product_of_its_lists)
 		ck_assert_str_eq(s.names[i], name);
 	}
 	train_sweep_clear(&s);
+	ck_assert_msg(make(&s, arches, 2, &err) == 0, "%s", err.msg);
+	ck_assert_uint_eq(s.n, 4);
+	ck_assert_str_eq(s.names[2], "topk-k16");
+	ck_assert_str_eq(s.opts[3].arch, "groupmax");
+	train_sweep_clear(&s);
 	ck_assert_int_eq(make(&s, lists, 0, &err), 0);
 	ck_assert_uint_eq(s.n, 1);
 	ck_assert_str_eq(s.names[0], "");
@@ -57,6 +63,7 @@ START_TEST(a_sweep_has_its_limits)
 	} bad[] = {
 		{ { "k=1,2", "k=3" }, "--sweep k is given twice" },
 		{ { "k=1,01" }, "--sweep k: 1 is given twice" },
+		{ { "arch=topk,gated" }, "--sweep arch 'gated' is not one of topk" },
 		{ { "lr=1,-1" }, "--sweep lr -1 is out of range" },
 		{ { "=1" }, "--sweep '=1': '' is not one of" },
 		{ { "K=1,2" }, "--sweep 'K=1,2': 'K' is not one of" },
