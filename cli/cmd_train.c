@@ -53,6 +53,8 @@ static const option options[] = {
 	       "steps a line of the log"),
 	OPTION(train_opts, kernels, "kernels", 0, OPTION_ENUM, "avx512|avx2|scalar", NULL, 0, 0,
 	       "instruction set; if not given, the best of this CPU"),
+	OPTION(train_opts, moments, "optimizer-state", 0, OPTION_ENUM, "32|8", "32", 0, 0,
+	       "bits of a value of Adam's moments: with 8, they take 2.1 bytes a weight instead of 8"),
 	OPTION(train_opts, screening, "screening", 0, OPTION_ENUM, "exact|statistical|off", "exact", 0, 0,
 	       "rule features out by 8-bit products where that is faster: with a proven bound (the same bits "
 	       "as "
@@ -154,6 +156,7 @@ static sae_train_opts plan_of(const train_opts *o, bool warmup_given, uint64_t t
 	t.order_seed = o->order_seed;
 	t.shuffle_rows = strcmp(o->shuffle, "rows") == 0;
 	t.kernels = o->kernels;
+	t.moments8 = strcmp(o->moments, "8") == 0;
 	t.screening = is_statistical(o)                  ? SAE_SCREENING_STATISTICAL
 	              : strcmp(o->screening, "off") == 0 ? SAE_SCREENING_OFF
 	                                                 : SAE_SCREENING_EXACT;

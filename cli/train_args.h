@@ -7,7 +7,7 @@
 typedef struct train_opts {
 	dump_args dump;
 	dump_split_args split;
-	const char *out, *arch, *scale, *shuffle, *log, *kernels, *screening, *time_limit;
+	const char *out, *arch, *scale, *shuffle, *log, *kernels, *screening, *moments, *time_limit;
 	option_list sweep; /* "KEY=V,V" each */
 	uint32_t features, k, batch;
 	uint64_t steps, warmup, dead_tokens, seed, order_seed, log_every;

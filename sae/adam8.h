@@ -13,14 +13,8 @@
  * and with any kernels. Two guards: v over 0 is never stored as 0, and |m| counts as no more than ADAM's own bound times
  * sqrt(v), (1 - beta1) / sqrt((1 - beta2) (1 - beta1^2 / beta2)) (7.3 for 0.9 and 0.999), which exact moments cannot pass.
  *
- * How a training step uses it, for a matrix (F, d), beside or in place of its FP32 m and v:
- *	int8_t *m8 (F, d); uint8_t *v8 (F, d); float *scales (F, ADAM8_SCALES(d)), all zero at the start;
- *	const adam8_kernels *k8 = adam8_get(NAME);               once; the name of the kernels that run, or NULL
- *	adam8_coef c8 = adam8_coef_of(&adam);                    once a step, from the step's adam_coef
- *	k8->row(w + f * d, m8 + f * d, v8 + f * d, scales + f * ADAM8_SCALES(d), g, d, &c8, adam8_seed(t, 2 * f + matrix));
- * where the FP32 step calls k->adam(w, m, v, g, d, &adam); matrix: 0 encoder, 1 decoder. Biases stay FP32. A feature without
- * a gradient may pass g = NULL for zeros: the scales alone move, nothing is rounded. Three arrays a matrix go into a
- * checkpoint (I8, U8, F32). */
+ * A training step (step.c) holds a matrix (F, d) as int8_t (F, d), uint8_t (F, d) and float (F, ADAM8_SCALES(d)), all zero at the
+ * start; biases stay FP32. A feature without a gradient passes g = NULL for zeros: the scales alone move, nothing is rounded. */
 #ifndef GLOSS_SAE_ADAM8_H
 #define GLOSS_SAE_ADAM8_H
 

@@ -317,6 +317,7 @@ typedef struct sae_train_opts {
 	bool shuffle_rows;    /* permute single rows instead of blocks of 64 */
 	const char *kernels;  /* "scalar", "avx2", "avx512"; NULL: the best */
 	sae_screening screening;
+	bool moments8; /* hold Adam's moments of both matrices in 8 bits instead of 32 */
 	/* For sae_train(): called every step from the caller's thread; non-zero stops (ERR_STOPPED), what is trained so far is
 	 * returned. */
 	int (*on_step)(void *payload, const sae_train_step *s);

@@ -17,10 +17,35 @@ static int param_init(step_param *p, arena *mem, size_t rows, size_t columns, er
 	return p->w && p->m && p->v ? 0 : error_nomem(err, "weights and moments");
 }
 
+static int matrix8_init(step_param *p, step *s, error *err)
+{
+	size_t rows = s->c.n_features, d = s->c.d;
+
+	p->w = arena_alloc(&s->mem, rows, d * sizeof(float));
+	p->m8 = arena_alloc(&s->mem, rows, d);
+	p->v8 = arena_alloc(&s->mem, rows, d);
+	p->scales = arena_alloc(&s->mem, rows, ADAM8_SCALES(d) * sizeof(float));
+	return p->w && p->m8 && p->v8 && p->scales ? 0 : error_nomem(err, "weights and 8-bit moments");
+}
+
+static int matrix_init(step_param *p, step *s, error *err)
+{
+	return s->c.moments8 ? matrix8_init(p, s, err) : param_init(p, &s->mem, s->c.n_features, s->c.d, err);
+}
+
+uint64_t step_moments_bytes(const step_config *c)
+{
+	uint64_t row = c->moments8 ? 2 * (uint64_t)c->d + ADAM8_SCALES((uint64_t)c->d) * sizeof(float)
+	                           : 2 * (uint64_t)c->d * sizeof(float);
+
+	return 2 * c->n_features * row + 2 * ((uint64_t)c->n_features + c->d) * sizeof(float);
+}
+
 static int worker_init(step_worker *w, step *s, error *err)
 {
 	size_t d = s->c.d;
-	int rc = encode_scratch_init(&w->scratch, &s->mem, STEP_TOKENS, s->c.n_features, s->c.k, s->screen, err);
+	int rc = encode_scratch_init(&w->scratch, &s->mem, STEP_TOKENS, s->c.n_features, s->c.k, s->screen,
+	                             err);
 
 	if (rc == 0 && s->k_aux)
 		rc = dead_scratch_init(&w->aux_scratch, &s->mem, STEP_TOKENS, d, s->k_aux, err);
@@ -95,10 +120,10 @@ static int screen_parts_init(step *s, error *err)
 static int parts_init(step *s, error *err)
 {
 	const step_config *c = &s->c;
-	int rc = param_init(&s->W_enc, &s->mem, c->n_features, c->d, err);
+	int rc = matrix_init(&s->W_enc, s, err);
 
 	if (rc == 0)
-		rc = param_init(&s->W_dec, &s->mem, c->n_features, c->d, err);
+		rc = matrix_init(&s->W_dec, s, err);
 	if (rc == 0)
 		rc = param_init(&s->b_enc, &s->mem, c->n_features, 1, err);
 	if (rc == 0)
@@ -129,6 +154,7 @@ int step_new(step **out, const step_config *c, pool *p, error *err)
 	encode_blas_single_threaded();
 	s->c = *c;
 	s->pool = p;
+	s->adam8 = c->moments8 ? adam8_get(c->k_set->name) : NULL;
 	s->n_blocks = (c->n_features + STEP_FEATURES - 1) / STEP_FEATURES;
 	if (c->auxk_alpha > 0) {
 		s->k_aux = c->d / 2 ? c->d / 2 : 1;
@@ -397,27 +423,47 @@ static double add_list(step *s, step_worker *w, const sparse_batch *list, const 
 	return factor * sum_f64(list->by_grad + at, n);
 }
 
+/* One Adam step of a row; grad NULL: it is zero. matrix: 0 encoder, 1 decoder. */
+static void move_row(step *s, const step_param *p, unsigned matrix, size_t f, const float *grad)
+{
+	size_t d = s->c.d, at = f * d;
+
+	if (s->adam8)
+		s->adam8->row(p->w + at, p->m8 + at, p->v8 + at, p->scales + f * ADAM8_SCALES(d), grad, d,
+		              &s->coef8, adam8_seed(s->t, 2 * f + matrix));
+	else
+		s->c.k_set->adam(p->w + at, p->m + at, p->v + at, grad, d, &s->adam);
+}
+
+static bool has_rows(const sparse_batch *list, size_t f)
+{
+	return list->first[f + 1] > list->first[f];
+}
+
 static void update_feature(step *s, step_worker *w, step_block *block, size_t f)
 {
 	const kernels *k = s->c.k_set;
 	size_t d = s->c.d, at = f * d;
 	float *dec = s->W_dec.w + at, *enc = s->W_enc.w + at, bias_grad;
+	bool touched = !s->adam8 || has_rows(&s->codes, f); /* FP32 moments are moved in any case */
 	double bias, norm;
 
 	memset(w->grad_dec, 0, d * sizeof(float));
 	memset(w->grad_enc, 0, d * sizeof(float));
 	bias = add_list(s, w, &s->codes, s->e, s->factor, f);
-	if (s->n_dead && s->k_aux)
+	if (s->n_dead && s->k_aux) {
+		touched |= has_rows(&s->aux, f);
 		bias += add_list(s, w, &s->aux, s->e_aux, s->factor_aux, f);
+	}
 	if (bias != 0)
 		k->add_f64(block->b_dec, bias, enc, d);
 	k->axpy(w->grad_dec, -k->dot(w->grad_dec, dec, d), dec, d); /* the row has norm 1 */
 	block->squares += k->sum_squares(w->grad_dec, d) + k->sum_squares(w->grad_enc, d) + bias * bias;
-	k->adam(dec, s->W_dec.m + at, s->W_dec.v + at, w->grad_dec, d, &s->adam);
+	move_row(s, &s->W_dec, 1, f, touched ? w->grad_dec : NULL);
 	norm = sqrt(k->sum_squares(dec, d));
 	if (norm > 0)
 		k->scale(dec, (float)(1 / norm), d);
-	k->adam(enc, s->W_enc.m + at, s->W_enc.v + at, w->grad_enc, d, &s->adam);
+	move_row(s, &s->W_enc, 0, f, touched ? w->grad_enc : NULL);
 	bias_grad = (float)bias;
 	k->adam(s->b_enc.w + f, s->b_enc.m + f, s->b_enc.v + f, &bias_grad, 1, &s->adam);
 	refresh_feature(s, w, f);
@@ -506,6 +552,7 @@ void step_run(step *s, float *x, size_t n, float input_scale, double lr, step_re
 	s->serial_seconds[STEP_TRANSPOSE] += clock_now() - start;
 	s->guess = next_guess(s);
 	s->adam = adam_at(&s->c, lr, ++s->t);
+	s->coef8 = adam8_coef_of(&s->adam);
 	pool_run(s->pool, s->n_blocks, update_task, s);
 	s->fresh = true;
 	squares = update_b_dec(s);

@@ -8,6 +8,7 @@
 #ifndef GLOSS_SAE_STEP_H
 #define GLOSS_SAE_STEP_H
 
+#include "sae/adam8.h"
 #include "sae/dead.h"
 #include "sae/encode.h"
 #include "sae/sparse.h"
@@ -24,6 +25,7 @@ typedef struct step_config {
 	uint64_t dead_tokens; /* a feature is dead after this many tokens without firing */
 	encode_rule rule;
 	sae_screening screening;
+	bool moments8; /* of the matrices in 8 bits; the biases' are FP32 */
 	const kernels *k_set;
 } step_config;
 
@@ -47,9 +49,12 @@ typedef struct step_result {
 	uint64_t n_dead;
 } step_result;
 
-/* A matrix or vector with its Adam moments. */
+/* A matrix or vector with its Adam moments: m and v, or what adam8.h has in their place; the others are NULL. */
 typedef struct step_param {
 	float *w, *m, *v;
+	int8_t *m8;
+	uint8_t *v8;
+	float *scales; /* (F, ADAM8_SCALES(d)) */
 } step_param;
 
 typedef struct step_worker {
@@ -100,12 +105,16 @@ typedef struct step {
 	float input_scale;
 	double factor, factor_aux; /* of the gradients: -2 / V, -2 alpha / U */
 	adam_coef adam;
+	const adam8_kernels *adam8; /* NULL: all moments are FP32 */
+	adam8_coef coef8;
 	double serial_seconds[STEP_PARTS];
 } step;
 
 /* Memory for all steps is asked for here; weights are zero. */
 int step_new(step **out, const step_config *c, pool *p, error *err) MUST_USE;
 void step_free(step *s);
+/* What the moments of all parameters take. */
+uint64_t step_moments_bytes(const step_config *c);
 /* Norm of the encoder rows at the start. nn.Linear's default, where sparsify starts, would be 0.577: docs/decisions.md. */
 #define STEP_ENCODER_NORM 0.4
 /* Decoder rows in random directions with norm 1, encoder rows the same with norm STEP_ENCODER_NORM, biases zero. */

@@ -57,6 +57,7 @@ static int member_init(train_member *m, const sae_trainer *t, error *err)
 		                .dead_tokens = o->dead_tokens,
 		                .rule = o->arch == SAE_GROUPMAX ? ENCODE_GROUPMAX : ENCODE_TOPK,
 		                .screening = o->screening,
+		                .moments8 = o->moments8,
 		                .k_set = kernels_get(o->kernels) };
 	int rc = step_new(&m->step, &c, t->pool, err);
 

@@ -49,9 +49,9 @@ int sae_trainer_forecast(sae_train_forecast *out, const sae_trainer *t, bool eva
 			c = &s->c;
 		}
 		out->weights += weights;
-		out->optimiser += 2 * weights;
-		out->batch +=
-		        arena_bytes(&s->mem) - 3 * weights + 2 * (uint64_t)s->c.n_features * sizeof(uint64_t);
+		out->optimiser += step_moments_bytes(&s->c);
+		out->batch += arena_bytes(&s->mem) - weights - step_moments_bytes(&s->c) +
+		              2 * (uint64_t)s->c.n_features * sizeof(uint64_t);
 	}
 	if (t->n > 1)
 		out->batch += (uint64_t)c->batch * c->d * sizeof(float);
@@ -93,19 +93,28 @@ int sae_train_forecast_check(const sae_train_forecast *f, uint64_t limit, error 
 	                 limit >> 20);
 }
 
+/* Those that are NULL have nothing to forget. */
+static void forget_moments(const step_param *p, const step_config *c)
+{
+	size_t matrix = (size_t)c->n_features * c->d;
+
+	mem_forget(p->m, matrix * sizeof(float));
+	mem_forget(p->v, matrix * sizeof(float));
+	mem_forget(p->m8, matrix);
+	mem_forget(p->v8, matrix);
+	mem_forget(p->scales, c->n_features * ADAM8_SCALES(c->d) * sizeof(float));
+}
+
 void sae_trainer_finish(sae_trainer *t)
 {
 	loader_free(t->loader);
 	t->loader = NULL;
 	for (size_t i = 0; i < t->n; i++) {
 		step *s = t->members[i].step;
-		size_t matrix = (size_t)s->c.n_features * s->c.d * sizeof(float);
 		size_t rows = (size_t)s->c.batch * s->c.d * sizeof(float);
 
-		mem_forget(s->W_enc.m, matrix);
-		mem_forget(s->W_enc.v, matrix);
-		mem_forget(s->W_dec.m, matrix);
-		mem_forget(s->W_dec.v, matrix);
+		forget_moments(&s->W_enc, &s->c);
+		forget_moments(&s->W_dec, &s->c);
 		mem_forget(s->e, rows);
 		mem_forget(s->e_aux, s->e_aux ? rows : 0);
 	}

@@ -42,13 +42,31 @@ static void add_param(state_arrays *s, size_t member, const char *name, const st
 	add(s, member, moment, SAE_F32, n, p->v);
 }
 
+static void add_matrix(state_arrays *s, size_t member, const char *name, const step_param *p, const step *of)
+{
+	size_t rows = of->c.n_features, n = rows * of->c.d;
+	char part[24];
+
+	if (!of->adam8) {
+		add_param(s, member, name, p, n);
+		return;
+	}
+	add(s, member, name, SAE_F32, n, p->w);
+	snprintf(part, sizeof(part), "%s_m8", name);
+	add(s, member, part, SAE_I8, n, p->m8);
+	snprintf(part, sizeof(part), "%s_v8", name);
+	add(s, member, part, SAE_U8, n, p->v8);
+	snprintf(part, sizeof(part), "%s_scales", name);
+	add(s, member, part, SAE_F32, rows * ADAM8_SCALES(of->c.d), p->scales);
+}
+
 static void add_member(state_arrays *s, size_t member, const train_member *m)
 {
 	step *of = m->step;
 	size_t features = of->c.n_features, d = of->c.d;
 
-	add_param(s, member, "W_enc", &of->W_enc, features * d);
-	add_param(s, member, "W_dec", &of->W_dec, features * d);
+	add_matrix(s, member, "W_enc", &of->W_enc, of);
+	add_matrix(s, member, "W_dec", &of->W_dec, of);
 	add_param(s, member, "b_enc", &of->b_enc, features);
 	add_param(s, member, "b_dec", &of->b_dec, d);
 	add(s, member, "silent", SAE_U64, features, of->silent);
@@ -119,6 +137,7 @@ static bool put_plan(cJSON *object, const char *key, const sae_train_opts *o)
 	       put_u64(p, "dead_tokens", o->dead_tokens) && put_u64(p, "seed", o->seed) &&
 	       put_u64(p, "order_seed", o->order_seed) &&
 	       cJSON_AddBoolToObject(p, "screening_statistical", o->screening == SAE_SCREENING_STATISTICAL) &&
+	       put(p, "optimizer_state", o->moments8 ? 8 : 32) &&
 	       cJSON_AddBoolToObject(p, "scale_mean_norm", o->scale_mean_norm) &&
 	       cJSON_AddBoolToObject(p, "shuffle_rows", o->shuffle_rows);
 }

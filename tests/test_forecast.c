@@ -109,7 +109,7 @@ static uint64_t run(const input *in, sae_trainer *t, bool evaluates)
  * for candidates and for the codes of dead features are filled only as far as there are any, and parts that are large for a
  * moment fall between two looks. */
 static void check_forecast(uint32_t features, uint32_t batch, unsigned threads, size_t members,
-                           bool evaluates)
+                           bool evaluates, bool moments8)
 {
 	sae_train_opts o[3] = { some_opts(features, batch), some_opts(features / 2, batch),
 		                some_opts(features, batch) };
@@ -120,6 +120,7 @@ static void check_forecast(uint32_t features, uint32_t batch, unsigned threads, 
 	char parts[256];
 	input in;
 
+	o[0].moments8 = moments8;
 	input_open(&in, threads);
 	ck_assert_msg(sae_trainer_new(&t, in.dump, in.rows, o, members, in.pool, &err) == 0, "%s", err.msg);
 	ck_assert_int_eq(sae_trainer_forecast(&f, t, evaluates, &err), 0);
@@ -140,9 +141,10 @@ START_TEST(the_forecast_is_true)
 {
 	if (SANITIZED)
 		return;
-	check_forecast(8192, 2048, 2, 1, false);
-	check_forecast(8192, 1024, 3, 1, true);
-	check_forecast(4096, 512, 1, 3, false);
+	check_forecast(8192, 2048, 2, 1, false, false);
+	check_forecast(8192, 1024, 3, 1, true, false);
+	check_forecast(8192, 1024, 3, 1, true, true);
+	check_forecast(4096, 512, 1, 3, false, true);
 }
 END_TEST
 

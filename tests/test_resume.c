@@ -73,6 +73,7 @@ static void plan(sae_train_opts o[MEMBERS], uint64_t steps)
 		o[i].warmup = 4;
 		o[i].dead_tokens = 500; /* so that the auxiliary loss has something to do */
 		o[i].seed = i;
+		o[i].moments8 = i == 1;
 	}
 }
 
@@ -166,6 +167,62 @@ START_TEST(a_resumed_run_is_the_uninterrupted_one)
 	sae_trainer_free(whole);
 	input_close(&in);
 	input_close(&other);
+	support_rmdir(dump);
+	support_rmdir(dir);
+}
+END_TEST
+
+static void check_refused(const input *in, const char *dir, const sae_train_opts *o, const char *message)
+{
+	sae_trainer *t;
+	sae_saved *s;
+	error err = { 0 };
+
+	ck_assert_int_eq(sae_trainer_new(&t, in->dump, in->rows, o, MEMBERS, in->pool, &err), 0);
+	ck_assert_int_eq(sae_saved_open(&s, dir, &err), 0);
+	ck_assert_int_eq(sae_trainer_restore(t, s, false, false, &err), ERR_ARG);
+	ck_assert_msg(strstr(err.msg, message) != NULL, "%s", err.msg);
+	sae_saved_close(s);
+	sae_trainer_free(t);
+}
+
+/* Screening may go from exact to off, whose bits are the same; nothing else may change. */
+START_TEST(another_plan_is_refused)
+{
+	char dump[FILE_PATH_MAX], dir[FILE_PATH_MAX];
+	sae_train_opts o[MEMBERS];
+	sae_trainer *t, *again;
+	sae_saved *s;
+	error err = { 0 };
+	input in;
+
+	support_mkdir(dump);
+	support_mkdir(dir);
+	write_dump(dump, 1);
+	input_open(&in, dump, 1, 0);
+	t = trainer_at(&in, STEPS, 3);
+	ck_assert_int_eq(sae_trainer_save(t, dir, NULL, NULL, &err), 0);
+	plan(o, STEPS);
+	o[1].moments8 = false;
+	check_refused(&in, dir, o, "option '1.optimizer_state' is 8 in the checkpoint, 32 now");
+	plan(o, STEPS);
+	o[0].arch = SAE_GROUPMAX;
+	o[0].k = 4;
+	check_refused(&in, dir, o, "option '0.arch' is 0 in the checkpoint, 2 now");
+	plan(o, STEPS);
+	o[0].screening = SAE_SCREENING_STATISTICAL;
+	check_refused(&in, dir, o, "option '0.screening_statistical' is false in the checkpoint, true now");
+	o[0].screening = SAE_SCREENING_OFF;
+	ck_assert_int_eq(sae_trainer_new(&again, in.dump, in.rows, o, MEMBERS, in.pool, &err), 0);
+	ck_assert_int_eq(sae_saved_open(&s, dir, &err), 0);
+	ck_assert_msg(sae_trainer_restore(again, s, false, false, &err) == 0, "%s", err.msg);
+	sae_saved_close(s);
+	go_on(t, STEPS);
+	go_on(again, STEPS);
+	check_equal(t, again);
+	sae_trainer_free(t);
+	sae_trainer_free(again);
+	input_close(&in);
 	support_rmdir(dump);
 	support_rmdir(dir);
 }
@@ -356,8 +413,8 @@ END_TEST
 
 static void cases(Suite *s)
 {
-	SUPPORT_CASE(s, "resume", a_resumed_run_is_the_uninterrupted_one, an_extended_run_is_the_longer_one,
-	             a_dump_that_has_grown_is_told_from_another, a_failed_save_keeps_the_last_one,
-	             a_sample_of_held_out_rows_is_spread);
+	SUPPORT_CASE(s, "resume", a_resumed_run_is_the_uninterrupted_one, another_plan_is_refused,
+	             an_extended_run_is_the_longer_one, a_dump_that_has_grown_is_told_from_another,
+	             a_failed_save_keeps_the_last_one, a_sample_of_held_out_rows_is_spread);
 }
 SUPPORT_MAIN("resume", cases)

@@ -30,6 +30,17 @@ train -o exact --arch groupmax --screening off --resume
 train -o exact --arch groupmax --screening statistical --resume
 train -o statistical --arch groupmax --resume
 train -o exact --resume
+# 8-bit moments: a smaller checkpoint, and no other run's
+train -o small --optimizer-state 8 --arch groupmax >/dev/null
+train -o small --arch groupmax --resume
+python3 - <<'END'
+import json, struct
+data = open("small/checkpoint/state.safetensors", "rb").read()
+header = json.loads(data[8:8 + struct.unpack("<Q", data[:8])[0]])
+for name in sorted(header):
+	if "W_" in name:
+		print(name, header[name]["dtype"], header[name]["shape"])
+END
 # in one pass, each as alone
 train -o sweep --sweep arch=topk,groupmax | sed 's/in [0-9.]* s.*//; s/  *[0-9]*  sweep/ sweep/; s/0\.[0-9]\{4\} /fvu /g; s/  [0-9.]*  *[0-9]* sweep/ sweep/'
 cmp groups/sae_weights.safetensors sweep/groupmax/sae_weights.safetensors && echo same
