@@ -93,20 +93,16 @@ static int worker_init(worker *w, sae_encoder *e, error *err)
 	return encode_scratch_init(&w->scratch, mem, SAE_ENCODE_TILE, m->d_sae, m->k, e->job.screen, err);
 }
 
-static int find_least(sae_encoder *e, error *err)
+static void find_least(sae_encoder *e)
 {
 	const sae_model *m = e->model;
 
-	e->least = arena_alloc(&e->mem, n_blocks(m), sizeof(*e->least));
-	if (!e->least)
-		return error_nomem(err, "an encoder");
 	for (size_t f = 0; f < m->d_sae; f++) {
 		float *least = &e->least[f / ENCODE_FEATURES];
 
 		if (f % ENCODE_FEATURES == 0 || m->threshold[f] < *least)
 			*least = m->threshold[f];
 	}
-	return 0;
 }
 
 static void screen_task(void *payload, size_t f, unsigned worker_id)
@@ -127,20 +123,15 @@ static void norm_task(void *payload, size_t f, unsigned worker_id)
 	e->row_norms[f] = (float)sqrt(e->job.k->sum_squares(e->model->W_enc + f * d, d)) * 1.000001f;
 }
 
-/* What the encoder works with besides the weights. */
-static int screen_model(sae_encoder *e, error *err)
+/* Memory for what the encoder works with besides the weights. */
+static int screen_room(sae_encoder *e, error *err)
 {
 	const sae_model *m = e->model;
 	int rc;
 
 	if (!screen_pays(SAE_SCREENING_EXACT, m->d_in, m->d_sae, m->k)) {
-		e->row_norms = arena_alloc(&e->mem, m->d_sae, sizeof(float));
-		if (!e->row_norms)
-			return error_nomem(err, "norms of the encoder");
-		pool_run(e->pool, m->d_sae, norm_task, e);
-		e->job.row_norms = e->row_norms;
-		encode_job_prepare(&e->job);
-		return 0;
+		e->job.row_norms = e->row_norms = arena_alloc(&e->mem, m->d_sae, sizeof(float));
+		return e->row_norms ? 0 : error_nomem(err, "norms of the encoder");
 	}
 	e->codes = arena_alloc(&e->mem, 1, sizeof(*e->codes));
 	if (!e->codes)
@@ -149,29 +140,16 @@ static int screen_model(sae_encoder *e, error *err)
 	if (rc < 0)
 		return rc;
 	e->turned = arena_alloc(&e->mem, pool_threads(e->pool), e->codes->d_pad * sizeof(float));
-	if (!e->turned)
-		return error_nomem(err, "8-bit codes of the encoder");
-	pool_run(e->pool, m->d_sae, screen_task, e);
 	e->job.screen = e->codes;
-	encode_job_prepare(&e->job);
-	return 0;
+	return e->turned ? 0 : error_nomem(err, "8-bit codes of the encoder");
 }
 
-int sae_encoder_new(sae_encoder **out, const sae_model *m, pool *p, const char *kernels_name, error *err)
+/* All memory of an encoder; the model's weights are not looked at. */
+static int encoder_room(sae_encoder *e, const sae_model *m, pool *p, const kernels *k, error *err)
 {
-	const kernels *k = kernels_get(kernels_name);
-	sae_encoder *e = NULL;
 	int rc = 0;
 
-	if (!k)
-		return error_set(err, ERR_ARG, "kernels '%s' are not known or this CPU cannot run them",
-		                 kernels_name);
-	encode_blas_single_threaded();
-	e = calloc(1, sizeof(*e));
-	if (!e)
-		return error_nomem(err, "an encoder");
-	e->model = m;
-	e->pool = p;
+	*e = (sae_encoder){ .model = m, .pool = p };
 	e->job = (encode_job){ .k = k,
 		               .rule = m->arch == SAE_GROUPMAX ? ENCODE_GROUPMAX : ENCODE_TOPK,
 		               .weights = m->W_enc,
@@ -180,16 +158,45 @@ int sae_encoder_new(sae_encoder **out, const sae_model *m, pool *p, const char *
 		               .d = m->d_in,
 		               .width = m->k };
 	e->workers = arena_alloc(&e->mem, pool_threads(p), sizeof(*e->workers));
-	if (!e->workers)
-		rc = error_nomem(err, "an encoder");
-	if (rc == 0 && m->threshold)
-		rc = find_least(e, err);
-	if (rc == 0)
-		rc = screen_model(e, err);
+	e->least = arena_alloc(&e->mem, n_blocks(m), sizeof(*e->least));
+	if (!e->workers || !e->least)
+		return error_nomem(err, "an encoder");
+	rc = screen_room(e, err);
 	for (unsigned i = 0; i < pool_threads(p) && rc == 0; i++)
 		rc = worker_init(&e->workers[i], e, err);
+	return rc;
+}
+
+int encoder_bytes(uint64_t *bytes, const sae_model *shape, pool *p, error *err)
+{
+	sae_encoder e;
+	int rc = encoder_room(&e, shape, p, kernels_get(NULL), err);
+
+	*bytes = arena_bytes(&e.mem);
+	arena_clear(&e.mem);
+	return rc;
+}
+
+int sae_encoder_new(sae_encoder **out, const sae_model *m, pool *p, const char *kernels_name, error *err)
+{
+	const kernels *k = kernels_get(kernels_name);
+	sae_encoder *e = NULL;
+	int rc;
+
+	if (!k)
+		return error_set(err, ERR_ARG, "kernels '%s' are not known or this CPU cannot run them",
+		                 kernels_name);
+	encode_blas_single_threaded();
+	e = calloc(1, sizeof(*e));
+	if (!e)
+		return error_nomem(err, "an encoder");
+	rc = encoder_room(e, m, p, k, err);
 	if (rc < 0)
 		goto out;
+	if (m->threshold)
+		find_least(e);
+	pool_run(p, m->d_sae, e->codes ? screen_task : norm_task, e);
+	encode_job_prepare(&e->job);
 	*out = e;
 	e = NULL;
 out:

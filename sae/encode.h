@@ -51,7 +51,7 @@ typedef struct encode_scratch {
 	float *lower, *zeros;     /* (room) */
 	uint32_t *pairs, *sorted; /* (tokens * room): candidates to be computed */
 	size_t n_pairs;
-	uint32_t *places; /* (F) */
+	uint32_t *places;                                      /* (F) */
 	double product_seconds, select_seconds, exact_seconds; /* spent so far, for the benchmark */
 	uint64_t n_exact, n_again;                             /* values computed, rows done again */
 } encode_scratch;
@@ -64,6 +64,10 @@ int encode_scratch_init(encode_scratch *s, arena *mem, size_t tokens, size_t n_f
  * i * width, by feature ascending. */
 void encode_tile(encode_scratch *s, const encode_job *j, const float *x, size_t n, uint32_t *count,
                  uint32_t *index, float *value);
+
+/* Memory of a sae_encoder for models of that shape, whose weights are not looked at; without tiles of codes. ERR_NOMEM.
+ * It is asked for as address space and given back, so it is what an encoder takes. */
+int encoder_bytes(uint64_t *bytes, const sae_model *shape, pool *p, error *err) MUST_USE;
 
 /* Products are cut into tiles here, so OpenBLAS must not start threads of its own. Once for the process. */
 void encode_blas_single_threaded(void);

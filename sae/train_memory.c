@@ -16,15 +16,19 @@ static uint64_t param_bytes(const step_config *c)
 	return (2 * matrix + c->n_features + c->d) * sizeof(float);
 }
 
-/* Rows and reconstructions of a block, its codes, and each thread's tile. */
-static uint64_t eval_bytes(const step_config *c, unsigned threads)
+/* Rows and reconstructions of a block, its codes, and the encoder. */
+static int eval_bytes(uint64_t *bytes, const sae_trainer *t, const train_member *m, error *err)
 {
-	uint64_t code = sizeof(uint32_t) + sizeof(float);
-	uint64_t room = 2 * c->k + 512; /* candidates of a row */
-	uint64_t tile = SAE_ENCODE_TILE * (c->d * sizeof(float) + ENCODE_FEATURES * sizeof(float) +
-	                                   (2 * (uint64_t)c->k + room) * code);
+	const sae_train_opts *o = &m->o;
+	const sae_model shape = { .arch = o->arch == SAE_BATCHTOPK ? SAE_JUMPRELU : o->arch,
+		                  .d_in = t->d,
+		                  .d_sae = o->d_sae,
+		                  .k = o->k };
+	uint64_t code = sizeof(uint32_t) + sizeof(float), encoder = 0;
+	int rc = encoder_bytes(&encoder, &shape, t->pool, err);
 
-	return EVAL_ROWS * (2 * c->d * sizeof(float) + 2 * c->k * code) + threads * tile;
+	*bytes = encoder + EVAL_ROWS * (2 * t->d * sizeof(float) + 2 * o->k * code);
+	return rc;
 }
 
 static uint64_t over(uint64_t a, uint64_t b)
@@ -32,38 +36,82 @@ static uint64_t over(uint64_t a, uint64_t b)
 	return a > b ? a - b : 0;
 }
 
+/* What only steps need. */
+static uint64_t spare(const step *s, bool forget)
+{
+	const step_config *c = &s->c;
+	size_t matrix = (size_t)c->n_features * c->d, rows = (size_t)c->batch * c->d * sizeof(float);
+	size_t scales = c->n_features * ADAM8_SCALES(c->d) * sizeof(float);
+	const struct {
+		void *data; /* may be NULL */
+		size_t bytes;
+	} parts[] = {
+		{ s->W_enc.m, matrix * sizeof(float) },
+		{ s->W_enc.v, matrix * sizeof(float) },
+		{ s->W_dec.m, matrix * sizeof(float) },
+		{ s->W_dec.v, matrix * sizeof(float) },
+		{ s->W_enc.m8, matrix },
+		{ s->W_enc.v8, matrix },
+		{ s->W_enc.scales, scales },
+		{ s->W_dec.m8, matrix },
+		{ s->W_dec.v8, matrix },
+		{ s->W_dec.scales, scales },
+		{ s->e, rows },
+		{ s->e_aux, rows },
+		{ s->screen ? s->screen->packed : NULL, s->screen ? s->screen->n_pad * s->screen->d_pad : 0 },
+	};
+	uint64_t bytes = 0;
+
+	for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
+		bytes += parts[i].data ? parts[i].bytes : 0;
+		if (forget)
+			mem_forget(parts[i].data, parts[i].bytes);
+	}
+	return bytes;
+}
+
+/* A copy of the member's weights, and what measuring or saving it takes: then the encoder is turned. */
+static int copy_bytes(uint64_t *measured, uint64_t *saved, const sae_trainer *t, const train_member *m,
+                      error *err)
+{
+	uint64_t weights = param_bytes(&m->step->c), bytes;
+	int rc = eval_bytes(&bytes, t, m, err);
+
+	if (weights + bytes > *measured)
+		*measured = weights + bytes;
+	if (weights + weights / 2 > *saved)
+		*saved = weights + weights / 2;
+	return rc;
+}
+
 int sae_trainer_forecast(sae_train_forecast *out, const sae_trainer *t, bool evaluates, error *err)
 {
-	unsigned threads = pool_threads(t->pool);
-	uint64_t largest = 0, copy, run, end;
-	const step_config *c = &t->members[0].step->c;
+	const sae_train_opts *o = &t->members[0].o;
+	uint64_t measured = 0, saved = 0, run, end, members = 0, spared = 0;
+	int rc = 0;
 
 	mem_trim();
-	*out = (sae_train_forecast){ .now = cpu_memory_anonymous() + threads * BLAS_BYTES };
-	for (size_t i = 0; i < t->n; i++) {
+	*out = (sae_train_forecast){ .now = cpu_memory_anonymous() + pool_threads(t->pool) * BLAS_BYTES };
+	for (size_t i = 0; i < t->n && rc == 0; i++) {
 		const step *s = t->members[i].step;
-		uint64_t weights = param_bytes(&s->c);
 
-		if (weights > largest) {
-			largest = weights;
-			c = &s->c;
-		}
-		out->weights += weights;
+		out->weights += param_bytes(&s->c);
 		out->optimiser += step_moments_bytes(&s->c);
-		out->batch += arena_bytes(&s->mem) - weights - step_moments_bytes(&s->c) +
-		              2 * (uint64_t)s->c.n_features * sizeof(uint64_t);
+		members += arena_bytes(&s->mem) + 2 * (uint64_t)s->c.n_features * sizeof(uint64_t);
+		spared += spare(s, false);
+		rc = copy_bytes(&measured, &saved, t, &t->members[i], err);
 	}
+	if (rc == 0)
+		rc = loader_bytes(&out->loader, t->dump, &t->order, o->batch, err);
+	if (rc < 0)
+		return rc;
 	if (t->n > 1)
-		out->batch += (uint64_t)c->batch * c->d * sizeof(float);
-	if (loader_bytes(&out->loader, t->dump, &t->order, c->batch, err) < 0)
-		return err ? err->code : ERR_NOMEM;
-	copy = largest + eval_bytes(c, threads);
-	run = out->weights + out->optimiser + out->batch + out->loader + (evaluates ? copy : 0);
-	if (copy < largest + largest / 2) /* the encoder is turned when it is saved */
-		copy = largest + largest / 2;
-	end = out->weights + copy;
+		members += (uint64_t)o->batch * t->d * sizeof(float);
+	out->batch = members - out->weights - out->optimiser;
+	run = members + out->loader + (evaluates ? measured : 0);
+	end = members - spared + (measured > saved ? measured : saved);
 	out->total = out->now + (run > end ? run : end);
-	out->model = over(out->total, out->now + out->weights + out->optimiser + out->batch + out->loader);
+	out->model = over(out->total, out->now + members + out->loader);
 	return 0;
 }
 
@@ -93,29 +141,10 @@ int sae_train_forecast_check(const sae_train_forecast *f, uint64_t limit, error 
 	                 limit >> 20);
 }
 
-/* Those that are NULL have nothing to forget. */
-static void forget_moments(const step_param *p, const step_config *c)
-{
-	size_t matrix = (size_t)c->n_features * c->d;
-
-	mem_forget(p->m, matrix * sizeof(float));
-	mem_forget(p->v, matrix * sizeof(float));
-	mem_forget(p->m8, matrix);
-	mem_forget(p->v8, matrix);
-	mem_forget(p->scales, c->n_features * ADAM8_SCALES(c->d) * sizeof(float));
-}
-
 void sae_trainer_finish(sae_trainer *t)
 {
 	loader_free(t->loader);
 	t->loader = NULL;
-	for (size_t i = 0; i < t->n; i++) {
-		step *s = t->members[i].step;
-		size_t rows = (size_t)s->c.batch * s->c.d * sizeof(float);
-
-		forget_moments(&s->W_enc, &s->c);
-		forget_moments(&s->W_dec, &s->c);
-		mem_forget(s->e, rows);
-		mem_forget(s->e_aux, s->e_aux ? rows : 0);
-	}
+	for (size_t i = 0; i < t->n; i++)
+		(void)spare(t->members[i].step, true);
 }

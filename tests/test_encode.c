@@ -5,6 +5,8 @@
 
 #include "sae/encode.h"
 
+static const sae_arch arches[] = { SAE_TOPK, SAE_GROUPMAX, SAE_JUMPRELU };
+
 static float uniform(uint64_t seed, uint64_t i)
 {
 	return (float)(2 * hash64_unit(hash64_mix(seed, i)) - 1);
@@ -200,8 +202,7 @@ END_TEST
 START_TEST(threads_do_not_change_a_bit)
 {
 	const size_t n = 1000, d = 16, k = 8;
-	const sae_arch arch[] = { SAE_TOPK, SAE_GROUPMAX, SAE_JUMPRELU };
-	sae_model *m = random_model(arch[_i], d, 1200, k);
+	sae_model *m = random_model(arches[_i], d, 1200, k);
 	float *x = mem_alloc_aligned(n, d * sizeof(float)), *first = mem_alloc_aligned(n, d * sizeof(float)),
 	      *out = mem_alloc_aligned(n, d * sizeof(float));
 
@@ -265,8 +266,7 @@ END_TEST
 
 START_TEST(each_failing_allocation_is_reported)
 {
-	const sae_arch arch[] = { SAE_TOPK, SAE_GROUPMAX, SAE_JUMPRELU };
-	sae_model *m = random_model(arch[_i], 6, 12, 3);
+	sae_model *m = random_model(arches[_i], 6, 12, 3);
 	const size_t rows = 600;
 	float x[3600];
 	pool *p;
@@ -301,6 +301,37 @@ START_TEST(each_failing_allocation_is_reported)
 }
 END_TEST
 
+/* The bytes of a shape without weights: at least the 8-bit codes, more for more threads, an error without memory. */
+START_TEST(its_memory_is_told_before)
+{
+	const sae_model shape = { .arch = arches[_i], .d_in = 100, .d_sae = 6000, .k = 30 };
+	uint64_t bytes[3] = { 0 };
+	pool *p;
+
+	for (unsigned threads = 1; threads < 3; threads++) {
+		ck_assert_int_eq(pool_new(&p, threads, NULL), 0);
+		ck_assert_int_eq(encoder_bytes(&bytes[threads], &shape, p, NULL), 0);
+		pool_free(p);
+	}
+	ck_assert_uint_ge(bytes[1], SAE_ENCODE_TILE * 100 * sizeof(float));
+	ck_assert_uint_ge(bytes[2], bytes[1] + SAE_ENCODE_TILE * 100 * sizeof(float));
+	ck_assert_int_eq(pool_new(&p, 1, NULL), 0);
+	for (long n = 0;; n++) {
+		int rc;
+
+		fault_arm(FAULT_ALLOC, n);
+		rc = encoder_bytes(&bytes[0], &shape, p, NULL);
+		if (!fault_disarm(FAULT_ALLOC)) {
+			ck_assert_int_eq(rc, 0);
+			break;
+		}
+		ck_assert_int_eq(rc, ERR_NOMEM);
+	}
+	ck_assert_uint_eq(bytes[0], bytes[1]);
+	pool_free(p);
+}
+END_TEST
+
 static void cases(Suite *s)
 {
 	TCase *each = tcase_create("each architecture");
@@ -310,6 +341,7 @@ static void cases(Suite *s)
 	             edges_are_as_defined, decode_adds_rows_and_bias, bad_arguments_are_refused);
 	tcase_add_loop_test(each, threads_do_not_change_a_bit, 0, 3);
 	tcase_add_loop_test(each, each_failing_allocation_is_reported, 0, 3);
+	tcase_add_loop_test(each, its_memory_is_told_before, 0, 3);
 	suite_add_tcase(s, each);
 }
 SUPPORT_MAIN("encode", cases)
