@@ -38,7 +38,8 @@ typedef struct kernels {
 	 * NaN is never over anything. */
 	size_t (*filter)(uint32_t *index, float *value, const float *pre, const float *bias, size_t n,
 	                 uint32_t first, float above);
-	float (*greatest)(const float *pre, const float *bias, size_t n); /* of pre[i] + bias[i]; -inf for n = 0 */
+	float (*greatest)(const float *pre, const float *bias,
+	                  size_t n); /* of pre[i] + bias[i]; -inf for n = 0 */
 	/* The k-th largest of n positive values, 1 <= k <= n. */
 	float (*kth)(const float *value, size_t n, size_t k);
 	/* Keep, in place and in order, the pairs with value over `least` and the first `ties` that equal it; returns how many. */
