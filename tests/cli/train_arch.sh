@@ -42,5 +42,5 @@ for name in sorted(header):
 		print(name, header[name]["dtype"], header[name]["shape"])
 END
 # in one pass, each as alone
-train -o sweep --sweep arch=topk,groupmax | sed 's/in [0-9.]* s.*//; s/  *[0-9]*  sweep/ sweep/; s/0\.[0-9]\{4\} /fvu /g; s/  [0-9.]*  *[0-9]* sweep/ sweep/'
+train -o sweep --sweep arch=topk,groupmax | sed 's/in [0-9.]* s.*//; s/  *[0-9]*  sweep/ sweep/; s/0\.[0-9]\{4\} /fvu /g; s/  [0-9.]*  *[0-9]* sweep/ sweep/; s/dead  *tok/dead  tok/'
 cmp groups/sae_weights.safetensors sweep/groupmax/sae_weights.safetensors && echo same
