@@ -8,7 +8,7 @@
 #include "sae/encode.h"
 
 #define SEGMENT        256 /* features looked through before the threshold of a row is looked at again */
-#define ROOM_PER_VALUE 16
+#define ROOM_PER_VALUE 12
 #define NOT_COMPUTED   (-INFINITY) /* as an exact value; as a bound: no need to compute it */
 #define COMPUTED       NOT_COMPUTED
 
@@ -120,21 +120,6 @@ static void compute_pairs(encode_scratch *s, const encode_job *j, const float *x
 
 /* ---- Candidates ------------------------------------------------------------------------------------------------------ */
 
-/* Lower bounds of row t's candidates, not under 0, into s->lower. */
-static void lower_bounds(encode_scratch *s, const encode_job *j, size_t t)
-{
-	const uint32_t *index = s->index + t * s->room;
-	const float *value = s->value + t * s->room;
-
-	for (size_t i = 0; i < s->count[t]; i++) {
-		float lower = value[i];
-
-		if (i >= s->settled[t])
-			lower -= j->screen ? 2 * screen_margin(j->screen, &s->rows, t, index[i]) : s->up[t];
-		s->lower[i] = lower > 0 ? lower : 0;
-	}
-}
-
 /* Keep those of row t's candidates that can still reach `least`. */
 static void keep_reaching(encode_scratch *s, const encode_job *j, size_t t, float least)
 {
@@ -148,19 +133,6 @@ static void keep_reaching(encode_scratch *s, const encode_job *j, size_t t, floa
 	s->settled[t] = settled;
 	if (least > s->above[t])
 		s->above[t] = least;
-}
-
-/* Drop candidates of row t that `width` others beat. */
-static void cut(encode_scratch *s, const encode_job *j, size_t t)
-{
-	float least;
-
-	if (s->count[t] <= j->width)
-		return;
-	lower_bounds(s, j, t);
-	least = j->k->kth(s->lower, s->count[t], j->width);
-	if (least > 0)
-		keep_reaching(s, j, t, least);
 }
 
 /* The best of each group among row t's candidates, whose values are exact. */
@@ -228,6 +200,39 @@ static float least_of(encode_scratch *s, const encode_job *j, const float *value
 	return j->k->kth(s->lower, n, j->width);
 }
 
+/* How far under its upper bound, or its FP32 product, a value of row t can be. */
+static float greatest_error(const encode_scratch *s, const encode_job *j, size_t t)
+{
+	if (!j->screen)
+		return s->up[t];
+	return 2 * (j->most_norm * s->rows.lost[t] + j->most_lost * s->rows.norm[t] +
+	            SCREEN_ROUNDING * j->most_bias);
+}
+
+/* Drop candidates of row t that `width` others are sure to beat: first by the greatest error there can be, then, if it is
+ * worth the while, by that of each. */
+static void cut(encode_scratch *s, const encode_job *j, size_t t)
+{
+	const uint32_t *index = s->index + t * s->room;
+	const float *value = s->value + t * s->room;
+	float least = least_of(s, j, value, s->count[t]) - greatest_error(s, j, t);
+
+	if (least > s->above[t])
+		keep_reaching(s, j, t, least);
+	if (!j->screen || s->count[t] <= 2 * j->width)
+		return;
+	for (size_t i = 0; i < s->count[t]; i++) {
+		float lower = value[i];
+
+		if (i >= s->settled[t])
+			lower -= 2 * screen_margin(j->screen, &s->rows, t, index[i]);
+		s->lower[i] = lower > 0 ? lower : 0;
+	}
+	least = j->k->kth(s->lower, s->count[t], j->width);
+	if (least > s->above[t])
+		keep_reaching(s, j, t, least);
+}
+
 /* Raise row t's threshold to the least exact value of the candidates with the best bounds. */
 static void raise_threshold(encode_scratch *s, const encode_job *j, const float *x, size_t t)
 {
@@ -257,7 +262,7 @@ static void take_segment(encode_scratch *s, const encode_job *j, const float *x,
 		return;
 	if (j->rule == ENCODE_TOPK) {
 		cut(s, j, t);
-		if (s->count[t] > full / 2)
+		if (s->count[t] > full / 4 * 3)
 			raise_threshold(s, j, x, t);
 	}
 	if (s->count[t] > full)
@@ -268,12 +273,7 @@ static void take_segment(encode_scratch *s, const encode_job *j, const float *x,
 static void take_group(encode_scratch *s, const encode_job *j, const float *x, size_t t, const float *pre,
                        const float *bias, size_t first, size_t n)
 {
-	float margin = s->up[t], best;
-
-	if (j->screen)
-		margin = 2 * (j->most_norm * s->rows.lost[t] + j->most_lost * s->rows.norm[t] +
-		              SCREEN_ROUNDING * j->most_bias);
-	best = j->k->greatest(pre, bias, n) - margin;
+	float best = j->k->greatest(pre, bias, n) - greatest_error(s, j, t);
 
 	if (first % (j->n_features / j->width) == 0)
 		s->above[t] = 0; /* a new group */
