@@ -72,48 +72,53 @@ static float exact_value(const encode_job *j, const float *x, size_t f)
 	return j->k->dot(j->weights + f * j->d, x, j->d) + j->bias[f];
 }
 
-/* The pairs in order of their features: so an encoder row is read from memory once a tile. */
-static void sort_pairs(encode_scratch *s, const encode_job *j)
+void encode_pairs(const encode_job *j, const float *x, const encode_pairs_list *p)
 {
 	uint32_t at = 0;
 
-	memset(s->places, 0, j->n_features * sizeof(*s->places));
-	for (size_t p = 0; p < s->n_pairs; p++)
-		s->places[s->index[s->pairs[p]]]++;
+	memset(p->places, 0, j->n_features * sizeof(*p->places));
+	for (size_t i = 0; i < p->n; i++)
+		p->places[p->index[p->pairs[i]]]++;
 	for (size_t f = 0; f < j->n_features; f++) {
-		uint32_t n = s->places[f];
+		uint32_t n = p->places[f];
 
-		s->places[f] = at;
+		p->places[f] = at;
 		at += n;
 	}
-	for (size_t p = 0; p < s->n_pairs; p++)
-		s->sorted[s->places[s->index[s->pairs[p]]]++] = s->pairs[p];
-}
-
-/* Four rows at a time with one encoder row: the same sums as one by one. */
-static void compute_pairs(encode_scratch *s, const encode_job *j, const float *x)
-{
-	double start = clock_now();
-
-	sort_pairs(s, j);
-	for (size_t p = 0, n; p < s->n_pairs; p += n) {
-		size_t f = s->index[s->sorted[p]];
+	for (size_t i = 0; i < p->n; i++)
+		p->sorted[p->places[p->index[p->pairs[i]]]++] = p->pairs[i];
+	for (size_t i = 0, n; i < p->n; i += n) { /* several rows at a time: the same sums as one by one */
+		size_t f = p->index[p->sorted[i]];
 		const float *rows[KERNELS_DOTS];
 		float values[KERNELS_DOTS];
 
-		for (n = 0; n < KERNELS_DOTS && p + n < s->n_pairs; n++) {
-			size_t at = s->sorted[p + n];
+		for (n = 0; n < KERNELS_DOTS && i + n < p->n; n++) {
+			size_t place = p->sorted[i + n];
 
-			if (s->index[at] != f)
+			if (p->index[place] != f)
 				break;
-			rows[n] = x + at / s->room * j->d;
+			rows[n] = x + (p->row ? p->row[place] : place / p->room) * j->d;
 		}
 		j->k->dots(values, j->weights + f * j->d, rows, n, j->d);
-		for (size_t i = 0; i < n; i++) {
-			s->exact[s->sorted[p + i]] = values[i] + j->bias[f];
-			s->value[s->sorted[p + i]] = COMPUTED;
-		}
+		for (size_t k = 0; k < n; k++)
+			p->exact[p->sorted[i + k]] = values[k] + j->bias[f];
 	}
+}
+
+static void compute_pairs(encode_scratch *s, const encode_job *j, const float *x)
+{
+	const encode_pairs_list p = { .n = s->n_pairs,
+		                      .pairs = s->pairs,
+		                      .index = s->index,
+		                      .room = s->room,
+		                      .places = s->places,
+		                      .sorted = s->sorted,
+		                      .exact = s->exact };
+	double start = clock_now();
+
+	encode_pairs(j, x, &p);
+	for (size_t i = 0; i < s->n_pairs; i++)
+		s->value[s->pairs[i]] = COMPUTED;
 	s->n_exact += s->n_pairs;
 	s->exact_seconds += clock_now() - start;
 }
@@ -200,8 +205,7 @@ static float least_of(encode_scratch *s, const encode_job *j, const float *value
 	return j->k->kth(s->lower, n, j->width);
 }
 
-/* How far under its upper bound, or its FP32 product, a value of row t can be. */
-static float greatest_error(const encode_scratch *s, const encode_job *j, size_t t)
+float encode_greatest_error(const encode_scratch *s, const encode_job *j, size_t t)
 {
 	if (!j->screen)
 		return s->up[t];
@@ -215,7 +219,7 @@ static void cut(encode_scratch *s, const encode_job *j, size_t t)
 {
 	const uint32_t *index = s->index + t * s->room;
 	const float *value = s->value + t * s->room;
-	float least = least_of(s, j, value, s->count[t]) - greatest_error(s, j, t);
+	float least = least_of(s, j, value, s->count[t]) - encode_greatest_error(s, j, t);
 
 	if (least > s->above[t])
 		keep_reaching(s, j, t, least);
@@ -273,7 +277,7 @@ static void take_segment(encode_scratch *s, const encode_job *j, const float *x,
 static void take_group(encode_scratch *s, const encode_job *j, const float *x, size_t t, const float *pre,
                        const float *bias, size_t first, size_t n)
 {
-	float best = j->k->greatest(pre, bias, n) - greatest_error(s, j, t);
+	float best = j->k->greatest(pre, bias, n) - encode_greatest_error(s, j, t);
 
 	if (first % (j->n_features / j->width) == 0)
 		s->above[t] = 0; /* a new group */
@@ -306,6 +310,21 @@ static void take_block(encode_scratch *s, const encode_job *j, const float *x, s
 	}
 }
 
+size_t encode_products(encode_scratch *s, const encode_job *j, const float *x, size_t first, size_t n_block,
+                       size_t n)
+{
+	double start = clock_now();
+
+	if (j->screen)
+		screen_bounds(j->screen, &s->rows, first, n_block, n, s->pre, ENCODE_SCREENED);
+	else
+		cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (blasint)n, (blasint)n_block,
+		            (blasint)j->d, 1, x, (blasint)j->d, j->weights + first * j->d, (blasint)j->d, 0,
+		            s->pre, (blasint)n_block);
+	s->product_seconds += clock_now() - start;
+	return j->screen ? ENCODE_SCREENED : n_block;
+}
+
 /* Candidates of rows 0..n-1 of the tile. */
 static void collect(encode_scratch *s, const encode_job *j, const float *x, size_t n)
 {
@@ -313,18 +332,11 @@ static void collect(encode_scratch *s, const encode_job *j, const float *x, size
 
 	for (size_t first = 0; first < j->n_features; first += most) {
 		size_t left = j->n_features - first, n_block = left < most ? left : most;
-		double start = clock_now(), product_end;
+		size_t stride = encode_products(s, j, x, first, n_block, n);
+		double start = clock_now();
 
-		if (j->screen)
-			screen_bounds(j->screen, &s->rows, first, n_block, n, s->pre, ENCODE_SCREENED);
-		else
-			cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (blasint)n, (blasint)n_block,
-			            (blasint)j->d, 1, x, (blasint)j->d, j->weights + first * j->d,
-			            (blasint)j->d, 0, s->pre, (blasint)n_block);
-		product_end = clock_now();
-		take_block(s, j, x, n, first, n_block, j->screen ? ENCODE_SCREENED : n_block);
-		s->product_seconds += product_end - start;
-		s->select_seconds += clock_now() - product_end;
+		take_block(s, j, x, n, first, n_block, stride);
+		s->select_seconds += clock_now() - start;
 	}
 }
 
@@ -446,6 +458,20 @@ static void begin_row(encode_scratch *s, const encode_job *j, size_t t, float gu
 		           SCREEN_ROUNDING * j->most_bias;
 }
 
+void encode_begin(encode_scratch *s, const encode_job *j, const float *x, size_t n)
+{
+	double start = clock_now();
+
+	assert(n <= s->tokens);
+	for (size_t t = 0; t < n; t++) {
+		if (j->screen)
+			screen_row(&s->rows, j->screen, t, x + t * j->d);
+		s->norm[t] = j->screen ? s->rows.norm[t] : (float)sqrt(j->k->sum_squares(x + t * j->d, j->d));
+		begin_row(s, j, t, j->rule == ENCODE_TOPK ? j->guess : 0);
+	}
+	s->product_seconds += clock_now() - start;
+}
+
 /* Row t again, in the place of row 0. */
 static void again(encode_scratch *s, const encode_job *j, const float *x, size_t t, uint32_t *count,
                   uint32_t *index, float *value)
@@ -467,17 +493,11 @@ void encode_tile(encode_scratch *s, const encode_job *j, const float *x, size_t 
                  uint32_t *index, float *value)
 {
 	const size_t width = j->width;
-	double start = clock_now();
 	size_t n_again = 0;
+	double start;
 
-	assert(n <= s->tokens && s->room >= ROOM_PER_VALUE * width + SEGMENT + KERNELS_SLACK);
-	for (size_t t = 0; t < n; t++) {
-		if (j->screen)
-			screen_row(&s->rows, j->screen, t, x + t * j->d);
-		s->norm[t] = j->screen ? s->rows.norm[t] : (float)sqrt(j->k->sum_squares(x + t * j->d, j->d));
-		begin_row(s, j, t, j->rule == ENCODE_TOPK ? j->guess : 0);
-	}
-	s->product_seconds += clock_now() - start;
+	assert(s->room >= ROOM_PER_VALUE * width + SEGMENT + KERNELS_SLACK);
+	encode_begin(s, j, x, n);
 	collect(s, j, x, n);
 	compute(s, j, x, n);
 	start = clock_now();

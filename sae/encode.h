@@ -16,6 +16,7 @@
 typedef enum encode_rule {
 	ENCODE_TOPK,     /* the `width` largest positive values of a row; ties: the lower feature */
 	ENCODE_GROUPMAX, /* the largest of each of `width` groups of consecutive features, if positive */
+	ENCODE_BATCHTOPK, /* the width * n largest positive values of a batch of n rows: step_batch.c, not encode_tile() */
 } encode_rule;
 
 typedef struct encode_job {
@@ -68,6 +69,29 @@ void encode_tile(encode_scratch *s, const encode_job *j, const float *x, size_t 
 /* Memory of a sae_encoder for models of that shape, whose weights are not looked at; without tiles of codes. ERR_NOMEM.
  * It is asked for as address space and given back, so it is what an encoder takes. */
 int encoder_bytes(uint64_t *bytes, const sae_model *shape, pool *p, error *err) MUST_USE;
+/* ---- Pieces, for encode_over.c -------------------------------------------------------------------------------------- */
+
+/* Set up the rows of a tile. */
+void encode_begin(encode_scratch *s, const encode_job *j, const float *x, size_t n);
+/* s->pre (n, the stride returned): upper bounds, or FP32 products, of features first..first+n_block-1. */
+size_t encode_products(encode_scratch *s, const encode_job *j, const float *x, size_t first, size_t n_block,
+                       size_t n);
+/* How far under its upper bound, or its FP32 product, a value of row t can be. */
+float encode_greatest_error(const encode_scratch *s, const encode_job *j, size_t t);
+
+/* Candidates whose values are wanted. */
+typedef struct encode_pairs_list {
+	size_t n;
+	const uint32_t *pairs; /* (n): places in the next arrays */
+	const uint32_t *index; /* feature of a place */
+	const uint32_t *row;   /* its row of x; NULL: place / room */
+	size_t room;
+	uint32_t *places, *sorted; /* (F), (n): scratch */
+	float *exact;
+} encode_pairs_list;
+
+/* In order of features, so that an encoder row is read from memory once a tile. */
+void encode_pairs(const encode_job *j, const float *x, const encode_pairs_list *p);
 
 /* Products are cut into tiles here, so OpenBLAS must not start threads of its own. Once for the process. */
 void encode_blas_single_threaded(void);

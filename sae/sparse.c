@@ -13,6 +13,7 @@ int sparse_init(sparse_batch *s, arena *mem, size_t n, size_t width, size_t n_fe
 		.n = n, .width = width, .n_features = n_features, .tile = tile, .n_tiles = n_tiles
 	};
 	s->count = arena_alloc(mem, n, sizeof(*s->count));
+	s->begin = arena_alloc(mem, n, sizeof(*s->begin));
 	s->index = arena_alloc(mem, n * width, sizeof(*s->index));
 	s->value = arena_alloc(mem, n * width, sizeof(*s->value));
 	s->grad = arena_alloc(mem, n * width, sizeof(*s->grad));
@@ -21,8 +22,10 @@ int sparse_init(sparse_batch *s, arena *mem, size_t n, size_t width, size_t n_fe
 	s->by_value = arena_alloc(mem, n * width, sizeof(*s->by_value));
 	s->by_grad = arena_alloc(mem, n * width, sizeof(*s->by_grad));
 	s->place = arena_alloc(mem, n_tiles * n_features, sizeof(*s->place));
-	if (s->count && s->index && s->value && s->grad && s->first && s->row && s->by_value && s->by_grad &&
-	    s->place)
+	for (size_t i = 0; i < n && s->begin; i++)
+		s->begin[i] = i * width;
+	if (s->count && s->begin && s->index && s->value && s->grad && s->first && s->row && s->by_value &&
+	    s->by_grad && s->place)
 		return 0;
 	return error_nomem(err, "the codes of a batch");
 }
@@ -43,7 +46,7 @@ static void count_task(void *payload, size_t i, unsigned worker)
 	memset(place, 0, s->n_features * sizeof(*place));
 	for (size_t t = i * s->tile; t < tile_end(s, i); t++)
 		for (size_t j = 0; j < s->count[t]; j++)
-			place[s->index[t * s->width + j]]++;
+			place[s->index[s->begin[t] + j]]++;
 }
 
 static void fill_task(void *payload, size_t i, unsigned worker)
@@ -53,7 +56,7 @@ static void fill_task(void *payload, size_t i, unsigned worker)
 
 	(void)worker;
 	for (size_t t = i * s->tile; t < tile_end(s, i); t++) {
-		const size_t base = t * s->width;
+		const size_t base = s->begin[t];
 
 		for (size_t j = base; j < base + s->count[t]; j++) {
 			uint32_t at = place[s->index[j]]++;

@@ -8,8 +8,9 @@ typedef struct sparse_batch {
 	size_t n, width, n_features; /* n: rows at most */
 	size_t tile, n_tiles;        /* rows of a tile */
 	uint32_t *count;             /* (n) */
-	uint32_t *index;             /* (n, width), ascending in a row */
-	float *value, *grad; /* (n, width); grad: of the loss by the value, short of a common factor */
+	size_t *begin;               /* (n): where a row's entries are; at first i * width */
+	uint32_t *index;             /* (n * width), ascending in a row */
+	float *value, *grad; /* (n * width); grad: of the loss by the value, short of a common factor */
 	/* by feature, rows ascending: entries first[f]..first[f + 1]-1 */
 	uint32_t *first;           /* (F + 1) */
 	uint32_t *row;             /* (n * width) */

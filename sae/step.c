@@ -7,6 +7,8 @@
 const char *const step_part_names[STEP_PARTS] = { "center", "product", "select",    "exact",
 	                                          "decode", "auxk",    "transpose", "update" };
 
+#define ROOM_PER_VALUE 12 /* BatchTopK: candidates for a value kept, before more room is asked for */
+
 /* ---- Making ------------------------------------------------------------------------------------------------------- */
 
 static int param_init(step_param *p, arena *mem, size_t rows, size_t columns, error *err)
@@ -63,6 +65,17 @@ static int sums_init(step *s, error *err)
 	size_t d = s->c.d, n_tiles = (s->c.batch + STEP_TOKENS - 1) / STEP_TOKENS;
 
 	s->tiles = arena_alloc(&s->mem, n_tiles, sizeof(*s->tiles));
+	s->max_tiles = n_tiles;
+	if (s->c.rule == ENCODE_BATCHTOPK) {
+		s->found = arena_alloc(&s->mem, n_tiles, sizeof(*s->found));
+		s->counts = arena_alloc(&s->mem, n_tiles, 2048 * sizeof(*s->counts));
+		if (!s->found || !s->counts)
+			return error_nomem(err, "the candidates of a batch");
+		for (size_t i = 0; i < n_tiles; i++)
+			if (encode_found_reserve(&s->found[i],
+			                         ROOM_PER_VALUE * STEP_TOKENS * (size_t)s->c.k) < 0)
+				return error_nomem(err, "the candidates of a batch");
+	}
 	s->blocks = arena_alloc(&s->mem, s->n_blocks, sizeof(*s->blocks));
 	if (!s->tiles || !s->blocks)
 		return error_nomem(err, "sums of tiles");
@@ -174,6 +187,8 @@ void step_free(step *s)
 {
 	if (!s)
 		return;
+	for (size_t i = 0; s->found && i < s->max_tiles; i++)
+		encode_found_clear(&s->found[i]);
 	arena_clear(&s->mem);
 	free(s);
 }
@@ -244,7 +259,7 @@ static double decode_rows(step *s, step_worker *w, sparse_batch *codes, const fl
 	double squares = 0;
 
 	for (size_t t = first; t < end; t++) {
-		size_t base = t * codes->width, n = codes->count[t];
+		size_t base = codes->begin[t], n = codes->count[t];
 		float *e = out + t * d;
 
 		k->combine(w->row, s->W_dec.w, d, codes->index + base, codes->value + base, n);
@@ -303,20 +318,10 @@ static void note_reach(step *s, const step_worker *w, size_t first, size_t end)
 	}
 }
 
-static void tile_task(void *payload, size_t i, unsigned worker)
+static void decode_tile(step *s, step_worker *w, step_tile *tile, size_t first, size_t end)
 {
-	step *s = payload;
-	step_worker *w = &s->workers[worker];
-	step_tile *tile = &s->tiles[i];
-	size_t first = i * STEP_TOKENS, end = first + STEP_TOKENS < s->n ? first + STEP_TOKENS : s->n;
 	double start = clock_now(), now;
 
-	center_rows(s, tile, first, end);
-	w->seconds[STEP_CENTER] += clock_now() - start;
-	encode_tile(&w->scratch, &s->job, s->x + first * s->c.d, end - first, s->codes.count + first,
-	            s->codes.index + first * s->c.k, s->codes.value + first * s->c.k);
-	start = clock_now();
-	note_reach(s, w, first, end);
 	memset(tile->sum_e, 0, s->c.d * sizeof(double));
 	tile->squares_e = decode_rows(s, w, &s->codes, s->x, s->e, first, end, tile->sum_e);
 	tile->fired = 0;
@@ -328,6 +333,54 @@ static void tile_task(void *payload, size_t i, unsigned worker)
 		aux_rows(s, w, tile, first, end);
 		w->seconds[STEP_AUXK] += clock_now() - now;
 	}
+}
+
+static size_t tile_end(const step *s, size_t i)
+{
+	return s->n - i * STEP_TOKENS < STEP_TOKENS ? s->n : (i + 1) * STEP_TOKENS;
+}
+
+static void center_task(void *payload, size_t i, unsigned worker)
+{
+	step *s = payload;
+	double start = clock_now();
+
+	center_rows(s, &s->tiles[i], i * STEP_TOKENS, tile_end(s, i));
+	s->workers[worker].seconds[STEP_CENTER] += clock_now() - start;
+}
+
+static void tile_task(void *payload, size_t i, unsigned worker)
+{
+	step *s = payload;
+	step_worker *w = &s->workers[worker];
+	size_t first = i * STEP_TOKENS, end = tile_end(s, i);
+
+	center_task(s, i, worker);
+	encode_tile(&w->scratch, &s->job, s->x + first * s->c.d, end - first, s->codes.count + first,
+	            s->codes.index + first * s->c.k, s->codes.value + first * s->c.k);
+	note_reach(s, w, first, end);
+	decode_tile(s, w, &s->tiles[i], first, end);
+}
+
+static void batch_task(void *payload, size_t i, unsigned worker)
+{
+	step *s = payload;
+
+	step_batch_rows(s, i);
+	decode_tile(s, &s->workers[worker], &s->tiles[i], i * STEP_TOKENS, tile_end(s, i));
+}
+
+static bool forward(step *s)
+{
+	if (s->c.rule != ENCODE_BATCHTOPK) {
+		pool_run(s->pool, s->n_tiles, tile_task, s);
+		return true;
+	}
+	pool_run(s->pool, s->n_tiles, center_task, s);
+	if (step_batch_encode(s) < 0)
+		return false;
+	pool_run(s->pool, s->n_tiles, batch_task, s);
+	return true;
 }
 
 /* ---- The batch as a whole -------------------------------------------------------------------------------------------- */
@@ -541,7 +594,11 @@ void step_run(step *s, float *x, size_t n, float input_scale, double lr, step_re
 		pool_run(s->pool, s->c.n_features, refresh_task, s);
 	prepare_job(s);
 	list_dead(s);
-	pool_run(s->pool, s->n_tiles, tile_task, s);
+	if (!forward(s)) {
+		r->no_memory = true;
+		r->fvu = NAN;
+		return;
+	}
 	sum_tiles(s, r);
 	if (!isfinite(r->fvu))
 		return;
@@ -550,7 +607,10 @@ void step_run(step *s, float *x, size_t n, float input_scale, double lr, step_re
 	if (s->n_dead && s->k_aux)
 		sparse_transpose(&s->aux, n, s->pool);
 	s->serial_seconds[STEP_TRANSPOSE] += clock_now() - start;
-	s->guess = next_guess(s);
+	if (s->c.rule == ENCODE_BATCHTOPK)
+		step_batch_end(s);
+	else
+		s->guess = next_guess(s);
 	s->adam = adam_at(&s->c, lr, ++s->t);
 	s->coef8 = adam8_coef_of(&s->adam);
 	pool_run(s->pool, s->n_blocks, update_task, s);

@@ -10,7 +10,7 @@
 
 #include "sae/adam8.h"
 #include "sae/dead.h"
-#include "sae/encode.h"
+#include "sae/encode_over.h"
 #include "sae/sparse.h"
 
 #define STEP_TOKENS                                                                                          \
@@ -47,6 +47,7 @@ typedef struct step_result {
 	double squared_error; /* mean over rows of |e|^2, scaled units */
 	double l0, grad_norm;
 	uint64_t n_dead;
+	bool no_memory; /* BatchTopK had too many candidates: fvu is NaN, nothing was updated */
 } step_result;
 
 /* A matrix or vector with its Adam moments: m and v, or what adam8.h has in their place; the others are NULL. */
@@ -70,6 +71,7 @@ typedef struct step_tile {
 	double *sum_x, *sum_e; /* (d) */
 	double squares_x, squares_e, squares_aux;
 	uint64_t fired;
+	size_t over, ties, begin; /* BatchTopK: values kept, and where they go */
 } step_tile;
 
 /* Sums of one block of features. */
@@ -95,13 +97,21 @@ typedef struct step {
 	float *reach;     /* (batch): a row's least kept value over its norm */
 	float guess;      /* encode_job's */
 	encode_job job;
-	float *x;          /* (batch, d) the caller's: rows, then rows less b_dec */
-	float *e, *e_aux;  /* (batch, d) */
-	float *grad_b_dec; /* (d) */
+	/* BatchTopK */
+	encode_found *found; /* (tiles) */
+	uint32_t *counts;    /* (tiles, 2048) */
+	float floor;         /* candidates are over it */
+	float reach_all;     /* and may be that large */
+	float least;         /* value kept in the last batch; 0: all that are positive */
+	double threshold;    /* its running mean: what a feature must be over when there is no batch */
+	float *x;            /* (batch, d) the caller's: rows, then rows less b_dec */
+	float *e, *e_aux;    /* (batch, d) */
+	float *grad_b_dec;   /* (d) */
 	step_worker *workers;
 	step_tile *tiles;
 	step_block *blocks;
 	size_t n, n_tiles, n_blocks; /* n: rows of this batch */
+	size_t max_tiles;
 	float input_scale;
 	double factor, factor_aux; /* of the gradients: -2 / V, -2 alpha / U */
 	adam_coef adam;
@@ -109,6 +119,13 @@ typedef struct step {
 	adam8_coef coef8;
 	double serial_seconds[STEP_PARTS];
 } step;
+
+#define STEP_THRESHOLD_RATE 0.01 /* SAELens's; the first batch sets it, where SAELens counts up from 0 */
+
+/* step_batch.c: codes of a batch by BatchTopK. ERR_NOMEM: more candidates than ever, and no memory for them. */
+int step_batch_encode(step *s) MUST_USE;
+void step_batch_rows(step *s, size_t tile);
+void step_batch_end(step *s);
 
 /* Memory for all steps is asked for here; weights are zero. */
 int step_new(step **out, const step_config *c, pool *p, error *err) MUST_USE;

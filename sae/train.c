@@ -43,6 +43,13 @@ static int check_shared(const sae_trainer *t, error *err)
 	return 0;
 }
 
+static encode_rule rule_of(sae_arch arch)
+{
+	if (arch == SAE_GROUPMAX)
+		return ENCODE_GROUPMAX;
+	return arch == SAE_BATCHTOPK ? ENCODE_BATCHTOPK : ENCODE_TOPK;
+}
+
 static int member_init(train_member *m, const sae_trainer *t, error *err)
 {
 	const sae_train_opts *o = &m->o;
@@ -55,7 +62,7 @@ static int member_init(train_member *m, const sae_trainer *t, error *err)
 		                .eps = o->eps,
 		                .auxk_alpha = o->auxk_alpha,
 		                .dead_tokens = o->dead_tokens,
-		                .rule = o->arch == SAE_GROUPMAX ? ENCODE_GROUPMAX : ENCODE_TOPK,
+		                .rule = rule_of(o->arch),
 		                .screening = o->screening,
 		                .moments8 = o->moments8,
 		                .k_set = kernels_get(o->kernels) };
@@ -233,6 +240,11 @@ static void member_step(sae_trainer *t, train_member *m, float *x)
 	step_result result;
 
 	step_run(m->step, x, m->o.batch, (float)t->scale, lr, &result);
+	if (result.no_memory) {
+		m->state = SAE_MEMBER_LOST;
+		(void)error_set(&m->cause, ERR_NOMEM, "out of memory for the candidates of step %" PRIu64, s);
+		return;
+	}
 	if (!isfinite(result.fvu)) {
 		lose(t, m, s, lr);
 		return;

@@ -31,6 +31,8 @@ static int make_model(sae_model **out, const sae_trainer *t, const train_member 
 	memcpy(m->b_enc, s->b_enc.w, s->c.n_features * sizeof(float));
 	for (size_t i = 0; i < t->d; i++)
 		m->b_dec[i] = (float)(s->b_dec.w[i] / t->scale);
+	for (size_t f = 0; m->threshold && f < s->c.n_features; f++)
+		m->threshold[f] = (float)s->threshold; /* pre-activations are the same numbers on raw rows */
 	m->norm_limit = sae_rows_get_stats(t->rows)->norm_limit;
 	rc = copy_name(&m->model_name, info->model, err);
 	if (rc == 0)

@@ -72,6 +72,8 @@ static void add_member(state_arrays *s, size_t member, const train_member *m)
 	add(s, member, "silent", SAE_U64, features, of->silent);
 	add(s, member, "adam_steps", SAE_U64, 1, &of->t);
 	add(s, member, "guess", SAE_F32, 1, &of->guess);
+	add(s, member, "floor", SAE_F32, 1, &of->floor);
+	add(s, member, "threshold", SAE_F64, 1, &of->threshold);
 	add(s, member, "fires", SAE_U64, features, m->fires);
 	add(s, member, "fires_before", SAE_U64, features, m->fires_before);
 }

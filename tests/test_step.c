@@ -24,6 +24,7 @@ typedef struct reference {
 	double alpha;
 	double e[N * D], u; /* the auxiliary loss's constants */
 	bool fired[F];
+	double least; /* of the batch */
 } reference;
 
 /* Features that beat f, among all or those of its group. */
@@ -36,24 +37,53 @@ static size_t rank_of(const double *pre, size_t f, bool of_group)
 	return rank;
 }
 
-/* xhat - bias of one row: what the rule keeps, or the `k` largest positive values among the dead features. */
-static void decode_row(const reference *r, const double *x, bool dead_only, size_t k, double *out,
-                       bool *fired)
+static void pre_activations(const reference *r, const double *x, double *pre)
 {
-	const double *enc = r->p, *dec = r->p + W, *b_enc = r->p + 2 * W, *b_dec = b_enc + F;
-	bool groups = r->rule == ENCODE_GROUPMAX && !dead_only;
-	double pre[F];
+	const double *enc = r->p, *b_enc = r->p + 2 * W, *b_dec = b_enc + F;
 
 	for (size_t f = 0; f < F; f++) {
 		pre[f] = b_enc[f];
 		for (size_t i = 0; i < D; i++)
 			pre[f] += (x[i] - b_dec[i]) * enc[f * D + i];
+	}
+}
+
+/* The least of the K N largest values of the batch. */
+static double batch_least(const reference *r)
+{
+	double pre[N * F];
+
+	for (size_t t = 0; t < N; t++)
+		pre_activations(r, r->x + t * D, pre + t * F);
+	for (size_t i = 0; i < N * F; i++) {
+		size_t rank = 0;
+
+		for (size_t j = 0; j < N * F; j++)
+			rank += pre[j] > pre[i];
+		if (rank == K * N - 1)
+			return pre[i];
+	}
+	ck_abort_msg("equal values");
+}
+
+/* xhat - bias of one row: what the rule keeps, or the `k` largest positive values among the dead features. */
+static void decode_row(const reference *r, const double *x, bool dead_only, size_t k, double *out,
+                       bool *fired)
+{
+	const double *dec = r->p + W;
+	bool groups = r->rule == ENCODE_GROUPMAX && !dead_only,
+	     batch = r->rule == ENCODE_BATCHTOPK && !dead_only;
+	double pre[F];
+
+	pre_activations(r, x, pre);
+	for (size_t f = 0; f < F; f++)
 		if (dead_only && !r->dead[f])
 			pre[f] = -1;
-	}
 	memset(out, 0, D * sizeof(*out));
 	for (size_t f = 0; f < F; f++) {
-		if (rank_of(pre, f, groups) >= (groups ? 1 : k) || pre[f] <= 0)
+		bool kept = batch ? pre[f] >= r->least : rank_of(pre, f, groups) < (groups ? 1 : k);
+
+		if (!kept || pre[f] <= 0)
 			continue;
 		if (fired)
 			fired[f] = true;
@@ -85,6 +115,8 @@ static double loss(reference *r, bool set_constants, double *fvu, double *auxk)
 
 	for (size_t f = 0; f < F; f++)
 		any_dead |= r->dead[f];
+	if (r->rule == ENCODE_BATCHTOPK)
+		r->least = batch_least(r);
 	for (size_t t = 0; t < N; t++) {
 		decode_row(r, r->x + t * D, false, K, hat, set_constants ? r->fired : NULL);
 		for (size_t i = 0; i < D; i++) {
@@ -256,6 +288,7 @@ START_TEST(gradients_equal_central_differences)
 	for (size_t i = 0; kernels_names[i]; i++) {
 		check_gradients_of(kernels_names[i], ENCODE_TOPK);
 		check_gradients_of(kernels_names[i], ENCODE_GROUPMAX);
+		check_gradients_of(kernels_names[i], ENCODE_BATCHTOPK);
 	}
 }
 END_TEST
@@ -298,6 +331,7 @@ static void check_steps(encode_rule rule)
 START_TEST(steps_follow_the_reference)
 {
 	check_steps(ENCODE_TOPK);
+	check_steps(ENCODE_BATCHTOPK);
 	check_steps(ENCODE_GROUPMAX);
 }
 END_TEST
@@ -412,7 +446,7 @@ START_TEST(screening_does_not_change_a_bit)
 
 	ck_assert_int_eq(pool_new(&p, 2, NULL), 0);
 	for (size_t i = 0; kernels_names[i]; i++) {
-		for (int rule = ENCODE_TOPK; kernels_get(kernels_names[i]) && rule <= ENCODE_GROUPMAX;
+		for (int rule = ENCODE_TOPK; kernels_get(kernels_names[i]) && rule <= ENCODE_BATCHTOPK;
 		     rule++) {
 			step *on = run_screened(kernels_names[i], rule, SAE_SCREENING_EXACT, p, x);
 			step *off = run_screened(kernels_names[i], rule, SAE_SCREENING_OFF, p, x);
@@ -427,6 +461,47 @@ START_TEST(screening_does_not_change_a_bit)
 			step_free(off);
 		}
 	}
+	pool_free(p);
+	free(x);
+}
+END_TEST
+
+/* BatchTopK with a floor too high, none, and no room for the candidates at first. */
+START_TEST(where_the_batch_is_searched_does_not_matter)
+{
+	enum { DIMS = 70, FEATURES = 520, BATCH = 600 };
+	const step_config c = { .d = DIMS,
+		                .n_features = FEATURES,
+		                .k = 8,
+		                .batch = BATCH,
+		                .beta2 = 0.999,
+		                .eps = 1e-8,
+		                .dead_tokens = BATCH,
+		                .rule = ENCODE_BATCHTOPK,
+		                .k_set = kernels_get(NULL) };
+	const float floors[] = { 0, 1e9f, 0.3f, 0 };
+	float *x = mem_alloc_aligned(BATCH, DIMS * sizeof(float));
+	step *s[4];
+	pool *p;
+
+	ck_assert_int_eq(pool_new(&p, 2, NULL), 0);
+	for (size_t i = 0; i < ARRAY_LEN(floors); i++) {
+		step_result r;
+
+		ck_assert_int_eq(step_new(&s[i], &c, p, NULL), 0);
+		step_init_weights(s[i], 7);
+		s[i]->floor = floors[i];
+		for (size_t tile = 0; i == 3 && tile < s[i]->max_tiles; tile++)
+			s[i]->found[tile].room = 1000;
+		fill_batch(x, BATCH * DIMS, 20);
+		step_run(s[i], x, BATCH, 2, 1e-3, &r);
+		ck_assert_double_eq(r.l0, c.k);
+		ck_assert_double_gt(s[i]->threshold, 0);
+		ck_assert_mem_eq(s[i]->W_enc.w, s[0]->W_enc.w, FEATURES * DIMS * sizeof(float));
+		ck_assert_mem_eq(s[i]->codes.value, s[0]->codes.value, BATCH * 8 * sizeof(float));
+	}
+	for (size_t i = 0; i < ARRAY_LEN(floors); i++)
+		step_free(s[i]);
 	pool_free(p);
 	free(x);
 }
@@ -553,7 +628,8 @@ static void cases(Suite *s)
 {
 	SUPPORT_CASE(s, "gradients", gradients_equal_central_differences, steps_follow_the_reference);
 	SUPPORT_CASE(s, "step", threads_do_not_change_a_bit, screening_does_not_change_a_bit,
-	             no_step_allocates, each_failing_allocation_is_reported,
-	             a_batch_that_is_not_finite_changes_nothing, dead_features_revive);
+	             where_the_batch_is_searched_does_not_matter, no_step_allocates,
+	             each_failing_allocation_is_reported, a_batch_that_is_not_finite_changes_nothing,
+	             dead_features_revive);
 }
 SUPPORT_MAIN("step", cases)
