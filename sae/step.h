@@ -120,7 +120,8 @@ typedef struct step {
 	double serial_seconds[STEP_PARTS];
 } step;
 
-#define STEP_THRESHOLD_RATE 0.01 /* SAELens's; the first batch sets it, where SAELens counts up from 0 */
+#define STEP_THRESHOLD_RATE                                                                                  \
+	0.1 /* SAELens has 0.01, from 0: too slow for runs of some hundred steps (docs/decisions.md) */
 
 /* step_batch.c: codes of a batch by BatchTopK. ERR_NOMEM: more candidates than ever, and no memory for them. */
 int step_batch_encode(step *s) MUST_USE;
