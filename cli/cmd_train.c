@@ -307,10 +307,22 @@ static int say_over(const train_job *j)
 	return cli_fail(j->self, &err);
 }
 
+/* The path of a sweep's picture, or "" after a warning: the SAEs are what counts. */
+static void draw_pareto(char path[FILE_PATH_MAX], const train_job *j)
+{
+	error why = { 0 };
+
+	if (train_pareto(path, j, &why) == 0)
+		return;
+	cli_warn(j->self, "no picture of the sweep: %s", why.msg);
+	path[0] = '\0';
+}
+
 /* Results on stdout: JSON also of a run that was stopped; a sweep's table also when some are lost. */
 static int print_results(const train_job *j, int rc, error *err)
 {
 	train_report *r;
+	char picture[FILE_PATH_MAX] = "";
 	int code = EXIT_DONE;
 
 	if (!j->trainer || sae_trainer_steps(j->trainer) == 0 ||
@@ -321,12 +333,14 @@ static int print_results(const train_job *j, int rc, error *err)
 		return cli_print_json(j->self, NULL);
 	for (size_t i = 0; i < j->n; i++)
 		train_run_report(&r[i], j, &j->saes[i]);
+	if (j->n > 1)
+		draw_pareto(picture, j);
 	if (j->parsed->common.json)
-		code = cli_print_json(j->self, j->n > 1 ? train_reports_json(r, j->n, j->o->out)
+		code = cli_print_json(j->self, j->n > 1 ? train_reports_json(r, j->n, j->o->out, picture)
 		                                        : train_report_json(r));
 	else if (j->n == 1)
 		train_report_print(r);
-	else if (train_reports_print(r, j->n, err) < 0)
+	else if (train_reports_print(r, j->n, picture, err) < 0)
 		code = cli_fail(j->self, err);
 	free(r);
 	return code;
@@ -404,7 +418,9 @@ const command cmd_train_command = {
 	         "\n"
 	         "With --sweep, one SAE for each combination of the values is trained on the same rows, in "
 	         "one pass, "
-	         "each in a folder of its own (DIR/k16-seed0) and equal to its lone run bit for bit.\n"
+	         "each in a folder of its own (DIR/k16-seed0) and equal to its lone run bit for bit. At the "
+	         "end, a table lists them and "
+	         "DIR/pareto.svg shows L0 against FVU on the rows held out.\n"
 	         "\n"
 	         "A checkpoint of the whole run is kept in DIR/checkpoint. SIGINT (Ctrl-C), SIGTERM, SIGUSR1 "
 	         "and "

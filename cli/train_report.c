@@ -197,7 +197,7 @@ static cJSON *member_json(const train_report *r)
 	return NULL;
 }
 
-cJSON *train_reports_json(const train_report *r, size_t n, const char *dir)
+cJSON *train_reports_json(const train_report *r, size_t n, const char *dir, const char *picture)
 {
 	cJSON *o = cJSON_CreateObject(), *list;
 	bool good = add_string(o, "dir", dir);
@@ -210,7 +210,9 @@ cJSON *train_reports_json(const train_report *r, size_t n, const char *dir)
 		if (!good)
 			cJSON_Delete(member);
 	}
-	if (good && list)
+	good = good && list &&
+	       (*picture ? add_string(o, "pareto", picture) : cJSON_AddNullToObject(o, "pareto") != NULL);
+	if (good)
 		return o;
 	cJSON_Delete(o);
 	return NULL;
@@ -266,7 +268,7 @@ static int add_row(cli_table *t, const train_report *r, error *err)
 	return rc == 0 ? 0 : error_nomem(err, "a table");
 }
 
-int train_reports_print(const train_report *r, size_t n, error *err)
+int train_reports_print(const train_report *r, size_t n, const char *picture, error *err)
 {
 	static const cli_column columns[] = {
 		{ "arch", false, 0 }, { "k", true, 0 },     { "F", true, 0 },        { "seed", true, 0 },
@@ -281,8 +283,8 @@ int train_reports_print(const train_report *r, size_t n, error *err)
 	if (rc == 0) {
 		const sae_train_step *s = &r[0].last;
 
-		printf("%zu SAEs on the same rows: %" PRIu64 " tokens in %.1f s, kernels %s\n", n, s->tokens,
-		       s->seconds, r->kernels);
+		printf("%zu SAEs on the same rows: %" PRIu64 " tokens in %.1f s, kernels %s%s%s\n", n,
+		       s->tokens, s->seconds, r->kernels, *picture ? "; L0 against FVU: " : "", picture);
 		print_rows(r);
 		cli_table_print(t, stdout);
 	}

@@ -24,11 +24,11 @@ typedef struct train_report {
 cJSON *train_plan_json(const sae_train_opts *t);
 /* cfg.json's metadata; NULL: no memory. */
 cJSON *train_report_metadata(const train_report *r);
-/* What --json prints, of one SAE or of a sweep into `dir`; NULL: no memory. */
+/* What --json prints, of one SAE or of a sweep into `dir`; NULL: no memory. picture: its path, "": none. */
 cJSON *train_report_json(const train_report *r);
-cJSON *train_reports_json(const train_report *r, size_t n, const char *dir);
+cJSON *train_reports_json(const train_report *r, size_t n, const char *dir, const char *picture);
 void train_report_print(const train_report *r);
 /* A line an SAE; ERR_NOMEM. */
-int train_reports_print(const train_report *r, size_t n, error *err) MUST_USE;
+int train_reports_print(const train_report *r, size_t n, const char *picture, error *err) MUST_USE;
 
 #endif

@@ -70,4 +70,10 @@ int train_extend_plan(train_job *j, bool grown, error *err) MUST_USE;
 int train_run(train_job *j, bool grown, error *err) MUST_USE;
 void train_run_report(train_report *r, const train_job *j, const train_sae *s);
 
+/* ---- The picture of a sweep (train_pareto.c) ---------------------------------------------------------------------------- */
+
+/* DIR/pareto.svg: held-out FVU against L0, or that of the last batch where nothing was held out. ERR_NOTFOUND: every SAE
+ * is lost. */
+int train_pareto(char path[FILE_PATH_MAX], const train_job *j, error *err) MUST_USE;
+
 #endif
