@@ -1,9 +1,7 @@
 /* Sparse codes of rows, and the encoder of a model. */
 #include <math.h>
 
-#include <cblas.h>
-
-#include "sae/encode.h"
+#include "sae/encode_over.h"
 
 void sae_codes_free(sae_codes *c)
 {
@@ -34,22 +32,16 @@ static void tile_free(tile *t)
 	free(t->value);
 }
 
-/* Where a worker found a row's features within one block of features. */
-typedef struct piece {
-	size_t first, n;
-} piece;
-
 typedef struct worker {
 	float *x; /* (SAE_ENCODE_TILE, d): rows less b_dec */
-	/* TopK and GroupMax: up to k features a row */
 	encode_scratch scratch;
 	uint32_t *count; /* (SAE_ENCODE_TILE) */
+	/* TopK and GroupMax: up to k features a row */
 	uint32_t *index; /* (SAE_ENCODE_TILE, k) */
 	float *value;
 	/* JumpReLU */
-	float *pre;    /* (SAE_ENCODE_TILE, ENCODE_FEATURES) */
-	tile found;    /* in order of blocks of features, and of rows within */
-	piece *pieces; /* (blocks of features, SAE_ENCODE_TILE) */
+	encode_found found;
+	size_t *begin; /* (SAE_ENCODE_TILE) */
 } worker;
 
 struct sae_encoder {
@@ -60,7 +52,7 @@ struct sae_encoder {
 	screen *codes;    /* 8-bit, of the weights; NULL: off */
 	float *row_norms; /* (F); without a screen */
 	float *turned;    /* (threads, d_pad) */
-	float *least;     /* (blocks of features): the least threshold of each; JumpReLU */
+	float least;      /* threshold; JumpReLU */
 	worker *workers;  /* (threads) */
 	tile *tiles;
 	size_t tiles_room, n_tiles; /* n_tiles: those that have ever held something */
@@ -69,40 +61,32 @@ struct sae_encoder {
 	sae_codes *out;
 };
 
-static size_t n_blocks(const sae_model *m)
-{
-	return ((size_t)m->d_sae + ENCODE_FEATURES - 1) / ENCODE_FEATURES;
-}
-
 static int worker_init(worker *w, sae_encoder *e, error *err)
 {
 	const sae_model *m = e->model;
 	arena *mem = &e->mem;
 
 	w->x = arena_alloc(mem, SAE_ENCODE_TILE, m->d_in * sizeof(float));
-	if (w->x && m->arch == SAE_JUMPRELU) {
-		w->pre = arena_alloc(mem, SAE_ENCODE_TILE, ENCODE_FEATURES * sizeof(*w->pre));
-		w->pieces = arena_alloc(mem, n_blocks(m), SAE_ENCODE_TILE * sizeof(*w->pieces));
-		return w->pre && w->pieces ? 0 : error_nomem(err, "an encoder tile");
-	}
 	w->count = arena_alloc(mem, SAE_ENCODE_TILE, sizeof(*w->count));
-	w->index = arena_alloc(mem, SAE_ENCODE_TILE, m->k * sizeof(*w->index));
-	w->value = arena_alloc(mem, SAE_ENCODE_TILE, m->k * sizeof(*w->value));
-	if (!w->x || !w->count || !w->index || !w->value)
+	if (e->job.rule == ENCODE_JUMPRELU) {
+		w->begin = arena_alloc(mem, SAE_ENCODE_TILE, sizeof(*w->begin));
+	} else {
+		w->index = arena_alloc(mem, SAE_ENCODE_TILE, m->k * sizeof(*w->index));
+		w->value = arena_alloc(mem, SAE_ENCODE_TILE, m->k * sizeof(*w->value));
+	}
+	if (!w->x || !w->count || !(w->begin || (w->index && w->value)))
 		return error_nomem(err, "an encoder tile");
-	return encode_scratch_init(&w->scratch, mem, SAE_ENCODE_TILE, m->d_sae, m->k, e->job.screen, err);
+	return encode_scratch_init(&w->scratch, mem, SAE_ENCODE_TILE, m->d_sae, e->job.width, e->job.screen,
+	                           err);
 }
 
-static void find_least(sae_encoder *e)
+static float least_threshold(const sae_model *m)
 {
-	const sae_model *m = e->model;
+	float least = m->threshold[0];
 
-	for (size_t f = 0; f < m->d_sae; f++) {
-		float *least = &e->least[f / ENCODE_FEATURES];
-
-		if (f % ENCODE_FEATURES == 0 || m->threshold[f] < *least)
-			*least = m->threshold[f];
-	}
+	for (size_t f = 1; f < m->d_sae; f++)
+		least = m->threshold[f] < least ? m->threshold[f] : least;
+	return least;
 }
 
 static void screen_task(void *payload, size_t f, unsigned worker_id)
@@ -129,7 +113,7 @@ static int screen_room(sae_encoder *e, error *err)
 	const sae_model *m = e->model;
 	int rc;
 
-	if (!screen_pays(SAE_SCREENING_EXACT, m->d_in, m->d_sae, m->k)) {
+	if (!screen_pays(SAE_SCREENING_EXACT, m->d_in, m->d_sae, e->job.width)) {
 		e->job.row_norms = e->row_norms = arena_alloc(&e->mem, m->d_sae, sizeof(float));
 		return e->row_norms ? 0 : error_nomem(err, "norms of the encoder");
 	}
@@ -151,15 +135,16 @@ static int encoder_room(sae_encoder *e, const sae_model *m, pool *p, const kerne
 
 	*e = (sae_encoder){ .model = m, .pool = p };
 	e->job = (encode_job){ .k = k,
-		               .rule = m->arch == SAE_GROUPMAX ? ENCODE_GROUPMAX : ENCODE_TOPK,
+		               .rule = m->arch == SAE_JUMPRELU   ? ENCODE_JUMPRELU
+		                       : m->arch == SAE_GROUPMAX ? ENCODE_GROUPMAX
+		                                                 : ENCODE_TOPK,
 		               .weights = m->W_enc,
 		               .bias = m->b_enc,
 		               .n_features = m->d_sae,
 		               .d = m->d_in,
-		               .width = m->k };
+		               .width = m->arch == SAE_JUMPRELU ? 0 : m->k };
 	e->workers = arena_alloc(&e->mem, pool_threads(p), sizeof(*e->workers));
-	e->least = arena_alloc(&e->mem, n_blocks(m), sizeof(*e->least));
-	if (!e->workers || !e->least)
+	if (!e->workers)
 		return error_nomem(err, "an encoder");
 	rc = screen_room(e, err);
 	for (unsigned i = 0; i < pool_threads(p) && rc == 0; i++)
@@ -194,7 +179,7 @@ int sae_encoder_new(sae_encoder **out, const sae_model *m, pool *p, const char *
 	if (rc < 0)
 		goto out;
 	if (m->threshold)
-		find_least(e);
+		e->least = least_threshold(m);
 	pool_run(p, m->d_sae, e->codes ? screen_task : norm_task, e);
 	encode_job_prepare(&e->job);
 	*out = e;
@@ -211,7 +196,7 @@ void sae_encoder_free(sae_encoder *e)
 	for (size_t i = 0; i < e->n_tiles; i++)
 		tile_free(&e->tiles[i]);
 	for (unsigned i = 0; e->workers && i < pool_threads(e->pool); i++)
-		tile_free(&e->workers[i].found);
+		encode_found_clear(&e->workers[i].found);
 	free(e->tiles);
 	arena_clear(&e->mem);
 	free(e);
@@ -238,66 +223,53 @@ static void tile_append(tile *t, const uint32_t *index, const float *value, size
 	t->n += n;
 }
 
-/* w->pre (n, n_block): pre-activations of the block of features that begins with `first`, without their bias. */
-static void multiply(worker *w, const encode_job *j, size_t n, size_t first, size_t n_block)
+/* All that may be over the least threshold. */
+static bool find_candidates(const sae_encoder *e, worker *w, size_t n)
 {
-	cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (blasint)n, (blasint)n_block, (blasint)j->d, 1,
-	            w->x, (blasint)j->d, j->weights + first * j->d, (blasint)j->d, 0, w->pre,
-	            (blasint)n_block);
+	encode_found *f = &w->found;
+
+	for (;;) {
+		size_t all;
+
+		encode_over(&w->scratch, &e->job, w->x, n, e->least, f);
+		if (!f->missed)
+			return true;
+		all = f->n + f->missed;
+		if (encode_found_reserve(f, all + all / 2) < 0) /* more than now: tiles differ */
+			return false;
+	}
 }
 
-/* Append to w->found what is over its threshold among n_block features of one row; returns how many. */
-static size_t find_over(const sae_encoder *e, worker *w, const float *pre, size_t first, size_t n_block)
+/* Drop those whose value, or bound, is not over their own threshold. */
+static void drop_silent(encode_found *f, const float *threshold)
 {
-	const float *threshold = e->model->threshold;
-	uint32_t *index = w->found.index + w->found.n;
-	float *value = w->found.value + w->found.n;
-	size_t n = e->job.k->filter(index, value, pre, e->job.bias + first, n_block, (uint32_t)first,
-	                            e->least[first / ENCODE_FEATURES]);
 	size_t kept = 0;
 
-	for (size_t i = 0; i < n; i++) {
-		if (value[i] > threshold[index[i]]) {
-			index[kept] = index[i];
-			value[kept++] = value[i];
-		}
+	for (size_t i = 0; i < f->n; i++) {
+		f->row[kept] = f->row[i];
+		f->index[kept] = f->index[i];
+		f->value[kept] = f->value[i];
+		kept += f->value[i] > threshold[f->index[i]];
 	}
-	w->found.n += kept;
-	return kept;
+	f->n = kept;
 }
 
-static void encode_over(sae_encoder *e, worker *w, size_t n, tile *t, size_t *count)
+static void encode_jumprelu(const sae_encoder *e, worker *w, size_t n, tile *t, size_t *count)
 {
-	const encode_job *j = &e->job;
+	encode_found *f = &w->found;
 
-	tile_clear(&w->found);
-	for (size_t first = 0; first < j->n_features; first += ENCODE_FEATURES) {
-		size_t left = j->n_features - first,
-		       n_block = left < ENCODE_FEATURES ? left : ENCODE_FEATURES;
-		piece *pieces = w->pieces + first / ENCODE_FEATURES * SAE_ENCODE_TILE;
-
-		multiply(w, j, n, first, n_block);
-		for (size_t i = 0; i < n; i++) {
-			if (!tile_reserve(&w->found, n_block + KERNELS_SLACK)) {
-				t->failed = true;
-				return;
-			}
-			pieces[i].first = w->found.n;
-			pieces[i].n = find_over(e, w, w->pre + i * n_block, first, n_block);
-		}
-	}
-	if (!tile_reserve(t, w->found.n))
+	if (!find_candidates(e, w, n)) {
+		t->failed = true;
 		return;
-	for (size_t i = 0; i < n; i++) {
-		size_t before = t->n;
-
-		for (size_t b = 0; b < n_blocks(e->model); b++) {
-			const piece *p = &w->pieces[b * SAE_ENCODE_TILE + i];
-
-			tile_append(t, w->found.index + p->first, w->found.value + p->first, p->n);
-		}
-		count[i] = t->n - before;
 	}
+	drop_silent(f, e->model->threshold); /* by their bounds: thresholds may differ much */
+	encode_exact(&w->scratch, &e->job, w->x, e->least, f);
+	drop_silent(f, e->model->threshold);
+	if (!tile_reserve(t, f->n))
+		return;
+	t->n = encode_found_rows(f, n, e->least, 0, 0, w->begin, w->count, t->index, t->value);
+	for (size_t i = 0; i < n; i++)
+		count[i] = w->count[i];
 }
 
 static void encode_largest(worker *w, const encode_job *j, size_t n, tile *t, size_t *count)
@@ -317,7 +289,7 @@ static void encode_largest(worker *w, const encode_job *j, size_t n, tile *t, si
 static void encode_rows(sae_encoder *e, worker *w, size_t n, tile *t, size_t *count)
 {
 	if (e->model->arch == SAE_JUMPRELU)
-		encode_over(e, w, n, t, count);
+		encode_jumprelu(e, w, n, t, count);
 	else
 		encode_largest(w, &e->job, n, t, count);
 }

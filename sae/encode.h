@@ -17,6 +17,7 @@ typedef enum encode_rule {
 	ENCODE_TOPK,     /* the `width` largest positive values of a row; ties: the lower feature */
 	ENCODE_GROUPMAX, /* the largest of each of `width` groups of consecutive features, if positive */
 	ENCODE_BATCHTOPK, /* the width * n largest positive values of a batch of n rows: step_batch.c, not encode_tile() */
+	ENCODE_JUMPRELU, /* each value over its feature's threshold: codes.c, not encode_tile() */
 } encode_rule;
 
 typedef struct encode_job {

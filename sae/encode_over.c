@@ -7,6 +7,8 @@ int encode_found_reserve(encode_found *f, size_t n)
 
 	if (n <= f->room)
 		return 0;
+	if (n > UINT32_MAX) /* `pairs` are numbers of entries */
+		return ERR_NOMEM;
 	larger.row = mem_alloc_aligned(n, sizeof(*f->row));
 	larger.index = mem_alloc_aligned(n, sizeof(*f->index));
 	larger.pairs = mem_alloc_aligned(n, sizeof(*f->pairs));

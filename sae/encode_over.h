@@ -1,4 +1,4 @@
-/* All features of a tile over a limit, for rules that look at a whole batch: bounds first, exact values when asked. */
+/* All features of a tile over a limit, for thresholds and for rules that look at a whole batch: bounds first, exact values when asked. */
 #ifndef GLOSS_SAE_ENCODE_OVER_H
 #define GLOSS_SAE_ENCODE_OVER_H
 
@@ -13,7 +13,7 @@ typedef struct encode_found {
 	float *lower;             /* bounds; not under 0 */
 } encode_found;
 
-/* Room for n entries, those there are lost; ERR_NOMEM leaves what there was. */
+/* Room for n entries, at most UINT32_MAX; those there are lost. ERR_NOMEM leaves what there was. */
 int encode_found_reserve(encode_found *f, size_t n) MUST_USE;
 void encode_found_clear(encode_found *f);
 

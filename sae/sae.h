@@ -247,7 +247,7 @@ int sae_encoder_new(sae_encoder **out, const sae_model *m, pool *p, const char *
 void sae_encoder_free(sae_encoder *e);
 /* x (n, d) raw activations, finite. Pre-activations exist only a tile at a time. Ties: the lower feature wins.
  * Memory beyond the encoder's own: 8 bytes a feature that fires, in `out` and once more in the encoder, so at most 16 n F, and
- * for SAE_JUMPRELU a tile's a thread; none left: ERR_NOMEM, and `out` holds no rows. */
+ * for SAE_JUMPRELU, a thread, 36 for each feature of a tile that may be over the least threshold; none left: ERR_NOMEM, and `out` holds no rows. */
 int sae_encode(sae_encoder *e, const float *x, size_t n, sae_codes *out, error *err) MUST_USE;
 /* out (c->n, d) = codes times W_dec + b_dec. */
 void sae_decode(const sae_model *m, const sae_codes *c, float *out, pool *p);

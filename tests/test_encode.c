@@ -112,6 +112,62 @@ START_TEST(jumprelu_keeps_what_is_over_its_threshold)
 }
 END_TEST
 
+/* Features over their thresholds by the kernels' own products, which is what their values are: however candidates are
+ * found, the codes are these bits. */
+static void check_bits(uint32_t d, uint32_t n_features, size_t n, const char *set)
+{
+	sae_model *m = random_model(SAE_JUMPRELU, d, n_features, 0);
+	const kernels *k = kernels_get(set);
+	float *x = mem_alloc_aligned(n, d * sizeof(float)), *row = mem_alloc_aligned(d, sizeof(float));
+	sae_encoder *e;
+	sae_codes c = { 0 };
+	size_t at = 0;
+	pool *p;
+
+	random_rows(x, n * d);
+	for (size_t f = 0; f < n_features; f++)
+		m->threshold[f] *= sqrtf((float)d);
+	ck_assert_int_eq(pool_new(&p, 2, NULL), 0);
+	ck_assert_int_eq(sae_encoder_new(&e, m, p, set, NULL), 0);
+	ck_assert_int_eq(sae_encode(e, x, n, &c, NULL), 0);
+	for (size_t t = 0; t < n; t++) {
+		k->center(row, x + t * d, 1, m->b_dec, d);
+		ck_assert_uint_eq(c.first[t], at);
+		for (size_t f = 0; f < n_features; f++) {
+			float value = k->dot(m->W_enc + f * d, row, d) + m->b_enc[f];
+
+			if (!(value > m->threshold[f]))
+				continue;
+			ck_assert_uint_lt(at, c.first[t + 1]);
+			ck_assert_uint_eq(c.index[at], f);
+			ck_assert_mem_eq(&c.value[at++], &value, sizeof(value));
+		}
+	}
+	ck_assert_uint_eq(c.first[n], at);
+	ck_assert_uint_gt(at, n);
+	sae_encoder_free(e);
+	sae_codes_free(&c);
+	pool_free(p);
+	free(row);
+	free(x);
+	sae_model_free(m);
+}
+
+START_TEST(jumprelu_codes_are_the_same_bits_screened_and_not)
+{
+	const uint32_t too_wide = SCREEN_MAX_DIMS + 1;
+
+	ck_assert(screen_pays(SAE_SCREENING_EXACT, 100, 5000, 0));
+	ck_assert(!screen_pays(SAE_SCREENING_EXACT, too_wide, 40, 0));
+	for (size_t i = 0; kernels_names[i]; i++) {
+		if (!kernels_get(kernels_names[i]))
+			continue;
+		check_bits(100, 5000, 270, kernels_names[i]); /* two tiles */
+		check_bits(too_wide, 40, 12, kernels_names[i]);
+	}
+}
+END_TEST
+
 START_TEST(groupmax_keeps_the_largest_of_each_group)
 {
 	check_shape(SAE_GROUPMAX, 7, 50, 5, 300, "scalar");
@@ -337,8 +393,10 @@ static void cases(Suite *s)
 	TCase *each = tcase_create("each architecture");
 
 	SUPPORT_CASE(s, "encode", codes_are_the_largest_positive_values, ties_go_to_lower_features,
-	             jumprelu_keeps_what_is_over_its_threshold, groupmax_keeps_the_largest_of_each_group,
-	             edges_are_as_defined, decode_adds_rows_and_bias, bad_arguments_are_refused);
+	             jumprelu_keeps_what_is_over_its_threshold,
+	             jumprelu_codes_are_the_same_bits_screened_and_not,
+	             groupmax_keeps_the_largest_of_each_group, edges_are_as_defined,
+	             decode_adds_rows_and_bias, bad_arguments_are_refused);
 	tcase_add_loop_test(each, threads_do_not_change_a_bit, 0, 3);
 	tcase_add_loop_test(each, each_failing_allocation_is_reported, 0, 3);
 	tcase_add_loop_test(each, its_memory_is_told_before, 0, 3);
