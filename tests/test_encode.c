@@ -138,9 +138,10 @@ static void check_bits(uint32_t d, uint32_t n_features, size_t n, const char *se
 
 			if (!(value > m->threshold[f]))
 				continue;
-			ck_assert_uint_lt(at, c.first[t + 1]);
-			ck_assert_uint_eq(c.index[at], f);
-			ck_assert_mem_eq(&c.value[at++], &value, sizeof(value));
+			if (at == c.first[t + 1] || c.index[at] != f || memcmp(&c.value[at], &value, 4) != 0)
+				ck_abort_msg("row %zu feature %zu: %a is not among its codes", t, f,
+				             (double)value); /* an assertion each would take seconds */
+			at++;
 		}
 	}
 	ck_assert_uint_eq(c.first[n], at);
