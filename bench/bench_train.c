@@ -1,7 +1,10 @@
 /* What a training step costs, by parts, against the yardstick: one cblas_sgemm (batch, d) x (d, F) with OpenBLAS's own
  * threads, interleaved with the steps in this process. Medians; parts are sums of thread time over the number of threads.
- * usage: bench_train [--dump PATH] [--features N] [--k N] [--batch N] [--steps N] [--threads N] [--kernels NAME]
- * Without --dump: the environment's GLOSS_DATA; without both, synthetic rows of width --d (576). */
+ * usage: bench_train [--dump PATH] [--features N] [--k N] [--batch N] [--steps N] [--warm N] [--threads N] [--kernels NAME]
+ *                    [--screening exact|statistical|off] [--arch topk|groupmax|batchtopk] [--dead SHARE]
+ * --warm: steps before those measured, for weights that are no longer random. --dead: a share of the features is made dead
+ * before each step; if not given, 0, and for the best kernels 0.05 and 0.3 too.
+ * Without --dump: the environment's GLOSS_DATA; with --d N, or without both, synthetic rows of that width (576). */
 #include <getopt.h>
 #include <math.h>
 #include <unistd.h>
@@ -14,7 +17,10 @@
 enum { MAX_STEPS = 200 };
 
 typedef struct bench {
-	const char *dump_path, *kernels, *screening;
+	const char *dump_path, *kernels;
+	encode_rule rule;
+	sae_screening screening;
+	double dead; /* under 0: several */
 	uint32_t d, features, k, batch, steps, threads, warm;
 	sae_dump *dump;
 	sae_rows *rows;
@@ -145,10 +151,8 @@ static int measure(bench *b, const char *set, double dead, error *err)
 		                .eps = 1e-8,
 		                .auxk_alpha = 1.0 / 32,
 		                .dead_tokens = UINT64_MAX / 2,
-		                .screening = b->screening && !strcmp(b->screening, "off") ? SAE_SCREENING_OFF
-		                             : b->screening && !strcmp(b->screening, "statistical")
-		                                     ? SAE_SCREENING_STATISTICAL
-		                                     : SAE_SCREENING_EXACT,
+		                .rule = b->rule,
+		                .screening = b->screening,
 		                .k_set = kernels_get(set) };
 	double before[STEP_PARTS], after[STEP_PARTS];
 	step_result r;
@@ -179,15 +183,12 @@ static int measure(bench *b, const char *set, double dead, error *err)
 	if (rc == 0) {
 		double y = median(yard, b->steps), w = median(whole, b->steps);
 
-		printf("%-7s %4.0f %%", c.k_set->name, 100 * dead);
+		printf("%-7s %-11s %4.0f %%", c.k_set->name, s->screen ? s->screen->set->name : "off",
+		       100 * dead);
 		for (size_t j = 0; j < STEP_PARTS; j++)
 			printf(" %9.1f", 1e3 * median(parts[j], b->steps));
 		printf(" %7.1f %9.1f %6.2f %9.0f %6.1f\n", 1e3 * w, 1e3 * y, y / w, b->batch / w,
 		       1e3 * median(wait, b->steps));
-		for (unsigned q = 0; q < b->threads; q++)
-			printf("  exact %.1f again %.2f a step\n",
-			       (double)s->workers[q].scratch.n_exact / (b->steps + b->warm) / b->batch,
-			       (double)s->workers[q].scratch.n_again / (b->steps + b->warm));
 		fflush(stdout);
 	}
 	step_free(s);
@@ -208,9 +209,12 @@ static int run(bench *b, error *err)
 		synthetic_rows(b, 0);
 	printf("%s, %u threads, OpenBLAS %s (%s); rows: %s\n", cpu_name(), b->threads, openblas_get_config(),
 	       openblas_get_corename(), b->dump_path ? b->dump_path : "synthetic");
-	printf("d %u, F %u, k %u, batch %u, tiles of %d tokens and %d features; median of %u steps, ms\n",
-	       b->d, b->features, b->k, b->batch, STEP_TOKENS, ENCODE_FEATURES, b->steps);
-	printf("kernels   dead");
+	printf("%s, d %u, F %u, k %u, batch %u; median of %u steps after %u, ms\n",
+	       sae_arch_name(b->rule == ENCODE_GROUPMAX    ? SAE_GROUPMAX
+	                     : b->rule == ENCODE_BATCHTOPK ? SAE_BATCHTOPK
+	                                                   : SAE_TOPK),
+	       b->d, b->features, b->k, b->batch, b->steps, b->warm);
+	printf("kernels screening     dead");
 	for (size_t j = 0; j < STEP_PARTS; j++)
 		printf(" %9s", step_part_names[j]);
 	printf(" %7s %9s %6s %9s %6s\n", "step", "yardstick", "share", "tokens/s", "wait");
@@ -218,11 +222,22 @@ static int run(bench *b, error *err)
 		if (!kernels_get(kernels_names[i]) ||
 		    (b->kernels && strcmp(b->kernels, kernels_names[i]) != 0))
 			continue;
-		for (size_t j = 0; j < ARRAY_LEN(dead_shares) && rc == 0; j++)
+		if (b->dead >= 0)
+			rc = measure(b, kernels_names[i], b->dead, err);
+		for (size_t j = 0; b->dead < 0 && j < ARRAY_LEN(dead_shares) && rc == 0; j++)
 			if (j == 0 || kernels_get(NULL) == kernels_get(kernels_names[i]))
 				rc = measure(b, kernels_names[i], dead_shares[j], err);
 	}
 	return rc;
+}
+
+/* Which of the names the option's argument is. */
+static bool name_of(const char *const *names, size_t n, size_t *choice)
+{
+	for (*choice = 0; *choice < n; (*choice)++)
+		if (strcmp(optarg, names[*choice]) == 0)
+			return true;
+	return false;
 }
 
 static int parse(bench *b, int argc, char **argv)
@@ -236,10 +251,15 @@ static int parse(bench *b, int argc, char **argv)
 		{ "threads", required_argument, NULL, 't' },
 		{ "d", required_argument, NULL, 'd' },
 		{ "screening", required_argument, NULL, 'S' },
+		{ "arch", required_argument, NULL, 'A' },
+		{ "dead", required_argument, NULL, 'x' },
 		{ "warm", required_argument, NULL, 'w' },
 		{ "kernels", required_argument, NULL, 'K' },
 		{ NULL, 0, NULL, 0 },
 	};
+	static const char *const screenings[] = { "exact", "statistical", "off" };
+	static const char *const rules[] = { "topk", "groupmax", "batchtopk" };
+	size_t choice;
 	int letter;
 
 	while ((letter = getopt_long(argc, argv, "", long_options, NULL)) != -1) {
@@ -253,7 +273,17 @@ static int parse(bench *b, int argc, char **argv)
 			b->kernels = optarg;
 			break;
 		case 'S':
-			b->screening = optarg;
+			if (!name_of(screenings, ARRAY_LEN(screenings), &choice))
+				return -1;
+			b->screening = (sae_screening)choice;
+			break;
+		case 'A':
+			if (!name_of(rules, ARRAY_LEN(rules), &choice))
+				return -1;
+			b->rule = (encode_rule)choice;
+			break;
+		case 'x':
+			b->dead = strtod(optarg, NULL);
 			break;
 		case 'w':
 			b->warm = n;
@@ -275,6 +305,7 @@ static int parse(bench *b, int argc, char **argv)
 			break;
 		case 'd':
 			b->d = n;
+			b->dump_path = NULL;
 			break;
 		default:
 			return -1;
@@ -295,6 +326,7 @@ int main(int argc, char **argv)
 		    .batch = 4096,
 		    .steps = 15,
 		    .warm = 3,
+		    .dead = -1,
 		    .threads = cpu_count(),
 		    .scale = 1 };
 	error err = { 0 };

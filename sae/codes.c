@@ -113,7 +113,7 @@ static int screen_room(sae_encoder *e, error *err)
 	const sae_model *m = e->model;
 	int rc;
 
-	if (!screen_pays(SAE_SCREENING_EXACT, m->d_in, m->d_sae, e->job.width)) {
+	if (!screen_pays(SAE_SCREENING_EXACT, kernels_screen(e->job.k), m->d_in, m->d_sae, e->job.width)) {
 		e->job.row_norms = e->row_norms = arena_alloc(&e->mem, m->d_sae, sizeof(float));
 		return e->row_norms ? 0 : error_nomem(err, "norms of the encoder");
 	}

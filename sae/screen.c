@@ -7,18 +7,18 @@
 
 #define ROW_CODE_MAX 127
 /* Below these the codes cost more than they save. */
-#define MIN_DIMS     1
-#define MIN_FEATURES 1
-#define MIN_SPARSITY 1
+#define MIN_DIMS     32
+#define MIN_FEATURES 256
+#define MIN_SPARSITY 8 /* features to a value kept */
 
 static size_t padded(size_t n)
 {
 	return (n + SCREEN_ALIGN - 1) / SCREEN_ALIGN * SCREEN_ALIGN;
 }
 
-bool screen_pays(sae_screening how, size_t d, size_t n_features, size_t k)
+bool screen_pays(sae_screening how, const screen_set *set, size_t d, size_t n_features, size_t k)
 {
-	return how != SAE_SCREENING_OFF && d >= MIN_DIMS && d <= SCREEN_MAX_DIMS &&
+	return how != SAE_SCREENING_OFF && set != &screen_scalar && d >= MIN_DIMS && d <= SCREEN_MAX_DIMS &&
 	       n_features >= MIN_FEATURES && k * MIN_SPARSITY <= n_features;
 }
 

@@ -32,7 +32,7 @@ typedef struct screen {
 } screen;
 
 /* Whether screening with so many features and values kept is faster than FP32 products. */
-bool screen_pays(sae_screening how, size_t d, size_t n_features, size_t k);
+bool screen_pays(sae_screening how, const screen_set *set, size_t d, size_t n_features, size_t k);
 /* All in `mem`; every feature is to be set with screen_weight() before use. ERR_NOMEM. */
 int screen_init(screen *s, arena *mem, const screen_set *set, size_t d, size_t n_features, bool statistical,
                 error *err) MUST_USE;

@@ -119,7 +119,7 @@ static int screen_parts_init(step *s, error *err)
 	const step_config *c = &s->c;
 	const screen_set *set = kernels_screen(c->k_set);
 
-	if (!screen_pays(c->screening, c->d, c->n_features, c->k)) {
+	if (!screen_pays(c->screening, set, c->d, c->n_features, c->k)) {
 		s->row_norms = arena_alloc(&s->mem, c->n_features, sizeof(float));
 		return s->row_norms ? 0 : error_nomem(err, "norms of the encoder");
 	}

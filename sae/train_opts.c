@@ -103,7 +103,7 @@ void sae_train_screening(char *out, size_t size, const sae_train_opts *o, uint32
 {
 	const kernels *k = kernels_get(o->kernels);
 
-	if (k && screen_pays(o->screening, d_in, o->d_sae, o->k))
+	if (k && screen_pays(o->screening, kernels_screen(kernels_get(o->kernels)), d_in, o->d_sae, o->k))
 		snprintf(out, size, "%s (%s)",
 		         o->screening == SAE_SCREENING_STATISTICAL ? "statistical" : "exact",
 		         kernels_screen(k)->name);
