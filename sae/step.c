@@ -4,6 +4,8 @@
 
 #include "sae/step.h"
 
+#define LEAST_FVU 1e-9 /* a batch explained better than that is taken as explained so well */
+
 const char *const step_part_names[STEP_PARTS] = { "center", "product", "select",    "exact",
 	                                          "decode", "auxk",    "transpose", "update" };
 
@@ -399,7 +401,7 @@ static double scatter(const double *sum, double squares, size_t d, size_t n)
 static void sum_tiles(step *s, step_result *r)
 {
 	step_tile *all = &s->tiles[0];
-	double total, rest;
+	double total, rest, scale;
 
 	for (size_t i = 1; i < s->n_tiles; i++) {
 		for (size_t j = 0; j < s->c.d; j++) {
@@ -420,8 +422,9 @@ static void sum_tiles(step *s, step_result *r)
 	r->squared_error = all->squares_e / (double)s->n;
 	r->l0 = (double)all->fired / (double)s->n;
 	r->n_dead = s->n_dead;
-	s->factor = total > 0 ? -2 / total : 0;
-	s->factor_aux = rest > 0 ? -2 * s->c.auxk_alpha / rest : 0;
+	scale = r->fvu > LEAST_FVU ? 1 / r->fvu : 1 / LEAST_FVU;
+	s->factor = total > 0 ? -2 * scale / total : 0;
+	s->factor_aux = rest > 0 ? -2 * scale * s->c.auxk_alpha / rest : 0;
 }
 
 static void list_dead(step *s)

@@ -1,10 +1,14 @@
-/* One training step of a TopK autoencoder: sparse but for the encoder's forward product, Adam inside the feature update.
+/* One training step of a sparse autoencoder: sparse but for the encoder's forward product, Adam inside the feature update.
  *
- * Loss, with x a scaled row, e = x - xhat, means over the batch:
- *   L = sum |e|^2 / V + alpha * sum |e - ehat|^2 / U,   V = sum |x - mean x|^2,  U = sum |e - mean e|^2
+ * Loss, with x a scaled row, e = x - xhat, sums over the batch:
+ *   L = FVU + alpha AuxK,   FVU = sum |e|^2 / V,   AuxK = sum |e - ehat|^2 / U,   V = sum |x - mean x|^2,  U = sum |e - mean e|^2
  * ehat = sum over the k_aux largest positive pre-activations of dead features times their decoder rows, without b_dec;
  * k_aux = max(d / 2, 1); e and U are constants in the second term, and a term over 0 is 0. That is the auxiliary loss of
- * OpenAI and dictionary_learning (not scaled by the number of dead features, as SAELens and sparsify do). */
+ * OpenAI and dictionary_learning (not scaled by the number of dead features, as SAELens and sparsify do).
+ * What Adam is given is the gradient of L divided by the batch's FVU: without AuxK the gradient of log FVU. Adam's steps do
+ * not depend on a constant factor, but its mean square remembers the first batches, whose errors are several times the later
+ * ones', and holds the steps back for a thousand batches; so it is relative errors that are to be alike. (Tools that clip the
+ * gradient's norm to 1 at every step get some of that by it. docs/decisions.md has what was measured.) */
 #ifndef GLOSS_SAE_STEP_H
 #define GLOSS_SAE_STEP_H
 
@@ -45,7 +49,7 @@ extern const char *const step_part_names[STEP_PARTS];
 typedef struct step_result {
 	double fvu, auxk;     /* the two terms, without alpha; a NaN or infinite fvu: nothing was updated */
 	double squared_error; /* mean over rows of |e|^2, scaled units */
-	double l0, grad_norm;
+	double l0, grad_norm; /* grad_norm: of what Adam is given */
 	uint64_t n_dead;
 	bool no_memory; /* BatchTopK had too many candidates: fvu is NaN, nothing was updated */
 } step_result;

@@ -158,8 +158,8 @@ START_TEST(jumprelu_codes_are_the_same_bits_screened_and_not)
 {
 	const uint32_t too_wide = SCREEN_MAX_DIMS + 1;
 
-	ck_assert(screen_pays(SAE_SCREENING_EXACT, 100, 5000, 0));
-	ck_assert(!screen_pays(SAE_SCREENING_EXACT, too_wide, 40, 0));
+	ck_assert(screen_pays(SAE_SCREENING_EXACT, &screen_avx2, 100, 5000, 0));
+	ck_assert(!screen_pays(SAE_SCREENING_EXACT, &screen_avx2, too_wide, 40, 0));
 	for (size_t i = 0; kernels_names[i]; i++) {
 		if (!kernels_get(kernels_names[i]))
 			continue;

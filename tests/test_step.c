@@ -138,7 +138,7 @@ static double loss(reference *r, bool set_constants, double *fvu, double *auxk)
 	return *fvu + r->alpha * *auxk;
 }
 
-/* Central differences; decoder rows then lose the part along themselves. */
+/* Central differences of the loss, over the batch's FVU; decoder rows then lose the part along themselves. */
 static void gradients(reference *r, double *fvu, double *auxk)
 {
 	const double h = 1e-6;
@@ -154,7 +154,7 @@ static void gradients(reference *r, double *fvu, double *auxk)
 		r->p[i] = p - h;
 		down = loss(r, false, &unused[0], &unused[1]);
 		r->p[i] = p;
-		r->grad[i] = (up - down) / (2 * h);
+		r->grad[i] = (up - down) / (2 * h) / *fvu;
 	}
 	for (size_t f = 0; f < F; f++) {
 		double *g = r->grad + W + f * D, *w = r->p + W + f * D, along = 0;
