@@ -8,7 +8,7 @@
 #include "sae/encode.h"
 
 #define SEGMENT        256 /* features looked through before the threshold of a row is looked at again */
-#define ROOM_PER_VALUE 12
+#define ROOM_PER_VALUE 24
 #define NOT_COMPUTED   (-INFINITY) /* as an exact value; as a bound: no need to compute it */
 #define COMPUTED       NOT_COMPUTED
 
