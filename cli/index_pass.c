@@ -1,5 +1,6 @@
 /* The pass of gloss index: read, encode, add to the index. Encoding takes the pool; adding what was encoded before runs
  * beside it on a thread of its own. */
+#include <inttypes.h>
 #include <math.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -73,8 +74,9 @@ static int close_up(pass *p, batch *b, uint32_t i, size_t *begin, error *err)
 	size_t end = first[0];
 
 	if (first[p->ctx_len] - first[0] > UINT32_MAX)
-		return error_set(err, ERR_LIMIT, "context %llu has %zu firings, more than an index can hold",
-		                 (unsigned long long)(b->first + i), first[p->ctx_len] - first[0]);
+		return error_set(err, ERR_LIMIT,
+		                 "context %" PRIu64 " has %zu firings, more than an index can hold",
+		                 b->first + i, first[p->ctx_len] - first[0]);
 	for (uint32_t t = 0; t < p->ctx_len; t++) {
 		size_t n = first[t + 1] - first[t];
 
