@@ -183,7 +183,7 @@ static int measure(bench *b, const char *set, double dead, error *err)
 	if (rc == 0) {
 		double y = median(yard, b->steps), w = median(whole, b->steps);
 
-		printf("%-7s %-11s %4.0f %%", c.k_set->name, s->screen ? s->screen->set->name : "off",
+		printf("%-7s %-11s %4.0f %%", c.k_set->name, s->aid.screen ? s->aid.screen->set->name : "off",
 		       100 * dead);
 		for (size_t j = 0; j < STEP_PARTS; j++)
 			printf(" %9.1f", 1e3 * median(parts[j], b->steps));

@@ -49,11 +49,9 @@ struct sae_encoder {
 	const sae_model *model;
 	pool *pool;
 	encode_job job;
-	screen *codes;    /* 8-bit, of the weights; NULL: off */
-	float *row_norms; /* (F); without a screen */
-	float *turned;    /* (threads, d_pad) */
-	float least;      /* threshold; JumpReLU */
-	worker *workers;  /* (threads) */
+	encode_aid aid;
+	float least;     /* threshold; JumpReLU */
+	worker *workers; /* (threads) */
 	tile *tiles;
 	size_t tiles_room, n_tiles; /* n_tiles: those that have ever held something */
 	/* the call in progress */
@@ -89,49 +87,18 @@ static float least_threshold(const sae_model *m)
 	return least;
 }
 
-static void screen_task(void *payload, size_t f, unsigned worker_id)
+static void aid_task(void *payload, size_t f, unsigned worker_id)
 {
 	sae_encoder *e = payload;
 	const sae_model *m = e->model;
 
-	screen_weight(e->codes, f, m->W_enc + f * m->d_in, m->b_enc[f],
-	              e->turned + worker_id * e->codes->d_pad);
-}
-
-static void norm_task(void *payload, size_t f, unsigned worker_id)
-{
-	sae_encoder *e = payload;
-	size_t d = e->model->d_in;
-
-	(void)worker_id;
-	e->row_norms[f] = (float)sqrt(e->job.k->sum_squares(e->model->W_enc + f * d, d)) * 1.000001f;
-}
-
-/* Memory for what the encoder works with besides the weights. */
-static int screen_room(sae_encoder *e, error *err)
-{
-	const sae_model *m = e->model;
-	int rc;
-
-	if (!screen_pays(SAE_SCREENING_EXACT, kernels_screen(e->job.k), m->d_in, m->d_sae, e->job.width)) {
-		e->job.row_norms = e->row_norms = arena_alloc(&e->mem, m->d_sae, sizeof(float));
-		return e->row_norms ? 0 : error_nomem(err, "norms of the encoder");
-	}
-	e->codes = arena_alloc(&e->mem, 1, sizeof(*e->codes));
-	if (!e->codes)
-		return error_nomem(err, "8-bit codes of the encoder");
-	rc = screen_init(e->codes, &e->mem, kernels_screen(e->job.k), m->d_in, m->d_sae, false, err);
-	if (rc < 0)
-		return rc;
-	e->turned = arena_alloc(&e->mem, pool_threads(e->pool), e->codes->d_pad * sizeof(float));
-	e->job.screen = e->codes;
-	return e->turned ? 0 : error_nomem(err, "8-bit codes of the encoder");
+	encode_aid_set(&e->aid, e->job.k, f, m->W_enc + f * m->d_in, m->d_in, m->b_enc[f], worker_id);
 }
 
 /* All memory of an encoder; the model's weights are not looked at. */
 static int encoder_room(sae_encoder *e, const sae_model *m, pool *p, const kernels *k, error *err)
 {
-	int rc = 0;
+	int rc;
 
 	*e = (sae_encoder){ .model = m, .pool = p };
 	e->job = (encode_job){ .k = k,
@@ -146,7 +113,10 @@ static int encoder_room(sae_encoder *e, const sae_model *m, pool *p, const kerne
 	e->workers = arena_alloc(&e->mem, pool_threads(p), sizeof(*e->workers));
 	if (!e->workers)
 		return error_nomem(err, "an encoder");
-	rc = screen_room(e, err);
+	rc = encode_aid_init(&e->aid, &e->mem, k, SAE_SCREENING_EXACT, m->d_in, m->d_sae, e->job.width,
+	                     pool_threads(p), err);
+	e->job.screen = e->aid.screen;
+	e->job.row_norms = e->aid.row_norms;
 	for (unsigned i = 0; i < pool_threads(p) && rc == 0; i++)
 		rc = worker_init(&e->workers[i], e, err);
 	return rc;
@@ -180,7 +150,7 @@ int sae_encoder_new(sae_encoder **out, const sae_model *m, pool *p, const char *
 		goto out;
 	if (m->threshold)
 		e->least = least_threshold(m);
-	pool_run(p, m->d_sae, e->codes ? screen_task : norm_task, e);
+	pool_run(p, m->d_sae, aid_task, e);
 	encode_job_prepare(&e->job);
 	*out = e;
 	e = NULL;

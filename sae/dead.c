@@ -25,18 +25,8 @@ int dead_scratch_init(dead_scratch *s, arena *mem, size_t tokens, size_t d, size
 /* Keep the best `width` candidates of row t and raise its threshold to the last of them. */
 static void cut(dead_scratch *s, const dead_job *j, size_t t)
 {
-	uint32_t *index = s->index + t * s->room;
-	float *value = s->value + t * s->room;
-	size_t n = s->count[t], over = 0;
-	float least;
-
-	if (n <= j->width)
-		return;
-	least = j->k->kth(value, n, j->width);
-	for (size_t i = 0; i < n; i++)
-		over += value[i] > least;
-	s->count[t] = j->k->compact(index, value, n, least, j->width - over);
-	s->above[t] = least;
+	s->count[t] = kernels_keep_largest(j->k, s->index + t * s->room, s->value + t * s->room, s->count[t],
+	                                   j->width, &s->above[t]);
 }
 
 static void select_block(dead_scratch *s, const dead_job *j, size_t first, size_t n_block, size_t n)

@@ -9,6 +9,7 @@
 
 #define SEGMENT        256 /* features looked through before the threshold of a row is looked at again */
 #define ROOM_PER_VALUE 24
+#define ROOM_MORE      2048
 #define NOT_COMPUTED   (-INFINITY) /* as an exact value; as a bound: no need to compute it */
 #define COMPUTED       NOT_COMPUTED
 
@@ -24,10 +25,20 @@ void encode_blas_single_threaded(void)
 	pthread_once(&once, set_one_thread);
 }
 
+/* Candidates a row before more has to be computed of them: many for a value kept where few are, never more than features. */
+static size_t encode_room(size_t n_features, size_t width)
+{
+	size_t room = ROOM_PER_VALUE * width;
+
+	if (room > 2 * width + ROOM_MORE)
+		room = 2 * width + ROOM_MORE;
+	return (room < n_features ? room : n_features) + SEGMENT + KERNELS_SLACK;
+}
+
 int encode_scratch_init(encode_scratch *s, arena *mem, size_t tokens, size_t n_features, size_t width,
                         const screen *by, error *err)
 {
-	size_t room = ROOM_PER_VALUE * width + SEGMENT + KERNELS_SLACK;
+	size_t room = encode_room(n_features, width);
 
 	*s = (encode_scratch){ .tokens = tokens, .room = room };
 	s->pre = arena_alloc(mem, tokens * (by ? ENCODE_SCREENED : ENCODE_FEATURES), sizeof(float));
@@ -50,6 +61,36 @@ int encode_scratch_init(encode_scratch *s, arena *mem, size_t tokens, size_t n_f
 	    !s->places)
 		return error_nomem(err, "an encoder tile");
 	return by ? screen_rows_init(&s->rows, mem, by, tokens, err) : 0;
+}
+
+int encode_aid_init(encode_aid *a, arena *mem, const kernels *k, sae_screening how, size_t d,
+                    size_t n_features, size_t width, unsigned threads, error *err)
+{
+	const screen_set *set = kernels_screen(k);
+	int rc;
+
+	*a = (encode_aid){ 0 };
+	if (!screen_pays(how, set, d, n_features, width)) {
+		a->row_norms = arena_alloc(mem, n_features, sizeof(float));
+		return a->row_norms ? 0 : error_nomem(err, "norms of the encoder");
+	}
+	a->screen = arena_alloc(mem, 1, sizeof(*a->screen));
+	if (!a->screen)
+		return error_nomem(err, "8-bit codes of the encoder");
+	rc = screen_init(a->screen, mem, set, d, n_features, how == SAE_SCREENING_STATISTICAL, err);
+	if (rc < 0)
+		return rc;
+	a->turned = arena_alloc(mem, threads, a->screen->d_pad * sizeof(float));
+	return a->turned ? 0 : error_nomem(err, "8-bit codes of the encoder");
+}
+
+void encode_aid_set(const encode_aid *a, const kernels *k, size_t f, const float *w, size_t d, float bias,
+                    unsigned worker)
+{
+	if (a->screen)
+		screen_weight(a->screen, f, w, bias, a->turned + worker * a->screen->d_pad);
+	else
+		a->row_norms[f] = (float)sqrt(k->sum_squares(w, d)) * 1.000001f; /* not under the norm */
 }
 
 void encode_job_prepare(encode_job *j)
@@ -164,16 +205,10 @@ static void best_of_groups(encode_scratch *s, const encode_job *j, size_t t)
 static void best_of_all(encode_scratch *s, const encode_job *j, size_t t)
 {
 	uint32_t *index = s->index + t * s->room;
-	float *value = s->value + t * s->room, least;
-	size_t over = 0;
+	float *value = s->value + t * s->room, least = 0;
+	size_t n = j->k->compact(index, value, s->count[t], 0, 0);
 
-	s->count[t] = j->k->compact(index, value, s->count[t], 0, 0);
-	if (s->count[t] <= j->width)
-		return;
-	least = j->k->kth(value, s->count[t], j->width);
-	for (size_t i = 0; i < s->count[t]; i++)
-		over += value[i] > least;
-	s->count[t] = j->k->compact(index, value, s->count[t], least, j->width - over);
+	s->count[t] = kernels_keep_largest(j->k, index, value, n, j->width, &least);
 	s->above[t] = least > s->above[t] ? least : s->above[t];
 }
 
@@ -496,7 +531,7 @@ void encode_tile(encode_scratch *s, const encode_job *j, const float *x, size_t 
 	size_t n_again = 0;
 	double start;
 
-	assert(s->room >= ROOM_PER_VALUE * width + SEGMENT + KERNELS_SLACK);
+	assert(s->room >= width + SEGMENT + KERNELS_SLACK);
 	encode_begin(s, j, x, n);
 	collect(s, j, x, n);
 	compute(s, j, x, n);

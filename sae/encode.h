@@ -34,6 +34,20 @@ typedef struct encode_job {
 	float most_norm, most_lost, most_bias; /* encode_job_prepare() */
 } encode_job;
 
+/* What bounds need of the encoder besides its weights: 8-bit codes, or the norms of its rows. */
+typedef struct encode_aid {
+	screen *screen;   /* NULL: FP32 products */
+	float *row_norms; /* (F); without a screen */
+	float *turned;    /* (threads, d_pad) scratch */
+} encode_aid;
+
+/* All in `mem`; the screen only where it pays. encode_aid_set() then tells it each feature's row (d) and bias, from one of
+ * `threads` workers. */
+int encode_aid_init(encode_aid *a, arena *mem, const kernels *k, sae_screening how, size_t d,
+                    size_t n_features, size_t width, unsigned threads, error *err) MUST_USE;
+void encode_aid_set(const encode_aid *a, const kernels *k, size_t f, const float *w, size_t d, float bias,
+                    unsigned worker);
+
 /* Greatest norms and biases, once the weights are what they are. */
 void encode_job_prepare(encode_job *j);
 
@@ -70,6 +84,7 @@ void encode_tile(encode_scratch *s, const encode_job *j, const float *x, size_t 
 /* Memory of a sae_encoder for models of that shape, whose weights are not looked at; without tiles of codes. ERR_NOMEM.
  * It is asked for as address space and given back, so it is what an encoder takes. */
 int encoder_bytes(uint64_t *bytes, const sae_model *shape, pool *p, error *err) MUST_USE;
+
 /* ---- Pieces, for encode_over.c -------------------------------------------------------------------------------------- */
 
 /* Set up the rows of a tile. */

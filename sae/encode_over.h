@@ -13,6 +13,8 @@ typedef struct encode_found {
 	float *lower;             /* bounds; not under 0 */
 } encode_found;
 
+#define ENCODE_FOUND_BYTES (4 * sizeof(uint32_t) + 2 * sizeof(float)) /* of an entry */
+
 /* Room for n entries, at most UINT32_MAX; those there are lost. ERR_NOMEM leaves what there was. */
 int encode_found_reserve(encode_found *f, size_t n) MUST_USE;
 void encode_found_clear(encode_found *f);

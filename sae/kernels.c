@@ -29,6 +29,19 @@ const kernels *kernels_get(const char *name)
 	return NULL;
 }
 
+size_t kernels_keep_largest(const kernels *k, uint32_t *index, float *value, size_t n, size_t width,
+                            float *least)
+{
+	size_t over = 0;
+
+	if (n <= width)
+		return n;
+	*least = k->kth(value, n, width);
+	for (size_t i = 0; i < n; i++)
+		over += value[i] > *least;
+	return k->compact(index, value, n, *least, width - over);
+}
+
 const screen_set *kernels_screen(const kernels *k)
 {
 	if (k == &kernels_scalar)

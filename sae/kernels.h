@@ -52,6 +52,10 @@ const kernels *kernels_get(const char *name);
 /* Names of all tables, best first, NULL at the end. */
 extern const char *const kernels_names[];
 
+/* Keep the `width` largest of n pairs with positive values, in place and in order, of equal ones the first; returns how many
+ * stay. *least becomes the smallest of them if any had to go, else it is left as it is. */
+size_t kernels_keep_largest(const kernels *k, uint32_t *index, float *value, size_t n, size_t width,
+                            float *least);
 /* The 8-bit kernels that go with a table on this CPU. */
 const screen_set *kernels_screen(const kernels *k);
 

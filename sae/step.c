@@ -9,8 +9,6 @@
 const char *const step_part_names[STEP_PARTS] = { "center", "product", "select",    "exact",
 	                                          "decode", "auxk",    "transpose", "update" };
 
-#define ROOM_PER_VALUE 12 /* BatchTopK: candidates for a value kept, before more room is asked for */
-
 /* ---- Making ------------------------------------------------------------------------------------------------------- */
 
 static int param_init(step_param *p, arena *mem, size_t rows, size_t columns, error *err)
@@ -48,18 +46,17 @@ uint64_t step_moments_bytes(const step_config *c)
 static int worker_init(step_worker *w, step *s, error *err)
 {
 	size_t d = s->c.d;
-	int rc = encode_scratch_init(&w->scratch, &s->mem, STEP_TOKENS, s->c.n_features, s->c.k, s->screen,
-	                             err);
+	int rc = encode_scratch_init(&w->scratch, &s->mem, STEP_TOKENS, s->c.n_features, s->c.k,
+	                             s->aid.screen, err);
 
 	if (rc == 0 && s->k_aux)
 		rc = dead_scratch_init(&w->aux_scratch, &s->mem, STEP_TOKENS, d, s->k_aux, err);
 	if (rc < 0)
 		return rc;
-	w->turned = arena_alloc(&s->mem, s->screen ? s->screen->d_pad : 1, sizeof(float));
 	w->row = arena_alloc(&s->mem, d, sizeof(float));
 	w->grad_enc = arena_alloc(&s->mem, d, sizeof(float));
 	w->grad_dec = arena_alloc(&s->mem, d, sizeof(float));
-	return w->row && w->turned && w->grad_enc && w->grad_dec ? 0 : error_nomem(err, "a worker");
+	return w->row && w->grad_enc && w->grad_dec ? 0 : error_nomem(err, "a worker");
 }
 
 static int sums_init(step *s, error *err)
@@ -69,14 +66,10 @@ static int sums_init(step *s, error *err)
 	s->tiles = arena_alloc(&s->mem, n_tiles, sizeof(*s->tiles));
 	s->max_tiles = n_tiles;
 	if (s->c.rule == ENCODE_BATCHTOPK) {
-		s->found = arena_alloc(&s->mem, n_tiles, sizeof(*s->found));
-		s->counts = arena_alloc(&s->mem, n_tiles, 2048 * sizeof(*s->counts));
-		if (!s->found || !s->counts)
-			return error_nomem(err, "the candidates of a batch");
-		for (size_t i = 0; i < n_tiles; i++)
-			if (encode_found_reserve(&s->found[i],
-			                         ROOM_PER_VALUE * STEP_TOKENS * (size_t)s->c.k) < 0)
-				return error_nomem(err, "the candidates of a batch");
+		int rc = step_batch_init(s, n_tiles, err);
+
+		if (rc < 0)
+			return rc;
 	}
 	s->blocks = arena_alloc(&s->mem, s->n_blocks, sizeof(*s->blocks));
 	if (!s->tiles || !s->blocks)
@@ -116,22 +109,6 @@ static int batch_init(step *s, error *err)
 	return 0;
 }
 
-static int screen_parts_init(step *s, error *err)
-{
-	const step_config *c = &s->c;
-	const screen_set *set = kernels_screen(c->k_set);
-
-	if (!screen_pays(c->screening, set, c->d, c->n_features, c->k)) {
-		s->row_norms = arena_alloc(&s->mem, c->n_features, sizeof(float));
-		return s->row_norms ? 0 : error_nomem(err, "norms of the encoder");
-	}
-	s->screen = arena_alloc(&s->mem, 1, sizeof(*s->screen));
-	if (!s->screen)
-		return error_nomem(err, "8-bit codes of the encoder");
-	return screen_init(s->screen, &s->mem, set, c->d, c->n_features,
-	                   c->screening == SAE_SCREENING_STATISTICAL, err);
-}
-
 static int parts_init(step *s, error *err)
 {
 	const step_config *c = &s->c;
@@ -146,7 +123,8 @@ static int parts_init(step *s, error *err)
 	if (rc == 0)
 		rc = batch_init(s, err);
 	if (rc == 0)
-		rc = screen_parts_init(s, err);
+		rc = encode_aid_init(&s->aid, &s->mem, c->k_set, c->screening, c->d, c->n_features, c->k,
+		                     pool_threads(s->pool), err);
 	if (rc == 0)
 		rc = sums_init(s, err);
 	if (rc < 0)
@@ -189,8 +167,7 @@ void step_free(step *s)
 {
 	if (!s)
 		return;
-	for (size_t i = 0; s->found && i < s->max_tiles; i++)
-		encode_found_clear(&s->found[i]);
+	step_batch_clear(s);
 	arena_clear(&s->mem);
 	free(s);
 }
@@ -231,22 +208,11 @@ void step_init_weights(step *s, uint64_t seed)
 	s->fresh = false;
 }
 
-/* What the encoder works with besides the weights. */
-static void refresh_feature(step *s, step_worker *w, size_t f)
-{
-	const float *enc = s->W_enc.w + f * s->c.d;
-
-	if (s->screen)
-		screen_weight(s->screen, f, enc, s->b_enc.w[f], w->turned);
-	else
-		s->row_norms[f] = (float)sqrt(s->c.k_set->sum_squares(enc, s->c.d)) * 1.000001f;
-}
-
 static void refresh_task(void *payload, size_t f, unsigned worker)
 {
 	step *s = payload;
 
-	refresh_feature(s, &s->workers[worker], f);
+	encode_aid_set(&s->aid, s->c.k_set, f, s->W_enc.w + f * s->c.d, s->c.d, s->b_enc.w[f], worker);
 }
 
 /* ---- Forward: a tile of rows --------------------------------------------------------------------------------------- */
@@ -496,8 +462,9 @@ static bool has_rows(const sparse_batch *list, size_t f)
 	return list->first[f + 1] > list->first[f];
 }
 
-static void update_feature(step *s, step_worker *w, step_block *block, size_t f)
+static void update_feature(step *s, unsigned worker, step_block *block, size_t f)
 {
+	step_worker *w = &s->workers[worker];
 	const kernels *k = s->c.k_set;
 	size_t d = s->c.d, at = f * d;
 	float *dec = s->W_dec.w + at, *enc = s->W_enc.w + at, bias_grad;
@@ -522,7 +489,7 @@ static void update_feature(step *s, step_worker *w, step_block *block, size_t f)
 	move_row(s, &s->W_enc, 0, f, touched ? w->grad_enc : NULL);
 	bias_grad = (float)bias;
 	k->adam(s->b_enc.w + f, s->b_enc.m + f, s->b_enc.v + f, &bias_grad, 1, &s->adam);
-	refresh_feature(s, w, f);
+	refresh_task(s, f, worker);
 }
 
 static void update_task(void *payload, size_t i, unsigned worker)
@@ -535,7 +502,7 @@ static void update_task(void *payload, size_t i, unsigned worker)
 	memset(block->b_dec, 0, s->c.d * sizeof(double));
 	block->squares = 0;
 	for (size_t f = first; f < end && f < s->c.n_features; f++)
-		update_feature(s, &s->workers[worker], block, f);
+		update_feature(s, worker, block, f);
 	s->workers[worker].seconds[STEP_UPDATE] += clock_now() - start;
 }
 
@@ -567,8 +534,8 @@ static void prepare_job(step *s)
 		               .n_features = s->c.n_features,
 		               .d = s->c.d,
 		               .width = s->c.k,
-		               .screen = s->screen,
-		               .row_norms = s->row_norms,
+		               .screen = s->aid.screen,
+		               .row_norms = s->aid.row_norms,
 		               .guess = s->guess };
 	encode_job_prepare(&s->job);
 }

@@ -66,7 +66,6 @@ typedef struct step_worker {
 	encode_scratch scratch;
 	dead_scratch aux_scratch;
 	float *row, *grad_enc, *grad_dec; /* (d) */
-	float *turned;                    /* (d_pad) of the screen */
 	double seconds[STEP_PARTS];
 } step_worker;
 
@@ -95,11 +94,10 @@ typedef struct step {
 	uint32_t *dead;          /* (F) features dead when the step began, ascending */
 	size_t n_dead, k_aux;
 	sparse_batch codes, aux;
-	screen *screen;   /* NULL: off */
-	bool fresh;       /* whether screen and row_norms are those of the weights */
-	float *row_norms; /* (F) of the encoder; without a screen */
-	float *reach;     /* (batch): a row's least kept value over its norm */
-	float guess;      /* encode_job's */
+	encode_aid aid;
+	bool fresh;   /* whether the aid is that of the weights */
+	float *reach; /* (batch): a row's least kept value over its norm */
+	float guess;  /* encode_job's */
 	encode_job job;
 	/* BatchTopK */
 	encode_found *found; /* (tiles) */
@@ -127,7 +125,12 @@ typedef struct step {
 #define STEP_THRESHOLD_RATE                                                                                  \
 	0.1 /* SAELens has 0.01, from 0: too slow for runs of some hundred steps (docs/decisions.md) */
 
-/* step_batch.c: codes of a batch by BatchTopK. ERR_NOMEM: more candidates than ever, and no memory for them. */
+/* step_batch.c: codes of a batch by BatchTopK. Candidates are held apart from the arena, since there may be more of them than
+ * ever before. */
+int step_batch_init(step *s, size_t n_tiles, error *err) MUST_USE;
+void step_batch_clear(step *s);
+uint64_t step_batch_bytes(const step *s); /* of the candidates' room */
+/* ERR_NOMEM: more candidates than ever, and no memory for them. */
 int step_batch_encode(step *s) MUST_USE;
 void step_batch_rows(step *s, size_t tile);
 void step_batch_end(step *s);

@@ -3,12 +3,46 @@
 
 #include "sae/step.h"
 
-#define FLOOR_SHARE 0.9f /* of the last batch's least kept value: where candidates are looked for first */
-#define MOST_TRIES  40   /* what a statistical bound loses must not make the search go round for ever */
-
-/* ---- The k-th largest over tiles ---------------------------------------------------------------------------------------- */
+#define FLOOR_SHARE    0.9f /* of the last batch's least kept value: where candidates are looked for first */
+#define ROOM_PER_VALUE 12   /* candidates for a value kept, before more room is asked for */
+#define ROOM_MORE      1024 /* and over twice the values of a row not more than that */
+#define MOST_TRIES     40   /* what a statistical bound loses must not make the search go round for ever */
 
 enum { HIGH_BITS = 11, LOW_BITS = 10 };
+
+int step_batch_init(step *s, size_t n_tiles, error *err)
+{
+	size_t k = s->c.k,
+	       row = ROOM_PER_VALUE * k < 2 * k + ROOM_MORE ? ROOM_PER_VALUE * k : 2 * k + ROOM_MORE;
+
+	s->found = arena_alloc(&s->mem, n_tiles, sizeof(*s->found));
+	s->counts = arena_alloc(&s->mem, n_tiles, sizeof(*s->counts) << HIGH_BITS);
+	if (!s->found || !s->counts)
+		return error_nomem(err, "the candidates of a batch");
+	if (row > s->c.n_features)
+		row = s->c.n_features;
+	for (size_t i = 0; i < n_tiles; i++)
+		if (encode_found_reserve(&s->found[i], STEP_TOKENS * row) < 0)
+			return error_nomem(err, "the candidates of a batch");
+	return 0;
+}
+
+void step_batch_clear(step *s)
+{
+	for (size_t i = 0; s->found && i < s->max_tiles; i++)
+		encode_found_clear(&s->found[i]);
+}
+
+uint64_t step_batch_bytes(const step *s)
+{
+	uint64_t bytes = 0;
+
+	for (size_t i = 0; s->found && i < s->max_tiles; i++)
+		bytes += s->found[i].room * ENCODE_FOUND_BYTES;
+	return bytes;
+}
+
+/* ---- The k-th largest over tiles ---------------------------------------------------------------------------------------- */
 
 typedef struct search {
 	step *s;
@@ -123,22 +157,28 @@ static bool find(step *s, size_t k)
 	}
 }
 
+static void kept_task(void *payload, size_t i, unsigned worker)
+{
+	step *s = payload;
+	const encode_found *f = &s->found[i];
+	step_tile *tile = &s->tiles[i];
+
+	(void)worker;
+	tile->over = tile->ties = 0;
+	for (size_t j = 0; j < f->n; j++) {
+		tile->over += f->value[j] > s->least;
+		tile->ties += f->value[j] == s->least;
+	}
+}
+
 /* Where each tile's codes begin, and how many of the values that equal the least one it may keep. */
 static void share_out(step *s, size_t k)
 {
 	size_t over = 0, at = 0, ties;
 
-	for (size_t i = 0; i < s->n_tiles; i++) {
-		const encode_found *f = &s->found[i];
-		step_tile *tile = &s->tiles[i];
-
-		tile->over = tile->ties = 0;
-		for (size_t j = 0; j < f->n; j++) {
-			tile->over += f->value[j] > s->least;
-			tile->ties += f->value[j] == s->least;
-		}
-		over += tile->over;
-	}
+	pool_run(s->pool, s->n_tiles, kept_task, s);
+	for (size_t i = 0; i < s->n_tiles; i++)
+		over += s->tiles[i].over;
 	ties = s->least > 0 && over < k ? k - over : 0;
 	for (size_t i = 0; i < s->n_tiles; i++) {
 		step_tile *tile = &s->tiles[i];

@@ -58,7 +58,8 @@ static uint64_t spare(const step *s, bool forget)
 		{ s->W_dec.scales, scales },
 		{ s->e, rows },
 		{ s->e_aux, rows },
-		{ s->screen ? s->screen->packed : NULL, s->screen ? s->screen->n_pad * s->screen->d_pad : 0 },
+		{ s->aid.screen ? s->aid.screen->packed : NULL,
+		  s->aid.screen ? s->aid.screen->n_pad * s->aid.screen->d_pad : 0 },
 	};
 	uint64_t bytes = 0;
 
@@ -97,7 +98,8 @@ int sae_trainer_forecast(sae_train_forecast *out, const sae_trainer *t, bool eva
 
 		out->weights += param_bytes(&s->c);
 		out->optimiser += step_moments_bytes(&s->c);
-		members += arena_bytes(&s->mem) + 2 * (uint64_t)s->c.n_features * sizeof(uint64_t);
+		members += arena_bytes(&s->mem) + step_batch_bytes(s) +
+		           2 * (uint64_t)s->c.n_features * sizeof(uint64_t);
 		spared += spare(s, false);
 		rc = copy_bytes(&measured, &saved, t, &t->members[i], err);
 	}

@@ -427,7 +427,7 @@ static step *run_screened(const char *set, encode_rule rule, sae_screening how, 
 	step *s;
 
 	ck_assert_int_eq(step_new(&s, &c, p, NULL), 0);
-	ck_assert((s->screen != NULL) == (how != SAE_SCREENING_OFF && c.k_set != &kernels_scalar));
+	ck_assert((s->aid.screen != NULL) == (how != SAE_SCREENING_OFF && c.k_set != &kernels_scalar));
 	step_init_weights(s, 7);
 	for (size_t i = 0; i < FEATURES * DIMS / 4; i++)
 		s->W_enc.w[i] *= 1e-3f;
