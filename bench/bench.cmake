@@ -2,6 +2,6 @@
 file(GLOB bench_sources CONFIGURE_DEPENDS "${CMAKE_CURRENT_LIST_DIR}/bench_*.c")
 foreach(source ${bench_sources})
 	get_filename_component(stem "${source}" NAME_WE)
-	add_executable(${stem} "${source}")
+	add_executable(${stem} "${source}" "${CMAKE_CURRENT_LIST_DIR}/rows.c")
 	target_link_libraries(${stem} PRIVATE gloss_cli)
 endforeach()

@@ -9,7 +9,7 @@
  * a clock that falls when more cores are busy.
  *
  * usage: bench_scaling [--dump PATH] [--features N] [--k N] [--batch N] [--d N] [--steps N] [--kernels NAME] [--dead SHARE]
- *                      [--overhead US]
+ *                      [--overhead US] [--batchtopk]
  * Without --dump: the environment's GLOSS_DATA; without both, synthetic rows of width --d (576). */
 #include <getopt.h>
 #include <math.h>
@@ -17,7 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "sae/shuffle.h"
+#include "bench/rows.h"
 #include "sae/step.h"
 
 enum { MAX_STEPS = 100, WARM_STEPS = 2, MAX_RUNS = 64 };
@@ -31,16 +31,12 @@ typedef struct run {
 } run;
 
 typedef struct bench {
-	const char *dump_path, *kernels;
-	uint32_t d, features, k, batch, steps;
+	const char *kernels;
+	uint32_t features, k, steps;
+	encode_rule rule;
 	double dead, overhead;
-	float scale;
 	pool *pool;
-	sae_dump *dump;
-	sae_rows *rows;
-	shuffle order;
-	loader *loader;
-	float *x;
+	bench_rows rows;
 	/* of the step in progress */
 	pool_event *events;
 	size_t n_events, room;
@@ -50,23 +46,6 @@ typedef struct bench {
 	double behind[MAX_STEPS], whole[MAX_STEPS];
 } bench;
 
-static int compare(const void *a, const void *b)
-{
-	double x = *(const double *)a, y = *(const double *)b;
-
-	return (x > y) - (x < y);
-}
-
-static double median(const double *v, size_t n, size_t stride)
-{
-	double sorted[MAX_STEPS];
-
-	for (size_t i = 0; i < n; i++)
-		sorted[i] = v[i * stride];
-	qsort(sorted, n, sizeof(*sorted), compare);
-	return sorted[n / 2];
-}
-
 /* ---- Measuring ------------------------------------------------------------------------------------------------------- */
 
 static void note(void *payload, const pool_event *e)
@@ -75,33 +54,6 @@ static void note(void *payload, const pool_event *e)
 
 	if (mem_grow(&b->events, &b->room, b->n_events + 1, sizeof(*e)) == 0)
 		b->events[b->n_events++] = *e;
-}
-
-static int open_dump(bench *b, error *err)
-{
-	const sae_rows_opts keep = { .max_norm_ratio = 10 };
-	int rc = sae_dump_open(&b->dump, &b->dump_path, 1, NULL, err);
-
-	if (rc == 0)
-		rc = sae_rows_scan(&b->rows, b->dump, &keep, false, b->pool, NULL, err);
-	if (rc == 0)
-		rc = sae_rows_split(b->rows, b->dump, 0, SAE_SPLIT_TAIL, 0, err);
-	if (rc < 0)
-		return rc;
-	b->d = sae_dump_get_info(b->dump)->d_in;
-	b->scale = (float)(sqrt(b->d) / sae_rows_get_stats(b->rows)->mean_norm);
-	shuffle_init(&b->order, sae_rows_n(b->rows, false), b->d, false, 0);
-	return loader_new(&b->loader, b->dump, b->rows, &b->order, b->batch, 0, err);
-}
-
-static int next_rows(bench *b, uint64_t t, float **x, error *err)
-{
-	if (b->loader)
-		return loader_next(b->loader, x, err);
-	for (size_t i = 0; i < (size_t)b->batch * b->d; i++)
-		b->x[i] = (float)(hash64_unit(hash64_mix(t, i)) - 0.5);
-	*x = b->x;
-	return 0;
 }
 
 /* Sort the step's events into its runs; false: it has other runs than the step before. */
@@ -149,14 +101,14 @@ static int measure(bench *b, step *s, error *err)
 		step_result result;
 		float *x;
 
-		rc = next_rows(b, t, &x, err);
+		rc = bench_rows_next(&b->rows, &x, err);
 		if (rc < 0)
 			break;
 		for (size_t f = 0; f < s->c.n_features; f++)
 			s->silent[f] = hash64_unit(hash64_mix(1, f)) < b->dead ? s->c.dead_tokens : 0;
 		b->n_events = 0;
 		start = clock_now();
-		step_run(s, x, b->batch, b->scale, 3e-4, &result);
+		step_run(s, x, b->rows.batch, b->rows.scale, 3e-4, &result);
 		end = clock_now();
 		if (t >= WARM_STEPS && !keep_step(b, t - WARM_STEPS, start, end))
 			rc = error_set(err, ERR_LIMIT, "step %u has other tasks than the one before",
@@ -196,7 +148,7 @@ static double meeting(error *err)
 		seconds[i] = (clock_now() - start) * 1e6 / 20;
 	}
 	pool_free(p);
-	return median(seconds, MAX_STEPS, 1);
+	return bench_median(seconds, MAX_STEPS, 1);
 }
 
 /* ---- Playing it through ------------------------------------------------------------------------------------------------ */
@@ -230,16 +182,17 @@ static double makespan(const run *r, unsigned threads)
 static void report(bench *b)
 {
 	static const unsigned threads[] = { 1, 2, 4, 8, 16, 32, 64 };
-	double serial = median(b->behind, b->steps, 1), one = 0;
+	double serial = bench_median(b->behind, b->steps, 1), one = 0;
 
 	printf("%4s %6s %10s %10s %10s %12s\n", "run", "tasks", "sum ms", "longest ms", "shortest",
 	       "before ms");
 	for (size_t r = 0; r < b->n_runs; r++) {
 		run *of = &b->runs[r];
-		double sum = 0, longest = 0, shortest = INFINITY, before = median(of->before, b->steps, 1);
+		double sum = 0, longest = 0, shortest = INFINITY,
+		       before = bench_median(of->before, b->steps, 1);
 
 		for (size_t i = 0; i < of->n; i++) {
-			of->median[i] = median(of->seconds + i, b->steps, of->n);
+			of->median[i] = bench_median(of->seconds + i, b->steps, of->n);
 			sum += of->median[i];
 			longest = fmax(longest, of->median[i]);
 			shortest = fmin(shortest, of->median[i]);
@@ -253,8 +206,8 @@ static void report(bench *b)
 	printf("behind the last run %.3f ms; serial part %.3f ms = %.2f %% of a step with one thread (%.1f "
 	       "ms; whole steps, "
 	       "median %.1f)\n",
-	       1e3 * median(b->behind, b->steps, 1), 1e3 * serial, 100 * serial / one, 1e3 * one,
-	       1e3 * median(b->whole, b->steps, 1));
+	       1e3 * bench_median(b->behind, b->steps, 1), 1e3 * serial, 100 * serial / one, 1e3 * one,
+	       1e3 * bench_median(b->whole, b->steps, 1));
 	for (size_t i = 0; i < ARRAY_LEN(threads); i++) {
 		unsigned t = threads[i];
 		double time = serial + (t > 1 ? (double)b->n_runs * b->overhead * 1e-6 : 0);
@@ -268,30 +221,28 @@ static void report(bench *b)
 
 static int run_all(bench *b, error *err)
 {
-	const step_config c = { .d = b->d,
+	const step_config c = { .d = b->rows.d,
 		                .n_features = b->features,
 		                .k = b->k,
-		                .batch = b->batch,
+		                .batch = b->rows.batch,
 		                .beta1 = 0.9,
 		                .beta2 = 0.999,
 		                .eps = 1e-8,
 		                .auxk_alpha = 1.0 / 32,
 		                .dead_tokens = UINT64_MAX / 2,
+		                .rule = b->rule,
 		                .k_set = kernels_get(b->kernels) };
 	step *s = NULL;
 	int rc;
 
 	if (!c.k_set)
 		return error_set(err, ERR_ARG, "kernels '%s' do not run here", b->kernels);
-	b->x = mem_alloc_aligned(b->batch, b->d * sizeof(float));
-	if (!b->x)
-		return error_nomem(err, "rows");
 	rc = step_new(&s, &c, b->pool, err);
 	if (rc < 0)
 		return rc;
 	printf("%s, kernels %s; d %u, F %u, k %u, batch %u, %.0f %% dead, rows: %s; medians of %u steps\n",
-	       cpu_name(), c.k_set->name, b->d, b->features, b->k, b->batch, 100 * b->dead,
-	       b->dump_path ? b->dump_path : "synthetic", b->steps);
+	       cpu_name(), c.k_set->name, b->rows.d, b->features, b->k, b->rows.batch, 100 * b->dead,
+	       b->rows.dump_path ? b->rows.dump_path : "synthetic", b->steps);
 	rc = measure(b, s, err);
 	step_free(s);
 	if (rc < 0)
@@ -305,11 +256,17 @@ static int run_all(bench *b, error *err)
 static int parse(bench *b, int argc, char **argv)
 {
 	static const struct option long_options[] = {
-		{ "dump", required_argument, NULL, 'D' },     { "features", required_argument, NULL, 'F' },
-		{ "k", required_argument, NULL, 'k' },        { "batch", required_argument, NULL, 'b' },
-		{ "d", required_argument, NULL, 'd' },        { "steps", required_argument, NULL, 's' },
-		{ "kernels", required_argument, NULL, 'K' },  { "dead", required_argument, NULL, 'x' },
-		{ "overhead", required_argument, NULL, 'o' }, { NULL, 0, NULL, 0 },
+		{ "dump", required_argument, NULL, 'D' },
+		{ "features", required_argument, NULL, 'F' },
+		{ "k", required_argument, NULL, 'k' },
+		{ "batch", required_argument, NULL, 'b' },
+		{ "d", required_argument, NULL, 'd' },
+		{ "steps", required_argument, NULL, 's' },
+		{ "kernels", required_argument, NULL, 'K' },
+		{ "dead", required_argument, NULL, 'x' },
+		{ "overhead", required_argument, NULL, 'o' },
+		{ "batchtopk", no_argument, NULL, 'B' },
+		{ NULL, 0, NULL, 0 },
 	};
 	int letter;
 
@@ -318,7 +275,7 @@ static int parse(bench *b, int argc, char **argv)
 		double x = optarg ? strtod(optarg, NULL) : 0;
 
 		if (letter == 'D')
-			b->dump_path = optarg;
+			b->rows.dump_path = optarg;
 		else if (letter == 'K')
 			b->kernels = optarg;
 		else if (letter == 'F')
@@ -326,11 +283,13 @@ static int parse(bench *b, int argc, char **argv)
 		else if (letter == 'k')
 			b->k = n;
 		else if (letter == 'b')
-			b->batch = n;
+			b->rows.batch = n;
 		else if (letter == 'd')
-			b->d = n;
+			b->rows.d = n;
 		else if (letter == 's')
 			b->steps = n;
+		else if (letter == 'B')
+			b->rule = ENCODE_BATCHTOPK;
 		else if (letter == 'x')
 			b->dead = x;
 		else if (letter == 'o')
@@ -338,38 +297,37 @@ static int parse(bench *b, int argc, char **argv)
 		else
 			return -1;
 	}
-	return b->k && b->k <= b->features && b->batch && b->d && b->steps && b->steps <= MAX_STEPS ? 0 : -1;
+	return b->k && b->k <= b->features && b->rows.batch && b->rows.d && b->steps && b->steps <= MAX_STEPS
+	               ? 0
+	               : -1;
 }
 
 int main(int argc, char **argv)
 {
 	static bench b = {
-		.d = 576, .features = 4608, .k = 32, .batch = 4096, .steps = 9, .overhead = 10, .scale = 1
+		.features = 4608, .k = 32, .steps = 9, .overhead = 10, .rows = { .d = 576, .batch = 4096 }
 	};
 	error err = { 0 };
 	int rc;
 
-	b.dump_path = getenv("GLOSS_DATA");
+	b.rows.dump_path = getenv("GLOSS_DATA");
 	if (parse(&b, argc, argv) < 0) {
 		fprintf(stderr, "bench_scaling: wrong options; see the head of bench/bench_scaling.c\n");
 		return 2;
 	}
 	rc = pool_new(&b.pool, 1, &err);
-	if (rc == 0 && b.dump_path)
-		rc = open_dump(&b, &err);
+	if (rc == 0)
+		rc = bench_rows_open(&b.rows, b.pool, &err);
 	if (rc == 0)
 		rc = run_all(&b, &err);
 	if (rc < 0)
 		fprintf(stderr, "bench_scaling: %s\n", err.msg);
-	loader_free(b.loader);
-	sae_rows_free(b.rows);
-	sae_dump_close(b.dump);
+	bench_rows_close(&b.rows);
 	pool_free(b.pool);
 	for (size_t r = 0; r < b.n_runs; r++) {
 		free(b.runs[r].seconds);
 		free(b.runs[r].median);
 	}
 	free(b.events);
-	free(b.x);
 	return rc < 0;
 }

@@ -4,6 +4,7 @@
  *                    [--screening exact|statistical|off] [--arch topk|groupmax|batchtopk] [--dead SHARE]
  * --warm: steps before those measured, for weights that are no longer random. --dead: a share of the features is made dead
  * before each step; if not given, 0, and for the best kernels 0.05 and 0.3 too.
+ * exact: dot products computed for a row, in the mean of all steps.
  * Without --dump: the environment's GLOSS_DATA; with --d N, or without both, synthetic rows of that width (576). */
 #include <getopt.h>
 #include <math.h>
@@ -11,94 +12,21 @@
 
 #include <cblas.h>
 
-#include "sae/shuffle.h"
+#include "bench/rows.h"
 #include "sae/step.h"
 
 enum { MAX_STEPS = 200 };
 
 typedef struct bench {
-	const char *dump_path, *kernels;
+	const char *kernels;
 	encode_rule rule;
 	sae_screening screening;
 	double dead; /* under 0: several */
-	uint32_t d, features, k, batch, steps, threads, warm;
-	sae_dump *dump;
-	sae_rows *rows;
-	shuffle order;
+	uint32_t features, k, steps, threads, warm;
+	bench_rows rows;
 	pool *pool;
-	float *x;       /* (batch, d) scaled once */
-	float *copy;    /* (batch, d) what a step works on */
 	float *product; /* (batch, F) of the yardstick */
-	float scale;
-	uint64_t position;
-	loader *loader;
 } bench;
-
-static int compare(const void *a, const void *b)
-{
-	double x = *(const double *)a, y = *(const double *)b;
-
-	return (x > y) - (x < y);
-}
-
-static double median(double *v, size_t n)
-{
-	qsort(v, n, sizeof(*v), compare);
-	return v[n / 2];
-}
-
-/* ---- Rows ------------------------------------------------------------------------------------------------------------ */
-
-static int open_dump(bench *b, error *err)
-{
-	const sae_dump_opts open = { 0 };
-	const sae_rows_opts keep = { .max_norm_ratio = 10 };
-	int rc = sae_dump_open(&b->dump, &b->dump_path, 1, &open, err);
-
-	if (rc == 0)
-		rc = sae_rows_scan(&b->rows, b->dump, &keep, false, b->pool, NULL, err);
-	if (rc == 0)
-		rc = sae_rows_split(b->rows, b->dump, 0, SAE_SPLIT_TAIL, 0, err);
-	if (rc < 0)
-		return rc;
-	b->d = sae_dump_get_info(b->dump)->d_in;
-	b->scale = (float)(sqrt(b->d) / sae_rows_get_stats(b->rows)->mean_norm);
-	shuffle_init(&b->order, sae_rows_n(b->rows, false), b->d, false, 0);
-	return loader_new(&b->loader, b->dump, b->rows, &b->order, b->batch, 0, err);
-}
-
-/* Sparse sums of random directions: pre-activations with a long tail, as real ones have. */
-static void synthetic_rows(bench *b, uint64_t batch)
-{
-	for (size_t t = 0; t < b->batch; t++)
-		for (size_t i = 0; i < b->d; i++) {
-			double sum = 0;
-
-			for (uint64_t j = 0; j < 8; j++) {
-				uint64_t f = hash64_below(hash64_mix(batch, t * 8 + j), 2000);
-
-				sum += hash64_unit(hash64_mix(f + 1, i)) - 0.5;
-			}
-			b->x[t * b->d + i] = (float)sum;
-		}
-}
-
-/* The next rows, and how long the step would have waited for them. */
-static int next_rows(bench *b, float **x, double *waited, error *err)
-{
-	double start = clock_now();
-
-	*waited = 0;
-	if (b->loader) {
-		int rc = loader_next(b->loader, x, err);
-
-		*waited = clock_now() - start;
-		return rc;
-	}
-	memcpy(b->copy, b->x, (size_t)b->batch * b->d * sizeof(float));
-	*x = b->copy;
-	return 0;
-}
 
 /* ---- Measuring ------------------------------------------------------------------------------------------------------- */
 
@@ -109,9 +37,9 @@ static double yardstick(bench *b, const step *s, const float *x)
 
 	openblas_set_num_threads((int)b->threads);
 	start = clock_now();
-	cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (blasint)b->batch, (blasint)b->features,
-	            (blasint)b->d, 1, x, (blasint)b->d, s->W_enc.w, (blasint)b->d, 0, b->product,
-	            (blasint)b->features);
+	cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (blasint)b->rows.batch, (blasint)b->features,
+	            (blasint)b->rows.d, 1, x, (blasint)b->rows.d, s->W_enc.w, (blasint)b->rows.d, 0,
+	            b->product, (blasint)b->features);
 	start = clock_now() - start;
 	openblas_set_num_threads(1);
 	usleep(60000);
@@ -142,10 +70,10 @@ static void make_dead(step *s, double share)
 static int measure(bench *b, const char *set, double dead, error *err)
 {
 	static double yard[MAX_STEPS], whole[MAX_STEPS], wait[MAX_STEPS], parts[STEP_PARTS][MAX_STEPS];
-	const step_config c = { .d = b->d,
+	const step_config c = { .d = b->rows.d,
 		                .n_features = b->features,
 		                .k = b->k,
-		                .batch = b->batch,
+		                .batch = b->rows.batch,
 		                .beta1 = 0.9,
 		                .beta2 = 0.999,
 		                .eps = 1e-8,
@@ -154,7 +82,7 @@ static int measure(bench *b, const char *set, double dead, error *err)
 		                .rule = b->rule,
 		                .screening = b->screening,
 		                .k_set = kernels_get(set) };
-	double before[STEP_PARTS], after[STEP_PARTS];
+	double before[STEP_PARTS], after[STEP_PARTS], exact = 0;
 	step_result r;
 	step *s;
 	int rc = step_new(&s, &c, b->pool, err);
@@ -166,29 +94,33 @@ static int measure(bench *b, const char *set, double dead, error *err)
 		uint32_t i = t < b->warm ? 0 : t - b->warm;
 		float *x;
 
-		rc = next_rows(b, &x, &wait[i], err);
+		wait[i] = clock_now();
+		rc = bench_rows_next(&b->rows, &x, err);
 		if (rc < 0)
 			break;
+		wait[i] = clock_now() - wait[i];
 		if (t >= b->warm)
 			yard[i] = yardstick(b, s, x);
 		make_dead(s, dead);
 		part_seconds(b, s, before);
 		whole[i] = clock_now();
-		step_run(s, x, b->batch, b->scale, 3.77e-4, &r);
+		step_run(s, x, b->rows.batch, b->rows.scale, 3.77e-4, &r);
 		whole[i] = clock_now() - whole[i];
 		part_seconds(b, s, after);
 		for (size_t j = 0; j < STEP_PARTS; j++)
 			parts[j][i] = after[j] - before[j];
 	}
 	if (rc == 0) {
-		double y = median(yard, b->steps), w = median(whole, b->steps);
+		double y = bench_median(yard, b->steps, 1), w = bench_median(whole, b->steps, 1);
 
+		for (unsigned i = 0; i < b->threads; i++)
+			exact += (double)s->workers[i].scratch.n_exact / (b->steps + b->warm) / b->rows.batch;
 		printf("%-7s %-11s %4.0f %%", c.k_set->name, s->aid.screen ? s->aid.screen->set->name : "off",
 		       100 * dead);
 		for (size_t j = 0; j < STEP_PARTS; j++)
-			printf(" %9.1f", 1e3 * median(parts[j], b->steps));
-		printf(" %7.1f %9.1f %6.2f %9.0f %6.1f\n", 1e3 * w, 1e3 * y, y / w, b->batch / w,
-		       1e3 * median(wait, b->steps));
+			printf(" %9.1f", 1e3 * bench_median(parts[j], b->steps, 1));
+		printf(" %7.1f %9.1f %6.2f %9.0f %6.1f %6.1f\n", 1e3 * w, 1e3 * y, y / w, b->rows.batch / w,
+		       1e3 * bench_median(wait, b->steps, 1), exact);
 		fflush(stdout);
 	}
 	step_free(s);
@@ -200,24 +132,20 @@ static int run(bench *b, error *err)
 	static const double dead_shares[] = { 0, 0.05, 0.3 };
 	int rc = 0;
 
-	b->x = mem_alloc_aligned(b->batch, b->d * sizeof(float));
-	b->copy = mem_alloc_aligned(b->batch, b->d * sizeof(float));
-	b->product = mem_alloc_aligned(b->batch, b->features * sizeof(float));
-	if (!b->x || !b->copy || !b->product)
+	b->product = mem_alloc_aligned(b->rows.batch, b->features * sizeof(float));
+	if (!b->product)
 		return error_nomem(err, "the benchmark");
-	if (!b->loader)
-		synthetic_rows(b, 0);
 	printf("%s, %u threads, OpenBLAS %s (%s); rows: %s\n", cpu_name(), b->threads, openblas_get_config(),
-	       openblas_get_corename(), b->dump_path ? b->dump_path : "synthetic");
+	       openblas_get_corename(), b->rows.dump_path ? b->rows.dump_path : "synthetic");
 	printf("%s, d %u, F %u, k %u, batch %u; median of %u steps after %u, ms\n",
 	       sae_arch_name(b->rule == ENCODE_GROUPMAX    ? SAE_GROUPMAX
 	                     : b->rule == ENCODE_BATCHTOPK ? SAE_BATCHTOPK
 	                                                   : SAE_TOPK),
-	       b->d, b->features, b->k, b->batch, b->steps, b->warm);
+	       b->rows.d, b->features, b->k, b->rows.batch, b->steps, b->warm);
 	printf("kernels screening     dead");
 	for (size_t j = 0; j < STEP_PARTS; j++)
 		printf(" %9s", step_part_names[j]);
-	printf(" %7s %9s %6s %9s %6s\n", "step", "yardstick", "share", "tokens/s", "wait");
+	printf(" %7s %9s %6s %9s %6s %6s\n", "step", "yardstick", "share", "tokens/s", "wait", "exact");
 	for (size_t i = 0; kernels_names[i] && rc == 0; i++) {
 		if (!kernels_get(kernels_names[i]) ||
 		    (b->kernels && strcmp(b->kernels, kernels_names[i]) != 0))
@@ -267,7 +195,7 @@ static int parse(bench *b, int argc, char **argv)
 
 		switch (letter) {
 		case 'D':
-			b->dump_path = optarg;
+			b->rows.dump_path = optarg;
 			break;
 		case 'K':
 			b->kernels = optarg;
@@ -295,7 +223,7 @@ static int parse(bench *b, int argc, char **argv)
 			b->k = n;
 			break;
 		case 'b':
-			b->batch = n;
+			b->rows.batch = n;
 			break;
 		case 's':
 			b->steps = n;
@@ -304,14 +232,14 @@ static int parse(bench *b, int argc, char **argv)
 			b->threads = n;
 			break;
 		case 'd':
-			b->d = n;
-			b->dump_path = NULL;
+			b->rows.d = n;
+			b->rows.dump_path = NULL;
 			break;
 		default:
 			return -1;
 		}
 	}
-	return b->features && b->k && b->k <= b->features && b->batch && b->d && b->steps &&
+	return b->features && b->k && b->k <= b->features && b->rows.batch && b->rows.d && b->steps &&
 	                       b->steps <= MAX_STEPS
 	               ? 0
 	               : -1;
@@ -319,16 +247,13 @@ static int parse(bench *b, int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-	bench b = { .dump_path = getenv("GLOSS_DATA"),
-		    .d = 576,
+	bench b = { .rows = { .dump_path = getenv("GLOSS_DATA"), .d = 576, .batch = 4096 },
 		    .features = 4608,
 		    .k = 32,
-		    .batch = 4096,
 		    .steps = 15,
 		    .warm = 3,
 		    .dead = -1,
-		    .threads = cpu_count(),
-		    .scale = 1 };
+		    .threads = cpu_count() };
 	error err = { 0 };
 	int rc;
 
@@ -337,18 +262,14 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	rc = pool_new(&b.pool, b.threads, &err);
-	if (rc == 0 && b.dump_path)
-		rc = open_dump(&b, &err);
+	if (rc == 0)
+		rc = bench_rows_open(&b.rows, b.pool, &err);
 	if (rc == 0)
 		rc = run(&b, &err);
 	if (rc < 0)
 		fprintf(stderr, "bench_train: %s\n", err.msg);
-	loader_free(b.loader);
-	sae_rows_free(b.rows);
-	sae_dump_close(b.dump);
+	bench_rows_close(&b.rows);
 	pool_free(b.pool);
-	free(b.x);
-	free(b.copy);
 	free(b.product);
 	return rc < 0;
 }
