@@ -11,7 +11,8 @@ find base sae store explain cli tests bench -name '*.[ch]' | sort | xargs awk '
 		own["store"] = "^(store/|base/base\\.h$)"
 		own["explain"] = "^(explain/|(base/base|store/store)\\.h$)"
 		own["cli"] = "^(cli/|(base/base|sae/sae|store/store|explain/explain)\\.h$)"
-		own["tests"] = own["bench"] = "^(base|sae|store|explain|cli|tests)/"
+		own["tests"] = "^(base|sae|store|explain|cli|tests)/"
+		own["bench"] = "^(base|sae|store|explain|cli|bench)/"
 
 		libc = "^(assert|ctype|dirent|endian|errno|fcntl|float|fnmatch|ftw|getopt|glob|inttypes|limits|locale|malloc|math|netdb|poll|" \
 			"pthread|sched|semaphore|setjmp|signal|stdalign|stdarg|stdatomic|stdbool|stddef|stdint|stdio|stdlib|" \
