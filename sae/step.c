@@ -101,10 +101,12 @@ static int batch_init(step *s, error *err)
 	s->e = arena_alloc(&s->mem, c->batch, floats);
 	s->e_aux = s->k_aux ? arena_alloc(&s->mem, c->batch, floats) : NULL;
 	s->grad_b_dec = arena_alloc(&s->mem, c->d, sizeof(float));
+	s->through = arena_alloc(&s->mem, c->d, sizeof(double));
 	s->reach = arena_alloc(&s->mem, c->batch, sizeof(float));
 	s->silent = arena_alloc(&s->mem, c->n_features, sizeof(*s->silent));
 	s->dead = arena_alloc(&s->mem, c->n_features, sizeof(*s->dead));
-	if (!s->e || (s->k_aux && !s->e_aux) || !s->grad_b_dec || !s->reach || !s->silent || !s->dead)
+	if (!s->e || (s->k_aux && !s->e_aux) || !s->grad_b_dec || !s->through || !s->reach || !s->silent ||
+	    !s->dead)
 		return error_nomem(err, "a batch");
 	return 0;
 }
@@ -510,14 +512,15 @@ static void update_task(void *payload, size_t i, unsigned worker)
 static double update_b_dec(step *s)
 {
 	const double *sum_e = s->tiles[0].sum_e;
-	double squares = 0;
+	double *through = s->through, squares = 0;
 
+	memset(through, 0, s->c.d * sizeof(*through));
+	for (size_t b = 0; b < s->n_blocks; b++)
+		for (size_t i = 0; i < s->c.d; i++)
+			through[i] += s->blocks[b].b_dec[i];
 	for (size_t i = 0; i < s->c.d; i++) {
-		double through = 0, grad;
+		double grad = s->factor * sum_e[i] - through[i];
 
-		for (size_t b = 0; b < s->n_blocks; b++)
-			through += s->blocks[b].b_dec[i];
-		grad = s->factor * sum_e[i] - through;
 		squares += grad * grad;
 		s->grad_b_dec[i] = (float)grad;
 	}

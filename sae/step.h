@@ -109,6 +109,7 @@ typedef struct step {
 	float *x;            /* (batch, d) the caller's: rows, then rows less b_dec */
 	float *e, *e_aux;    /* (batch, d) */
 	float *grad_b_dec;   /* (d) */
+	double *through;     /* (d): the share of it that comes through the encoder */
 	step_worker *workers;
 	step_tile *tiles;
 	step_block *blocks;
