@@ -211,11 +211,9 @@ static size_t filter(uint32_t *index, float *value, const float *pre, const floa
 		__m256 sum = _mm256_add_ps(_mm256_loadu_ps(pre + i), _mm256_loadu_ps(bias + i));
 		unsigned over = (unsigned)_mm256_movemask_ps(_mm256_cmp_ps(sum, limit, _CMP_GT_OQ));
 
-		if (over) {
-			__m256i ids = _mm256_add_epi32(lane, _mm256_set1_epi32((int)(first + (uint32_t)i)));
-
-			kept += put_lanes(index + kept, value + kept, ids, sum, over);
-		}
+		kept += put_lanes(index + kept, value + kept,
+		                  _mm256_add_epi32(lane, _mm256_set1_epi32((int)(first + (uint32_t)i))), sum,
+		                  over);
 	}
 	for (; i < n; i++) {
 		float sum = pre[i] + bias[i];
