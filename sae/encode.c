@@ -248,26 +248,11 @@ float encode_greatest_error(const encode_scratch *s, const encode_job *j, size_t
 	            SCREEN_ROUNDING * j->most_bias);
 }
 
-/* Drop candidates of row t that `width` others are sure to beat: first by the greatest error there can be, then, if it is
- * worth the while, by that of each. */
+/* Drop candidates of row t that `width` others are sure to beat. */
 static void cut(encode_scratch *s, const encode_job *j, size_t t)
 {
-	const uint32_t *index = s->index + t * s->room;
-	const float *value = s->value + t * s->room;
-	float least = least_of(s, j, value, s->count[t]) - encode_greatest_error(s, j, t);
+	float least = least_of(s, j, s->value + t * s->room, s->count[t]) - encode_greatest_error(s, j, t);
 
-	if (least > s->above[t])
-		keep_reaching(s, j, t, least);
-	if (!j->screen || s->count[t] <= 2 * j->width)
-		return;
-	for (size_t i = 0; i < s->count[t]; i++) {
-		float lower = value[i];
-
-		if (i >= s->settled[t])
-			lower -= 2 * screen_margin(j->screen, &s->rows, t, index[i]);
-		s->lower[i] = lower > 0 ? lower : 0;
-	}
-	least = j->k->kth(s->lower, s->count[t], j->width);
 	if (least > s->above[t])
 		keep_reaching(s, j, t, least);
 }

@@ -62,12 +62,4 @@ void screen_bounds(const screen *s, const screen_rows *r, size_t first, size_t n
 
 #define SCREEN_ROUNDING 2.4e-7f /* of a bias, when it is added in FP32 */
 
-/* Half the distance between the upper and the lower bound of <w_f, x_t> + b_f. */
-static inline float screen_margin(const screen *s, const screen_rows *r, size_t t, size_t f)
-{
-	float bias = s->bias[f] < 0 ? -s->bias[f] : s->bias[f];
-
-	return s->norm[f] * r->lost[t] + s->lost[f] * r->norm[t] + SCREEN_ROUNDING * bias;
-}
-
 #endif

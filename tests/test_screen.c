@@ -59,6 +59,14 @@ static void make_problem(size_t d, int weights, int rows)
 		}
 }
 
+/* Half the distance between the upper and the lower bound of <w_f, x_t> + b_f. */
+static float screen_margin(const screen *s, const screen_rows *r, size_t t, size_t f)
+{
+	float bias = s->bias[f] < 0 ? -s->bias[f] : s->bias[f];
+
+	return s->norm[f] * r->lost[t] + s->lost[f] * r->norm[t] + SCREEN_ROUNDING * bias;
+}
+
 static void check_bounds(const kernels *k, double *widest)
 {
 	arena mem = ARENA_INIT;
