@@ -2,6 +2,7 @@
 #include "cli/commands.h"
 
 const command *const cli_commands[] = {
+	&cmd_encode_command,
 	&cmd_eval_command,
 	&cmd_explain_command,
 	&cmd_features_command,

@@ -23,6 +23,11 @@ struct sae_file {
 int file_parse_safetensors(sae_file *f, error *err) MUST_USE;
 int file_parse_npy(sae_file *f, error *err) MUST_USE;
 
+/* Open `w` for a .safetensors file and write its header; the tensors' bytes follow, in order (t[i].data is not looked at).
+ * Every way out is the writer's commit or abort, also after a failure. */
+int safetensors_begin(file_writer *w, const char *path, const sae_tensor_out *t, size_t n,
+                      const char *const *metadata, size_t n_meta, error *err) MUST_USE;
+
 /* t->count and *bytes from dtype and dims, checked for overflow; `what` names the tensor in the error. */
 int file_tensor_size(sae_tensor *t, uint64_t *bytes, const char *path, const char *what, error *err) MUST_USE;
 

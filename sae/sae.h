@@ -252,6 +252,23 @@ int sae_encode(sae_encoder *e, const float *x, size_t n, sae_codes *out, error *
 /* out (c->n, d) = codes times W_dec + b_dec. */
 void sae_decode(const sae_model *m, const sae_codes *c, float *out, pool *p);
 
+/* Codes of a dump as one sparse matrix (rows, F) on disk (codes_file.c): CSR, its arrays
+ *	indptr (rows + 1) I64, indices I32, data F32, shape (2) I64, and kept (rows) U8: 0 for a row that was left out, which is empty.
+ * .npz: with the member `format` ("csr"), as scipy.sparse.load_npz() wants it; stored, not deflated. .safetensors: tensors of
+ * the same names, and the metadata. Rows come in order, any number at a time; memory does not grow with them: the arrays
+ * are in unlinked files beside `path` until commit, so the disk holds the codes twice for a moment. */
+typedef enum sae_codes_format { SAE_CODES_NPZ, SAE_CODES_SAFETENSORS } sae_codes_format;
+typedef struct sae_codes_writer sae_codes_writer;
+/* metadata: pairs of strings as sae_safetensors_write() takes them; they must outlive the writer. ERR_LIMIT: F over 2^31 - 1. */
+int sae_codes_writer_open(sae_codes_writer **out, const char *path, sae_codes_format format,
+                          uint32_t n_features, const char *const *metadata, size_t n_metadata,
+                          error *err) MUST_USE;
+/* kept (c->n): rows with 0 are written empty, whatever their codes; NULL: all count. */
+int sae_codes_writer_add(sae_codes_writer *w, const sae_codes *c, const uint8_t *kept, error *err) MUST_USE;
+/* The file appears, whole. Once; then abort is all that is left. */
+int sae_codes_writer_commit(sae_codes_writer *w, error *err) MUST_USE;
+void sae_codes_writer_abort(sae_codes_writer *w); /* frees, also after commit; NULL is fine */
+
 /* ---- Strongest partners of decoder rows (ranked.c) ------------------------------------------------------------------------------- */
 
 /* For each row of something the `n` strongest others, strongest first; equal values by id. */

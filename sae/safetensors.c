@@ -271,25 +271,32 @@ static int build_header(text *h, const char *path, const sae_tensor_out *t, size
 	return rc < 0 ? error_set(err, rc, "cannot build the header of '%s'", path) : 0;
 }
 
-int sae_safetensors_write(const char *path, const sae_tensor_out *t, size_t n, const char *const *metadata,
-                          size_t n_meta, error *err)
+int safetensors_begin(file_writer *w, const char *path, const sae_tensor_out *t, size_t n,
+                      const char *const *metadata, size_t n_meta, error *err)
 {
-	file_writer w = { 0 };
 	uint64_t length;
 	text h;
 	int rc;
 
 	text_init(&h, HEADER_MAX);
 	rc = build_header(&h, path, t, n, metadata, n_meta, err);
-	if (rc < 0)
-		goto out;
-	rc = file_writer_open(&w, path, err);
-	if (rc < 0)
-		goto out;
-	length = h.len;
-	rc = file_writer_add(&w, &length, sizeof(length), err);
 	if (rc == 0)
-		rc = file_writer_add(&w, h.data, h.len, err);
+		rc = file_writer_open(w, path, err);
+	length = h.len;
+	if (rc == 0)
+		rc = file_writer_add(w, &length, sizeof(length), err);
+	if (rc == 0)
+		rc = file_writer_add(w, h.data, h.len, err);
+	text_free(&h);
+	return rc;
+}
+
+int sae_safetensors_write(const char *path, const sae_tensor_out *t, size_t n, const char *const *metadata,
+                          size_t n_meta, error *err)
+{
+	file_writer w = { 0 };
+	int rc = safetensors_begin(&w, path, t, n, metadata, n_meta, err);
+
 	for (size_t i = 0; i < n && rc == 0; i++) {
 		uint64_t bytes = sae_dtype_size(t[i].dtype);
 		for (unsigned j = 0; j < t[i].n_dims; j++)
@@ -298,8 +305,6 @@ int sae_safetensors_write(const char *path, const sae_tensor_out *t, size_t n, c
 	}
 	if (rc == 0)
 		rc = file_writer_commit(&w, err);
-out:
 	file_writer_abort(&w);
-	text_free(&h);
 	return rc;
 }

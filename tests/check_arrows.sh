@@ -18,11 +18,11 @@ find base sae store explain cli tests bench -name '*.[ch]' | sort | xargs awk '
 			"pthread|sched|semaphore|setjmp|signal|stdalign|stdarg|stdatomic|stdbool|stddef|stdint|stdio|stdlib|" \
 			"string|strings|time|unistd|wchar|arpa/inet|netinet/in|netinet/tcp|sys/[a-z]+)\\.h$"
 		libraries["base"] = "^(cjson/cJSON\\.h|openssl/.*|zlib\\.h|cpuid\\.h|immintrin\\.h)$"
-		libraries["sae"] = "^(cblas\\.h|openblas_config\\.h|immintrin\\.h)$"
+		libraries["sae"] = "^(cblas\\.h|openblas_config\\.h|immintrin\\.h|zip\\.h)$"
 		libraries["store"] = "^(sqlite3\\.h|pcre2\\.h)$"
 		libraries["explain"] = "^curl/curl\\.h$"
 		libraries["cli"] = "^microhttpd\\.h$"
-		libraries["tests"] = "^(check|microhttpd|sqlite3|cblas|zlib|immintrin)\\.h$"
+		libraries["tests"] = "^(check|microhttpd|sqlite3|cblas|zip|zlib|immintrin)\\.h$"
 		libraries["bench"] = "^(cblas|sqlite3|immintrin)\\.h$"
 	}
 	function complain(why) { print FILENAME ":" FNR ": " why ": " $0; bad = 1 }
