@@ -1,6 +1,7 @@
 /* The commands, by name. One cmd_NAME.c each. */
 #include "cli/commands.h"
 
+/* clang-format off */
 const command *const cli_commands[] = {
 	&cmd_encode_command,
 	&cmd_eval_command,
@@ -17,3 +18,4 @@ const command *const cli_commands[] = {
 	&cmd_train_command,
 	NULL,
 };
+/* clang-format on */
