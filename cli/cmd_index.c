@@ -30,8 +30,8 @@ static const option options[] = {
 	OPTION(index_opts, force, "force", 0, OPTION_BOOL, NULL, NULL, 0, 0, "replace a source of this name"),
 	OPTION(index_opts, top, "top", 0, OPTION_U32, "N", "24", 1, 1000,
 	       "strongest contexts kept a feature"),
-	OPTION(index_opts, samples, "samples", 0, OPTION_U32, "N", "4", 1, 1000,
-	       "firings sampled from each bin of a feature's histogram"),
+	OPTION(index_opts, samples, "samples", 0, OPTION_U32, "N", "160", 1, 1000,
+	       "firings sampled of each feature, all alike"),
 	OPTION(index_opts, random, "random", 0, OPTION_U32, "N", "512", 0, 1e6,
 	       "contexts chosen at random of which all firings are kept"),
 	OPTION(index_opts, before, "before", 0, OPTION_U32, "N", "47", 0, 10000,
@@ -199,7 +199,7 @@ static int begin(index_run *r, error *err)
 	o.config = r->config;
 	o.argv = r->argv.data;
 	o.n_top = r->o->top;
-	o.n_bin = r->o->samples;
+	o.n_samples = r->o->samples;
 	o.n_random = r->o->random;
 	o.before = r->o->before;
 	o.after = r->o->after;
@@ -426,8 +426,8 @@ const command cmd_index_command = {
 	.about = "Encodes the dump once and writes to the store, for all features at once: exact counts, "
 	         "maxima, moments and a "
 	         "histogram over firing tokens; the strongest contexts, one a context and none of equal "
-	         "text; samples from every "
-	         "bin of the histogram; some random contexts with all their firings; and the neighbours of "
+	         "text; a uniform sample of "
+	         "firings, shown by tenths of their values; some random contexts with all their firings; and the neighbours of "
 	         "each feature by "
 	         "decoder cosine. With --unembed also the tokens whose logits it raises and lowers most. "
 	         "With --corpus all "

@@ -1,4 +1,4 @@
-/* The blob of all codes of one context, and half floats. The layout is in codes.h. */
+/* The blob of all codes of one context, that of an example's window, and half floats. The layouts are in codes.h. */
 #include "store/codes.h"
 
 #include <float.h>
@@ -241,4 +241,68 @@ int store_codes_decode(store_codes *out, const void *blob, size_t size, uint32_t
 	if (rc == 0)
 		rc = read_values(out, &h, at, err);
 	return rc;
+}
+
+/* ---- Windows ---- */
+
+bool store_window_is_wide(uint32_t before, uint32_t after)
+{
+	return (uint64_t)before + after + 1 > 256;
+}
+
+size_t store_window_size(uint32_t n_firings, bool wide)
+{
+	return 1 + (size_t)n_firings * (wide ? 4 : 3);
+}
+
+/* The greatest half float that is not over x. */
+static uint16_t half_below(float x)
+{
+	uint16_t half = store_half_from_float(x);
+
+	if (half > 0 && store_half_to_float(half) > x)
+		half--;
+	return half ? half : 1;
+}
+
+void store_window_encode(unsigned char *out, const uint32_t *position, const float *value, uint32_t n,
+                         uint32_t first, bool wide)
+{
+	int exponent = scale_exponent(value, n);
+	double scale;
+
+	exponent = exponent < INT8_MIN ? INT8_MIN : exponent;
+	scale = ldexp(1, -exponent);
+	*out++ = (unsigned char)exponent;
+	for (uint32_t i = 0; i < n; i++) {
+		out = put(out, position[i] - first, wide ? 2 : 1);
+		out = put(out, half_below((float)(value[i] * scale)), 2);
+	}
+}
+
+int store_window_decode(float *value, uint32_t length, const void *codes, size_t size, bool wide, error *err)
+{
+	const unsigned char *at = codes;
+	unsigned width = wide ? 2 : 1;
+	int64_t last = -1;
+	double scale;
+
+	if (size == 0 || (size - 1) % (width + 2) != 0)
+		return error_set(err, ERR_FORMAT, "codes of an example: %zu bytes", size);
+	scale = ldexp(1, (int8_t)at[0]);
+	for (at++, size--; size > 0; size -= width + 2, at += width + 2) {
+		uint32_t i = get(at, width), half = get(at + width, 2);
+
+		if (i >= length || i <= last)
+			return error_set(err, ERR_FORMAT, "codes of an example: token %u of %u%s", i, length,
+			                 i < length ? " is out of order" : "");
+		if (half == 0 || half >= 0x7c00)
+			return error_set(err, ERR_FORMAT, "codes of an example: token %u has no value over 0",
+			                 i);
+		value[i] = (float)(store_half_to_float((uint16_t)half) * scale);
+		if (value[i] == 0)
+			value[i] = FLT_TRUE_MIN;
+		last = i;
+	}
+	return 0;
 }

@@ -124,21 +124,15 @@ const char *const *context_row_texts(const context_row *c, uint32_t first, uint3
 	return texts;
 }
 
-int example_codes_read(float *value, uint32_t length, const void *codes, size_t n_bytes, store *s, error *err)
+int example_codes_read(float *value, uint32_t length, uint32_t at, float activation, sqlite3_stmt *row,
+                       int column, bool wide, store *s, error *err)
 {
-	const unsigned char *p = codes;
+	error cause = { 0 };
+	int rc = store_window_decode(value, length, sqlite3_column_blob(row, column),
+	                             (size_t)sqlite3_column_bytes(row, column), wide, &cause);
 
-	if (n_bytes % 6)
-		return error_set(err, ERR_FORMAT, "'%s': an example's codes are corrupt: %zu bytes",
-		                 store_path(s), n_bytes);
-	for (; n_bytes; n_bytes -= 6, p += 6) {
-		uint32_t i = load_u16le(p);
-
-		if (i >= length)
-			return error_set(err, ERR_FORMAT,
-			                 "'%s': an example's codes are corrupt: token %u of %u",
-			                 store_path(s), i, length);
-		value[i] = load_f32le(p + 2);
-	}
+	if (rc < 0)
+		return error_set(err, rc, "'%s' is corrupt: %s", store_path(s), cause.msg);
+	value[at] = activation;
 	return 0;
 }

@@ -1,31 +1,18 @@
 /* The state of the index pass: one feature at a time, one context at a time. */
+#include "store/codes.h"
 #include "store/features.h"
 
 #include <math.h>
 
-static const float root_two = 0x1.6a09e6p+0f; /* a float, so that comparing with it is exact */
-enum { FIRST_EXPONENT = -10, MAX_WINDOW_TEXT = 1 << 24 };
+enum { MAX_WINDOW_TEXT = 1 << 24 };
 
-unsigned store_bin_of(float value)
-{
-	int exponent, i;
-	float mantissa = frexpf(value, &exponent) * 2; /* in [1, 2) */
-
-	i = 2 * (exponent - 1 - FIRST_EXPONENT) + (mantissa >= root_two);
-	return i < 0 ? 0 : i >= STORE_BINS ? STORE_BINS - 1 : (unsigned)i;
-}
-
-double store_bin_edge(unsigned i)
-{
-	return ldexp(i & 1 ? (double)root_two : 1, (int)(i / 2) + FIRST_EXPONENT);
-}
-
-int features_init(features *fs, uint32_t n, uint32_t n_top, uint32_t n_bin, uint32_t before, uint32_t after,
-                  const vocab *v, error *err)
+int features_init(features *fs, uint32_t n, uint32_t n_top, uint32_t n_samples, uint32_t before,
+                  uint32_t after, const vocab *v, error *err)
 {
 	*fs = (features){
-		.n = n, .n_top = n_top, .n_bin = n_bin, .before = before, .after = after, .vocab = v
+		.n = n, .n_top = n_top, .n_samples = n_samples, .before = before, .after = after, .vocab = v
 	};
+	fs->wide = store_window_is_wide(before, after);
 	text_init(&fs->window_bytes, MAX_WINDOW_TEXT);
 	fs->at = calloc(n, sizeof(*fs->at));
 	return fs->at ? 0 : error_nomem(err, "the features of an index");
@@ -35,13 +22,11 @@ static void clear_feature(feature *f)
 {
 	for (uint32_t i = 0; i < f->n_top; i++)
 		free(f->top[i].at.codes);
-	for (uint32_t b = 0; b < f->n_bins; b++) {
-		for (uint32_t i = 0; i < f->bins[b].n; i++)
-			free(f->bins[b].samples[i].codes);
-		free(f->bins[b].samples);
-	}
+	for (uint32_t i = 0; i < f->n_samples; i++)
+		free(f->samples[i].codes);
 	free(f->top);
-	free(f->bins);
+	free(f->samples);
+	histogram_clear(&f->values);
 }
 
 void features_clear(features *fs)
@@ -108,13 +93,6 @@ moments feature_moments(const feature *f)
 
 /* ---- Windows ---- */
 
-static unsigned char *put(unsigned char *at, uint32_t value, unsigned width)
-{
-	for (unsigned i = 0; i < width; i++)
-		*at++ = (unsigned char)(value >> 8 * i);
-	return at;
-}
-
 static void window_bounds(const features *fs, const run_context *c, uint32_t position, uint32_t *first,
                           uint32_t *length)
 {
@@ -128,7 +106,7 @@ static int window_new(window **out, const features *fs, const run_context *c, co
                       error *err)
 {
 	uint32_t first, length, from = 0, to;
-	unsigned char *at;
+	size_t size;
 	window *w;
 
 	window_bounds(fs, c, position, &first, &length);
@@ -136,20 +114,12 @@ static int window_new(window **out, const features *fs, const run_context *c, co
 		from++;
 	for (to = from; to < r->n && r->position[to] - first < length;)
 		to++;
-	w = malloc(sizeof(*w) + (size_t)(to - from) * 6);
+	size = store_window_size(to - from, fs->wide);
+	w = malloc(sizeof(*w) + size);
 	if (!w)
 		return error_nomem(err, "an example");
-	*w = (window){
-		.token = c->tokens[position], .first = first, .length = length, .size = (to - from) * 6
-	};
-	at = w->pairs;
-	for (uint32_t i = from; i < to; i++) {
-		uint32_t bits;
-
-		memcpy(&bits, &r->value[i], sizeof(bits));
-		at = put(at, r->position[i] - first, 2);
-		at = put(at, bits, 4);
-	}
+	*w = (window){ .token = c->tokens[position], .size = (uint32_t)size };
+	store_window_encode(w->codes, r->position + from, r->value + from, to - from, first, fs->wide);
 	*out = w;
 	return 0;
 }
@@ -176,7 +146,7 @@ static bool stronger(const sample *a, const sample *b)
 /* The same token of the same context met twice, where other tokens' codes may differ: the greater bytes stay. */
 static bool replaces(const window *a, const window *b)
 {
-	int order = memcmp(a->pairs, b->pairs, a->size < b->size ? a->size : b->size);
+	int order = memcmp(a->codes, b->codes, a->size < b->size ? a->size : b->size);
 
 	return order > 0 || (order == 0 && a->size > b->size);
 }
@@ -240,73 +210,48 @@ static int offer_top(features *fs, feature *f, const run_context *c, const run *
 	return 0;
 }
 
-/* ---- Samples of bins ---- */
+/* ---- The sample ---- */
 
-/* Make the feature's stretch of the grid hold bin b. */
-static int reach_bin(feature *f, unsigned b, error *err)
+/* Keep the n_samples smallest hashes. A hash that is there already is the same token of a context met twice. */
+static int offer_sample(features *fs, feature *f, const run_context *c, const run *r, const sample *s,
+                        bool *kept, error *err)
 {
-	unsigned first = f->n_bins && f->first_bin < b ? f->first_bin : b;
-	unsigned end =
-	        f->n_bins && f->first_bin + f->n_bins > b + 1 ? (unsigned)f->first_bin + f->n_bins : b + 1;
-	bin *wider;
-
-	if (f->n_bins && first == f->first_bin && end == (unsigned)f->first_bin + f->n_bins)
-		return 0;
-	wider = calloc(end - first, sizeof(*wider));
-	if (!wider)
-		return error_nomem(err, "a histogram");
-	for (unsigned i = 0; i < end - first; i++)
-		wider[i].bar = UINT64_MAX;
-	if (f->n_bins)
-		memcpy(wider + (f->first_bin - first), f->bins, f->n_bins * sizeof(*wider));
-	free(f->bins);
-	f->bins = wider;
-	f->first_bin = (uint8_t)first;
-	f->n_bins = (uint8_t)(end - first);
-	return 0;
-}
-
-/* Keep the n_bin smallest hashes. A hash that is there already is the same token of a context met twice. */
-static int offer_sample(features *fs, bin *b, const run_context *c, const run *r, const sample *s, bool *kept,
-                        error *err)
-{
-	uint32_t i = b->n;
+	uint32_t i = f->n_samples;
 	bool twice;
 	window *codes;
 	int rc;
 
-	if (s->hash > b->bar || fs->n_bin == 0)
+	if (fs->n_samples == 0 || (i == fs->n_samples && s->hash > f->bar))
 		return 0;
-	if (!b->samples) {
-		b->samples = malloc(fs->n_bin * sizeof(*b->samples));
-		if (!b->samples)
+	if (!f->samples) {
+		f->samples = malloc(fs->n_samples * sizeof(*f->samples));
+		if (!f->samples)
 			return error_nomem(err, "an example");
 	}
-	while (i > 0 && b->samples[i - 1].hash > s->hash)
+	while (i > 0 && f->samples[i - 1].hash > s->hash)
 		i--;
-	twice = i > 0 && b->samples[i - 1].hash == s->hash;
-	if (twice && b->samples[i - 1].value > s->value)
+	twice = i > 0 && f->samples[i - 1].hash == s->hash;
+	if (twice && f->samples[i - 1].value > s->value)
 		return 0;
 	rc = window_new(&codes, fs, c, r, s->position, err);
 	if (rc < 0)
 		return rc;
-	if (twice && b->samples[i - 1].value == s->value && !replaces(codes, b->samples[i - 1].codes)) {
+	if (twice && f->samples[i - 1].value == s->value && !replaces(codes, f->samples[i - 1].codes)) {
 		free(codes);
 		return 0;
 	}
 	*kept = true;
 	if (twice) {
-		free(b->samples[--i].codes);
+		free(f->samples[--i].codes);
 	} else {
-		if (b->n == fs->n_bin)
-			free(b->samples[--b->n].codes);
-		memmove(b->samples + i + 1, b->samples + i, (b->n - i) * sizeof(*b->samples));
-		b->n++;
+		if (f->n_samples == fs->n_samples)
+			free(f->samples[--f->n_samples].codes);
+		memmove(f->samples + i + 1, f->samples + i, (f->n_samples - i) * sizeof(*f->samples));
+		f->n_samples++;
 	}
-	b->samples[i] = *s;
-	b->samples[i].codes = codes;
-	if (b->n == fs->n_bin)
-		b->bar = b->samples[b->n - 1].hash;
+	f->samples[i] = *s;
+	f->samples[i].codes = codes;
+	f->bar = f->samples[f->n_samples - 1].hash;
 	return 0;
 }
 
@@ -330,15 +275,12 @@ int features_add(features *fs, const run_context *c, const run *r, bool *kept, e
 			     .context = c->id,
 			     .position = r->position[i],
 			     .value = r->value[i] };
-		unsigned b = store_bin_of(s.value);
 
 		if (s.value > best.value)
 			best = s;
-		rc = reach_bin(f, b, err);
-		if (rc < 0)
-			break;
-		f->bins[b - f->first_bin].count++;
-		rc = offer_sample(fs, &f->bins[b - f->first_bin], c, r, &s, kept, err);
+		if (histogram_add(&f->values, s.value) < 0)
+			return error_nomem(err, "a histogram");
+		rc = offer_sample(fs, f, c, r, &s, kept, err);
 	}
 	if (rc == 0)
 		rc = offer_top(fs, f, c, r, &best, kept, err);

@@ -3,19 +3,14 @@
 #ifndef GLOSS_STORE_FEATURES_H
 #define GLOSS_STORE_FEATURES_H
 
+#include "store/histogram.h"
 #include "store/vocab.h"
 
-/* The histogram's fixed grid: half octaves from 2^-10 to 2^22, the first and last bins open. */
-#define STORE_BINS 64
-unsigned store_bin_of(float value); /* value > 0 */
-double store_bin_edge(unsigned i);  /* lower edge of bin i; i up to STORE_BINS */
-
-/* The firings around a qualifying token: pairs as in `example.codes`. */
+/* The firings around a qualifying token. */
 typedef struct window {
-	uint32_t token;         /* the qualifying one's id */
-	uint32_t first, length; /* tokens of the context */
-	uint32_t size;          /* bytes of pairs */
-	unsigned char pairs[];
+	uint32_t token;        /* the qualifying one's id */
+	uint32_t size;         /* bytes of codes */
+	unsigned char codes[]; /* as in `example.codes` */
 } window;
 
 typedef struct sample { /* one firing token */
@@ -31,32 +26,27 @@ typedef struct top_sample {
 	uint64_t text; /* hash of the window's bytes */
 } top_sample;
 
-typedef struct bin {
-	uint64_t count;
-	uint64_t
-	        bar; /* hashes over it are not kept; here because looking it up among the samples is a cache miss */
-	sample *samples; /* (n_bin) room, n in use, by hash ascending; NULL while there is none */
-	uint32_t n;
-} bin;
-
 typedef struct feature {
 	uint64_t fires, contexts;
 	double sum[4], lost[4]; /* power sums 1..4 and what their additions rounded away (Neumaier) */
 	float max;
-	uint8_t first_bin, n_bins; /* bins[i] is bin first_bin + i of the grid */
-	uint16_t n_top;
+	uint32_t n_top, n_samples;
+	histogram values;
 	top_sample *top; /* (n_top), strongest first */
-	bin *bins;
+	sample *samples; /* (n_samples) by hash ascending: the smallest */
+	uint64_t
+	        bar; /* hashes over it are not kept; here because looking it up among the samples is a cache miss */
 } feature;
 
 typedef struct features {
-	uint32_t n, n_top, n_bin, before, after;
+	uint32_t n, n_top, n_samples, before, after;
+	bool wide; /* windows may be longer than 256 tokens */
 	const vocab *vocab;
 	feature *at;       /* (n) */
 	text window_bytes; /* scratch */
 } features;
-int features_init(features *fs, uint32_t n, uint32_t n_top, uint32_t n_bin, uint32_t before, uint32_t after,
-                  const vocab *v, error *err) MUST_USE;
+int features_init(features *fs, uint32_t n, uint32_t n_top, uint32_t n_samples, uint32_t before,
+                  uint32_t after, const vocab *v, error *err) MUST_USE;
 void features_clear(features *fs);
 
 /* The firings of one feature in one context, by position. */

@@ -155,7 +155,7 @@ static int strongest_by_firings(struct strongest_list *list, bool *known, struct
 	return 0;
 }
 
-/* Where firings are not stored: the features that have this context as an example. */
+/* Where firings are not stored: the features that are among their strongest here. */
 static int strongest_by_examples(struct strongest_list *list, struct word_query *q, const context_row *c,
                                  error *err)
 {
@@ -224,8 +224,7 @@ static int find_contexts(cJSON *list, struct word_query *q, bool *failed, error 
 	        " FROM context_fts JOIN context c ON c.id = context_fts.rowid"
 	        " JOIN document d ON d.id = c.document_id"
 	        " WHERE context_fts MATCH ?1"
-	        " AND (EXISTS (SELECT 1 FROM firing f WHERE f.source_id = ?2 AND f.context_id = c.id)"
-	        "  OR EXISTS (SELECT 1 FROM example e WHERE e.source_id = ?2 AND e.context_id = c.id))"
+	        " AND EXISTS (SELECT 1 FROM source_context x WHERE x.source_id = ?2 AND x.context_id = c.id)"
 	        " ORDER BY context_fts.rank LIMIT ?3",
 	        err);
 	if (rc == 0)
@@ -275,7 +274,7 @@ static int word_query_init(struct word_query *q, error *err)
 	if (rc == 0)
 		rc = store_prepare(&q->examples, q->s,
 		                   "SELECT feature, position, activation FROM example WHERE source_id = ?1 "
-		                   "AND context_id = ?2"
+		                   "AND context_id = ?2 AND bin < 0"
 		                   " ORDER BY feature, position",
 		                   err);
 	return rc < 0 ? rc : label_lookup_init(&q->labels, q->s, q->source.id, err);

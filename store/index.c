@@ -12,7 +12,7 @@ store_index_opts store_index_opts_default(void)
 	return (store_index_opts){ .layer = -1,
 		                   .norm_limit = INFINITY,
 		                   .n_top = 24,
-		                   .n_bin = 4,
+		                   .n_samples = 160,
 		                   .n_random = 512,
 		                   .before = 47,
 		                   .after = 16 };
@@ -28,8 +28,8 @@ static int check_opts(const store_index_opts *o, error *err)
 		return error_set(err, ERR_ARG, wanted, "architecture and hashes", "given");
 	if (o->d_in == 0 || o->n_features == 0)
 		return error_set(err, ERR_ARG, wanted, "d_in and n_features", "over 0");
-	if (o->n_top > 65535 || o->n_bin > 65535)
-		return error_set(err, ERR_ARG, wanted, "n_top and n_bin", "at most 65535");
+	if (o->n_top > 65535 || o->n_samples > 65535)
+		return error_set(err, ERR_ARG, wanted, "n_top and n_samples", "at most 65535");
 	if ((uint64_t)o->before + o->after > 65534)
 		return error_set(err, ERR_ARG, wanted, "a window", "at most 65535 tokens long");
 	return 0;
@@ -61,7 +61,8 @@ static int allocate(store_index *ix, error *err)
 
 	if (rc < 0)
 		return error_nomem(err, "an index");
-	rc = features_init(&ix->fs, o->n_features, o->n_top, o->n_bin, o->before, o->after, &ix->words, err);
+	rc = features_init(&ix->fs, o->n_features, o->n_top, o->n_samples, o->before, o->after, &ix->words,
+	                   err);
 	if (rc < 0)
 		return rc;
 	text_init(&ix->tokens, MAX_BLOB);

@@ -1,4 +1,4 @@
-/* Rows of the features at the end of an index run: statistics, histogram, ranked lists, examples. */
+/* Rows of the features at the end of an index run: statistics, histogram, intervals, ranked lists, examples. */
 #include "store/index_write.h"
 
 #include <math.h>
@@ -15,11 +15,16 @@ typedef struct token_share { /* what a feature fires on */
 	double share, entropy; /* NaN: dead */
 } token_share;
 
+enum { JSON_HISTOGRAM = RANKED_KINDS, JSON_INTERVALS, JSON_QUANTILES, JSON_KINDS };
 typedef struct rows {
 	index_writer *w;
 	sqlite3_stmt *feature, *detail, *example;
 	weighted_token *tokens; /* scratch: one an example */
-	text json[1 + RANKED_KINDS];
+	float *values;          /* scratch: one a sample */
+	text json[JSON_KINDS];
+	/* Of the feature at hand. */
+	intervals parts;
+	uint32_t kept[INTERVALS_MAX]; /* samples in each */
 } rows;
 
 /* ---- Tokens ---- */
@@ -36,27 +41,26 @@ static int by_token(const void *a, const void *b)
 
 static bool is_sampled(const feature *f, const sample *s)
 {
-	const bin *b = &f->bins[store_bin_of(s->value) - f->first_bin];
-
-	for (uint32_t i = 0; i < b->n; i++) {
-		if (b->samples[i].hash == s->hash)
+	for (uint32_t i = 0; i < f->n_samples; i++) {
+		if (f->samples[i].hash == s->hash)
 			return true;
 	}
 	return false;
 }
 
-/* The distribution of the qualifying token over stored examples: a sample of a bin weighs bin count / samples kept, a top
- * example that is not among the samples weighs 1. */
+/* The distribution of the qualifying token over stored examples: a sample weighs as many firing tokens as it stands for, a
+ * top example that is not among the samples weighs 1. */
 static token_share share_of(rows *r, const feature *f)
 {
 	token_share best = { .share = NAN, .entropy = NAN };
 	double total = 0, most = 0, sum;
 	size_t n = 0;
 
-	for (uint32_t b = 0; b < f->n_bins; b++) {
-		for (uint32_t i = 0; i < f->bins[b].n; i++)
-			r->tokens[n++] = (weighted_token){ f->bins[b].samples[i].codes->token,
-				                           (double)f->bins[b].count / f->bins[b].n };
+	for (uint32_t i = 0; i < f->n_samples; i++) {
+		uint32_t b = intervals_find(&r->parts, f->samples[i].value);
+
+		r->tokens[n++] = (weighted_token){ f->samples[i].codes->token,
+			                           (double)r->parts.counts[b] / r->kept[b] };
 	}
 	for (uint32_t i = 0; i < f->n_top; i++) {
 		if (!is_sampled(f, &f->top[i].at))
@@ -84,20 +88,50 @@ static token_share share_of(rows *r, const feature *f)
 
 /* ---- JSON ---- */
 
-/* The stretch of the grid in which the feature has values. */
-static int write_histogram(text *t, const feature *f)
-{
-	int rc;
+/* Percents at which quantiles are kept, in tenths of one. */
+static const int percents[] = { 10, 50, 100, 250, 500, 750, 900, 950, 990, 999 };
+enum { MEDIAN = 4 };
 
-	text_clear(t);
-	rc = text_adds(t, "{\"edges\":[");
-	for (unsigned i = 0; i <= f->n_bins && f->n_bins > 0 && rc == 0; i++)
-		rc = text_addf(t, "%s%.9g", i ? "," : "", store_bin_edge(f->first_bin + i));
-	if (rc == 0)
-		rc = text_adds(t, "],\"counts\":[");
-	for (unsigned i = 0; i < f->n_bins && rc == 0; i++)
-		rc = text_addf(t, "%s%llu", i ? "," : "", (unsigned long long)f->bins[i].count);
-	return rc == 0 ? text_adds(t, "]}") : rc;
+static int by_value(const void *a, const void *b)
+{
+	const float *x = a, *y = b;
+
+	return *x < *y ? -1 : *x > *y;
+}
+
+/* Quantiles by nearest rank: exact where all firings are in the sample, else from the histogram, straight through its bins.
+ * *median is the one of 50 %. */
+static int write_quantiles(text *t, double *median, rows *r, const feature *f)
+{
+	bool exact = f->n_samples == f->fires;
+	int rc = text_addf(t, "{\"exact\":%d,\"percent\":[", exact);
+
+	for (uint32_t i = 0; i < f->n_samples; i++)
+		r->values[i] = f->samples[i].value;
+	if (exact)
+		qsort(r->values, f->n_samples, sizeof(*r->values), by_value);
+	for (size_t i = 0; i < ARRAY_LEN(percents) && rc == 0; i++)
+		rc = text_addf(t, "%s%g", i ? "," : "", percents[i] / 10.0);
+	rc = rc ? rc : text_adds(t, "],\"value\":[");
+	for (size_t i = 0; i < ARRAY_LEN(percents) && rc == 0; i++) {
+		uint64_t rank = (f->fires * (uint64_t)percents[i] + 999) / 1000;
+		double value = exact ? (double)r->values[rank - 1]
+		                     : histogram_rank(&f->values, rank, (double)f->max);
+
+		if (i == MEDIAN)
+			*median = value;
+		rc = text_addf(t, "%s%.9g", i ? "," : "", value);
+	}
+	return rc ? rc : text_adds(t, "]}");
+}
+
+/* Intervals of the feature at hand, and how many samples are in each. */
+static void find_intervals(rows *r, const feature *f)
+{
+	intervals_equal_count(&r->parts, &f->values);
+	memset(r->kept, 0, sizeof(r->kept));
+	for (uint32_t i = 0; i < f->n_samples; i++)
+		r->kept[intervals_find(&r->parts, f->samples[i].value)]++;
 }
 
 static int write_ranked(text *t, const ranked *k, uint32_t feature_id)
@@ -116,7 +150,13 @@ static int write_detail(rows *r, uint32_t id, const feature *f, error *err)
 {
 	const store_index *ix = r->w->ix;
 	const char *lists[RANKED_KINDS] = { NULL };
-	int rc = write_histogram(&r->json[RANKED_KINDS], f);
+	int rc;
+
+	text_clear(&r->json[JSON_HISTOGRAM]);
+	text_clear(&r->json[JSON_INTERVALS]);
+	rc = histogram_write(&r->json[JSON_HISTOGRAM], &f->values);
+	if (rc == 0)
+		rc = intervals_write(&r->json[JSON_INTERVALS], &r->parts, r->kept);
 
 	for (int k = 0; k < RANKED_KINDS && rc == 0; k++) {
 		if (!ix->ranked[k].ids)
@@ -126,9 +166,10 @@ static int write_detail(rows *r, uint32_t id, const feature *f, error *err)
 	}
 	if (rc < 0)
 		return error_nomem(err, "a feature");
-	rc = store_bind(r->w->s, r->detail, err, "iitttt", r->w->source, (int64_t)id,
-	                r->json[RANKED_KINDS].data, lists[RANKED_TOP], lists[RANKED_BOTTOM],
-	                lists[RANKED_NEIGHBOURS]);
+	rc = store_bind(r->w->s, r->detail, err, "iitttttt", r->w->source, (int64_t)id,
+	                r->json[JSON_HISTOGRAM].data, r->json[JSON_INTERVALS].data,
+	                f->fires ? r->json[JSON_QUANTILES].data : NULL, lists[RANKED_TOP],
+	                lists[RANKED_BOTTOM], lists[RANKED_NEIGHBOURS]);
 	return rc == 0 ? store_run(r->w->s, r->detail, err) : rc;
 }
 
@@ -139,48 +180,52 @@ static int write_feature(rows *r, uint32_t id, const feature *f, error *err)
 	const store_index *ix = r->w->ix;
 	moments m = feature_moments(f);
 	token_share t = share_of(r, f);
-	double density = ix->n_tokens ? (double)f->fires / (double)ix->n_tokens : 0;
-	int rc = store_bind(r->w->s, r->feature, err, "iiiidddddddddd", r->w->source, (int64_t)id,
-	                    (int64_t)f->fires, (int64_t)f->contexts, density, (double)f->max, m.mean, m.std,
-	                    m.skewness, m.kurtosis, m.sum[0], m.sum[1], m.sum[2], m.sum[3]);
+	double density = ix->n_tokens ? (double)f->fires / (double)ix->n_tokens : 0, median = NAN;
+	int rc = 0;
 
+	text_clear(&r->json[JSON_QUANTILES]);
+	if (f->fires > 0 && write_quantiles(&r->json[JSON_QUANTILES], &median, r, f) < 0)
+		return error_nomem(err, "a feature");
+	rc = store_bind(r->w->s, r->feature, err, "iiiidddddddddd", r->w->source, (int64_t)id,
+	                (int64_t)f->fires, (int64_t)f->contexts, density, (double)f->max, m.mean, m.std,
+	                m.skewness, m.kurtosis, m.sum[0], m.sum[1], m.sum[2], m.sum[3]);
 	if (rc == 0)
-		rc = store_bind(r->w->s, r->feature, err, "--------------ddd", t.share, t.entropy,
-		                ix->norms ? ix->norms[id] : 0.0);
+		rc = store_bind(r->w->s, r->feature, err, "--------------dddd", t.share, t.entropy,
+		                ix->norms ? ix->norms[id] : 0.0, median);
 	if (rc == 0 && f->fires > 0)
-		rc = store_bind(r->w->s, r->feature, err, "-----------------i", (int64_t)t.token);
+		rc = store_bind(r->w->s, r->feature, err, "------------------i", (int64_t)t.token);
 	else if (rc == 0)
-		rc = store_bind(r->w->s, r->feature, err, "-----------------n");
+		rc = store_bind(r->w->s, r->feature, err, "------------------n");
 	return rc == 0 ? store_run(r->w->s, r->feature, err) : rc;
 }
 
-static int write_example(rows *r, uint32_t id, const sample *e, const char *kind, int bin_index,
-                         uint32_t rank, double weight, error *err)
+static int write_example(rows *r, uint32_t id, const sample *e, int bin, uint32_t rank, error *err)
 {
 	int rc;
 
 	r->w->n_examples++;
-	rc = store_bind(r->w->s, r->example, err, "iitiiiiddiib", r->w->source, (int64_t)id, kind,
-	                (int64_t)bin_index, (int64_t)rank, e->context, (int64_t)e->position, (double)e->value,
-	                weight, (int64_t)e->codes->first, (int64_t)e->codes->length, e->codes->pairs,
+	rc = store_bind(r->w->s, r->example, err, "iiiiiidb", r->w->source, (int64_t)id, (int64_t)bin,
+	                (int64_t)rank, e->context, (int64_t)e->position, (double)e->value, e->codes->codes,
 	                (size_t)e->codes->size);
 
 	return rc == 0 ? store_run(r->w->s, r->example, err) : rc;
 }
 
+/* In the order of the table's key. */
 static int write_examples(rows *r, uint32_t id, const feature *f, error *err)
 {
 	int rc = 0;
 
-	for (uint32_t b = 0; b < f->n_bins && rc == 0; b++) {
-		const bin *from = &f->bins[b];
-
-		for (uint32_t i = 0; i < from->n && rc == 0; i++)
-			rc = write_example(r, id, &from->samples[i], "bin", (int)b, i,
-			                   (double)from->count / from->n, err);
-	}
 	for (uint32_t i = 0; i < f->n_top && rc == 0; i++)
-		rc = write_example(r, id, &f->top[i].at, "top", -1, i, 1, err);
+		rc = write_example(r, id, &f->top[i].at, -1, i, err);
+	for (uint32_t b = 0; b < r->parts.n && rc == 0; b++) {
+		uint32_t rank = 0;
+
+		for (uint32_t i = 0; i < f->n_samples && rank < r->kept[b] && rc == 0; i++) {
+			if (intervals_find(&r->parts, f->samples[i].value) == b)
+				rc = write_example(r, id, &f->samples[i], (int)b, rank++, err);
+		}
+	}
 	return rc;
 }
 
@@ -192,30 +237,32 @@ static int rows_init(rows *r, index_writer *w, error *err)
 	*r = (rows){ .w = w };
 	for (size_t i = 0; i < ARRAY_LEN(r->json); i++)
 		text_init(&r->json[i], MAX_JSON);
-	r->tokens = malloc(((size_t)o->n_top + (size_t)o->n_bin * STORE_BINS + 1) * sizeof(*r->tokens));
-	if (!r->tokens)
+	r->tokens = malloc(((size_t)o->n_top + o->n_samples + 1) * sizeof(*r->tokens));
+	r->values = malloc(((size_t)o->n_samples + 1) * sizeof(*r->values));
+	if (!r->tokens || !r->values)
 		return error_nomem(err, "features");
 	rc = store_prepare(
 	        &r->feature, w->s,
 	        "INSERT INTO feature (source_id, feature, n_fires, n_contexts, density, max_act, mean_act, "
 	        "std_act,"
 	        " skewness, kurtosis, sum1, sum2, sum3, sum4, top_token_share, token_entropy, decoder_norm, "
-	        "top_token)"
-	        " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)",
+	        "median_act, top_token)"
+	        " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, "
+	        "?19)",
 	        err);
 	if (rc == 0)
-		rc = store_prepare(&r->detail, w->s,
-		                   "INSERT INTO feature_detail (source_id, feature, histogram, top_logits, "
-		                   "bottom_logits, neighbours)"
-		                   " VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-		                   err);
-	if (rc == 0)
 		rc = store_prepare(
-		        &r->example, w->s,
-		        "INSERT INTO example (source_id, feature, kind, bin, rank, context_id, position, "
-		        "activation, weight,"
-		        " first, length, codes) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+		        &r->detail, w->s,
+		        "INSERT INTO feature_detail (source_id, feature, histogram, intervals, quantiles, "
+		        "top_logits, bottom_logits, neighbours)"
+		        " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
 		        err);
+	if (rc == 0)
+		rc = store_prepare(&r->example, w->s,
+		                   "INSERT INTO example (source_id, feature, bin, rank, context_id, "
+		                   "position, activation, "
+		                   "codes) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+		                   err);
 	return rc;
 }
 
@@ -225,6 +272,7 @@ static void rows_clear(rows *r)
 	sqlite3_finalize(r->detail);
 	sqlite3_finalize(r->example);
 	free(r->tokens);
+	free(r->values);
 	for (size_t i = 0; i < ARRAY_LEN(r->json); i++)
 		text_free(&r->json[i]);
 }
@@ -239,6 +287,7 @@ int index_write_features(index_writer *w, progress *pr, error *err)
 
 		w->n_dead += f->fires == 0;
 		w->n_dense += 10 * f->fires > w->ix->n_tokens;
+		find_intervals(&r, f);
 		rc = write_feature(&r, i, f, err);
 		if (rc == 0)
 			rc = write_detail(&r, i, f, err);

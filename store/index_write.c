@@ -87,16 +87,17 @@ static int write_source(index_writer *w, int64_t old, error *err)
 	const store_index_opts *o = &ix->o;
 	sqlite3_stmt *st = NULL;
 	char now[32];
-	int rc =
-	        store_prepare(&st, w->s,
-	                      "INSERT OR REPLACE INTO source (id, name, tokenizer_id, architecture, d_in, "
-	                      "n_features, k, model, hook_point,"
-	                      " layer, weights_sha256, dump_sha256, n_tokens, n_left_out, norm_limit, "
-	                      "n_contexts, n_firings, corpus,"
-	                      " config, argv, version, created) VALUES (nullif(?1, 0), ?2, nullif(?3, 0), "
-	                      "?4, ?5, ?6, nullif(?7, 0), ?8, ?9,"
-	                      " nullif(?10, -1), ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22)",
-	                      err);
+	int rc = store_prepare(&st, w->s,
+	                       "INSERT OR REPLACE INTO source (id, name, tokenizer_id, architecture, d_in, "
+	                       "n_features, k, model, hook_point,"
+	                       " layer, weights_sha256, dump_sha256, n_tokens, n_left_out, norm_limit, "
+	                       "n_contexts, n_firings, corpus,"
+	                       " config, argv, version, created, before, after, n_top, n_samples, n_random, "
+	                       "sample_rule)"
+	                       " VALUES (nullif(?1, 0), ?2, nullif(?3, 0), ?4, ?5, ?6, nullif(?7, 0), ?8, ?9,"
+	                       " nullif(?10, -1), ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22,"
+	                       " ?23, ?24, ?25, ?26, ?27, 'smallest hash of context, position and feature')",
+	                       err);
 
 	clock_iso8601(now, clock_unix());
 	if (rc == 0)
@@ -107,6 +108,10 @@ static int write_source(index_writer *w, int64_t old, error *err)
 		                isfinite(o->norm_limit) ? o->norm_limit : NAN, (int64_t)ix->n_contexts,
 		                (int64_t)ix->n_firings, (int64_t)o->corpus, o->config, o->argv, GLOSS_VERSION,
 		                now);
+	if (rc == 0)
+		rc = store_bind(w->s, st, err, "----------------------iiiii", (int64_t)o->before,
+		                (int64_t)o->after, (int64_t)o->n_top, (int64_t)o->n_samples,
+		                (int64_t)o->n_random);
 	if (rc == 0)
 		rc = store_run(w->s, st, err);
 	sqlite3_finalize(st);
@@ -209,10 +214,8 @@ static int write_wanted(index_writer *w, error *err)
 
 		for (uint32_t t = 0; t < f->n_top && rc == 0; t++)
 			rc = want(w, wanted, f->top[t].at.context, err);
-		for (uint32_t b = 0; b < f->n_bins && rc == 0; b++) {
-			for (uint32_t t = 0; t < f->bins[b].n && rc == 0; t++)
-				rc = want(w, wanted, f->bins[b].samples[t].context, err);
-		}
+		for (uint32_t t = 0; t < f->n_samples && rc == 0; t++)
+			rc = want(w, wanted, f->samples[t].context, err);
 	}
 	sqlite3_finalize(wanted);
 	sqlite3_finalize(sampled);
@@ -342,6 +345,9 @@ static int write_all(index_writer *w, progress *pr, error *err)
 		rc = write_documents(w, err);
 	if (rc == 0)
 		rc = write_contexts(w, err);
+	if (rc == 0)
+		rc = run_once(w->s, "INSERT INTO source_context SELECT ?1, id FROM temp.wanted", w->source, 0,
+		              err);
 	if (rc == 0)
 		rc = index_write_features(w, pr, err);
 	if (rc == 0)

@@ -12,11 +12,12 @@ extern const char sql_features[];
 
 /* In the order of the answer. */
 static const char *const columns[] = {
-	"feature",        "n_fires",         "n_contexts",     "density",          "max_act",
-	"mean_act",       "std_act",         "skewness",       "kurtosis",         "top_token",
-	"top_token_text", "top_token_share", "token_entropy",  "decoder_norm",     "dead",
-	"label",          "label_method",    "label_model",    "label_confidence", "score",
-	"score_low",      "score_high",      "score_baseline", "scorer",           "judge",
+	"feature",   "n_fires",        "n_contexts",      "density",        "max_act",
+	"mean_act",  "median_act",     "std_act",         "skewness",       "kurtosis",
+	"top_token", "top_token_text", "top_token_share", "token_entropy",  "decoder_norm",
+	"dead",      "label",          "label_method",    "label_model",    "label_confidence",
+	"score",     "score_low",      "score_high",      "score_baseline", "scorer",
+	"judge",
 };
 
 /* ---- The user's expression ------------------------------------------------------------------------------------- */

@@ -40,9 +40,11 @@ uint32_t load_u32le(const unsigned char *p);
 uint32_t load_u16le(const unsigned char *p);
 float load_f32le(const unsigned char *p);
 
-/* The firings of an example's window: value[i] is set for the tokens that fire. ERR_FORMAT: corrupt. */
-int example_codes_read(float *value /* (length), zeroed */, uint32_t length, const void *codes,
-                       size_t n_bytes, store *s, error *err) MUST_USE;
+/* The firings of an example's window from a column with its codes: value[i] is set for the tokens that fire, value[at], the
+ * qualifying one's, to the activation, which is exact. wide: as store_window_is_wide() says of the source. ERR_FORMAT:
+ * corrupt. */
+int example_codes_read(float *value /* (length), zeroed */, uint32_t length, uint32_t at, float activation,
+                       sqlite3_stmt *row, int column, bool wide, store *s, error *err) MUST_USE;
 
 /* ---- Stored firings (firing_scan.c, firing_cache.c) ---------------------------------------------------------- */
 

@@ -1,4 +1,5 @@
 /* One feature in full. */
+#include "store/histogram.h"
 #include "store/query_internal.h"
 
 #include <inttypes.h>
@@ -54,7 +55,93 @@ static int put_json_column(cJSON *object, struct page *p, sqlite3_stmt *row, int
 	return rc;
 }
 
-/* ---- Histogram, logits, neighbours --------------------------------------------------------------------------------------- */
+/* ---- Histogram ------------------------------------------------------------------------------------------------- */
+
+static int corrupt(struct page *p, const char *what)
+{
+	return error_set(p->err, ERR_FORMAT, "'%s': feature %u is corrupt: its %s is not one",
+	                 store_path(p->s), p->feature, what);
+}
+
+/* A whole number in [low, high], or low - 1. */
+static int whole(const cJSON *item, int low, int high)
+{
+	double v = cJSON_IsNumber(item) ? item->valuedouble : low - 1.0;
+
+	return v >= low && v <= high && v == (int)v ? (int)v : low - 1;
+}
+
+/* "histogram": {"edges":[n + 1],"counts":[n]} by half octaves, or as fine as it is stored where that is coarser. */
+static int put_histogram(struct page *p, sqlite3_stmt *row)
+{
+	cJSON *stored = NULL, *out, *edges, *counts;
+	const cJSON *count;
+	int rc = read_json(&stored, p, row, 0), step, first, n, at, shown;
+	double sum = 0;
+
+	if (rc < 0)
+		return rc;
+	n = cJSON_GetArraySize(cJSON_GetObjectItem(stored, "counts"));
+	step = whole(cJSON_GetObjectItem(stored, "per_octave"), 1, GRID_PER_OCTAVE);
+	first = whole(cJSON_GetObjectItem(stored, "first"), GRID_FIRST, GRID_END);
+	step = step > 0 && GRID_PER_OCTAVE % step == 0 ? GRID_PER_OCTAVE / step : 0;
+	at = first * step;
+	if (step == 0 || at < GRID_FIRST || n < 0 || n > (GRID_END - at) / step ||
+	    !cJSON_IsArray(cJSON_GetObjectItem(stored, "counts"))) {
+		cJSON_Delete(stored);
+		return corrupt(p, "histogram");
+	}
+	out = json_put_object(p->json, "histogram", &p->failed);
+	edges = json_put_array(out, "edges", &p->failed);
+	counts = json_put_array(out, "counts", &p->failed);
+	shown = step > GRID_PER_OCTAVE / 2 ? step : GRID_PER_OCTAVE / 2;
+	if (n > 0)
+		json_put_number(edges, NULL, grid_edge(at - ((at - GRID_FIRST) % shown)), &p->failed);
+	cJSON_ArrayForEach(count, cJSON_GetObjectItem(stored, "counts"))
+	{
+		sum += cJSON_IsNumber(count) ? count->valuedouble : 0;
+		at += step;
+		if ((at - GRID_FIRST) % shown != 0 && count->next)
+			continue;
+		json_put_number(counts, NULL, sum, &p->failed);
+		json_put_number(edges, NULL, grid_edge(at + (shown - (at - GRID_FIRST) % shown) % shown),
+		                &p->failed);
+		sum = 0;
+	}
+	cJSON_Delete(stored);
+	return 0;
+}
+
+/* "intervals": {"definition","edges":[n + 1],"counts":[n],"kept":[n]}: what "bin" of an example counts. */
+static int put_intervals(struct page *p, sqlite3_stmt *row)
+{
+	cJSON *stored = NULL, *out, *edges;
+	const cJSON *grid;
+	int rc = read_json(&stored, p, row, 4);
+
+	if (rc < 0)
+		return rc;
+	out = json_put_object(p->json, "intervals", &p->failed);
+	json_put_text(out, "definition", cJSON_GetStringValue(cJSON_GetObjectItem(stored, "definition")),
+	              &p->failed);
+	edges = json_put_array(out, "edges", &p->failed);
+	cJSON_ArrayForEach(grid, cJSON_GetObjectItem(stored, "grid"))
+	{
+		int i = whole(grid, GRID_FIRST, GRID_END);
+
+		if (i < GRID_FIRST) {
+			rc = corrupt(p, "intervals");
+			break;
+		}
+		json_put_number(edges, NULL, grid_edge(i), &p->failed);
+	}
+	json_put(out, "counts", cJSON_DetachItemFromObject(stored, "counts"), &p->failed);
+	json_put(out, "kept", cJSON_DetachItemFromObject(stored, "kept"), &p->failed);
+	cJSON_Delete(stored);
+	return rc;
+}
+
+/* ---- Logits, neighbours --------------------------------------------------------------------------------------- */
 
 /* A stored list [[id, value], ...] as a list of objects; `give` adds what the id stands for. NULL stays null. */
 static int put_ranked(struct page *p, sqlite3_stmt *row, int column, const char *id, const char *value,
@@ -121,7 +208,8 @@ static int put_detail(struct page *p)
 	int rc;
 
 	rc = page_prepare(&row, p,
-	                  "SELECT histogram, top_logits, bottom_logits, neighbours FROM feature_detail"
+	                  "SELECT histogram, top_logits, bottom_logits, neighbours, intervals, quantiles"
+	                  " FROM feature_detail"
 	                  " WHERE source_id = ?1 AND feature = ?2");
 	if (rc == 0)
 		rc = store_prepare(
@@ -135,7 +223,11 @@ static int put_detail(struct page *p)
 		rc = store_step(p->s, row, &more, p->err);
 	if (rc < 0 || !more)
 		goto out;
-	rc = put_json_column(p->json, p, row, 0);
+	rc = put_histogram(p, row);
+	if (rc == 0)
+		rc = put_intervals(p, row);
+	if (rc == 0)
+		rc = put_json_column(p->json, p, row, 5);
 	if (rc == 0)
 		rc = put_ranked(p, row, 1, "token", "logit", give_token_text, tokens);
 	if (rc == 0)
@@ -251,8 +343,9 @@ static int put_tokens(struct page *p, cJSON *item, sqlite3_stmt *row, const cont
 	values = arena_alloc(mem, (size_t)length, sizeof(*values));
 	if (!texts || !values)
 		return error_nomem(p->err, "an example");
-	rc = example_codes_read(values, (uint32_t)length, sqlite3_column_blob(row, EXAMPLE_CODES),
-	                        (size_t)sqlite3_column_bytes(row, EXAMPLE_CODES), p->s, p->err);
+	rc = example_codes_read(values, (uint32_t)length, (uint32_t)peak,
+	                        (float)sqlite3_column_double(row, EXAMPLE_ACTIVATION), row, EXAMPLE_CODES,
+	                        store_window_is_wide(p->source.before, p->source.after), p->s, p->err);
 	if (rc < 0)
 		return rc;
 	json_put_number(item, "first", (double)first, &p->failed);
@@ -296,11 +389,14 @@ static int put_examples(struct page *p, unsigned n)
 
 	rc = store_prepare(&row, p->s,
 	                   "SELECT e.kind, e.bin, e.position, e.activation, e.weight, e.first, e.length, "
-	                   "e.codes, " CONTEXT_COLUMNS " FROM (SELECT *, row_number() OVER (PARTITION BY "
-	                   "kind ORDER BY rank, bin DESC) AS place FROM example"
-	                   "  WHERE source_id = ?1 AND feature = ?2) e"
+	                   "e.codes, " CONTEXT_COLUMNS
+	                   " FROM (SELECT bin, rank, row_number() OVER (PARTITION BY "
+	                   "bin < 0 ORDER BY rank, bin DESC) AS place FROM example"
+	                   "  WHERE source_id = ?1 AND feature = ?2) x"
+	                   " JOIN example_window e ON e.source_id = ?1 AND e.feature = ?2 AND e.bin = x.bin "
+	                   "AND e.rank = x.rank"
 	                   " JOIN context c ON c.id = e.context_id JOIN document d ON d.id = c.document_id"
-	                   " WHERE e.place <= ?3 ORDER BY e.kind DESC, e.bin DESC, e.rank",
+	                   " WHERE x.place <= ?3 ORDER BY e.kind DESC, e.bin DESC, e.rank",
 	                   p->err);
 	if (rc == 0)
 		rc = store_bind(p->s, row, p->err, "iii", p->source.id, (int64_t)p->feature, (int64_t)n);

@@ -7,12 +7,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-extern const char sql_001_schema[];
-
-static const char *const migrations[STORE_VERSION] = {
-	sql_001_schema
-}; /* [i] leads from version i to i + 1 */
-
 const char *store_path(const store *s)
 {
 	return s->path;
@@ -82,26 +76,6 @@ static int check_versions(const store *s, int64_t application, int64_t version, 
 	return 0;
 }
 
-/* One step up: the SQL file and the new number in one transaction. Another process may have been faster. */
-static int migrate_step(store *s, error *err)
-{
-	char pragma[128];
-	int64_t version;
-	int rc = store_begin(s, err);
-
-	if (rc < 0)
-		return rc;
-	rc = store_int(&version, s, "PRAGMA user_version", 0, err);
-	if (rc == 0 && version < STORE_VERSION) {
-		rc = store_exec(s, migrations[version], err);
-		snprintf(pragma, sizeof(pragma), "PRAGMA application_id=%d; PRAGMA user_version=%lld;",
-		         STORE_APPLICATION_ID, (long long)version + 1);
-		if (rc == 0)
-			rc = store_exec(s, pragma, err);
-	}
-	return store_end(s, rc, err);
-}
-
 /* A process that was killed may have left a journal, which only a connection that writes can roll back. Whether that was
  * done. */
 static bool roll_back(const char *path)
@@ -146,7 +120,7 @@ static int open_checked(store *s, bool create, error *err)
 	if (rc == 0 && s->writable)
 		rc = store_exec(s, "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;", err);
 	while (rc == 0 && version < STORE_VERSION) {
-		rc = migrate_step(s, err);
+		rc = store_migrate_step(s, err);
 		version++;
 	}
 	return rc;
@@ -248,7 +222,9 @@ static int read_source(store_source *out, store *s, sqlite3_stmt *st, error *err
 	out->n_left_out = (uint64_t)sqlite3_column_int64(st, 9);
 	out->n_contexts = (uint64_t)sqlite3_column_int64(st, 10);
 	out->n_firings = (uint64_t)sqlite3_column_int64(st, 11);
-	out->corpus = sqlite3_column_int(st, 12);
+	out->before = (uint32_t)sqlite3_column_int64(st, 12);
+	out->after = (uint32_t)sqlite3_column_int64(st, 13);
+	out->corpus = sqlite3_column_int(st, 14);
 	return rc;
 }
 
@@ -267,7 +243,7 @@ int store_source_get(store_source *out, store *s, const char *name, error *err)
 	rc = store_prepare(
 	        &st, s,
 	        "SELECT id, name, architecture, model, hook_point, d_in, n_features, k, n_tokens, n_left_out,"
-	        " n_contexts, n_firings, corpus FROM source WHERE ?1 IS NULL OR name = ?1",
+	        " n_contexts, n_firings, before, after, corpus FROM source WHERE ?1 IS NULL OR name = ?1",
 	        err);
 	if (rc == 0)
 		rc = store_bind(s, st, err, "t", name);

@@ -23,6 +23,7 @@ typedef struct store_source {
 	const char *name, *architecture, *model, *hook_point; /* model, hook_point: NULL when not known */
 	uint32_t d_in, n_features, k;
 	uint64_t n_tokens, n_left_out, n_contexts, n_firings;
+	uint32_t before, after; /* window of an example around its qualifying token */
 	bool corpus;
 } store_source;
 /* The source called `name`; NULL: the only one, else ERR_ARG listing the names. ERR_NOTFOUND. */
@@ -40,7 +41,7 @@ typedef struct store_index_opts {
 	uint64_t n_left_out;
 	const char *config, *argv; /* JSON */
 	uint32_t n_top;            /* top contexts a feature. 24 */
-	uint32_t n_bin;            /* samples a histogram bin. 4 */
+	uint32_t n_samples;        /* firings sampled a feature. 160 */
 	uint32_t n_random;         /* contexts whose firings are all kept. 512 */
 	uint32_t before, after;    /* window around the qualifying token. 47, 16 */
 	bool corpus;               /* keep all firings */

@@ -7,7 +7,7 @@
 #include "store/store.h"
 
 #define STORE_APPLICATION_ID 0x474c5353 /* 'GLSS' */
-#define STORE_VERSION        1          /* of the schema: one for each file NNN_*.sql of schemas/sql */
+#define STORE_VERSION        2          /* of the schema: one for each file NNN_*.sql of schemas/sql */
 #define STORE_BUSY_MS        10000
 
 struct store {
@@ -20,6 +20,9 @@ struct store {
 
 /* Forget the stored firings that are in memory: the index has changed or the store closes (firing_cache.c). */
 void firing_cache_drop(store *s);
+
+/* One version up, in one transaction; nothing where another process was faster (migrate.c). */
+int store_migrate_step(store *s, error *err) MUST_USE;
 
 /* ---- Statements (statement.c) ---- */
 

@@ -98,13 +98,23 @@ static int window_make(store_window *out, float **values, const context_row *c, 
 
 /* ---- Firing windows ------------------------------------------------------------------------------------------- */
 
-enum { EXAMPLE_WEIGHT, EXAMPLE_FIRST, EXAMPLE_LENGTH, EXAMPLE_CODES, EXAMPLE_CONTEXT };
+enum {
+	EXAMPLE_WEIGHT,
+	EXAMPLE_FIRST,
+	EXAMPLE_LENGTH,
+	EXAMPLE_POSITION,
+	EXAMPLE_ACTIVATION,
+	EXAMPLE_WIDE,
+	EXAMPLE_CODES,
+	EXAMPLE_CONTEXT
+};
 
 static int read_example(struct window_list *list, sqlite3_stmt *row, store *s, store_part part, arena *mem,
                         error *err)
 {
 	int64_t first = sqlite3_column_int64(row, EXAMPLE_FIRST),
-	        length = sqlite3_column_int64(row, EXAMPLE_LENGTH);
+	        length = sqlite3_column_int64(row, EXAMPLE_LENGTH),
+	        peak = sqlite3_column_int64(row, EXAMPLE_POSITION) - first;
 	context_row c;
 	store_window w;
 	float *values;
@@ -115,15 +125,17 @@ static int read_example(struct window_list *list, sqlite3_stmt *row, store *s, s
 		return rc;
 	if ((part != STORE_ANY && c.part != part) || list_has_context(list, c.id))
 		return 0;
-	if (first < 0 || length < 1 || length > c.n_tokens || first > c.n_tokens - length)
+	if (first < 0 || length < 1 || length > c.n_tokens || first > c.n_tokens - length || peak < 0 ||
+	    peak >= length)
 		return error_set(err, ERR_FORMAT,
 		                 "'%s': an example is corrupt: its window is not in context %" PRId64,
 		                 store_path(s), c.id);
 	rc = window_make(&w, &values, &c, (uint32_t)first, (uint32_t)length, mem, err);
 	if (rc < 0)
 		return rc;
-	rc = example_codes_read(values, w.length, sqlite3_column_blob(row, EXAMPLE_CODES),
-	                        (size_t)sqlite3_column_bytes(row, EXAMPLE_CODES), s, err);
+	rc = example_codes_read(values, w.length, (uint32_t)peak,
+	                        (float)sqlite3_column_double(row, EXAMPLE_ACTIVATION), row, EXAMPLE_CODES,
+	                        sqlite3_column_int(row, EXAMPLE_WIDE), s, err);
 	if (rc < 0 || list_has_tokens(list, w.token, w.length))
 		return rc;
 	for (uint32_t i = 0; i < w.length; i++)
@@ -155,9 +167,10 @@ int store_windows_firing(store_window **out, size_t *n, store *s, int64_t source
 	int rc;
 
 	rc = store_prepare(&row, s,
-	                   "SELECT e.weight, e.first, e.length, e.codes, " CONTEXT_COLUMNS
-	                   " FROM example e JOIN context c ON c.id = e.context_id JOIN document d ON d.id = "
-	                   "c.document_id"
+	                   "SELECT e.weight, e.first, e.length, e.position, e.activation, s.before + s.after "
+	                   ">= 256, e.codes, " CONTEXT_COLUMNS
+	                   " FROM example_window e JOIN source s ON s.id = e.source_id"
+	                   " JOIN context c ON c.id = e.context_id JOIN document d ON d.id = c.document_id"
 	                   " WHERE e.source_id = ?1 AND e.feature = ?2"
 	                   " ORDER BY e.activation DESC, e.context_id, e.position, e.kind DESC",
 	                   err);

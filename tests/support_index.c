@@ -70,7 +70,7 @@ store_index_opts corpus_options(const char *name)
 	o.weights_sha256 = "weights";
 	o.dump_sha256 = "dump";
 	o.n_top = 5;
-	o.n_bin = 3;
+	o.n_samples = 20;
 	o.n_random = 7;
 	o.before = 6;
 	o.after = 3;
@@ -146,8 +146,9 @@ void corpus_digest(char hex[SHA256_HEX], store *s)
 		"top_token_share, token_entropy,"
 		" decoder_norm FROM feature",
 		"SELECT * FROM feature_detail",
-		"SELECT * FROM example",
+		"SELECT * FROM example ORDER BY 1, 2, 3, 4",
 		"SELECT * FROM firing",
+		"SELECT * FROM source_context",
 		"SELECT * FROM vector",
 		"SELECT rowid FROM context_fts WHERE context_fts MATCH 'cat'"
 	};

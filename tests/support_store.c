@@ -207,41 +207,41 @@ static void insert_feature(store *s, int64_t source, uint32_t f)
 
 	RUN(s,
 	    "INSERT INTO feature VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, NULL, NULL, ?9, ?10, ?11, ?12, ?13, "
-	    "?14, NULL, 1.0)",
+	    "?14, NULL, 1.0, ?7, NULL)",
 	    "iiiiddddddddid", source, (int64_t)f, t.n_fires, t.n_contexts,
 	    (double)t.n_fires / (SMALL_CONTEXTS * (SMALL_TOKENS - 1)), t.max, mean,
 	    sqrt(spread > 0 ? spread : 0), t.sum[0], t.sum[1], t.sum[2], t.sum[3],
 	    (int64_t)(f == SMALL_ON_CAT ? SMALL_CAT : SMALL_THE), counts ? 0.5 : (double)NAN);
-	RUN(s, "INSERT INTO feature_detail VALUES (?1, ?2, ?3, ?4, ?5, ?6)", "iitttt", source, (int64_t)f,
-	    counts ? "{\"edges\":[0.5,1,2,4,8],\"counts\":[1,0,20,3]}" : "{\"edges\":[],\"counts\":[]}",
-	    "[[2,1.5],[3,0.25]]", "[[4,-1.5]]", "[[6,0.75],[1,0.5]]");
+	/* Counts are made up, but go with the weight of a sample: 2.5. */
+	RUN(s, "INSERT INTO feature_detail VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, NULL, NULL)", "iitttttt",
+	    source, (int64_t)f,
+	    counts ? "{\"per_octave\":1,\"first\":-1,\"counts\":[1,0,60,3]}"
+	           : "{\"per_octave\":16,\"first\":0,\"counts\":[]}",
+	    "[[2,1.5],[3,0.25]]", "[[4,-1.5]]", "[[6,0.75],[1,0.5]]",
+	    counts ? "{\"definition\":\"octaves\",\"grid\":[-16,0,16,32,48],\"counts\":[1,0,60,3],\"kept\":["
+	             "0,0,24,0]}"
+	           : "{\"definition\":\"octaves\",\"grid\":[0],\"counts\":[],\"kept\":[]}",
+	    counts ? "{\"exact\":1,\"percent\":[50],\"value\":[1]}" : NULL);
 }
 
 /* The window of a qualifying token: all of the context. */
 static void insert_example(store *s, int64_t source, uint32_t f, uint32_t c, uint32_t position,
                            const char *kind, int64_t rank)
 {
-	uint32_t tokens[SMALL_TOKENS];
-	text codes;
+	uint32_t tokens[SMALL_TOKENS], fires[SMALL_TOKENS], n = 0;
+	float value[SMALL_TOKENS];
+	unsigned char codes[1 + 3 * SMALL_TOKENS];
 
-	text_init(&codes, 1 << 12);
 	small_context(tokens, c);
 	for (uint32_t i = 0; i < SMALL_TOKENS; i++) {
-		float value = small_value(f, tokens, i);
-		unsigned char offset[2] = { (unsigned char)i, 0 };
-		uint32_t bits;
-
-		if (value <= 0)
-			continue;
-		memcpy(&bits, &value, sizeof(bits));
-		ck_assert_int_eq(text_add(&codes, offset, 2), 0);
-		put_u32(&codes, bits);
+		fires[n] = i;
+		value[n] = small_value(f, tokens, i);
+		n += value[n] > 0;
 	}
-	RUN(s, "INSERT INTO example VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 0, ?10, ?11)", "iitiiiiddib",
-	    source, (int64_t)f, kind, (int64_t)(*kind == 't' ? -1 : 2), rank, small_context_id(c),
-	    (int64_t)position, (double)small_value(f, tokens, position), *kind == 't' ? 1.0 : 2.5,
-	    (int64_t)SMALL_TOKENS, (const void *)codes.data, codes.len);
-	text_free(&codes);
+	store_window_encode(codes, fires, value, n, 0, false);
+	RUN(s, "INSERT INTO example VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)", "iiiiiidb", source, (int64_t)f,
+	    (int64_t)(*kind == 't' ? -1 : 2), rank, small_context_id(c), (int64_t)position,
+	    (double)small_value(f, tokens, position), (const void *)codes, store_window_size(n, false));
 }
 
 /* Every context in which the feature fires is a top one by its strongest token; and the first firing a sample of a bin. */
@@ -272,13 +272,15 @@ static void insert_source(store *s, int64_t id, const char *name)
 	RUN(s,
 	    "INSERT INTO source VALUES (?1, ?2, 1, 'topk', 4, ?3, 3, 'tiny', 'blocks.1', 1, 'w', 'd', ?4, "
 	    "?5, 10.0, ?5, ?6, 0,"
-	    " '{}', '[]', '0', '2026-01-01T00:00:00Z')",
+	    " '{}', '[]', '0', '2026-01-01T00:00:00Z', 'sae', 32, 32, 24, 24, 24, 'the first', NULL)",
 	    "itiiii", id, name, (int64_t)SMALL_FEATURES, (int64_t)SMALL_CONTEXTS * (SMALL_TOKENS - 1),
 	    (int64_t)SMALL_CONTEXTS, (int64_t)0);
 	for (uint32_t f = 0; f < SMALL_FEATURES; f++)
 		insert_feature(s, id, f);
-	for (uint32_t c = 0; c < SMALL_CONTEXTS; c++)
+	for (uint32_t c = 0; c < SMALL_CONTEXTS; c++) {
 		insert_firings(s, id, c);
+		RUN(s, "INSERT INTO source_context VALUES (?1, ?2)", "ii", id, small_context_id(c));
+	}
 	for (uint32_t f = 0; f < SMALL_FEATURES; f++)
 		insert_examples(s, id, f);
 }

@@ -4,6 +4,8 @@
 #include <math.h>
 #include <unistd.h>
 
+enum { SAMPLES = 20 }; /* as corpus_options() says */
+
 /* ---- The definition, plainly ---- */
 
 typedef struct firing {
@@ -13,10 +15,11 @@ typedef struct firing {
 	uint64_t hash;
 	char window[256];
 	size_t window_size;
+	uint32_t length; /* tokens of it */
 } firing;
 
 typedef struct plain { /* one feature */
-	uint64_t fires, contexts, counts[STORE_BINS];
+	uint64_t fires, contexts, counts[GRID_END - GRID_FIRST];
 	long double sum[4];
 	float max;
 	firing *all, *peaks; /* every firing; the strongest of each context */
@@ -38,6 +41,7 @@ static firing plain_firing(const document_context *c, uint32_t f, uint32_t t, fl
 	x.hash = hash64_mix(hash64_mix((uint64_t)x.context, t), f);
 	for (uint32_t i = 0; i < c->n_tokens; i++) {
 		if (i + 6 >= t && i <= t + 3) {
+			x.length++;
 			memcpy(x.window + x.window_size, corpus_words[c->tokens[i]],
 			       strlen(corpus_words[c->tokens[i]]));
 			x.window_size += strlen(corpus_words[c->tokens[i]]);
@@ -69,9 +73,9 @@ static void plain_feature(plain *p, uint32_t f, uint32_t n)
 				p->max = fmaxf(p->max, x.value);
 				for (int e = 0; e < 4; e++)
 					p->sum[e] += powl(x.value, e + 1);
-				for (unsigned b = 0; b < STORE_BINS; b++)
-					p->counts[b] += x.value >= store_bin_edge(b) &&
-					                x.value < store_bin_edge(b + 1);
+				for (int b = GRID_FIRST; b < GRID_END; b++)
+					p->counts[b - GRID_FIRST] +=
+					        x.value >= grid_edge(b) && x.value < grid_edge(b + 1);
 			}
 		}
 		if (peak.value > 0)
@@ -122,18 +126,42 @@ static size_t plain_top(firing *out, plain *p, size_t n_top)
 	return n;
 }
 
-static size_t plain_bin(firing *out, plain *p, unsigned b, size_t n_bin)
+/* The sample: of each token, met once or more, the strongest; the smallest hashes. */
+static size_t plain_sample(firing *out, plain *p, size_t n_samples)
 {
 	size_t n = 0;
 
 	qsort(p->all, p->n_all, sizeof(firing), by_hash);
-	for (size_t i = 0; i < p->n_all && n < n_bin; i++) {
-		bool seen = n > 0 && out[n - 1].hash == p->all[i].hash;
-
-		if (!seen && store_bin_of(p->all[i].value) == b)
+	for (size_t i = 0; i < p->n_all && n < n_samples; i++) {
+		if (n == 0 || out[n - 1].hash != p->all[i].hash)
 			out[n++] = p->all[i];
 	}
 	return n;
+}
+
+static uint64_t plain_below(const plain *p, int edge)
+{
+	uint64_t n = 0;
+
+	for (size_t i = 0; i < p->n_all; i++)
+		n += p->all[i].value < grid_edge(edge);
+	return n;
+}
+
+/* Edge j of the tenths: that with nearest to j / 10 of all values below it, of several the lowest. */
+static int plain_edge(const plain *p, int j, int from, int end)
+{
+	int best = from;
+
+	if (j == 0 || j == 10)
+		return j ? end : from;
+	for (int e = from; e <= end; e++) {
+		double aim = (double)p->fires * j / 10;
+
+		if (fabs((double)plain_below(p, e) - aim) < fabs((double)plain_below(p, best) - aim))
+			best = e;
+	}
+	return best;
 }
 
 /* ---- What the store says ---- */
@@ -145,16 +173,15 @@ static void check_examples(store *s, uint32_t f, const char *kind, int b, const 
 	sqlite3_stmt *st = NULL;
 	bool row;
 
-	OK(store_prepare(
-	        &st, s,
-	        "SELECT context_id, position, activation, weight, first, length, codes, rank FROM example"
-	        " WHERE source_id = 1 AND feature = ?1 AND kind = ?2 AND bin = ?3 ORDER BY rank",
-	        &corpus_err));
+	OK(store_prepare(&st, s,
+	                 "SELECT context_id, position, activation, weight, first, length, codes, rank FROM "
+	                 "example_window"
+	                 " WHERE source_id = 1 AND feature = ?1 AND kind = ?2 AND bin = ?3 ORDER BY rank",
+	                 &corpus_err));
 	OK(store_bind(s, st, &corpus_err, "iti", (int64_t)f, kind, (int64_t)b));
 	for (size_t i = 0; i < n; i++) {
-		const unsigned char *codes;
+		float values[10] = { 0 };
 		uint32_t first, length;
-		bool found = false;
 
 		OK(store_step(s, st, &row, &corpus_err));
 		ck_assert_msg(row, "feature %u %s %d has %zu examples, not %zu", f, kind, b, i, n);
@@ -165,17 +192,11 @@ static void check_examples(store *s, uint32_t f, const char *kind, int b, const 
 		first = (uint32_t)sqlite3_column_int(st, 4);
 		length = (uint32_t)sqlite3_column_int(st, 5);
 		ck_assert_uint_eq(first, want[i].position > 6 ? want[i].position - 6 : 0);
-		codes = sqlite3_column_blob(st, 6);
-		for (int at = 0; at < sqlite3_column_bytes(st, 6);
-		     at += 6) { /* the qualifying token is among them */
-			uint32_t offset = codes[at] | (uint32_t)codes[at + 1] << 8;
-			float value;
-
-			memcpy(&value, codes + at + 2, 4);
-			ck_assert_uint_lt(offset, length);
-			found |= first + offset == want[i].position && value == want[i].value;
-		}
-		ck_assert(found);
+		ck_assert_uint_eq(length, want[i].length);
+		OK(store_window_decode(values, length, sqlite3_column_blob(st, 6),
+		                       (size_t)sqlite3_column_bytes(st, 6), false, &corpus_err));
+		ck_assert_double_le(values[want[i].position - first], want[i].value);
+		ck_assert_double_ge(values[want[i].position - first], want[i].value * (1 - 0x1p-10));
 		ck_assert_int_eq(sqlite3_column_int(st, 7), (int)i);
 	}
 	OK(store_step(s, st, &row, &corpus_err));
@@ -244,35 +265,70 @@ static void check_feature_row(store *s, uint32_t f, const plain *p, uint64_t n_t
 	sqlite3_finalize(st);
 }
 
-/* The JSON is the occupied stretch of the fixed grid. */
-static void check_histogram(store *s, uint32_t f, const plain *p, unsigned first, unsigned n)
+/* What the view has is the occupied stretch of the fixed grid. */
+static void check_histogram(store *s, uint32_t f, const plain *p, int first, int end)
 {
 	sqlite3_stmt *st = NULL;
 	bool row;
 
-	OK(store_prepare(
-	        &st, s,
-	        "SELECT e.key, e.value, c.value FROM feature_detail d, json_each(d.histogram, '$.edges') e"
-	        " LEFT JOIN json_each(d.histogram, '$.counts') c ON c.key = e.key WHERE d.feature = ?1 ORDER "
-	        "BY e.key",
-	        &corpus_err));
+	OK(store_prepare(&st, s,
+	                 "SELECT low, high, count FROM feature_histogram WHERE feature = ?1 ORDER BY low",
+	                 &corpus_err));
 	OK(store_bind(s, st, &corpus_err, "i", (int64_t)f));
-	for (unsigned i = 0; n > 0 && i <= n; i++) {
+	for (int i = first; i < end; i++) {
 		OK(store_step(s, st, &row, &corpus_err));
 		ck_assert(row);
-		check_near(sqlite3_column_double(st, 1), store_bin_edge(first + i), 1e-8);
-		if (i < n)
-			ck_assert_uint_eq((uint64_t)sqlite3_column_int64(st, 2), p->counts[first + i]);
+		ck_assert_double_eq(sqlite3_column_double(st, 0), grid_edge(i));
+		ck_assert_double_eq(sqlite3_column_double(st, 1), grid_edge(i + 1));
+		ck_assert_uint_eq((uint64_t)sqlite3_column_int64(st, 2), p->counts[i - GRID_FIRST]);
 	}
 	OK(store_step(s, st, &row, &corpus_err));
 	ck_assert(!row);
 	sqlite3_finalize(st);
 }
 
+/* The tenths, and the samples in each. */
+static void check_intervals(store *s, uint32_t f, plain *p, int first, int end)
+{
+	firing all[SAMPLES], want[SAMPLES];
+	sqlite3_stmt *st = NULL;
+	int low = first, high;
+	size_t n = plain_sample(all, p, SAMPLES), seen = 0, kept;
+	bool row;
+
+	OK(store_prepare(&st, s,
+	                 "SELECT low, high, count, kept, definition FROM feature_interval WHERE feature = ?1 "
+	                 "ORDER BY bin",
+	                 &corpus_err));
+	OK(store_bind(s, st, &corpus_err, "i", (int64_t)f));
+	for (int j = 0; j < 10; j++, low = high) {
+		uint64_t count;
+
+		high = plain_edge(p, j + 1, low, end);
+		OK(store_step(s, st, &row, &corpus_err));
+		ck_assert(row);
+		kept = 0;
+		for (size_t i = 0; i < n; i++) {
+			if (all[i].value >= grid_edge(low) && all[i].value < grid_edge(high))
+				want[kept++] = all[i];
+		}
+		count = plain_below(p, high) - plain_below(p, low);
+		ck_assert_double_eq(sqlite3_column_double(st, 0), grid_edge(low));
+		ck_assert_double_eq(sqlite3_column_double(st, 1), grid_edge(high));
+		ck_assert_uint_eq((uint64_t)sqlite3_column_int64(st, 2), count);
+		ck_assert_uint_eq((uint64_t)sqlite3_column_int64(st, 3), kept);
+		ck_assert_str_eq((const char *)sqlite3_column_text(st, 4), "equal count");
+		check_examples(s, f, "bin", j, want, kept, kept ? (double)count / (double)kept : 0);
+		seen += kept;
+	}
+	ck_assert_uint_eq(seen, n);
+	sqlite3_finalize(st);
+}
+
 static void check_feature(store *s, uint32_t f, uint32_t n, uint64_t n_tokens)
 {
 	firing want[8];
-	unsigned first = STORE_BINS, end = 0;
+	int first = GRID_END, end = GRID_FIRST;
 	plain p;
 	size_t found;
 
@@ -280,18 +336,16 @@ static void check_feature(store *s, uint32_t f, uint32_t n, uint64_t n_tokens)
 	check_feature_row(s, f, &p, n_tokens);
 	found = plain_top(want, &p, 5);
 	check_examples(s, f, "top", -1, want, found, 1);
-	for (unsigned b = 0; b < STORE_BINS; b++) {
-		if (p.counts[b] == 0)
+	for (int b = GRID_FIRST; b < GRID_END; b++) {
+		if (p.counts[b - GRID_FIRST] == 0)
 			continue;
 		first = b < first ? b : first;
 		end = b + 1;
 	}
-	for (unsigned b = first; b < end; b++) {
-		found = plain_bin(want, &p, b, 3);
-		check_examples(s, f, "bin", (int)(b - first), want, found,
-		               found ? (double)p.counts[b] / (double)found : 0);
-	}
-	check_histogram(s, f, &p, first, end > first ? end - first : 0);
+	if (p.fires == 0)
+		first = end = 0;
+	check_histogram(s, f, &p, first, end);
+	check_intervals(s, f, &p, first, end);
 	plain_free(&p);
 }
 
@@ -477,21 +531,45 @@ START_TEST(text_is_repaired_and_lines_up)
 }
 END_TEST
 
-START_TEST(bins_have_fixed_edges)
+START_TEST(grid_is_sixteenths_of_octaves)
 {
-	ck_assert_double_eq(store_bin_edge(0), ldexp(1, -10));
-	ck_assert_double_eq(store_bin_edge(STORE_BINS), ldexp(1, 22));
-	for (unsigned i = 0; i < STORE_BINS; i++) {
-		float edge = (float)store_bin_edge(i);
+	ck_assert_double_eq(grid_edge(GRID_FIRST), ldexp(1, -10));
+	ck_assert_double_eq(grid_edge(GRID_END), ldexp(1, 22));
+	for (int i = GRID_FIRST; i < GRID_END; i++) {
+		float edge = (float)grid_edge(i);
 
-		ck_assert_double_eq(edge, store_bin_edge(i));
-		ck_assert_uint_eq(store_bin_of(edge), i);
-		ck_assert_uint_eq(store_bin_of(nextafterf(edge, 1e30f)), i);
-		if (i > 0)
-			ck_assert_uint_eq(store_bin_of(nextafterf(edge, 0)), i - 1);
+		ck_assert_double_eq(edge, grid_edge(i));
+		ck_assert_float_eq(edge, (float)exp2(i / 16.0));
+		ck_assert_int_eq(grid_of(edge), i);
+		ck_assert_int_eq(grid_of(nextafterf(edge, 1e30f)), i);
+		if (i > GRID_FIRST)
+			ck_assert_int_eq(grid_of(nextafterf(edge, 0)), i - 1);
 	}
-	ck_assert_uint_eq(store_bin_of(1e-45f), 0);
-	ck_assert_uint_eq(store_bin_of(3e38f), STORE_BINS - 1);
+	ck_assert_int_eq(grid_of(1e-45f), GRID_FIRST);
+	ck_assert_int_eq(grid_of(3e38f), GRID_END - 1);
+}
+END_TEST
+
+/* The table that SQL readers use has the same edges. */
+START_TEST(grid_is_in_the_store)
+{
+	sqlite3_stmt *st = NULL;
+	store *s;
+	bool row;
+
+	corpus_setup();
+	s = corpus_open();
+	OK(store_prepare(&st, s, "SELECT i, edge FROM grid ORDER BY i", &corpus_err));
+	for (int i = GRID_FIRST; i <= GRID_END; i++) {
+		OK(store_step(s, st, &row, &corpus_err));
+		ck_assert_int_eq(sqlite3_column_int(st, 0), i);
+		ck_assert_double_eq(sqlite3_column_double(st, 1), grid_edge(i));
+	}
+	OK(store_step(s, st, &row, &corpus_err));
+	ck_assert(!row);
+	sqlite3_finalize(st);
+	store_close(s);
+	support_rmdir(corpus_folder);
 }
 END_TEST
 
@@ -514,7 +592,7 @@ END_TEST
 static void cases(Suite *s)
 {
 	SUPPORT_CASE(s, "index", agrees_with_the_definition, does_not_depend_on_order,
-	             corpus_keeps_all_firings, text_is_repaired_and_lines_up, bins_have_fixed_edges,
-	             parts_are_two_fifths_each);
+	             corpus_keeps_all_firings, text_is_repaired_and_lines_up, grid_is_sixteenths_of_octaves,
+	             grid_is_in_the_store, parts_are_two_fifths_each);
 }
 SUPPORT_MAIN("index", cases)

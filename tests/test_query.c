@@ -313,7 +313,13 @@ static const struct {
 	{ "UPDATE score SET details = '[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[['",
 	  "feature 0 is corrupt: 'details'" },
 	{ "UPDATE example SET position = 99", "its window is not in context" },
-	{ "UPDATE example SET codes = x'ffff00000000'", "token 65535 of 32" },
+	{ "UPDATE example SET codes = x'00ff0001'", "token 255 of 32" },
+	{ "UPDATE feature_detail SET histogram = '{}'", "feature 0 is corrupt: its histogram" },
+	{ "UPDATE feature_detail SET histogram = '{\"per_octave\":3,\"first\":0,\"counts\":[1]}'",
+	  "feature 0 is corrupt: its histogram" },
+	{ "UPDATE feature_detail SET histogram = '{\"per_octave\":16,\"first\":350,\"counts\":[1,1,1]}'",
+	  "feature 0 is corrupt: its histogram" },
+	{ "UPDATE feature_detail SET intervals = '{\"grid\":[0.5]}'", "feature 0 is corrupt: its intervals" },
 };
 
 START_TEST(show_of_lying_stores)

@@ -169,10 +169,15 @@ static const struct {
 	{ "UPDATE context SET text = 'short'", "token offsets do not fit its text" },
 	{ "UPDATE firing SET counted = x'ff'", "its mask is not of 32 tokens" },
 	{ "UPDATE firing SET codes = x'0102'", "codes of a context" },
-	{ "UPDATE example SET codes = x'ffff00000000'", "token 65535 of 32" },
-	{ "UPDATE example SET codes = x'00'", "1 bytes" },
-	{ "UPDATE example SET first = 1", "its window is not in context" },
-	{ "UPDATE example SET length = 0", "its window is not in context" },
+	{ "UPDATE example SET codes = x'00ff0001'", "token 255 of 32" },
+	{ "UPDATE example SET codes = x'00050001050001'", "token 5 of 32 is out of order" },
+	{ "UPDATE example SET codes = x'00050000'", "token 5 has no value over 0" },
+	{ "UPDATE example SET codes = x'0005007c'", "token 5 has no value over 0" },
+	{ "UPDATE example SET codes = x''", "0 bytes" },
+	{ "UPDATE example SET codes = x'0001'", "2 bytes" },
+	{ "UPDATE example SET position = 32", "its window is not in context" },
+	{ "UPDATE example SET position = -1", "its window is not in context" },
+	{ "UPDATE source SET before = -1, after = -1", "its window is not in context" },
 };
 
 START_TEST(lying_stores_are_errors)

@@ -14,8 +14,8 @@ cp small.db newer.db && sqlite3 newer.db "PRAGMA user_version = 99"
 try -d newer.db
 head -c 20000 small.db >cut.db
 try -d cut.db
-sqlite3 small.db "INSERT INTO source SELECT 2, 'layer4', tokenizer_id, architecture, d_in, n_features, k, model, hook_point, layer,
-	weights_sha256, dump_sha256, n_tokens, n_left_out, norm_limit, n_contexts, n_firings, corpus, config, argv, version, created FROM source"
+sqlite3 small.db "CREATE TEMP TABLE other AS SELECT * FROM source; UPDATE other SET id = 2, name = 'layer4';
+	INSERT INTO source SELECT * FROM other"
 try -d small.db
 try -d small.db --source layer5
 try -d small.db --source small

@@ -1,0 +1,82 @@
+-- Gloss store, version 2: one uniform sample of firings a feature instead of samples by bin, fine histograms, smaller rows.
+-- Rows of a store of version 1 are carried over by migrate_002_before.sql and migrate_002_after.sql.
+
+ALTER TABLE source ADD COLUMN kind TEXT NOT NULL DEFAULT 'sae'; -- what the features are: 'sae'; 'neurons': of the model itself; 'codes': computed elsewhere
+ALTER TABLE source ADD COLUMN before INTEGER NOT NULL DEFAULT 47; -- tokens of an example's window before the qualifying one
+ALTER TABLE source ADD COLUMN after INTEGER NOT NULL DEFAULT 16; -- and after it; a window ends where its context does
+ALTER TABLE source ADD COLUMN n_top INTEGER NOT NULL DEFAULT 24; -- strongest contexts kept a feature
+ALTER TABLE source ADD COLUMN n_samples INTEGER NOT NULL DEFAULT 0; -- firings sampled a feature; 0: a source of version 1, where each bin was sampled for itself
+ALTER TABLE source ADD COLUMN n_random INTEGER NOT NULL DEFAULT 512; -- contexts chosen at random, of which all firings are kept
+ALTER TABLE source ADD COLUMN sample_rule TEXT NOT NULL DEFAULT 'smallest hash of context, position and feature in each bin'; -- how samples were drawn
+ALTER TABLE source ADD COLUMN dumps TEXT; -- JSON list: SHA-256 of each dump that went in; NULL: dump_sha256 alone
+
+ALTER TABLE feature ADD COLUMN median_act REAL; -- of firing tokens; NULL: dead, or of version 1
+ALTER TABLE feature ADD COLUMN behaviour INTEGER; -- hash of where it fires on the random contexts; NULL: not computed
+
+-- Changed: `histogram` is JSON {"per_octave":16,"first":n,"counts":[...]}: bin i holds the firing tokens with values from
+-- 2^((first + i) / per_octave) on, below the next edge. The grid begins at 2^-10 and ends at 2^22, its first and last bins are open.
+ALTER TABLE feature_detail ADD COLUMN intervals TEXT; -- JSON {"definition","grid":[n + 1],"counts":[n],"kept":[n]}: what example.bin counts: edges as numbers of the table grid, firing tokens in each interval, samples kept of them
+ALTER TABLE feature_detail ADD COLUMN quantiles TEXT; -- JSON {"exact","percent":[...],"value":[...]} over firing tokens; exact 0: from the histogram; NULL: dead, or of version 1
+ALTER TABLE feature_detail ADD COLUMN logit_histogram TEXT; -- JSON {"low","high","counts":[...]} of its logits over the vocabulary; NULL without an unembedding
+ALTER TABLE feature_detail ADD COLUMN cofiring TEXT; -- JSON [[feature, coefficient], ...]: what fires on the same tokens, over stored firings; NULL: not computed
+
+DROP TABLE example;
+CREATE TABLE example (            -- a firing token: one of the strongest contexts, or of the sample
+	source_id INTEGER NOT NULL,
+	feature INTEGER NOT NULL,
+	bin INTEGER NOT NULL,         -- index into this feature's intervals, by `activation`; -1: one of the strongest contexts
+	rank INTEGER NOT NULL,        -- strongest: 0 is the strongest; sample: order of the hash of context, position and feature in its bin
+	context_id INTEGER NOT NULL REFERENCES context(id),
+	position INTEGER NOT NULL,    -- of the qualifying token: the one whose value put this here
+	activation REAL NOT NULL,     -- on it, exact
+	codes BLOB NOT NULL,          -- all firings of the window: layout in docs/store.md
+	kind TEXT GENERATED ALWAYS AS (CASE WHEN bin < 0 THEN 'top' ELSE 'bin' END) VIRTUAL, -- 'top': one of the strongest; 'bin': of the sample
+	PRIMARY KEY (source_id, feature, bin, rank),
+	FOREIGN KEY (source_id, feature) REFERENCES feature(source_id, feature)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX example_by_context ON example(context_id, source_id) WHERE bin < 0; -- which features are strong in a context
+
+CREATE TABLE source_context (     -- the contexts that a source refers to
+	source_id INTEGER NOT NULL REFERENCES source(id),
+	context_id INTEGER NOT NULL REFERENCES context(id),
+	PRIMARY KEY (source_id, context_id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX source_context_by_context ON source_context(context_id);
+
+CREATE TABLE grid (               -- the edges of all histograms and intervals
+	i INTEGER PRIMARY KEY,        -- -160 .. 352
+	edge REAL NOT NULL            -- 2^(i / 16), rounded to a float: so comparing a value with it is exact
+) STRICT;
+WITH RECURSIVE step(j, mantissa) AS (VALUES -- 2^(j / 16) times 2^23
+	(0, 8388608), (1, 8760003), (2, 9147842), (3, 9552851), (4, 9975792), (5, 10417458), (6, 10878679), (7, 11360319),
+	(8, 11863283), (9, 12388516), (10, 12937002), (11, 13509772), (12, 14107901), (13, 14732511), (14, 15384775), (15, 16065917)),
+octave(o) AS (VALUES (-10) UNION ALL SELECT o + 1 FROM octave WHERE o < 22)
+INSERT INTO grid
+	SELECT 16 * o + j, mantissa / 8388608.0 * iif(o < 0, 1.0 / (1 << abs(o)), 1 << abs(o)) FROM octave, step WHERE 16 * o + j <= 352;
+
+-- Histograms as rows. (These views do without json_extract(), which SQLite before 3.41 takes for unsafe.)
+CREATE VIEW feature_histogram AS
+	SELECT d.source_id, d.feature, l.edge AS low, h.edge AS high, c.value AS count
+	FROM feature_detail d
+	JOIN json_each(d.histogram) p ON p.key = 'per_octave' JOIN json_each(d.histogram) f ON f.key = 'first'
+	JOIN json_each(d.histogram, '$.counts') c
+	JOIN grid l ON l.i = (f.value + c.key) * 16 / p.value JOIN grid h ON h.i = l.i + 16 / p.value;
+-- The intervals that samples are shown by: firing tokens in each, and samples kept of them.
+CREATE VIEW feature_interval AS
+	SELECT d.source_id, d.feature, c.key AS bin, l.edge AS low, h.edge AS high, c.value AS count, k.value AS kept,
+		n.value AS definition
+	FROM feature_detail d JOIN json_each(d.intervals) n ON n.key = 'definition'
+	JOIN json_each(d.intervals, '$.counts') c JOIN json_each(d.intervals, '$.kept') k ON k.key = c.key
+	JOIN json_each(d.intervals, '$.grid') a ON a.key = c.key JOIN json_each(d.intervals, '$.grid') b ON b.key = c.key + 1
+	JOIN grid l ON l.i = a.value JOIN grid h ON h.i = b.value;
+-- Examples with their windows (tokens first .. first + length - 1 of the context) and weights (firing tokens that a sample
+-- stands for; 1 for the strongest).
+CREATE VIEW example_window AS
+	SELECT e.source_id, e.feature, e.kind, e.bin, e.rank, e.context_id, e.position, e.activation,
+		CASE WHEN e.bin < 0 THEN 1.0 ELSE (SELECT 1.0 * c.value / k.value FROM feature_detail d
+			JOIN json_each(d.intervals, '$.counts') c JOIN json_each(d.intervals, '$.kept') k ON k.key = c.key
+			WHERE d.source_id = e.source_id AND d.feature = e.feature AND c.key = e.bin) END AS weight,
+		max(0, e.position - s.before) AS first,
+		min(e.position + s.after, c.n_tokens - 1) - max(0, e.position - s.before) + 1 AS length,
+		e.codes
+	FROM example e JOIN source s ON s.id = e.source_id JOIN context c ON c.id = e.context_id;

@@ -1,0 +1,234 @@
+/* Stores of earlier versions, brought up: everything they said is still there. */
+#include "store/query_internal.h"
+#include "tests/support.h"
+#include "tests/support_json.h"
+#include "tests/support_store.h"
+
+extern const char sql_001_schema[];
+
+enum { OLD_CONTEXTS = 4, OLD_WEIGHT = 5 }; /* tests/store_v1.sql */
+
+static char folder[FILE_PATH_MAX], path[FILE_PATH_MAX];
+static error err;
+
+static void run_sql(const char *sql)
+{
+	sqlite3 *db = NULL;
+
+	ck_assert_int_eq(sqlite3_open(path, &db), SQLITE_OK);
+	ck_assert_msg(sqlite3_exec(db, sql, NULL, NULL, NULL) == SQLITE_OK, "%s", sqlite3_errmsg(db));
+	sqlite3_close(db);
+}
+
+/* A store of version 1 with the rows of tests/store_v1.sql. */
+static void setup(void)
+{
+	char rows[FILE_PATH_MAX], *sql = NULL;
+	size_t n;
+
+	err = (error){ 0 };
+	support_mkdir(folder);
+	ck_assert_int_eq(file_join(path, folder, "old.db", &err), 0);
+	ck_assert_int_eq(file_join(rows, getenv("GLOSS_SOURCE"), "tests/store_v1.sql", &err), 0);
+	ck_assert_msg(file_read(&sql, &n, rows, 1 << 20, &err) == 0, "%s", err.msg);
+	run_sql(sql_001_schema);
+	run_sql(sql);
+	run_sql("PRAGMA application_id = 0x474c5353; PRAGMA user_version = 1");
+	free(sql);
+}
+
+static void teardown(void)
+{
+	support_rmdir(folder);
+}
+
+static store *open_store(unsigned flags)
+{
+	store *s = NULL;
+
+	ck_assert_msg(store_open(&s, path, flags, &err) == 0, "%s", err.msg);
+	return s;
+}
+
+static int64_t number(store *s, const char *sql)
+{
+	int64_t n;
+
+	ck_assert_msg(store_int(&n, s, sql, -1, &err) == 0, "%s", err.msg);
+	return n;
+}
+
+START_TEST(readers_refuse_version_1)
+{
+	store *s = NULL;
+
+	ck_assert_int_eq(store_open(&s, path, STORE_READ, &err), ERR_FORMAT);
+	ck_assert_ptr_nonnull(strstr(err.msg, "has version 1 of 2: open it once with a command that writes"));
+	ck_assert_ptr_null(s);
+}
+END_TEST
+
+/* Every window says what the rule of the store says, to the bit: its values have few digits. */
+START_TEST(windows_are_the_same)
+{
+	store *s = open_store(STORE_WRITE);
+	arena mem = ARENA_INIT;
+	size_t n = 0, all = 0;
+
+	ck_assert_int_eq(number(s, "PRAGMA user_version"), STORE_VERSION);
+	for (uint32_t f = 0; f < SMALL_FEATURES; f++) {
+		store_window *w = NULL;
+
+		ck_assert_msg(store_windows_firing(&w, &n, s, 1, f, STORE_ANY, &mem, &err) == 0, "%s",
+		              err.msg);
+		ck_assert_uint_eq(n, f == SMALL_DEAD ? 0 : OLD_CONTEXTS);
+		for (size_t i = 0; i < n; i++) {
+			uint32_t tokens[SMALL_TOKENS];
+
+			small_context(tokens, (uint32_t)(w[i].context - small_context_id(0)));
+			ck_assert_uint_eq(w[i].first, 0);
+			ck_assert_uint_eq(w[i].length, SMALL_TOKENS);
+			for (uint32_t t = 0; t < SMALL_TOKENS; t++) {
+				ck_assert_uint_eq(w[i].token[t], tokens[t]);
+				ck_assert_float_eq(w[i].value[t], small_value(f, tokens, t));
+			}
+			ck_assert_double_eq(w[i].weight,
+			                    f == SMALL_ON_CAT || f == SMALL_AFTER_THE ? 1 : w[i].weight);
+		}
+		all += n;
+	}
+	ck_assert_uint_eq(all, OLD_CONTEXTS * (SMALL_FEATURES - 1));
+	arena_clear(&mem);
+	store_close(s);
+}
+END_TEST
+
+START_TEST(pages_are_the_same)
+{
+	static const double edges[] = { 0.5, 1, 2, 4, 8 }, counts[] = { 1, 0, 20, 3 };
+	store *s = open_store(STORE_WRITE);
+	const cJSON *histogram, *example;
+	cJSON *page = NULL;
+	int samples = 0;
+
+	ck_assert_msg(store_show(&page, s, NULL, SMALL_ON_CAT, 100, &err) == 0, "%s", err.msg);
+	histogram = json_member(page, "histogram");
+	ck_assert_int_eq(json_count(histogram, "edges"), ARRAY_LEN(edges));
+	ck_assert_int_eq(json_count(histogram, "counts"), ARRAY_LEN(counts));
+	for (int i = 0; i < (int)ARRAY_LEN(counts); i++) {
+		ck_assert_double_eq(json_item(histogram, "edges", i)->valuedouble, edges[i]);
+		ck_assert_double_eq(json_item(histogram, "counts", i)->valuedouble, counts[i]);
+	}
+	ck_assert_str_eq(json_string(json_member(page, "intervals"), "definition"), "half octaves");
+	ck_assert_double_eq(json_number(page, "mean_act"), 2.4833047945205479756);
+	cJSON_ArrayForEach(example, json_member(page, "examples"))
+	{
+		bool top = strcmp(json_string(example, "kind"), "top") == 0;
+
+		ck_assert_double_eq(json_number(example, "weight"), top ? 1 : OLD_WEIGHT);
+		ck_assert_double_eq(json_number(example, "bin"), top ? -1 : 2);
+		samples += !top;
+	}
+	ck_assert_int_eq(samples, OLD_CONTEXTS);
+	ck_assert_int_eq(json_count(page, "examples"), 2 * OLD_CONTEXTS);
+	ck_assert_str_eq(json_string(json_item(page, "notes", 0), "text"), "look at this");
+	cJSON_Delete(page);
+	store_close(s);
+}
+END_TEST
+
+START_TEST(searches_are_the_same)
+{
+	store_regex_opts o = { .pattern = "cat", .limit = 3 };
+	store *s = open_store(STORE_WRITE);
+	cJSON *found = NULL;
+
+	ck_assert_msg(store_find_text(&found, s, NULL, "cat", 10, &err) == 0, "%s", err.msg);
+	ck_assert_int_eq(json_count(found, "contexts"), OLD_CONTEXTS);
+	cJSON_Delete(found);
+	ck_assert_msg(store_find_regex(&found, s, &o, &err) == 0, "%s", err.msg);
+	ck_assert_double_eq(json_number(json_item(found, "features", 0), "feature"), SMALL_ON_CAT);
+	ck_assert_double_eq(json_number(json_item(found, "features", 0), "f1"), 1);
+	cJSON_Delete(found);
+	ck_assert_int_eq(number(s, "SELECT count(*) FROM source_context"), OLD_CONTEXTS);
+	ck_assert_int_eq(number(s, "SELECT count(*) FROM pragma_foreign_key_check"), 0);
+	ck_assert_int_eq(number(s, "SELECT count(*) FROM label"), 2);
+	store_close(s);
+}
+END_TEST
+
+/* Rows that cannot be carried over: one error, and the file stays what it was. */
+static const struct {
+	const char *sql, *message;
+} lies[] = {
+	{ "UPDATE example SET codes = x'00' WHERE feature = 1 AND rank = 2 AND kind = 'top'",
+	  "codes of an example are corrupt" },
+	{ "UPDATE example SET codes = x'0000000080bf'", "codes of an example are corrupt" },
+	{ "UPDATE example SET codes = x'05000000803f05000000803f'", "codes of an example are corrupt" },
+	{ "UPDATE feature_detail SET histogram = '{' WHERE feature = 3",
+	  "histogram of a feature is corrupt" },
+	{ "UPDATE feature_detail SET histogram = '{\"edges\":[1,2,5],\"counts\":[1,1]}'",
+	  "histogram of a feature is corrupt" },
+	{ "UPDATE feature_detail SET histogram = '{\"edges\":[1,2],\"counts\":[1,1]}'",
+	  "histogram of a feature is corrupt" },
+	{ "UPDATE feature_detail SET histogram = '{\"edges\":[1,1.1],\"counts\":[1]}'",
+	  "histogram of a feature is corrupt" },
+};
+
+START_TEST(corrupt_rows_are_errors)
+{
+	store *s = NULL;
+
+	run_sql(lies[_i].sql);
+	ck_assert_int_lt(store_open(&s, path, STORE_WRITE, &err), 0);
+	ck_assert_ptr_null(s);
+	ck_assert_msg(strstr(err.msg, lies[_i].message) && strstr(err.msg, path), "%s", err.msg);
+	run_sql("SELECT kind, first, length, weight FROM example");
+	ck_assert_int_lt(store_open(&s, path, STORE_READ, &err), 0);
+	ck_assert_ptr_nonnull(strstr(err.msg, "version 1"));
+}
+END_TEST
+
+START_TEST(failing_allocations_leave_version_1)
+{
+	store *s = NULL;
+
+	for (long n = 0;; n += 1 + n / 20) {
+		int rc;
+
+		fault_arm(FAULT_ALLOC, n);
+		rc = store_open(&s, path, STORE_WRITE, &err);
+		if (!fault_disarm(FAULT_ALLOC)) {
+			ck_assert_int_eq(rc, 0);
+			break;
+		}
+		if (rc == 0) { /* SQLite does without some of its caches */
+			store_close(s);
+			s = NULL;
+			teardown();
+			setup();
+			continue;
+		}
+		ck_assert_msg(rc == ERR_NOMEM, "%ld: %d %s", n, rc, err.msg);
+		ck_assert_ptr_null(s);
+	}
+	ck_assert_int_eq(number(s, "SELECT count(*) FROM example"), 8 * (SMALL_FEATURES - 1));
+	store_close(s);
+}
+END_TEST
+
+static void cases(Suite *suite)
+{
+	TCase *tc = tcase_create("migrate");
+
+	tcase_set_timeout(tc, 60);
+	tcase_add_checked_fixture(tc, setup, teardown);
+	tcase_add_test(tc, readers_refuse_version_1);
+	tcase_add_test(tc, windows_are_the_same);
+	tcase_add_test(tc, pages_are_the_same);
+	tcase_add_test(tc, searches_are_the_same);
+	tcase_add_loop_test(tc, corrupt_rows_are_errors, 0, ARRAY_LEN(lies));
+	tcase_add_test(tc, failing_allocations_leave_version_1);
+	suite_add_tcase(suite, tc);
+}
+SUPPORT_MAIN("migrate", cases)
