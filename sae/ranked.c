@@ -108,36 +108,16 @@ static void run_ranking(ranking *k, pool *p)
 	pool_run(p, (k->n_rows + RANK_ROWS - 1) / RANK_ROWS, rank_rows, k);
 }
 
-/* Decoder rows of norm 1; a row of zeros stays one. */
-static float *unit_rows(const sae_model *m, arena *mem)
+int sae_rank_cosines(sae_ranked *out, const float *a, uint32_t n_a, const float *b, uint32_t n_b, uint32_t d,
+                     uint32_t n, bool not_self, pool *p, error *err)
 {
-	float *rows = arena_alloc(mem, (size_t)m->d_sae * m->d_in, sizeof(float));
-
-	for (uint32_t f = 0; f < m->d_sae && rows; f++) {
-		const float *from = m->W_dec + (size_t)f * m->d_in;
-		double squares = 0;
-
-		for (uint32_t i = 0; i < m->d_in; i++)
-			squares += (double)from[i] * from[i];
-		for (uint32_t i = 0; i < m->d_in && squares > 0; i++)
-			rows[(size_t)f * m->d_in + i] = (float)(from[i] / sqrt(squares));
-	}
-	return rows;
-}
-
-int sae_rank_neighbours(sae_ranked *out, const sae_model *m, uint32_t n, pool *p, error *err)
-{
-	uint32_t most = n < m->d_sae - 1 ? n : m->d_sae - 1;
+	uint32_t others = n_b - (not_self && n_b > 0), most = n < others ? n : others;
 	sae_ranked found = { 0 };
 	arena mem = ARENA_INIT;
-	float *rows = unit_rows(m, &mem);
-	ranking k = { .rows = rows,
-		      .columns = rows,
-		      .n_rows = m->d_sae,
-		      .n_columns = m->d_sae,
-		      .d = m->d_in,
-		      .not_self = true };
-	int rc = rows ? sae_ranked_new(&found, m->d_sae, most, err) : error_nomem(err, "ranked features");
+	ranking k = {
+		.rows = a, .columns = b, .n_rows = n_a, .n_columns = n_b, .d = d, .not_self = not_self
+	};
+	int rc = sae_ranked_new(&found, n_a, most, err);
 
 	k.high = &found;
 	if (rc == 0)
@@ -149,6 +129,16 @@ int sae_rank_neighbours(sae_ranked *out, const sae_model *m, uint32_t n, pool *p
 		sae_ranked_free(&found);
 	else
 		*out = found;
+	return rc;
+}
+
+int sae_rank_neighbours(sae_ranked *out, const sae_model *m, uint32_t n, pool *p, error *err)
+{
+	float *rows = sae_unit_rows(m->W_dec, m->d_sae, m->d_in);
+	int rc = rows ? sae_rank_cosines(out, rows, m->d_sae, rows, m->d_sae, m->d_in, n, true, p, err)
+	              : error_nomem(err, "ranked features");
+
+	free(rows);
 	return rc;
 }
 

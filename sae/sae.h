@@ -280,6 +280,12 @@ typedef struct sae_ranked {
 int sae_ranked_new(sae_ranked *r, uint32_t n_rows, uint32_t n, error *err) MUST_USE;
 void sae_ranked_free(sae_ranked *r);
 
+/* Rows of x (n, d) at norm 1, a row of zeros as it is; malloc'd, NULL: no memory. */
+float *sae_unit_rows(const float *x, uint32_t n, uint32_t d);
+/* For each unit row of a (n_a, d) the unit rows of b (n_b, d) with the largest cosine: out (n_a, min(n, n_b)). not_self: b is
+ * a, and a row is not among its own. The same bits at any thread count. */
+int sae_rank_cosines(sae_ranked *out, const float *a, uint32_t n_a, const float *b, uint32_t n_b, uint32_t d,
+                     uint32_t n, bool not_self, pool *p, error *err) MUST_USE;
 /* Features whose decoder rows have the largest cosine with each feature's, itself left out: out (F, min(n, F - 1)). The same
  * bits at any thread count. */
 int sae_rank_neighbours(sae_ranked *out, const sae_model *m, uint32_t n, pool *p, error *err) MUST_USE;
@@ -293,6 +299,21 @@ int sae_rank_neighbours(sae_ranked *out, const sae_model *m, uint32_t n, pool *p
  * ERR_FORMAT names the tensor that is not there or has another shape. */
 int sae_rank_logits(sae_ranked *top, sae_ranked *bottom, const sae_model *m, const char *path,
                     uint32_t n_vocab, uint32_t n, pool *p, progress *pr, error *err) MUST_USE;
+
+/* ---- Matching two sets of directions (match.c) -------------------------------------------------------------------------------------- */
+
+#define SAE_MATCH_NONE UINT32_MAX
+/* The one-to-one assignment of rows of a (n_a, d) to rows of b (n_b, d), unit rows both, with the largest sum of cosines (as
+ * Paulo and Belrose, arXiv 2501.16615, and the public code, scipy's linear_sum_assignment): b_of_a (n_a), SAE_MATCH_NONE for
+ * the rows of a that stay alone where n_a > n_b. By Jonker and Volgenant's algorithm, in time of about the cube of the smaller
+ * at worst; needs sae_match_assign_bytes() for all cosines. The same result at any thread count. */
+int sae_match_assign(uint32_t *b_of_a, const float *a, uint32_t n_a, const float *b, uint32_t n_b, uint32_t d,
+                     pool *p, error *err) MUST_USE;
+uint64_t sae_match_assign_bytes(uint32_t n_a, uint32_t n_b);
+/* What b's rows would be by chance: n unit rows with the second moments of those of `unit` (n, d), each the sum of 64 of them
+ * taken at random with random signs, so that directions that all features share are shared by chance too. malloc'd; NULL: no
+ * memory. */
+float *sae_null_rows(const float *unit, uint32_t n, uint32_t d, uint64_t seed);
 
 /* ---- Training (train*.c, step.c, shuffle.c) --------------------------------------------------------------------------------------- */
 

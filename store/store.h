@@ -124,6 +124,38 @@ int store_find_text(cJSON **out, store *s, const char *source, const char *words
  * {"columns":[...],"rows":[[...]],"truncated":bool}; blobs as {"blob":hex}. */
 int store_sql(cJSON **out, store *s, const char *sql, uint64_t max_rows, double seconds, error *err) MUST_USE;
 
+/* ---- Two sources compared (compare.c) --------------------------------------------------------------------------------------- */
+
+/* Decoder vectors (F, d_in) of a source (NULL: the only one), as stored (F16), malloc'd; NULL with 0 where the store has none. */
+int store_vectors(float **out, store *s, const char *source, error *err) MUST_USE;
+
+typedef struct store_compare_opts {
+	store *a, *b; /* may be the same */
+	const char *source_a, *source_b;
+	/* A one-to-one match by decoder direction, which the caller finds (sae/ has the products): for each feature of A one of B, or
+	 * UINT32_MAX, and their cosine. NULL: there are no directions; a match is then mutual best by firing cosine. */
+	const uint32_t *match;
+	const float *cosine;
+	double min_cosine;   /* of a match that is the same feature. 0.7 */
+	double min_overlap;  /* of the parts of a split. 0.5 */
+	uint32_t min_common; /* tokens that a part has in common with the whole. 5 */
+} store_compare_opts;
+/* Compare the features of two sources over the tokens that count for both in contexts with stored firings of both (as many
+ * as fit: 32 M firings a side). Firing cosine of two features: tokens on which both fire / sqrt(product of their counts).
+ * Verdicts, for both sides:
+ *	same       matched, and the decoder cosine (without directions: the firing cosine) is at least min_cosine
+ *	split      not the same; at least two features of the other side, of the 16 of largest firing cosine, each share min_common
+ *	           tokens with it and fire for min_overlap of their own firings where it fires, and together they cover
+ *	           min_overlap of its firings: these are its parts
+ *	merged     neither, but one of the parts of a split feature of the other side
+ *	unmatched  none of these
+ * chance: the best firing cosine of each feature when the other side's firings are those of the next context.
+ * {"a":{"source","store","features","verdicts":{...},"mean_best_firing_cosine","chance_mean","chance_99"},"b":{...},
+ *  "common":{"contexts","tokens","all_used"},"features":[{"side","feature","verdict","fires","match","cosine","firing_cosine",
+ *  "jaccard","correlation","parts" or "part_of","label","match_label"}]}
+ * ERR_ARG: neither directions nor common contexts. */
+int store_compare(cJSON **out, const store_compare_opts *o, error *err) MUST_USE;
+
 /* ---- Windows, for explain (windows.c) ------------------------------------------------------------------------------------------- */
 
 typedef enum store_part { STORE_LABEL, STORE_SELECT, STORE_REPORT, STORE_ANY } store_part;
