@@ -252,50 +252,69 @@ bool store_window_is_wide(uint32_t before, uint32_t after)
 
 size_t store_window_size(uint32_t n_firings, bool wide)
 {
-	return 1 + (size_t)n_firings * (wide ? 4 : 3);
+	return n_firings > 1 ? 1 + (size_t)(n_firings - 1) * (wide ? 4 : 3) : 0;
 }
 
-/* The greatest half float that is not over x. */
+/* The greatest half float that is not over x, which is in (0, 2^15); the least one over 0 where that is 0. */
 static uint16_t half_below(float x)
 {
-	uint16_t half = store_half_from_float(x);
+	uint32_t bits, half;
+	int exponent;
 
-	if (half > 0 && store_half_to_float(half) > x)
-		half--;
-	return half ? half : 1;
+	memcpy(&bits, &x, sizeof(bits));
+	exponent = (int)(bits >> 23) - 127;
+	if (exponent >= -14)
+		half = (uint32_t)(exponent + 15) << 10 | (bits & 0x7fffff) >> 13;
+	else
+		half = exponent < -24 ? 0 : ((bits & 0x7fffff) | 0x800000) >> (-exponent - 1);
+	return half ? (uint16_t)half : 1;
 }
 
 void store_window_encode(unsigned char *out, const uint32_t *position, const float *value, uint32_t n,
-                         uint32_t first, bool wide)
+                         uint32_t first, uint32_t peak, bool wide)
 {
-	int exponent = scale_exponent(value, n);
+	float largest = 0;
 	double scale;
+	int exponent;
 
+	if (n < 2)
+		return;
+	for (uint32_t i = 0; i < n; i++)
+		largest = i != peak && value[i] > largest ? value[i] : largest;
+	exponent = scale_exponent(&largest, 1);
 	exponent = exponent < INT8_MIN ? INT8_MIN : exponent;
 	scale = ldexp(1, -exponent);
 	*out++ = (unsigned char)exponent;
 	for (uint32_t i = 0; i < n; i++) {
+		if (i == peak)
+			continue;
 		out = put(out, position[i] - first, wide ? 2 : 1);
 		out = put(out, half_below((float)(value[i] * scale)), 2);
 	}
 }
 
-int store_window_decode(float *value, uint32_t length, const void *codes, size_t size, bool wide, error *err)
+int store_window_decode(float *value, uint32_t length, uint32_t peak, float activation, const void *codes,
+                        size_t size, bool wide, error *err)
 {
-	const unsigned char *at = codes;
+	const unsigned char *at = codes, *end = at + size;
 	unsigned width = wide ? 2 : 1;
 	int64_t last = -1;
 	double scale;
 
-	if (size == 0 || (size - 1) % (width + 2) != 0)
+	value[peak] = activation;
+	if (size == 0)
+		return 0;
+	if (size == 1 || (size - 1) % (width + 2) != 0)
 		return error_set(err, ERR_FORMAT, "codes of an example: %zu bytes", size);
-	scale = ldexp(1, (int8_t)at[0]);
-	for (at++, size--; size > 0; size -= width + 2, at += width + 2) {
+	scale = ldexp(1, (int8_t)*at++);
+	for (; at < end; at += width + 2) {
 		uint32_t i = get(at, width), half = get(at + width, 2);
 
-		if (i >= length || i <= last)
+		if (i >= length || i <= last || i == peak)
 			return error_set(err, ERR_FORMAT, "codes of an example: token %u of %u%s", i, length,
-			                 i < length ? " is out of order" : "");
+			                 i >= length ? ""
+			                 : i == peak ? " twice"
+			                             : " is out of order");
 		if (half == 0 || half >= 0x7c00)
 			return error_set(err, ERR_FORMAT, "codes of an example: token %u has no value over 0",
 			                 i);

@@ -40,21 +40,23 @@ int store_codes_decode(store_codes *out, const void *blob, size_t size, uint32_t
 
 /* ---- The window of an example (`example.codes`) ----
  *
+ * Its firings but for the qualifying token's, whose value is `example.activation`; nothing at all where there is no other.
+ *
  *	i8 exponent   value = half * 2^exponent
  *	then for each token on which the feature fires, ascending:
  *	u8  offset    in the window; u16 where the source's windows may be longer than 256 tokens
- *	f16           over 0, rounded towards it: so that no value passes one that it is below
- *
- * The qualifying token's value is exact in `example.activation`. */
+ *	f16           over 0, rounded towards it: so that no value passes one that it is below */
 #define STORE_WINDOW_MAX 65535 /* tokens */
 bool store_window_is_wide(uint32_t before, uint32_t after);
-size_t store_window_size(uint32_t n_firings, bool wide); /* bytes */
-/* Write the codes of n firings at `position` (ascending, from `first` on); values finite and over 0. */
+size_t store_window_size(uint32_t n_firings, bool wide); /* bytes, the qualifying one counted */
+/* Write the codes of n firings at `position` (ascending, from `first` on), number `peak` of them the qualifying one; values
+ * finite and over 0. */
 void store_window_encode(unsigned char *out, const uint32_t *position, const float *value, uint32_t n,
-                         uint32_t first, bool wide);
-/* Set value[i] for the tokens that fire. ERR_FORMAT: not what store_window_encode() writes. */
-int store_window_decode(float *value /* (length), zeroed */, uint32_t length, const void *codes, size_t size,
-                        bool wide, error *err) MUST_USE;
+                         uint32_t first, uint32_t peak, bool wide);
+/* Set value[i] for the tokens that fire; the qualifying one is token `peak` of the window. ERR_FORMAT: not what
+ * store_window_encode() writes. */
+int store_window_decode(float *value /* (length), zeroed */, uint32_t length, uint32_t peak, float activation,
+                        const void *codes, size_t size, bool wide, error *err) MUST_USE;
 
 /* Half floats: to nearest, ties to even; what is over the largest half becomes it. */
 uint16_t store_half_from_float(float value);

@@ -128,11 +128,8 @@ int example_codes_read(float *value, uint32_t length, uint32_t at, float activat
                        int column, bool wide, store *s, error *err)
 {
 	error cause = { 0 };
-	int rc = store_window_decode(value, length, sqlite3_column_blob(row, column),
+	int rc = store_window_decode(value, length, at, activation, sqlite3_column_blob(row, column),
 	                             (size_t)sqlite3_column_bytes(row, column), wide, &cause);
 
-	if (rc < 0)
-		return error_set(err, rc, "'%s' is corrupt: %s", store_path(s), cause.msg);
-	value[at] = activation;
-	return 0;
+	return rc < 0 ? error_set(err, rc, "'%s' is corrupt: %s", store_path(s), cause.msg) : 0;
 }

@@ -1,40 +1,58 @@
 /* The state of the index pass: one feature at a time, one context at a time. */
-#include "store/codes.h"
 #include "store/features.h"
+#include "store/codes.h"
 
 #include <math.h>
 
-enum { MAX_WINDOW_TEXT = 1 << 24 };
+enum { MAX_WINDOW_TEXT = 1 << 24, RECORD_HEADER = 8, FIRST_ROOM = 8 };
 
-int features_init(features *fs, uint32_t n, uint32_t n_top, uint32_t n_samples, uint32_t before,
-                  uint32_t after, const vocab *v, error *err)
+/* Samples beyond n_samples that a feature gathers before the largest hashes are thrown out. */
+static uint32_t slack(const features *fs)
 {
-	*fs = (features){
-		.n = n, .n_top = n_top, .n_samples = n_samples, .before = before, .after = after, .vocab = v
-	};
-	fs->wide = store_window_is_wide(before, after);
-	text_init(&fs->window_bytes, MAX_WINDOW_TEXT);
-	fs->at = calloc(n, sizeof(*fs->at));
-	return fs->at ? 0 : error_nomem(err, "the features of an index");
+	return fs->n_samples / 4 + 8;
 }
 
-static void clear_feature(feature *f)
+int features_init(features *fs, uint32_t n, uint32_t n_top, uint32_t n_samples, uint32_t before,
+                  uint32_t after, const vocab *v, const char *path, size_t memory, error *err)
 {
-	for (uint32_t i = 0; i < f->n_top; i++)
-		free(f->top[i].at.codes);
-	for (uint32_t i = 0; i < f->n_samples; i++)
-		free(f->samples[i].codes);
-	free(f->top);
-	free(f->samples);
-	histogram_clear(&f->values);
+	size_t record = RECORD_HEADER + store_window_size(before + after + 1, true);
+	int rc;
+
+	*fs = (features){ .n = n,
+		          .n_top = n_top,
+		          .n_samples = n_samples,
+		          .before = before,
+		          .after = after,
+		          .wide = store_window_is_wide(before, after),
+		          .vocab = v };
+	text_init(&fs->bytes, MAX_WINDOW_TEXT);
+	rc = spill_init(&fs->windows, path, memory > record ? memory : record, err);
+	if (rc < 0)
+		return rc;
+	fs->window = malloc(record);
+	fs->other = malloc(record);
+	fs->at = calloc(n, sizeof(*fs->at));
+	if (!fs->window || !fs->other || !fs->at)
+		return error_nomem(err, "the features of an index");
+	for (uint32_t f = 0; f < n; f++) {
+		fs->at[f].bar = n_samples > 0 ? UINT64_MAX : 0;
+		fs->at[f].least = n_top > 0 ? 0 : INFINITY;
+	}
+	return 0;
 }
 
 void features_clear(features *fs)
 {
-	for (uint32_t i = 0; fs->at && i < fs->n; i++)
-		clear_feature(&fs->at[i]);
+	for (uint32_t i = 0; fs->at && i < fs->n; i++) {
+		free(fs->at[i].top);
+		free(fs->at[i].samples);
+		histogram_clear(&fs->at[i].values);
+	}
 	free(fs->at);
-	text_free(&fs->window_bytes);
+	free(fs->window);
+	free(fs->other);
+	spill_clear(&fs->windows);
+	text_free(&fs->bytes);
 	*fs = (features){ 0 };
 }
 
@@ -61,12 +79,25 @@ static void add_sums(feature *f, const run *r)
 		s[1] += v2;
 		s[2] += v2 * v;
 		s[3] += v2 * v2;
-		f->max = r->value[i] > f->max ? r->value[i] : f->max;
 	}
 	for (int p = 0; p < 4; p++)
 		add_exactly(&f->sum[p], &f->lost[p], s[p]);
 	f->fires += r->n;
 	f->contexts++;
+}
+
+int features_join(features *fs, uint32_t f, const feature *from, error *err)
+{
+	feature *to = &fs->at[f];
+
+	for (int p = 0; p < 4; p++) {
+		add_exactly(&to->sum[p], &to->lost[p], from->sum[p]);
+		to->lost[p] += from->lost[p];
+	}
+	to->fires += from->fires;
+	to->contexts += from->contexts;
+	to->max = from->max > to->max ? from->max : to->max;
+	return histogram_join(&to->values, &from->values) < 0 ? error_nomem(err, "a histogram") : 0;
 }
 
 moments feature_moments(const feature *f)
@@ -93,6 +124,14 @@ moments feature_moments(const feature *f)
 
 /* ---- Windows ---- */
 
+/* Where the window of an example comes from: firing i of a run, or an offer. */
+typedef struct origin {
+	const run_context *c;
+	const run *r;
+	uint32_t i;
+	const offer *given; /* NULL: the run */
+} origin;
+
 static void window_bounds(const features *fs, const run_context *c, uint32_t position, uint32_t *first,
                           uint32_t *length)
 {
@@ -102,37 +141,69 @@ static void window_bounds(const features *fs, const run_context *c, uint32_t pos
 	*length = position - *first + 1 + (rest > fs->after ? fs->after : rest);
 }
 
-static int window_new(window **out, const features *fs, const run_context *c, const run *r, uint32_t position,
-                      error *err)
+/* fs->window becomes its record: token, size, codes. Returns the size of the codes. */
+static uint32_t make_window(features *fs, const origin *o)
 {
-	uint32_t first, length, from = 0, to;
-	size_t size;
-	window *w;
+	uint32_t first, length, from = o->i, to = o->i + 1, size, token;
 
-	window_bounds(fs, c, position, &first, &length);
-	while (r->position[from] < first)
-		from++;
-	for (to = from; to < r->n && r->position[to] - first < length;)
-		to++;
-	size = store_window_size(to - from, fs->wide);
-	w = malloc(sizeof(*w) + size);
-	if (!w)
-		return error_nomem(err, "an example");
-	*w = (window){ .token = c->tokens[position], .size = (uint32_t)size };
-	store_window_encode(w->codes, r->position + from, r->value + from, to - from, first, fs->wide);
-	*out = w;
+	if (o->given) {
+		token = o->given->token;
+		size = (uint32_t)o->given->size;
+		if (size)
+			memcpy(fs->window + RECORD_HEADER, o->given->codes, size);
+	} else {
+		window_bounds(fs, o->c, o->r->position[o->i], &first, &length);
+		while (from > 0 && o->r->position[from - 1] >= first)
+			from--;
+		while (to < o->r->n && o->r->position[to] - first < length)
+			to++;
+		token = o->c->tokens[o->r->position[o->i]];
+		size = (uint32_t)store_window_size(to - from, fs->wide);
+		store_window_encode(fs->window + RECORD_HEADER, o->r->position + from, o->r->value + from,
+		                    to - from, first, o->i - from, fs->wide);
+	}
+	memcpy(fs->window, &token, 4);
+	memcpy(fs->window + 4, &size, 4);
+	return size;
+}
+
+static int keep_window(sample *s, features *fs, uint32_t size, error *err)
+{
+	return spill_add(&s->window, &fs->windows, fs->window, RECORD_HEADER + size, err);
+}
+
+int features_window(window *out, features *fs, const sample *s, error *err)
+{
+	int rc = spill_read(fs->other, &fs->windows, s->window, RECORD_HEADER, err);
+
+	if (rc < 0)
+		return rc;
+	memcpy(&out->token, fs->other, 4);
+	memcpy(&out->size, fs->other + 4, 4);
+	out->codes = fs->other + RECORD_HEADER;
+	return spill_read(fs->other + RECORD_HEADER, &fs->windows, s->window + RECORD_HEADER, out->size, err);
+}
+
+/* The same token of the same context met twice, where other tokens' codes may differ: whether those in fs->window take the
+ * place of those of `s`. The greater bytes stay. */
+static int replaces(bool *out, features *fs, uint32_t size, const sample *s, error *err)
+{
+	window old;
+	int rc = features_window(&old, fs, s, err), order;
+
+	if (rc < 0)
+		return rc;
+	order = memcmp(fs->window + RECORD_HEADER, old.codes, size < old.size ? size : old.size);
+	*out = order > 0 || (order == 0 && size > old.size);
 	return 0;
 }
 
-static int window_text(uint64_t *hash, features *fs, const run_context *c, uint32_t position, error *err)
+static int text_hash(uint64_t *hash, features *fs, const uint32_t *tokens, uint32_t n, error *err)
 {
-	uint32_t first, length;
-
-	window_bounds(fs, c, position, &first, &length);
-	text_clear(&fs->window_bytes);
-	if (vocab_add_bytes(fs->vocab, c->tokens + first, length, &fs->window_bytes) < 0)
+	text_clear(&fs->bytes);
+	if (vocab_add_bytes(fs->vocab, tokens, n, &fs->bytes) < 0)
 		return error_nomem(err, "the text of a window");
-	*hash = hash64(fs->window_bytes.data, fs->window_bytes.len, 0);
+	*hash = hash64(fs->bytes.data, fs->bytes.len, 0);
 	return 0;
 }
 
@@ -143,22 +214,13 @@ static bool stronger(const sample *a, const sample *b)
 	return a->value > b->value || (a->value == b->value && a->hash < b->hash);
 }
 
-/* The same token of the same context met twice, where other tokens' codes may differ: the greater bytes stay. */
-static bool replaces(const window *a, const window *b)
-{
-	int order = memcmp(a->codes, b->codes, a->size < b->size ? a->size : b->size);
-
-	return order > 0 || (order == 0 && a->size > b->size);
-}
-
 static void take_out(feature *f, uint32_t i)
 {
-	free(f->top[i].at.codes);
 	f->n_top--;
 	memmove(f->top + i, f->top + i + 1, (f->n_top - i) * sizeof(*f->top));
 }
 
-static void put_in(feature *f, const top_sample *e)
+static void put_in(const features *fs, feature *f, const top_sample *e)
 {
 	uint32_t i = f->n_top;
 
@@ -167,93 +229,167 @@ static void put_in(feature *f, const top_sample *e)
 	memmove(f->top + i + 1, f->top + i, (f->n_top - i) * sizeof(*f->top));
 	f->top[i] = *e;
 	f->n_top++;
+	if (f->n_top == fs->n_top)
+		f->least = f->top[f->n_top - 1].at.value;
+}
+
+/* Whether `s` is beaten by the weakest of a full top. */
+static bool too_weak(const features *fs, const feature *f, const sample *s)
+{
+	return s->value < f->least || (f->n_top == fs->n_top && stronger(&f->top[f->n_top - 1].at, s));
 }
 
 /* The context's strongest token. What is kept is, of the best entry of each distinct window, the n_top best: an entry
  * that left cannot have belonged to them, as the bar only rises. */
-static int offer_top(features *fs, feature *f, const run_context *c, const run *r, const sample *best,
-                     bool *kept, error *err)
+static int offer_top(features *fs, feature *f, top_sample *e, const origin *from, bool *kept, error *err)
 {
-	bool full = f->n_top == fs->n_top;
-	top_sample e = { .at = *best };
-	uint32_t same = 0;
+	uint32_t same = 0, size;
+	bool better = true;
 	int rc;
 
-	if (fs->n_top == 0 || (full && stronger(&f->top[f->n_top - 1].at, best)))
-		return 0;
 	if (!f->top) {
 		f->top = malloc(fs->n_top * sizeof(*f->top));
 		if (!f->top)
 			return error_nomem(err, "an example");
 	}
-	rc = window_text(&e.text, fs, c, best->position, err);
-	if (rc < 0)
-		return rc;
-	while (same < f->n_top && f->top[same].text != e.text)
+	while (same < f->n_top && f->top[same].text != e->text)
 		same++;
-	if (same < f->n_top && stronger(&f->top[same].at, best))
+	if (same < f->n_top && stronger(&f->top[same].at, &e->at))
 		return 0;
-	rc = window_new(&e.at.codes, fs, c, r, best->position, err);
+	size = make_window(fs, from);
+	if (same < f->n_top && !stronger(&e->at, &f->top[same].at)) {
+		rc = replaces(&better, fs, size, &f->top[same].at, err);
+		if (rc < 0 || !better)
+			return rc;
+	}
+	rc = keep_window(&e->at, fs, size, err);
 	if (rc < 0)
 		return rc;
-	if (same < f->n_top && !stronger(best, &f->top[same].at) &&
-	    !replaces(e.at.codes, f->top[same].at.codes)) {
-		free(e.at.codes);
-		return 0;
-	}
 	if (same < f->n_top)
 		take_out(f, same);
-	else if (full)
+	else if (f->n_top == fs->n_top)
 		take_out(f, f->n_top - 1);
-	put_in(f, &e);
+	put_in(fs, f, e);
 	*kept = true;
 	return 0;
 }
 
 /* ---- The sample ---- */
 
-/* Keep the n_samples smallest hashes. A hash that is there already is the same token of a context met twice. */
-static int offer_sample(features *fs, feature *f, const run_context *c, const run *r, const sample *s,
-                        bool *kept, error *err)
+/* The nth (from 0) smallest of the numbers, which are moved about. */
+static uint64_t select_nth(uint64_t *a, uint32_t n, uint32_t nth)
 {
-	uint32_t i = f->n_samples;
-	bool twice;
-	window *codes;
-	int rc;
+	uint32_t low = 0, high = n - 1;
 
-	if (fs->n_samples == 0 || (i == fs->n_samples && s->hash > f->bar))
-		return 0;
-	if (!f->samples) {
-		f->samples = malloc(fs->n_samples * sizeof(*f->samples));
-		if (!f->samples)
-			return error_nomem(err, "an example");
+	while (low < high) {
+		uint64_t pivot = a[low + (high - low) / 2];
+		uint32_t i = low, j = high;
+
+		for (;;) {
+			while (a[i] < pivot)
+				i++;
+			while (a[j] > pivot)
+				j--;
+			if (i >= j)
+				break;
+			uint64_t t = a[i];
+
+			a[i++] = a[j];
+			a[j--] = t;
+		}
+		if (nth <= j)
+			high = j;
+		else
+			low = j + 1;
 	}
-	while (i > 0 && f->samples[i - 1].hash > s->hash)
-		i--;
-	twice = i > 0 && f->samples[i - 1].hash == s->hash;
-	if (twice && f->samples[i - 1].value > s->value)
+	return a[low];
+}
+
+/* Throw out all but the n_samples smallest hashes. */
+static void shrink(features *fs, feature *f)
+{
+	uint64_t hashes[FEATURES_MAX_SAMPLES + FEATURES_MAX_SAMPLES / 4 + 8];
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < f->n_samples; i++)
+		hashes[i] = f->samples[i].hash;
+	f->bar = select_nth(hashes, f->n_samples, fs->n_samples - 1);
+	for (uint32_t i = 0; i < f->n_samples; i++) {
+		if (f->samples[i].hash <= f->bar)
+			f->samples[n++] = f->samples[i];
+	}
+	f->n_samples = n;
+}
+
+static int make_room(features *fs, feature *f, error *err)
+{
+	uint32_t most = fs->n_samples + slack(fs), room = f->room ? 2 * f->room : FIRST_ROOM;
+	sample *wider;
+
+	if (f->n_samples < f->room)
 		return 0;
-	rc = window_new(&codes, fs, c, r, s->position, err);
-	if (rc < 0)
-		return rc;
-	if (twice && f->samples[i - 1].value == s->value && !replaces(codes, f->samples[i - 1].codes)) {
-		free(codes);
+	if (f->room == most) {
+		shrink(fs, f);
 		return 0;
 	}
-	*kept = true;
-	if (twice) {
-		free(f->samples[--i].codes);
-	} else {
-		if (f->n_samples == fs->n_samples)
-			free(f->samples[--f->n_samples].codes);
-		memmove(f->samples + i + 1, f->samples + i, (f->n_samples - i) * sizeof(*f->samples));
-		f->n_samples++;
-	}
-	f->samples[i] = *s;
-	f->samples[i].codes = codes;
-	f->bar = f->samples[f->n_samples - 1].hash;
+	room = room < most ? room : most;
+	wider = realloc(f->samples, room * sizeof(*wider));
+	if (!wider)
+		return error_nomem(err, "samples");
+	f->samples = wider;
+	f->room = room;
 	return 0;
 }
+
+/* A hash at or below the bar. One that is there already is the same token of a context met twice: the stronger stays. */
+static int offer_sample(features *fs, feature *f, sample *s, const origin *from, bool again, bool *kept,
+                        error *err)
+{
+	uint32_t i = again ? 0 : f->n_samples, size;
+	bool better = true;
+	int rc;
+
+	while (i < f->n_samples && f->samples[i].hash != s->hash)
+		i++;
+	if (i < f->n_samples && f->samples[i].value > s->value)
+		return 0;
+	size = make_window(fs, from);
+	if (i < f->n_samples && f->samples[i].value == s->value) {
+		rc = replaces(&better, fs, size, &f->samples[i], err);
+		if (rc < 0 || !better)
+			return rc;
+	}
+	rc = keep_window(s, fs, size, err);
+	if (rc == 0 && i == f->n_samples) {
+		rc = make_room(fs, f, err);
+		if (rc == 0 && s->hash > f->bar) /* room was made by lowering it */
+			return 0;
+		i = f->n_samples;
+	}
+	if (rc < 0)
+		return rc;
+	f->samples[i] = *s;
+	f->n_samples += i == f->n_samples;
+	*kept = true;
+	return 0;
+}
+
+static int by_hash(const void *a, const void *b)
+{
+	const sample *x = a, *y = b;
+
+	return x->hash < y->hash ? -1 : x->hash > y->hash;
+}
+
+void features_settle(features *fs, feature *f)
+{
+	if (f->n_samples > fs->n_samples)
+		shrink(fs, f);
+	if (f->n_samples > 0)
+		qsort(f->samples, f->n_samples, sizeof(*f->samples), by_hash);
+}
+
+/* ---- One context, one feature ---- */
 
 void features_prefetch(const features *fs, uint32_t f)
 {
@@ -261,12 +397,23 @@ void features_prefetch(const features *fs, uint32_t f)
 
 	__builtin_prefetch(at);
 	__builtin_prefetch(at + 64);
+	__builtin_prefetch(at + 128);
+}
+
+void features_prefetch_values(const features *fs, uint32_t f)
+{
+	const histogram *h = &fs->at[f].values;
+
+	if (h->n > 0)
+		__builtin_prefetch(h->counts + h->n / 2);
 }
 
 int features_add(features *fs, const run_context *c, const run *r, bool *kept, error *err)
 {
 	feature *f = &fs->at[r->feature];
-	sample best = { 0 };
+	origin from = { .c = c, .r = r };
+	top_sample best = { 0 };
+	uint32_t best_i = 0, first, length;
 	int rc = 0;
 
 	add_sums(f, r);
@@ -276,13 +423,58 @@ int features_add(features *fs, const run_context *c, const run *r, bool *kept, e
 			     .position = r->position[i],
 			     .value = r->value[i] };
 
-		if (s.value > best.value)
-			best = s;
+		if (s.value > best.at.value) {
+			best.at = s;
+			best_i = i;
+		}
 		if (histogram_add(&f->values, s.value) < 0)
 			return error_nomem(err, "a histogram");
-		rc = offer_sample(fs, f, c, r, &s, kept, err);
+		from.i = i;
+		if (s.hash <= f->bar && fs->n_samples > 0)
+			rc = offer_sample(fs, f, &s, &from, c->again, kept, err);
 	}
-	if (rc == 0)
-		rc = offer_top(fs, f, c, r, &best, kept, err);
-	return rc;
+	f->max = best.at.value > f->max ? best.at.value : f->max;
+	if (rc < 0 || too_weak(fs, f, &best.at))
+		return rc;
+	window_bounds(fs, c, best.at.position, &first, &length);
+	rc = text_hash(&best.text, fs, c->tokens + first, length, err);
+	from.i = best_i;
+	return rc < 0 ? rc : offer_top(fs, f, &best, &from, kept, err);
+}
+
+/* ---- Offers ---- */
+
+static sample offered(const offer *o, uint32_t f)
+{
+	uint64_t place = hash64_mix((uint64_t)o->context, o->position);
+
+	return (sample){ .hash = hash64_mix(place, f),
+		         .context = o->context,
+		         .position = o->position,
+		         .value = o->value };
+}
+
+int features_offer_sample(features *fs, uint32_t f, const offer *o, error *err)
+{
+	origin from = { .given = o };
+	sample s = offered(o, f);
+	bool kept;
+
+	if (s.hash > fs->at[f].bar || fs->n_samples == 0)
+		return 0;
+	return offer_sample(fs, &fs->at[f], &s, &from, true, &kept, err);
+}
+
+int features_offer_top(features *fs, uint32_t f, const offer *o, const uint32_t *tokens, uint32_t n,
+                       error *err)
+{
+	origin from = { .given = o };
+	top_sample e = { .at = offered(o, f) };
+	bool kept;
+	int rc;
+
+	if (too_weak(fs, &fs->at[f], &e.at))
+		return 0;
+	rc = text_hash(&e.text, fs, tokens, n, err);
+	return rc < 0 ? rc : offer_top(fs, &fs->at[f], &e, &from, &kept, err);
 }

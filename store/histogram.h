@@ -5,9 +5,9 @@
 
 #include "base/base.h"
 
-/* The grid: 16 edges an octave from 2^-10 to 2^22. Edge i is 2^(i / 16) rounded to a float, so that comparing a value with it
+/* The grid: 64 edges an octave from 2^-10 to 2^22. Edge i is 2^(i / 64) rounded to a float, so that comparing a value with it
  * is exact and the same everywhere. */
-enum { GRID_PER_OCTAVE = 16, GRID_FIRST = -160, GRID_END = 352 };
+enum { GRID_PER_OCTAVE = 64, GRID_FIRST = -640, GRID_END = 1408 };
 double grid_edge(int i);  /* GRID_FIRST <= i <= GRID_END */
 int grid_of(float value); /* i with edge(i) <= value < edge(i + 1); the first and last are open. value > 0 */
 
@@ -21,7 +21,9 @@ void histogram_clear(histogram *h);
 /* Count a value > 0. ERR_NOMEM. */
 int histogram_add(histogram *h, float value) MUST_USE;
 int histogram_join(histogram *into, const histogram *from) MUST_USE;
-/* The value of the firing token of this rank, 1 the least, as if those of a bin lay evenly in it; at most `most`. */
+/* The same without empty bins at its ends; counts belong to h. */
+histogram histogram_trim(const histogram *h);
+/* What follows takes a trimmed one. The value of the firing token of this rank, 1 the least, as if those of a bin lay evenly in it; at most `most`. */
 double histogram_rank(const histogram *h, uint64_t rank, double most);
 /* As `feature_detail.histogram`. */
 int histogram_write(text *t, const histogram *h) MUST_USE;

@@ -6,6 +6,8 @@
 
 enum { MAX_BLOB = 1 << 30 };
 static const uint64_t random_seed = 0x72616e646f6d; /* "random": which contexts keep all firings */
+static const uint64_t seen_seed = 0x7365656e;       /* "seen" */
+enum { SEEN_BITS = 21 };
 
 store_index_opts store_index_opts_default(void)
 {
@@ -13,6 +15,7 @@ store_index_opts store_index_opts_default(void)
 		                   .norm_limit = INFINITY,
 		                   .n_top = 24,
 		                   .n_samples = 160,
+		                   .spill_memory = 32u << 20,
 		                   .n_random = 512,
 		                   .before = 47,
 		                   .after = 16 };
@@ -28,8 +31,10 @@ static int check_opts(const store_index_opts *o, error *err)
 		return error_set(err, ERR_ARG, wanted, "architecture and hashes", "given");
 	if (o->d_in == 0 || o->n_features == 0)
 		return error_set(err, ERR_ARG, wanted, "d_in and n_features", "over 0");
-	if (o->n_top > 65535 || o->n_samples > 65535)
-		return error_set(err, ERR_ARG, wanted, "n_top and n_samples", "at most 65535");
+	if (o->n_top > 65535)
+		return error_set(err, ERR_ARG, wanted, "n_top", "at most 65535");
+	if (o->n_samples > FEATURES_MAX_SAMPLES)
+		return error_set(err, ERR_ARG, wanted, "n_samples", "at most 1000");
 	if ((uint64_t)o->before + o->after > 65534)
 		return error_set(err, ERR_ARG, wanted, "a window", "at most 65535 tokens long");
 	return 0;
@@ -57,12 +62,14 @@ static int copy_strings(store_index *ix)
 static int allocate(store_index *ix, error *err)
 {
 	const store_index_opts *o = &ix->o;
+	char path[FILE_PATH_MAX + 16];
 	int rc = copy_strings(ix);
 
 	if (rc < 0)
 		return error_nomem(err, "an index");
+	snprintf(path, sizeof(path), "%s.part-windows", ix->s->path);
 	rc = features_init(&ix->fs, o->n_features, o->n_top, o->n_samples, o->before, o->after, &ix->words,
-	                   err);
+	                   path, o->spill_memory, err);
 	if (rc < 0)
 		return rc;
 	text_init(&ix->tokens, MAX_BLOB);
@@ -72,7 +79,8 @@ static int allocate(store_index *ix, error *err)
 	ix->place = calloc(o->n_features, sizeof(*ix->place));
 	ix->touched = calloc(o->n_features, sizeof(*ix->touched));
 	ix->random = calloc((size_t)o->n_random + 1, sizeof(*ix->random));
-	if (!ix->count || !ix->place || !ix->touched || !ix->random)
+	ix->seen = calloc((1u << SEEN_BITS) / 8, 1);
+	if (!ix->seen || !ix->count || !ix->place || !ix->touched || !ix->random)
 		return error_nomem(err, "an index");
 	return 0;
 }
@@ -122,6 +130,7 @@ void store_index_abort(store_index *ix)
 	}
 	free(ix->norms);
 	free(ix->random);
+	free(ix->seen);
 	free(ix->count);
 	free(ix->place);
 	free(ix->touched);
@@ -256,19 +265,38 @@ static int transpose(store_index *ix, const store_context *c, int64_t id, error 
 	return 0;
 }
 
+/* Whether a context of this id may have come before: a Bloom filter. A wrong yes costs a little time, nothing else. */
+static bool seen_before(store_index *ix, int64_t id)
+{
+	uint64_t h = hash64_mix(seen_seed, (uint64_t)id);
+	bool all = true;
+
+	for (int i = 0; i < 3; i++, h >>= SEEN_BITS) {
+		uint64_t bit = h & ((1u << SEEN_BITS) - 1);
+
+		all = all && (ix->seen[bit / 8] >> bit % 8 & 1);
+		ix->seen[bit / 8] |= (uint8_t)(1 << bit % 8);
+	}
+	return all;
+}
+
 static int add_features(store_index *ix, const store_context *c, int64_t id, bool *kept, error *err)
 {
-	run_context rc_context = {
-		.id = id, .n_tokens = c->n_tokens, .tokens = c->tokens, .position_hash = ix->position_hash
-	};
+	run_context rc_context = { .id = id,
+		                   .n_tokens = c->n_tokens,
+		                   .again = seen_before(ix, id),
+		                   .tokens = c->tokens,
+		                   .position_hash = ix->position_hash };
 	int rc = 0;
 
 	for (uint32_t t = 0; t < ix->n_touched && rc == 0; t++) {
 		uint32_t f = ix->touched[t], n = ix->count[f], at = ix->place[f] - n;
 		run r = { .feature = f, .n = n, .position = ix->position + at, .value = ix->value + at };
 
-		if (t + 4 < ix->n_touched)
-			features_prefetch(&ix->fs, ix->touched[t + 4]);
+		if (t + 12 < ix->n_touched)
+			features_prefetch(&ix->fs, ix->touched[t + 12]);
+		if (t + 6 < ix->n_touched)
+			features_prefetch_values(&ix->fs, ix->touched[t + 6]);
 		ix->count[f] = 0;
 		rc = features_add(&ix->fs, &rc_context, &r, kept, err);
 	}

@@ -21,8 +21,12 @@ typedef struct rows {
 	sqlite3_stmt *feature, *detail, *example;
 	weighted_token *tokens; /* scratch: one an example */
 	float *values;          /* scratch: one a sample */
+	/* Of the feature at hand: of each sample and then each top context, the token and where its codes are. */
+	uint32_t *token, *size;
+	size_t *codes_at;
+	text codes;
 	text json[JSON_KINDS];
-	/* Of the feature at hand. */
+	histogram counts; /* trimmed */
 	intervals parts;
 	uint32_t kept[INTERVALS_MAX]; /* samples in each */
 } rows;
@@ -59,12 +63,11 @@ static token_share share_of(rows *r, const feature *f)
 	for (uint32_t i = 0; i < f->n_samples; i++) {
 		uint32_t b = intervals_find(&r->parts, f->samples[i].value);
 
-		r->tokens[n++] = (weighted_token){ f->samples[i].codes->token,
-			                           (double)r->parts.counts[b] / r->kept[b] };
+		r->tokens[n++] = (weighted_token){ r->token[i], (double)r->parts.counts[b] / r->kept[b] };
 	}
 	for (uint32_t i = 0; i < f->n_top; i++) {
 		if (!is_sampled(f, &f->top[i].at))
-			r->tokens[n++] = (weighted_token){ f->top[i].at.codes->token, 1 };
+			r->tokens[n++] = (weighted_token){ r->token[f->n_samples + i], 1 };
 	}
 	if (n == 0)
 		return best;
@@ -116,7 +119,7 @@ static int write_quantiles(text *t, double *median, rows *r, const feature *f)
 	for (size_t i = 0; i < ARRAY_LEN(percents) && rc == 0; i++) {
 		uint64_t rank = (f->fires * (uint64_t)percents[i] + 999) / 1000;
 		double value = exact ? (double)r->values[rank - 1]
-		                     : histogram_rank(&f->values, rank, (double)f->max);
+		                     : histogram_rank(&r->counts, rank, (double)f->max);
 
 		if (i == MEDIAN)
 			*median = value;
@@ -128,7 +131,7 @@ static int write_quantiles(text *t, double *median, rows *r, const feature *f)
 /* Intervals of the feature at hand, and how many samples are in each. */
 static void find_intervals(rows *r, const feature *f)
 {
-	intervals_equal_count(&r->parts, &f->values);
+	intervals_equal_count(&r->parts, &r->counts);
 	memset(r->kept, 0, sizeof(r->kept));
 	for (uint32_t i = 0; i < f->n_samples; i++)
 		r->kept[intervals_find(&r->parts, f->samples[i].value)]++;
@@ -154,7 +157,7 @@ static int write_detail(rows *r, uint32_t id, const feature *f, error *err)
 
 	text_clear(&r->json[JSON_HISTOGRAM]);
 	text_clear(&r->json[JSON_INTERVALS]);
-	rc = histogram_write(&r->json[JSON_HISTOGRAM], &f->values);
+	rc = histogram_write(&r->json[JSON_HISTOGRAM], &r->counts);
 	if (rc == 0)
 		rc = intervals_write(&r->json[JSON_INTERVALS], &r->parts, r->kept);
 
@@ -174,6 +177,35 @@ static int write_detail(rows *r, uint32_t id, const feature *f, error *err)
 }
 
 /* ---- Rows ---- */
+
+static int read_window(rows *r, uint32_t i, const sample *s, error *err)
+{
+	window w;
+	int rc = features_window(&w, &r->w->ix->fs, s, err);
+
+	if (rc < 0)
+		return rc;
+	r->token[i] = w.token;
+	r->size[i] = w.size;
+	r->codes_at[i] = r->codes.len;
+	return text_add(&r->codes, w.codes, w.size) < 0 ? error_nomem(err, "an example") : 0;
+}
+
+/* Make f the feature at hand. */
+static int take_up(rows *r, feature *f, error *err)
+{
+	int rc = 0;
+
+	features_settle(&r->w->ix->fs, f);
+	r->counts = histogram_trim(&f->values);
+	find_intervals(r, f);
+	text_clear(&r->codes);
+	for (uint32_t i = 0; i < f->n_samples && rc == 0; i++)
+		rc = read_window(r, i, &f->samples[i], err);
+	for (uint32_t i = 0; i < f->n_top && rc == 0; i++)
+		rc = read_window(r, f->n_samples + i, &f->top[i].at, err);
+	return rc;
+}
 
 static int write_feature(rows *r, uint32_t id, const feature *f, error *err)
 {
@@ -199,15 +231,18 @@ static int write_feature(rows *r, uint32_t id, const feature *f, error *err)
 	return rc == 0 ? store_run(r->w->s, r->feature, err) : rc;
 }
 
-static int write_example(rows *r, uint32_t id, const sample *e, int bin, uint32_t rank, error *err)
+/* Example number i of the feature at hand. */
+static int write_example(rows *r, uint32_t id, const sample *e, uint32_t i, int bin, uint32_t rank,
+                         error *err)
 {
+	uint32_t bits;
 	int rc;
 
+	memcpy(&bits, &e->value, sizeof(bits));
 	r->w->n_examples++;
-	rc = store_bind(r->w->s, r->example, err, "iiiiiidb", r->w->source, (int64_t)id, (int64_t)bin,
-	                (int64_t)rank, e->context, (int64_t)e->position, (double)e->value, e->codes->codes,
-	                (size_t)e->codes->size);
-
+	rc = store_bind(r->w->s, r->example, err, "iiiiiiib", r->w->source, (int64_t)id, (int64_t)bin,
+	                (int64_t)rank, e->context, (int64_t)e->position, (int64_t)bits,
+	                r->codes.data + r->codes_at[i], (size_t)r->size[i]);
 	return rc == 0 ? store_run(r->w->s, r->example, err) : rc;
 }
 
@@ -217,13 +252,13 @@ static int write_examples(rows *r, uint32_t id, const feature *f, error *err)
 	int rc = 0;
 
 	for (uint32_t i = 0; i < f->n_top && rc == 0; i++)
-		rc = write_example(r, id, &f->top[i].at, -1, i, err);
+		rc = write_example(r, id, &f->top[i].at, f->n_samples + i, -1, i, err);
 	for (uint32_t b = 0; b < r->parts.n && rc == 0; b++) {
 		uint32_t rank = 0;
 
 		for (uint32_t i = 0; i < f->n_samples && rank < r->kept[b] && rc == 0; i++) {
 			if (intervals_find(&r->parts, f->samples[i].value) == b)
-				rc = write_example(r, id, &f->samples[i], (int)b, rank++, err);
+				rc = write_example(r, id, &f->samples[i], i, (int)b, rank++, err);
 		}
 	}
 	return rc;
@@ -231,15 +266,20 @@ static int write_examples(rows *r, uint32_t id, const feature *f, error *err)
 
 static int rows_init(rows *r, index_writer *w, error *err)
 {
-	const store_index_opts *o = &w->ix->o;
+	size_t n = (size_t)w->ix->o.n_top + w->ix->o.n_samples + 1;
 	int rc;
 
 	*r = (rows){ .w = w };
 	for (size_t i = 0; i < ARRAY_LEN(r->json); i++)
 		text_init(&r->json[i], MAX_JSON);
-	r->tokens = malloc(((size_t)o->n_top + o->n_samples + 1) * sizeof(*r->tokens));
-	r->values = malloc(((size_t)o->n_samples + 1) * sizeof(*r->values));
-	if (!r->tokens || !r->values)
+	text_init(&r->codes, SIZE_MAX);
+	r->tokens = malloc(n * sizeof(*r->tokens));
+	r->values = malloc(n * sizeof(*r->values));
+	r->token = malloc(n * sizeof(*r->token));
+	r->size = malloc(n * sizeof(*r->size));
+	r->codes_at = malloc(n * sizeof(*r->codes_at));
+	if (!r->tokens || !r->values || !r->token || !r->size || !r->codes_at ||
+	    text_add(&r->codes, "", 0) < 0)
 		return error_nomem(err, "features");
 	rc = store_prepare(
 	        &r->feature, w->s,
@@ -260,7 +300,7 @@ static int rows_init(rows *r, index_writer *w, error *err)
 	if (rc == 0)
 		rc = store_prepare(&r->example, w->s,
 		                   "INSERT INTO example (source_id, feature, bin, rank, context_id, "
-		                   "position, activation, "
+		                   "position, activation_bits, "
 		                   "codes) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
 		                   err);
 	return rc;
@@ -273,6 +313,10 @@ static void rows_clear(rows *r)
 	sqlite3_finalize(r->example);
 	free(r->tokens);
 	free(r->values);
+	free(r->token);
+	free(r->size);
+	free(r->codes_at);
+	text_free(&r->codes);
 	for (size_t i = 0; i < ARRAY_LEN(r->json); i++)
 		text_free(&r->json[i]);
 }
@@ -283,12 +327,13 @@ int index_write_features(index_writer *w, progress *pr, error *err)
 	int rc = rows_init(&r, w, err);
 
 	for (uint32_t i = 0; i < w->ix->fs.n && rc == 0; i++) {
-		const feature *f = &w->ix->fs.at[i];
+		feature *f = &w->ix->fs.at[i];
 
 		w->n_dead += f->fires == 0;
 		w->n_dense += 10 * f->fires > w->ix->n_tokens;
-		find_intervals(&r, f);
-		rc = write_feature(&r, i, f, err);
+		rc = take_up(&r, f, err);
+		if (rc == 0)
+			rc = write_feature(&r, i, f, err);
 		if (rc == 0)
 			rc = write_detail(&r, i, f, err);
 		if (rc == 0)

@@ -41,6 +41,7 @@ struct store_index {
 	uint64_t n_tokens, n_contexts, n_firings;
 	random_context *random; /* (n_random) by hash ascending */
 	uint32_t n_random;
+	uint8_t *seen; /* a Bloom filter of ids */
 	double *norms; /* (F); NULL: no decoder given */
 	ranked ranked[RANKED_KINDS];
 	/* One context at a time: its firings turned feature by feature. */

@@ -16,32 +16,57 @@ static const struct {
 
 /* ---- From version 1 ---- */
 
-/* codes_from_1(codes, longest window): (u16 offset, f32 value) pairs as `example.codes` of version 2. */
-static void codes_from_1(sqlite3_context *out, int n_args, sqlite3_value **args)
+/* float_bits(real): the bits of a float, as `example.activation_bits`. */
+static void float_bits(sqlite3_context *out, int n_args, sqlite3_value **args)
 {
-	const unsigned char *at = sqlite3_value_blob(args[0]);
-	uint32_t n = (uint32_t)sqlite3_value_bytes(args[0]) / 6;
-	bool wide = sqlite3_value_int64(args[1]) > 256;
-	size_t size = store_window_size(n, wide);
-	uint32_t *position = malloc((n + 1) * sizeof(*position));
-	float *value = malloc((n + 1) * sizeof(*value));
-	unsigned char *codes = malloc(size);
-	bool good = sqlite3_value_bytes(args[0]) % 6 == 0;
+	float value = (float)sqlite3_value_double(args[0]);
+	uint32_t bits;
 
 	(void)n_args;
-	for (uint32_t i = 0; i < n && position && value; i++) {
-		position[i] = load_u16le(at + (size_t)i * 6);
-		value[i] = load_f32le(at + (size_t)i * 6 + 2);
+	memcpy(&bits, &value, sizeof(bits));
+	if (value > 0 && isfinite(value))
+		sqlite3_result_int64(out, bits);
+	else
+		sqlite3_result_error(out, "the activation of an example is corrupt", -1);
+}
+
+/* The pairs (u16 offset, f32 value) of version 1; *peak: which of them is at offset `at`. ERR_FORMAT. */
+static int read_pairs(uint32_t *position, float *value, uint32_t *peak, const unsigned char *pairs,
+                      size_t size, int64_t at, bool wide)
+{
+	uint32_t n = (uint32_t)(size / 6);
+	bool good = size % 6 == 0;
+
+	*peak = n;
+	for (uint32_t i = 0; i < n; i++) {
+		position[i] = load_u16le(pairs + (size_t)i * 6);
+		value[i] = load_f32le(pairs + (size_t)i * 6 + 2);
 		good = good && value[i] > 0 && isfinite(value[i]) &&
 		       (i == 0 || position[i] > position[i - 1]) && (wide || position[i] < 256);
+		*peak = position[i] == at ? i : *peak;
 	}
+	return good && *peak < n ? 0 : ERR_FORMAT;
+}
+
+/* codes_from_1(codes, offset of the qualifying token, longest window): `example.codes` of version 2. */
+static void codes_from_1(sqlite3_context *out, int n_args, sqlite3_value **args)
+{
+	size_t size = (size_t)sqlite3_value_bytes(args[0]);
+	uint32_t n = (uint32_t)(size / 6), peak;
+	bool wide = sqlite3_value_int64(args[2]) > 256;
+	uint32_t *position = malloc(((size_t)n + 1) * sizeof(*position));
+	float *value = malloc(((size_t)n + 1) * sizeof(*value));
+	unsigned char *codes = malloc(store_window_size(n, wide) + 1);
+
+	(void)n_args;
 	if (!position || !value || !codes) {
 		sqlite3_result_error_nomem(out);
-	} else if (!good) {
+	} else if (read_pairs(position, value, &peak, sqlite3_value_blob(args[0]), size,
+	                      sqlite3_value_int64(args[1]), wide) < 0) {
 		sqlite3_result_error(out, "the codes of an example are corrupt", -1);
 	} else {
-		store_window_encode(codes, position, value, n, 0, wide);
-		sqlite3_result_blob64(out, codes, size, SQLITE_TRANSIENT);
+		store_window_encode(codes, position, value, n, 0, peak, wide);
+		sqlite3_result_blob64(out, codes, store_window_size(n, wide), SQLITE_TRANSIENT);
 	}
 	free(position);
 	free(value);
@@ -128,17 +153,22 @@ static void histogram_from_1(sqlite3_context *out, int n_args, sqlite3_value **a
 
 static int add_functions(store *s, error *err)
 {
-	static const int flags = SQLITE_UTF8 | SQLITE_DETERMINISTIC | SQLITE_DIRECTONLY;
 	static char grid_too;
-	int code = sqlite3_create_function_v2(s->db, "codes_from_1", 2, flags, NULL, codes_from_1, NULL, NULL,
-	                                      NULL);
+	const struct {
+		const char *name;
+		int n_args;
+		void *payload;
+		void (*call)(sqlite3_context *out, int n_args, sqlite3_value **args);
+	} functions[] = { { "float_bits", 1, NULL, float_bits },
+		          { "codes_from_1", 3, NULL, codes_from_1 },
+		          { "histogram_from_1", 1, NULL, histogram_from_1 },
+		          { "grid_from_1", 1, &grid_too, histogram_from_1 } };
+	int code = SQLITE_OK;
 
-	if (code == SQLITE_OK)
-		code = sqlite3_create_function_v2(s->db, "histogram_from_1", 1, flags, NULL, histogram_from_1,
-		                                  NULL, NULL, NULL);
-	if (code == SQLITE_OK)
-		code = sqlite3_create_function_v2(s->db, "grid_from_1", 1, flags, &grid_too, histogram_from_1,
-		                                  NULL, NULL, NULL);
+	for (size_t i = 0; i < ARRAY_LEN(functions) && code == SQLITE_OK; i++)
+		code = sqlite3_create_function_v2(s->db, functions[i].name, functions[i].n_args,
+		                                  SQLITE_UTF8 | SQLITE_DETERMINISTIC | SQLITE_DIRECTONLY,
+		                                  functions[i].payload, functions[i].call, NULL, NULL, NULL);
 	return code == SQLITE_OK ? 0 : store_error(s, code, "bring it up to date", err);
 }
 

@@ -44,8 +44,9 @@ typedef struct store_index_opts {
 	uint32_t n_samples;        /* firings sampled a feature. 160 */
 	uint32_t n_random;         /* contexts whose firings are all kept. 512 */
 	uint32_t before, after;    /* window around the qualifying token. 47, 16 */
-	bool corpus;               /* keep all firings */
-	bool force;                /* replace a source of this name */
+	size_t spill_memory; /* bytes of samples' windows that stay in memory; the rest goes to a file. 32 MB */
+	bool corpus;         /* keep all firings */
+	bool force;          /* replace a source of this name */
 } store_index_opts;
 store_index_opts store_index_opts_default(void);
 

@@ -72,6 +72,7 @@ store_index_opts corpus_options(const char *name)
 	o.n_top = 5;
 	o.n_samples = 20;
 	o.n_random = 7;
+	o.spill_memory = 1 << 12;
 	o.before = 6;
 	o.after = 3;
 	return o;

@@ -216,9 +216,10 @@ static void insert_feature(store *s, int64_t source, uint32_t f)
 	RUN(s, "INSERT INTO feature_detail VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, NULL, NULL)", "iitttttt",
 	    source, (int64_t)f,
 	    counts ? "{\"per_octave\":1,\"first\":-1,\"counts\":[1,0,60,3]}"
-	           : "{\"per_octave\":16,\"first\":0,\"counts\":[]}",
+	           : "{\"per_octave\":64,\"first\":0,\"counts\":[]}",
 	    "[[2,1.5],[3,0.25]]", "[[4,-1.5]]", "[[6,0.75],[1,0.5]]",
-	    counts ? "{\"definition\":\"octaves\",\"grid\":[-16,0,16,32,48],\"counts\":[1,0,60,3],\"kept\":["
+	    counts ? "{\"definition\":\"octaves\",\"grid\":[-64,0,64,128,192],\"counts\":[1,0,60,3],\"kept\":"
+	             "["
 	             "0,0,24,0]}"
 	           : "{\"definition\":\"octaves\",\"grid\":[0],\"counts\":[],\"kept\":[]}",
 	    counts ? "{\"exact\":1,\"percent\":[50],\"value\":[1]}" : NULL);
@@ -228,20 +229,23 @@ static void insert_feature(store *s, int64_t source, uint32_t f)
 static void insert_example(store *s, int64_t source, uint32_t f, uint32_t c, uint32_t position,
                            const char *kind, int64_t rank)
 {
-	uint32_t tokens[SMALL_TOKENS], fires[SMALL_TOKENS], n = 0;
-	float value[SMALL_TOKENS];
+	uint32_t tokens[SMALL_TOKENS], fires[SMALL_TOKENS], n = 0, peak = 0, bits;
+	float value[SMALL_TOKENS], activation;
 	unsigned char codes[1 + 3 * SMALL_TOKENS];
 
 	small_context(tokens, c);
 	for (uint32_t i = 0; i < SMALL_TOKENS; i++) {
 		fires[n] = i;
+		peak = i == position ? n : peak;
 		value[n] = small_value(f, tokens, i);
 		n += value[n] > 0;
 	}
-	store_window_encode(codes, fires, value, n, 0, false);
-	RUN(s, "INSERT INTO example VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)", "iiiiiidb", source, (int64_t)f,
-	    (int64_t)(*kind == 't' ? -1 : 2), rank, small_context_id(c), (int64_t)position,
-	    (double)small_value(f, tokens, position), (const void *)codes, store_window_size(n, false));
+	activation = value[peak];
+	memcpy(&bits, &activation, sizeof(bits));
+	store_window_encode(codes, fires, value, n, 0, peak, false);
+	RUN(s, "INSERT INTO example VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)", "iiiiiiib", source, (int64_t)f,
+	    (int64_t)(*kind == 't' ? -1 : 2), rank, small_context_id(c), (int64_t)position, (int64_t)bits,
+	    (const void *)codes, store_window_size(n, false));
 }
 
 /* Every context in which the feature fires is a top one by its strongest token; and the first firing a sample of a bin. */

@@ -317,7 +317,7 @@ static const struct {
 	{ "UPDATE feature_detail SET histogram = '{}'", "feature 0 is corrupt: its histogram" },
 	{ "UPDATE feature_detail SET histogram = '{\"per_octave\":3,\"first\":0,\"counts\":[1]}'",
 	  "feature 0 is corrupt: its histogram" },
-	{ "UPDATE feature_detail SET histogram = '{\"per_octave\":16,\"first\":350,\"counts\":[1,1,1]}'",
+	{ "UPDATE feature_detail SET histogram = '{\"per_octave\":64,\"first\":1406,\"counts\":[1,1,1]}'",
 	  "feature 0 is corrupt: its histogram" },
 	{ "UPDATE feature_detail SET intervals = '{\"grid\":[0.5]}'", "feature 0 is corrupt: its intervals" },
 };

@@ -13,7 +13,7 @@ ALTER TABLE source ADD COLUMN dumps TEXT; -- JSON list: SHA-256 of each dump tha
 ALTER TABLE feature ADD COLUMN median_act REAL; -- of firing tokens; NULL: dead, or of version 1
 ALTER TABLE feature ADD COLUMN behaviour INTEGER; -- hash of where it fires on the random contexts; NULL: not computed
 
--- Changed: `histogram` is JSON {"per_octave":16,"first":n,"counts":[...]}: bin i holds the firing tokens with values from
+-- Changed: `histogram` is JSON {"per_octave":64,"first":n,"counts":[...]}: bin i holds the firing tokens with values from
 -- 2^((first + i) / per_octave) on, below the next edge. The grid begins at 2^-10 and ends at 2^22, its first and last bins are open.
 ALTER TABLE feature_detail ADD COLUMN intervals TEXT; -- JSON {"definition","grid":[n + 1],"counts":[n],"kept":[n]}: what example.bin counts: edges as numbers of the table grid, firing tokens in each interval, samples kept of them
 ALTER TABLE feature_detail ADD COLUMN quantiles TEXT; -- JSON {"exact","percent":[...],"value":[...]} over firing tokens; exact 0: from the histogram; NULL: dead, or of version 1
@@ -28,8 +28,13 @@ CREATE TABLE example (            -- a firing token: one of the strongest contex
 	rank INTEGER NOT NULL,        -- strongest: 0 is the strongest; sample: order of the hash of context, position and feature in its bin
 	context_id INTEGER NOT NULL REFERENCES context(id),
 	position INTEGER NOT NULL,    -- of the qualifying token: the one whose value put this here
-	activation REAL NOT NULL,     -- on it, exact
-	codes BLOB NOT NULL,          -- all firings of the window: layout in docs/store.md
+	activation_bits INTEGER NOT NULL, -- on it: a float's 32 bits, which take half the room of a REAL
+	codes BLOB NOT NULL,          -- the window's other firings: layout in docs/store.md
+	activation REAL GENERATED ALWAYS AS (1.0
+		* ((activation_bits & 8388607) + iif(activation_bits < 8388608, 0, 8388608))                      -- mantissa
+		* (1 << max(0, min(60, (activation_bits >> 23) - 150))) * (1.0 * (1 << max(0, (activation_bits >> 23) - 210)))
+		/ (1 << max(0, min(60, 150 - (activation_bits >> 23)))) / (1 << max(0, min(60, 90 - (activation_bits >> 23))))
+		/ (1 << max(0, 30 - max(1, activation_bits >> 23)))) VIRTUAL, -- the value on it, exact
 	kind TEXT GENERATED ALWAYS AS (CASE WHEN bin < 0 THEN 'top' ELSE 'bin' END) VIRTUAL, -- 'top': one of the strongest; 'bin': of the sample
 	PRIMARY KEY (source_id, feature, bin, rank),
 	FOREIGN KEY (source_id, feature) REFERENCES feature(source_id, feature)
@@ -44,15 +49,21 @@ CREATE TABLE source_context (     -- the contexts that a source refers to
 CREATE INDEX source_context_by_context ON source_context(context_id);
 
 CREATE TABLE grid (               -- the edges of all histograms and intervals
-	i INTEGER PRIMARY KEY,        -- -160 .. 352
-	edge REAL NOT NULL            -- 2^(i / 16), rounded to a float: so comparing a value with it is exact
+	i INTEGER PRIMARY KEY,        -- -640 .. 1408
+	edge REAL NOT NULL            -- 2^(i / 64), rounded to a float: so comparing a value with it is exact
 ) STRICT;
-WITH RECURSIVE step(j, mantissa) AS (VALUES -- 2^(j / 16) times 2^23
-	(0, 8388608), (1, 8760003), (2, 9147842), (3, 9552851), (4, 9975792), (5, 10417458), (6, 10878679), (7, 11360319),
-	(8, 11863283), (9, 12388516), (10, 12937002), (11, 13509772), (12, 14107901), (13, 14732511), (14, 15384775), (15, 16065917)),
+WITH RECURSIVE step(j, mantissa) AS (VALUES -- 2^(j / 64) times 2^23
+	(0, 8388608), (1, 8479954), (2, 8572295), (3, 8665641), (4, 8760003), (5, 8855394), (6, 8951823), (7, 9049301),
+	(8, 9147842), (9, 9247455), (10, 9348154), (11, 9449948), (12, 9552851), (13, 9656875), (14, 9762032), (15, 9868333),
+	(16, 9975792), (17, 10084422), (18, 10194234), (19, 10305242), (20, 10417458), (21, 10530897), (22, 10645571), (23, 10761494),
+	(24, 10878679), (25, 10997140), (26, 11116891), (27, 11237946), (28, 11360319), (29, 11484025), (30, 11609078), (31, 11735492),
+	(32, 11863283), (33, 11992466), (34, 12123055), (35, 12255067), (36, 12388516), (37, 12523418), (38, 12659789), (39, 12797645),
+	(40, 12937002), (41, 13077877), (42, 13220286), (43, 13364245), (44, 13509772), (45, 13656884), (46, 13805598), (47, 13955931),
+	(48, 14107901), (49, 14261526), (50, 14416824), (51, 14573813), (52, 14732511), (53, 14892937), (54, 15055111), (55, 15219050),
+	(56, 15384775), (57, 15552304), (58, 15721658), (59, 15892855), (60, 16065917), (61, 16240863), (62, 16417715), (63, 16596492)),
 octave(o) AS (VALUES (-10) UNION ALL SELECT o + 1 FROM octave WHERE o < 22)
 INSERT INTO grid
-	SELECT 16 * o + j, mantissa / 8388608.0 * iif(o < 0, 1.0 / (1 << abs(o)), 1 << abs(o)) FROM octave, step WHERE 16 * o + j <= 352;
+	SELECT 64 * o + j, mantissa / 8388608.0 * iif(o < 0, 1.0 / (1 << abs(o)), 1 << abs(o)) FROM octave, step WHERE 64 * o + j <= 1408;
 
 -- Histograms as rows. (These views do without json_extract(), which SQLite before 3.41 takes for unsafe.)
 CREATE VIEW feature_histogram AS
@@ -60,7 +71,7 @@ CREATE VIEW feature_histogram AS
 	FROM feature_detail d
 	JOIN json_each(d.histogram) p ON p.key = 'per_octave' JOIN json_each(d.histogram) f ON f.key = 'first'
 	JOIN json_each(d.histogram, '$.counts') c
-	JOIN grid l ON l.i = (f.value + c.key) * 16 / p.value JOIN grid h ON h.i = l.i + 16 / p.value;
+	JOIN grid l ON l.i = (f.value + c.key) * 64 / p.value JOIN grid h ON h.i = l.i + 64 / p.value;
 -- The intervals that samples are shown by: firing tokens in each, and samples kept of them.
 CREATE VIEW feature_interval AS
 	SELECT d.source_id, d.feature, c.key AS bin, l.edge AS low, h.edge AS high, c.value AS count, k.value AS kept,

@@ -4,8 +4,8 @@ CREATE TEMP TABLE window_1 AS -- exact also where no window was whole: then the 
 		coalesce(max(rank + 1) FILTER (WHERE kind = 'top'), 0) AS n_top
 	FROM example GROUP BY source_id;
 CREATE TEMP TABLE example_1 AS
-	SELECT e.source_id, e.feature, e.bin, e.rank, e.context_id, e.position, e.activation,
-		codes_from_1(e.codes, w.before + w.after + 1) AS codes
+	SELECT e.source_id, e.feature, e.bin, e.rank, e.context_id, e.position, float_bits(e.activation) AS activation_bits,
+		codes_from_1(e.codes, e.position - e.first, w.before + w.after + 1) AS codes
 	FROM example e JOIN window_1 w ON w.source_id = e.source_id;
 CREATE TEMP TABLE detail_1 AS
 	SELECT d.source_id, d.feature, histogram_from_1(d.histogram) AS histogram,

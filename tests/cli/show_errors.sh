@@ -9,5 +9,5 @@ try 8 -d small.db
 try 99999999999 -d small.db
 sqlite3 small.db "UPDATE feature_detail SET histogram = '{'"
 try 0 -d small.db
-sqlite3 small.db "UPDATE feature_detail SET histogram = '{\"per_octave\":16,\"first\":0,\"counts\":[]}'; UPDATE example SET codes = x'00ff0001'"
+sqlite3 small.db "UPDATE feature_detail SET histogram = '{\"per_octave\":64,\"first\":0,\"counts\":[]}'; UPDATE example SET codes = x'00ff0001'"
 try 0 -d small.db
