@@ -386,9 +386,9 @@ int index_write(store_index_result *out, store_index *ix, progress *pr, error *e
 	if (rc < 0)
 		return rc;
 	text_init(&w.words, 1u << 30);
-	/* What is replaced is taken out before what refers to it comes back; contexts have no index by which to look. */
-	if (ix->o.force)
-		rc = store_exec(w.s, "PRAGMA foreign_keys=OFF", err);
+	/* What is replaced is taken out before what refers to it comes back, contexts have no index by which to look, and
+	 * looking up what every example refers to takes as long as writing it. */
+	rc = store_exec(w.s, "PRAGMA foreign_keys=OFF", err);
 	if (rc == 0)
 		rc = store_begin(w.s, err);
 	if (rc == 0)

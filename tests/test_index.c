@@ -573,6 +573,37 @@ START_TEST(grid_is_in_the_store)
 }
 END_TEST
 
+/* example.activation is the float that activation_bits are, of every size. */
+START_TEST(activations_are_exact)
+{
+	store *s;
+
+	corpus_setup();
+	s = corpus_open();
+	OK(store_exec(s, "PRAGMA foreign_keys = OFF", &corpus_err));
+	for (uint32_t i = 0; i < 2048; i++) {
+		uint32_t bits =
+		        i < 1024 ? 1 + i * 0x1fbfff : (uint32_t)hash64_below(hash64_mix(5, i), 0x7f800000);
+		sqlite3_stmt *st = NULL;
+		float value;
+		bool row;
+
+		memcpy(&value, &bits, sizeof(bits));
+		OK(store_prepare(
+		        &st, s,
+		        "INSERT INTO example (source_id, feature, bin, rank, context_id, position, "
+		        "activation_bits, codes) VALUES (1, 1, 0, ?1, 1, 1, ?2, x'') RETURNING activation",
+		        &corpus_err));
+		OK(store_bind(s, st, &corpus_err, "ii", (int64_t)i, (int64_t)bits));
+		OK(store_step(s, st, &row, &corpus_err));
+		ck_assert_double_eq(sqlite3_column_double(st, 0), (double)value);
+		sqlite3_finalize(st);
+	}
+	store_close(s);
+	support_rmdir(corpus_folder);
+}
+END_TEST
+
 START_TEST(parts_are_two_fifths_each)
 {
 	int n[3] = { 0 };
@@ -593,6 +624,6 @@ static void cases(Suite *s)
 {
 	SUPPORT_CASE(s, "index", agrees_with_the_definition, does_not_depend_on_order,
 	             corpus_keeps_all_firings, text_is_repaired_and_lines_up, grid_is_parts_of_octaves,
-	             grid_is_in_the_store, parts_are_two_fifths_each);
+	             grid_is_in_the_store, activations_are_exact, parts_are_two_fifths_each);
 }
 SUPPORT_MAIN("index", cases)

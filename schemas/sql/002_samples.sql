@@ -30,11 +30,19 @@ CREATE TABLE example (            -- a firing token: one of the strongest contex
 	position INTEGER NOT NULL,    -- of the qualifying token: the one whose value put this here
 	activation_bits INTEGER NOT NULL, -- on it: a float's 32 bits, which take half the room of a REAL
 	codes BLOB NOT NULL,          -- the window's other firings: layout in docs/store.md
-	activation REAL GENERATED ALWAYS AS (1.0
-		* ((activation_bits & 8388607) + iif(activation_bits < 8388608, 0, 8388608))                      -- mantissa
-		* (1 << max(0, min(60, (activation_bits >> 23) - 150))) * (1.0 * (1 << max(0, (activation_bits >> 23) - 210)))
-		/ (1 << max(0, min(60, 150 - (activation_bits >> 23)))) / (1 << max(0, min(60, 90 - (activation_bits >> 23))))
-		/ (1 << max(0, 30 - max(1, activation_bits >> 23)))) VIRTUAL, -- the value on it, exact
+	activation REAL GENERATED ALWAYS AS (CASE -- the value on it, exact: (1 + mantissa / 2^23) * 2^(exponent - 127) in steps that do not overflow
+		WHEN activation_bits BETWEEN 754974720 AND 1258291199
+			THEN ((activation_bits & 8388607) + 8388608.0) / (1 << (150 - (activation_bits >> 23)))
+		WHEN activation_bits BETWEEN 1258291200 AND 1761607679
+			THEN ((activation_bits & 8388607) + 8388608.0) * (1 << ((activation_bits >> 23) - 150))
+		WHEN activation_bits >= 1761607680
+			THEN ((activation_bits & 8388607) + 8388608.0) * 1152921504606846976.0 * (1 << ((activation_bits >> 23) - 210))
+		WHEN activation_bits >= 251658240
+			THEN ((activation_bits & 8388607) + 8388608.0) / 1152921504606846976.0 / (1 << (90 - (activation_bits >> 23)))
+		WHEN activation_bits >= 8388608
+			THEN ((activation_bits & 8388607) + 8388608.0) / 1152921504606846976.0 / 1152921504606846976.0
+				/ (1 << (30 - (activation_bits >> 23)))
+		ELSE activation_bits / 1152921504606846976.0 / 1152921504606846976.0 / 536870912.0 END) VIRTUAL,
 	kind TEXT GENERATED ALWAYS AS (CASE WHEN bin < 0 THEN 'top' ELSE 'bin' END) VIRTUAL, -- 'top': one of the strongest; 'bin': of the sample
 	PRIMARY KEY (source_id, feature, bin, rank),
 	FOREIGN KEY (source_id, feature) REFERENCES feature(source_id, feature)
