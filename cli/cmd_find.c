@@ -10,6 +10,7 @@ typedef struct find_opts {
 	const char *regex, *words;
 	uint32_t limit;
 	double min_precision, min_recall;
+	const char *sort;
 } find_opts;
 
 static const option options[] = {
@@ -23,7 +24,12 @@ static const option options[] = {
 	       "with --regex: only features of at least this precision"),
 	OPTION(find_opts, min_recall, "min-recall", 0, OPTION_DOUBLE, "R", "0", 0, 1,
 	       "with --regex: only features of at least this recall"),
+	OPTION(find_opts, sort, "sort", 's', OPTION_ENUM, "f1|precision|recall|best-f1|auroc", "f1", 0, 0,
+	       "with --regex: order of the list, the highest first"),
 };
+
+/* In the order of store_regex_sort. */
+static const char *const sorts[] = { "f1", "precision", "recall", "best-f1", "auroc" };
 
 /* ---- --regex ----------------------------------------------------------------------------------------------------------- */
 
@@ -41,14 +47,19 @@ static int add_found(cli_table *t, const cJSON *f)
 		rc = cli_table_cell(t, "%.0f", answer_number(f, "hits"));
 	if (!rc)
 		rc = cli_table_cell(t, "%.0f", answer_number(f, "fires"));
+	rc = rc ? rc : number_cell(t, answer_number(f, "best_f1"), 3);
+	rc = rc ? rc : number_cell(t, answer_number(f, "threshold"), 3);
+	rc = rc ? rc : number_cell(t, answer_number(f, "auroc"), 3);
 	return rc ? rc : string_cell(t, answer_string(f, "label"));
 }
 
 static int print_features(const cJSON *page, error *err)
 {
 	static const cli_column columns[] = {
-		{ "feature", true, 0 }, { "F1", true, 0 },    { "precision", true, 0 }, { "recall", true, 0 },
-		{ "hits", true, 0 },    { "fires", true, 0 }, { "label", false, 60 },
+		{ "feature", true, 0 }, { "F1", true, 0 },   { "precision", true, 0 },
+		{ "recall", true, 0 },  { "hits", true, 0 }, { "fires", true, 0 },
+		{ "best F1", true, 0 }, { "from", true, 0 }, { "AUROC", true, 0 },
+		{ "label", false, 60 },
 	};
 	const cJSON *features = cJSON_GetObjectItem(page, "features"), *f;
 	cli_table *t = NULL;
@@ -143,8 +154,16 @@ static int print_text(const cJSON *page, bool color, error *err)
 
 static int find(cJSON **page, store *s, const find_opts *o, error *err)
 {
-	store_regex_opts query = { o->store.source, o->regex, o->limit, o->min_precision, o->min_recall };
+	store_regex_opts query = {
+		.source = o->store.source,
+		.pattern = o->regex,
+		.limit = o->limit,
+		.min_precision = o->min_precision,
+		.min_recall = o->min_recall,
+	};
 
+	while (strcmp(sorts[query.sort], o->sort) != 0)
+		query.sort++;
 	if (o->regex)
 		return store_find_regex(page, s, &query, err);
 	return store_find_text(page, s, o->store.source, o->words, o->limit, err);
@@ -154,8 +173,8 @@ static int check(const cli_parsed *p, const find_opts *o, error *err)
 {
 	if (!o->regex == !o->words)
 		return error_set(err, ERR_ARG, "give one of --regex RE and --text WORDS");
-	if (o->words && (cli_given(p, "min-precision") || cli_given(p, "min-recall")))
-		return error_set(err, ERR_ARG, "--min-precision and --min-recall go with --regex");
+	if (o->words && (cli_given(p, "min-precision") || cli_given(p, "min-recall") || cli_given(p, "sort")))
+		return error_set(err, ERR_ARG, "--min-precision, --min-recall and --sort go with --regex");
 	return 0;
 }
 
@@ -206,6 +225,9 @@ const command cmd_find_command = {
 	         "feature's\n"
 	         "firings that are such tokens, recall the share of such tokens on which it fires; the list "
 	         "is by F1.\n"
+	         "Best F1 is that of the activation at its best threshold ('from'), AUROC that of the "
+	         "activation over\n"
+	         "all tokens, silent ones as 0; both for the first 1,000.\n"
 	         "\n"
 	         "--text: contexts and labels that hold the words, by SQLite's FTS5: \"exact phrase\", OR, "
 	         "NOT, pre*,\n"

@@ -185,19 +185,41 @@ static int read_counts(store_codes *c, const header *h, const unsigned char *at,
 static int read_features(store_codes *c, const header *h, const unsigned char *at, uint32_t n_features,
                          error *err)
 {
+	for (uint32_t j = 0; j < h->n_firings; j++) {
+		uint32_t f = at[2 * (size_t)j] | (uint32_t)at[2 * (size_t)j + 1] << 8;
+
+		c->feature[j] = h->feature_width == 2 ? f : get(at + 4 * (size_t)j, 4);
+	}
 	for (uint32_t i = 0; i < h->n_tokens; i++) {
 		for (uint32_t j = c->start[i]; j < c->start[i + 1]; j++) {
-			uint32_t f = get(at + (size_t)j * h->feature_width, h->feature_width);
+			uint32_t f = c->feature[j];
 
 			if (f >= n_features || (j > c->start[i] && f <= c->feature[j - 1]))
 				return error_set(
 				        err, ERR_FORMAT,
 				        "codes of a context: token %u has feature %u out of order or range",
 				        i, f);
-			c->feature[j] = f;
 		}
 	}
 	return 0;
+}
+
+/* The value of firing j; 0: none. */
+static float read_value(const unsigned char *at, size_t j, double scale)
+{
+	uint32_t half = at[2 * j] | (uint32_t)at[2 * j + 1] << 8, bits = half << 13;
+	float value;
+
+	if (half == 0 || half >= 0x7c00)
+		return 0;
+	memcpy(&value, &bits, sizeof(value));
+	value = (float)((double)value * 0x1p112 * scale); /* a half's exponent is 112 less */
+	return value == 0 ? FLT_TRUE_MIN : value;         /* below what a float holds, but it fires */
+}
+
+static int no_value(error *err, uint32_t j)
+{
+	return error_set(err, ERR_FORMAT, "codes of a context: firing %u has no value over 0", j);
 }
 
 static int read_values(store_codes *c, const header *h, const unsigned char *at, error *err)
@@ -205,42 +227,88 @@ static int read_values(store_codes *c, const header *h, const unsigned char *at,
 	double scale = ldexp(1, h->exponent);
 
 	for (uint32_t j = 0; j < h->n_firings; j++) {
-		uint16_t half = (uint16_t)get(at + (size_t)j * 2, 2);
-
-		c->value[j] = (float)(store_half_to_float(half) * scale);
-		if (c->value[j] == 0)
-			c->value[j] = FLT_TRUE_MIN; /* below what a float holds, but it fires */
-		if (half == 0 || half >= 0x7c00 || !isfinite(c->value[j]))
-			return error_set(err, ERR_FORMAT, "codes of a context: firing %u has no value over 0",
-			                 j);
+		c->value[j] = read_value(at, j, scale);
+		if (c->value[j] == 0 || !isfinite(c->value[j]))
+			return no_value(err, j);
 	}
 	return 0;
+}
+
+/* Room for all, and the header; *at is behind it. */
+static int begin(store_codes *out, header *h, const unsigned char **at, const void *blob, size_t size,
+                 uint32_t n_features, uint32_t n_tokens, error *err)
+{
+	int rc = read_header(h, blob, size, n_features, n_tokens, err);
+
+	if (rc < 0)
+		return rc;
+	if (mem_grow(&out->start, &out->start_cap, (size_t)h->n_tokens + 1, sizeof(*out->start)) < 0 ||
+	    mem_grow(&out->feature, &out->feature_cap, h->n_firings, sizeof(*out->feature)) < 0 ||
+	    mem_grow(&out->value, &out->value_cap, h->n_firings, sizeof(*out->value)) < 0)
+		return error_nomem(err, "the codes of a context");
+	out->n_tokens = h->n_tokens;
+	out->n_firings = h->n_firings;
+	*at = (const unsigned char *)blob + STORE_CODES_HEADER;
+	return read_counts(out, h, *at, err);
 }
 
 int store_codes_decode(store_codes *out, const void *blob, size_t size, uint32_t n_features,
                        uint32_t n_tokens, error *err)
 {
-	const unsigned char *at = blob;
+	const unsigned char *at;
 	header h = { 0 };
-	int rc = read_header(&h, at, size, n_features, n_tokens, err);
+	int rc = begin(out, &h, &at, blob, size, n_features, n_tokens, err);
 
 	if (rc < 0)
 		return rc;
-	if (mem_grow(&out->start, &out->start_cap, (size_t)h.n_tokens + 1, sizeof(*out->start)) < 0 ||
-	    mem_grow(&out->feature, &out->feature_cap, h.n_firings, sizeof(*out->feature)) < 0 ||
-	    mem_grow(&out->value, &out->value_cap, h.n_firings, sizeof(*out->value)) < 0)
-		return error_nomem(err, "the codes of a context");
-	out->n_tokens = h.n_tokens;
-	out->n_firings = h.n_firings;
-	at += STORE_CODES_HEADER;
-	rc = read_counts(out, &h, at, err);
 	at += (size_t)h.n_tokens * h.count_width;
-	if (rc == 0)
-		rc = read_features(out, &h, at, n_features, err);
+	rc = read_features(out, &h, at, n_features, err);
 	at += (size_t)h.n_firings * h.feature_width;
-	if (rc == 0)
-		rc = read_values(out, &h, at, err);
-	return rc;
+	return rc == 0 ? read_values(out, &h, at, err) : rc;
+}
+
+int store_codes_pick(store_codes *out, const void *blob, size_t size, uint32_t n_features, uint32_t n_tokens,
+                     const unsigned char *tokens, const uint32_t *slot, error *err)
+{
+	const unsigned char *at, *values;
+	uint32_t kept = 0;
+	header h = { 0 };
+	double scale;
+	int rc = begin(out, &h, &at, blob, size, n_features, n_tokens, err);
+
+	if (rc < 0)
+		return rc;
+	at += (size_t)h.n_tokens * h.count_width;
+	values = at + (size_t)h.n_firings * h.feature_width;
+	scale = ldexp(1, h.exponent);
+	for (uint32_t i = 0, j = 0; i < h.n_tokens; i++) {
+		uint32_t end = out->start[i + 1];
+
+		out->start[i] = kept;
+		if (tokens && !(tokens[i / 8] >> i % 8 & 1)) {
+			j = end;
+			continue;
+		}
+		for (; j < end; j++) {
+			uint32_t f = h.feature_width == 2
+			                     ? at[2 * (size_t)j] | (uint32_t)at[2 * (size_t)j + 1] << 8
+			                     : get(at + 4 * (size_t)j, 4);
+
+			if (f >= n_features)
+				return error_set(err, ERR_FORMAT,
+				                 "codes of a context: token %u has feature %u out of range",
+				                 i, f);
+			if (slot && !slot[f])
+				continue;
+			out->feature[kept] = f;
+			out->value[kept] = read_value(values, j, scale);
+			if (out->value[kept] == 0 || !isfinite(out->value[kept]))
+				return no_value(err, j);
+			kept++;
+		}
+	}
+	out->start[h.n_tokens] = out->n_firings = kept;
+	return 0;
 }
 
 /* ---- Windows ---- */

@@ -38,6 +38,11 @@ int store_codes_encode(text *out, uint32_t n_features, uint32_t n_tokens, const 
 int store_codes_decode(store_codes *out, const void *blob, size_t size, uint32_t n_features,
                        uint32_t n_tokens, error *err) MUST_USE;
 
+/* The same, but only firings of tokens whose bit in `tokens` is set (low bits first; NULL: of all) and of features whose
+ * slot[] is not 0 (NULL: of all). What is not taken is not checked. */
+int store_codes_pick(store_codes *out, const void *blob, size_t size, uint32_t n_features, uint32_t n_tokens,
+                     const unsigned char *tokens, const uint32_t *slot, error *err) MUST_USE;
+
 /* ---- The window of an example (`example.codes`) ----
  *
  * Its firings but for the qualifying token's, whose value is `example.activation`; nothing at all where there is no other.

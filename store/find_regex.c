@@ -1,144 +1,27 @@
 /* Features by a regular expression over the text they fire on. The definition is in store.h. */
-#define PCRE2_CODE_UNIT_WIDTH 8
-#include <pcre2.h>
+#include "store/find_scores.h"
+#include "store/regex.h"
 
-#include "store/query_internal.h"
+#include <math.h>
 
-#include <inttypes.h>
-
-/* What a pattern may cost: on one context, and on all. */
-#define MAX_STEPS   2000000    /* of PCRE2's matcher, a match */
-#define MAX_DEPTH   20000      /* nested backtracking points */
-#define MAX_HEAP    (64 << 10) /* KiB */
-#define MAX_PATTERN 4096
 #define MAX_SECONDS 60.0
-
-struct regex {
-	const char *source; /* of the pattern, for messages */
-	pcre2_code *code;
-	pcre2_match_context *limits;
-	pcre2_match_data *match;
-	uint32_t group; /* whose first character counts: 1, or 0 in a pattern without groups */
-};
-
-static void regex_clear(struct regex *re)
-{
-	pcre2_match_data_free(re->match);
-	pcre2_match_context_free(re->limits);
-	pcre2_code_free(re->code);
-}
-
-static int bad_pattern(error *err, const struct regex *re, int code, size_t at)
-{
-	PCRE2_UCHAR why[256] = "?";
-
-	pcre2_get_error_message(code, why, sizeof(why));
-	return error_set(err, ERR_ARG, "pattern '%.200s': character %zu: %s", re->source, at + 1,
-	                 (const char *)why);
-}
-
-static int regex_init(struct regex *re, const char *pattern, error *err)
-{
-	uint32_t groups = 0;
-	PCRE2_SIZE at = 0;
-	int code = 0;
-
-	*re = (struct regex){ .source = pattern };
-	if (strlen(pattern) > MAX_PATTERN)
-		return error_set(err, ERR_LIMIT, "the pattern is over %d characters", MAX_PATTERN);
-	re->code = pcre2_compile((PCRE2_SPTR)pattern, PCRE2_ZERO_TERMINATED,
-	                         PCRE2_UTF | PCRE2_UCP | PCRE2_NEVER_BACKSLASH_C, &code, &at, NULL);
-	if (!re->code && code == PCRE2_ERROR_HEAP_FAILED)
-		return error_nomem(err, "a pattern");
-	if (!re->code)
-		return bad_pattern(err, re, code, at);
-	pcre2_jit_compile(re->code, PCRE2_JIT_COMPLETE); /* where there is none, the interpreter does it */
-	pcre2_pattern_info(re->code, PCRE2_INFO_CAPTURECOUNT, &groups);
-	re->group = groups ? 1 : 0;
-	re->match = pcre2_match_data_create_from_pattern(re->code, NULL);
-	re->limits = pcre2_match_context_create(NULL);
-	if (!re->match || !re->limits)
-		return error_nomem(err, "a pattern");
-	pcre2_set_match_limit(re->limits, MAX_STEPS);
-	pcre2_set_depth_limit(re->limits, MAX_DEPTH);
-	pcre2_set_heap_limit(re->limits, MAX_HEAP);
-	return 0;
-}
-
-static int match_failed(error *err, const struct regex *re, int code, int64_t context)
-{
-	PCRE2_UCHAR why[256] = "?";
-
-	if (code == PCRE2_ERROR_MATCHLIMIT || code == PCRE2_ERROR_DEPTHLIMIT ||
-	    code == PCRE2_ERROR_HEAPLIMIT || code == PCRE2_ERROR_JIT_STACKLIMIT)
-		return error_set(err, ERR_LIMIT,
-		                 "pattern '%.200s' takes too many steps on context %" PRId64
-		                 ": it backtracks without end",
-		                 re->source, context);
-	if (code == PCRE2_ERROR_NOMEMORY)
-		return error_nomem(err, "matching a pattern");
-	pcre2_get_error_message(code, why, sizeof(why));
-	return error_set(err, ERR_FORMAT, "pattern '%.200s': context %" PRId64 ": %s", re->source, context,
-	                 (const char *)why);
-}
-
-static size_t next_character(const context_row *c, size_t at)
-{
-	do
-		at++;
-	while (at < c->text_len && ((unsigned char)c->text[at] & 0xc0) == 0x80);
-	return at;
-}
-
-/* Set matched[i] for the tokens of the context where group 1 begins. */
-static int regex_mark(bool *matched, struct regex *re, const context_row *c, error *err)
-{
-	uint32_t options = 0; /* the first match checks that the text is UTF-8; later ones need not */
-	size_t at = 0, begin, end;
-	const PCRE2_SIZE *span;
-	int n;
-
-	while (at <= c->text_len) {
-		n = pcre2_match(re->code, (PCRE2_SPTR)c->text, c->text_len, at, options, re->match,
-		                re->limits);
-		if (n == PCRE2_ERROR_NOMATCH && !(options & PCRE2_NOTEMPTY_ATSTART))
-			return 0;
-		if (n < 0 && n != PCRE2_ERROR_NOMATCH)
-			return match_failed(err, re, n, c->id);
-		options = PCRE2_NO_UTF_CHECK;
-		if (n == PCRE2_ERROR_NOMATCH) { /* nothing but the empty match already seen begins here */
-			at = next_character(c, at);
-			continue;
-		}
-		span = pcre2_get_ovector_pointer(re->match);
-		begin = span[2 * re->group];
-		end = span[2 * re->group + 1];
-		if ((uint32_t)n > re->group && begin != PCRE2_UNSET && end > begin) {
-			uint32_t token = context_row_token_at(c, (uint32_t)begin);
-
-			if (token < c->n_tokens)
-				matched[token] = true;
-		}
-		if (span[1] == span[0])
-			options |= PCRE2_NOTEMPTY_ATSTART | PCRE2_ANCHORED;
-		at = span[1] > at || span[1] == span[0] ? span[1] : next_character(c, at);
-	}
-	return 0;
-}
+enum { MAX_SCORED = 1000 }; /* features, best by F1 first, of which thresholds are looked for */
 
 /* What was counted of each feature, and of all. */
 struct tally {
 	uint64_t *hits, *fires; /* (n_features) */
 	uint32_t n_features;
 	uint64_t matches, tokens, contexts;
-	bool *matched; /* of one context */
+	bool fires_known; /* from the index: not to be counted here */
+	bool *matched;    /* of one context */
 	size_t matched_cap;
+	find_marks marks; /* of all */
 };
 
-static int tally_context(struct tally *t, struct regex *re, const firing_scan *scan, error *err)
+static int tally_context(struct tally *t, const regex *re, firing_scan *scan, error *err)
 {
 	const store_codes *codes = &scan->codes;
-	uint32_t n = scan->context.n_tokens;
+	uint32_t n = scan->context.n_tokens, matches = 0;
 	int rc;
 
 	if (mem_grow(&t->matched, &t->matched_cap, n, sizeof(*t->matched)) < 0)
@@ -149,33 +32,77 @@ static int tally_context(struct tally *t, struct regex *re, const firing_scan *s
 		return rc;
 	t->contexts++;
 	for (uint32_t i = 0; i < n; i++) {
-		if (!bit_is_set(scan->counted, i))
-			continue;
-		t->tokens++;
-		t->matches += t->matched[i];
-		for (uint32_t j = codes->start[i]; j < codes->start[i + 1]; j++) {
-			t->fires[codes->feature[j]]++;
-			t->hits[codes->feature[j]] += t->matched[i];
-		}
+		t->matched[i] &= bit_is_set(scan->counted, i);
+		t->tokens += bit_is_set(scan->counted, i);
+		matches += t->matched[i];
 	}
+	t->matches += matches;
+	rc = find_marks_add(&t->marks, t->matched, n, err);
+	if (rc == 0 && t->fires_known && matches)
+		rc = firing_scan_pick(scan, t->marks.bits + t->marks.n - (n + 7) / 8, NULL, err);
+	else if (rc == 0 && !t->fires_known)
+		rc = firing_scan_codes(scan, err);
+	if (rc < 0 || (!matches && t->fires_known))
+		return rc;
+	for (uint32_t i = 0; i < n; i++)
+		for (uint32_t j = codes->start[i]; t->matched[i] && j < codes->start[i + 1]; j++)
+			t->hits[codes->feature[j]]++;
+	for (uint32_t j = 0; j < codes->n_firings && !t->fires_known; j++)
+		t->fires[codes->feature[j]]++;
 	return 0;
 }
 
-static int tally_all(struct tally *t, struct regex *re, store *s, int64_t source, error *err)
+/* The index counted the same firings, where all contexts are stored and none came twice. */
+static int read_fires(struct tally *t, store *s, const store_source *source, error *err)
+{
+	sqlite3_stmt *st = NULL;
+	bool row = false;
+	int rc;
+
+	t->fires_known = false;
+	if (!source->corpus)
+		return 0;
+	rc = store_prepare(&st, s, "SELECT count(*) FROM firing WHERE source_id = ?1", err);
+	if (rc == 0)
+		rc = store_bind(s, st, err, "i", source->id);
+	if (rc == 0)
+		rc = store_step(s, st, &row, err);
+	t->fires_known = rc == 0 && row && (uint64_t)sqlite3_column_int64(st, 0) == source->n_contexts;
+	sqlite3_finalize(st);
+	st = NULL;
+	if (rc < 0 || !t->fires_known)
+		return rc;
+	rc = store_prepare(&st, s, "SELECT feature, n_fires FROM feature WHERE source_id = ?1", err);
+	if (rc == 0)
+		rc = store_bind(s, st, err, "i", source->id);
+	while (rc == 0 && (rc = store_step(s, st, &row, err)) == 0 && row) {
+		int64_t f = sqlite3_column_int64(st, 0);
+
+		if (f >= 0 && f < t->n_features)
+			t->fires[f] = (uint64_t)sqlite3_column_int64(st, 1);
+	}
+	sqlite3_finalize(st);
+	return rc;
+}
+
+static int tally_all(struct tally *t, const regex *re, store *s, const store_source *source, error *err)
 {
 	double end = clock_now() + MAX_SECONDS;
 	firing_scan scan;
 	bool more;
 	int rc;
 
-	rc = firing_scan_begin(&scan, s, source, err);
+	rc = firing_scan_begin(&scan, s, source->id, err);
 	if (rc < 0)
 		return rc;
+	scan.lazy = true;
 	t->n_features = scan.n_features;
 	t->hits = calloc((size_t)t->n_features + 1, sizeof(*t->hits));
 	t->fires = calloc((size_t)t->n_features + 1, sizeof(*t->fires));
 	if (!t->hits || !t->fires)
 		rc = error_nomem(err, "counts of features");
+	if (rc == 0)
+		rc = read_fires(t, s, source, err);
 	while (rc == 0 && (rc = firing_scan_next(&scan, &more, err)) == 0 && more) {
 		rc = tally_context(t, re, &scan, err);
 		if (rc == 0 && clock_now() > end)
@@ -190,23 +117,35 @@ struct found {
 	uint32_t feature;
 	uint64_t hits, fires;
 	double precision, recall, f1;
+	find_score score;
 };
 
-static int best_first(const void *a, const void *b)
+static double sort_key(const struct found *it, store_regex_sort sort)
+{
+	return sort == STORE_REGEX_PRECISION ? it->precision
+	       : sort == STORE_REGEX_RECALL  ? it->recall
+	       : sort == STORE_REGEX_BEST_F1 ? it->score.f1
+	       : sort == STORE_REGEX_AUROC   ? it->score.auroc
+	                                     : it->f1;
+}
+
+static int best_first(const void *a, const void *b, void *payload)
 {
 	const struct found *x = a, *y = b;
+	double p = sort_key(x, *(store_regex_sort *)payload), q = sort_key(y, *(store_regex_sort *)payload);
 
-	if (x->f1 != y->f1)
-		return x->f1 > y->f1 ? -1 : 1;
+	if (p != q)
+		return p > q ? -1 : 1;
 	if (x->hits != y->hits)
 		return x->hits > y->hits ? -1 : 1;
 	return x->feature < y->feature ? -1 : x->feature > y->feature;
 }
 
-/* The features worth listing, best first. */
+/* The features worth listing, best by F1 first. */
 static int rank(struct found **out, size_t *n, const struct tally *t, const store_regex_opts *o, error *err)
 {
 	struct found *all = malloc(((size_t)t->n_features + 1) * sizeof(*all));
+	store_regex_sort by_f1 = STORE_REGEX_F1;
 	size_t count = 0;
 
 	if (!all)
@@ -222,10 +161,41 @@ static int rank(struct found **out, size_t *n, const struct tally *t, const stor
 		if (it.precision >= o->min_precision && it.recall >= o->min_recall)
 			all[count++] = it;
 	}
-	qsort(all, count, sizeof(*all), best_first);
+	qsort_r(all, count, sizeof(*all), best_first, &by_f1);
 	*out = all;
 	*n = count;
 	return 0;
+}
+
+/* Thresholds and AUROC of those that may be listed, then the order asked for. */
+static int score(struct found *found, size_t n, const struct tally *t, store *s, const store_source *source,
+                 const store_regex_opts *o, error *err)
+{
+	store_regex_sort sort = o->sort;
+	bool by_score = sort == STORE_REGEX_BEST_F1 || sort == STORE_REGEX_AUROC;
+	size_t most = by_score || o->limit > MAX_SCORED ? MAX_SCORED : o->limit, scored;
+	uint32_t *features;
+	find_score *scores;
+	int rc;
+
+	if (!by_score)
+		qsort_r(found, n, sizeof(*found), best_first, &sort);
+	scored = n < most ? n : most;
+	features = malloc((scored + 1) * sizeof(*features));
+	scores = calloc(scored + 1, sizeof(*scores));
+	rc = features && scores ? 0 : error_nomem(err, "scores of features");
+	for (size_t i = 0; i < scored && rc == 0; i++)
+		features[i] = found[i].feature;
+	if (rc == 0)
+		rc = find_score_features(scores, features, scored, &t->marks, t->matches, t->tokens, s,
+		                         source->id, err);
+	for (size_t i = 0; i < n && rc == 0; i++)
+		found[i].score = i < scored ? scores[i] : (find_score){ NAN, NAN, NAN, NAN, NAN };
+	if (rc == 0 && by_score)
+		qsort_r(found, scored, sizeof(*found), best_first, &sort);
+	free(features);
+	free(scores);
+	return rc;
 }
 
 static int put_found(cJSON *list, const struct found *it, label_lookup *labels, bool *failed, error *err)
@@ -238,6 +208,11 @@ static int put_found(cJSON *list, const struct found *it, label_lookup *labels, 
 	json_put_number(item, "f1", it->f1, failed);
 	json_put_number(item, "hits", (double)it->hits, failed);
 	json_put_number(item, "fires", (double)it->fires, failed);
+	json_put_number(item, "threshold", it->score.threshold, failed);
+	json_put_number(item, "threshold_precision", it->score.precision, failed);
+	json_put_number(item, "threshold_recall", it->score.recall, failed);
+	json_put_number(item, "best_f1", it->score.f1, failed);
+	json_put_number(item, "auroc", it->score.auroc, failed);
 	return label_lookup_put(labels, item, it->feature, failed, err);
 }
 
@@ -251,6 +226,8 @@ static int put_answer(cJSON *page, store *s, const store_source *source, const s
 	int rc;
 
 	rc = rank(&found, &n, t, o, err);
+	if (rc == 0)
+		rc = score(found, n, t, s, source, o, err);
 	if (rc == 0)
 		rc = label_lookup_init(&labels, s, source->id, err);
 	json_put_text(page, "source", source->name, failed);
@@ -271,7 +248,7 @@ static int put_answer(cJSON *page, store *s, const store_source *source, const s
 int store_find_regex(cJSON **out, store *s, const store_regex_opts *o, error *err)
 {
 	struct tally t = { 0 };
-	struct regex re = { 0 };
+	regex re = { 0 };
 	store_source source;
 	cJSON *page = NULL;
 	bool failed = false;
@@ -282,7 +259,7 @@ int store_find_regex(cJSON **out, store *s, const store_regex_opts *o, error *er
 		return rc;
 	rc = regex_init(&re, o->pattern, err);
 	if (rc == 0)
-		rc = tally_all(&t, &re, s, source.id, err);
+		rc = tally_all(&t, &re, s, &source, err);
 	if (rc == 0) {
 		page = cJSON_CreateObject();
 		rc = put_answer(page, s, &source, &t, o, &failed, err);
@@ -291,5 +268,6 @@ int store_find_regex(cJSON **out, store *s, const store_regex_opts *o, error *er
 	free(t.hits);
 	free(t.fires);
 	free(t.matched);
+	find_marks_clear(&t.marks);
 	return json_finish(out, page, rc, failed, err);
 }

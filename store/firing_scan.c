@@ -53,20 +53,43 @@ int firing_scan_begin(firing_scan *scan, store *s, int64_t source, error *err)
 	return rc;
 }
 
-static int read_firings(firing_scan *scan, error *err)
+static int read_mask(firing_scan *scan, error *err)
 {
 	uint32_t n = scan->context.n_tokens;
-	error cause = { 0 };
 
 	scan->counted = sqlite3_column_blob(scan->row, 0);
 	if (!scan->counted || (uint32_t)sqlite3_column_bytes(scan->row, 0) != (n + 7) / 8)
 		return error_set(err, ERR_FORMAT,
 		                 "'%s': context %" PRId64 " is corrupt: its mask is not of %u tokens",
 		                 store_path(scan->s), scan->context.id, n);
+	return 0;
+}
+
+static int bad_codes(const firing_scan *scan, const error *cause, error *err)
+{
+	return error_set(err, cause->code, "'%s': context %" PRId64 " is corrupt: %s", store_path(scan->s),
+	                 scan->context.id, cause->msg);
+}
+
+int firing_scan_codes(firing_scan *scan, error *err)
+{
+	error cause = { 0 };
+
 	if (store_codes_decode(&scan->codes, sqlite3_column_blob(scan->row, 1),
-	                       (size_t)sqlite3_column_bytes(scan->row, 1), scan->n_features, n, &cause) < 0)
-		return error_set(err, cause.code, "'%s': context %" PRId64 " is corrupt: %s",
-		                 store_path(scan->s), scan->context.id, cause.msg);
+	                       (size_t)sqlite3_column_bytes(scan->row, 1), scan->n_features,
+	                       scan->context.n_tokens, &cause) < 0)
+		return bad_codes(scan, &cause, err);
+	return 0;
+}
+
+int firing_scan_pick(firing_scan *scan, const unsigned char *tokens, const uint32_t *slot, error *err)
+{
+	error cause = { 0 };
+
+	if (store_codes_pick(&scan->codes, sqlite3_column_blob(scan->row, 1),
+	                     (size_t)sqlite3_column_bytes(scan->row, 1), scan->n_features,
+	                     scan->context.n_tokens, tokens, slot, &cause) < 0)
+		return bad_codes(scan, &cause, err);
 	return 0;
 }
 
@@ -82,7 +105,9 @@ int firing_scan_next(firing_scan *scan, bool *more, error *err)
 	if (rc < 0 || !*more)
 		return rc;
 	rc = context_row_read(&scan->context, scan->row, 2, scan->s, err);
-	return rc < 0 ? rc : read_firings(scan, err);
+	if (rc == 0)
+		rc = read_mask(scan, err);
+	return rc < 0 || scan->lazy ? rc : firing_scan_codes(scan, err);
 }
 
 void firing_scan_end(firing_scan *scan)

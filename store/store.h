@@ -105,17 +105,28 @@ int store_features(cJSON **out, store *s, const store_features_opts *o, error *e
 int store_show(cJSON **out, store *s, const char *source, uint32_t feature, unsigned n_examples,
                error *err) MUST_USE;
 
+typedef enum store_regex_sort {
+	STORE_REGEX_F1,
+	STORE_REGEX_PRECISION,
+	STORE_REGEX_RECALL,
+	STORE_REGEX_BEST_F1, /* this and the next: of the 1,000 features best by F1 */
+	STORE_REGEX_AUROC
+} store_regex_sort;
 typedef struct store_regex_opts {
 	const char *source;               /* NULL: the only one */
 	const char *pattern;              /* PCRE2 with UTF and UCP */
 	uint64_t limit;                   /* features listed */
 	double min_precision, min_recall; /* others are not listed; applied before the limit */
+	store_regex_sort sort;            /* the highest first */
 } store_regex_opts;
 /* Features that fire where the regular expression matches, after codebook-features: the match's group 1 (the whole, when
  * the pattern has no group; empty ones are skipped) is mapped to the token that holds its first character; M = set of such
  * tokens that count. recall = fired in M / |M|, precision = fired in M / fired, both over stored firings (all contexts with
- * --corpus, else the random ones; the result says which and how many tokens). Sorted by F1, then hits, then feature.
- * {"source","pattern","matches","tokens","contexts","corpus","total","features":[{"feature","precision","recall","f1","hits","fires","label"}]}
+ * --corpus, else the random ones; the result says which and how many tokens). Ties by hits, then feature.
+ * Beyond that, over the same firings: the threshold on the activation with the best F1 ("threshold", its precision, recall and
+ * "best_f1"), and "auroc" of the activation (silent: 0) for "is in M" over all tokens that count; null behind the 1,000th.
+ * {"source","pattern","matches","tokens","contexts","corpus","total","features":[{"feature","precision","recall","f1","hits",
+ *  "fires","threshold","threshold_precision","threshold_recall","best_f1","auroc","label"}]}
  * ERR_ARG: the pattern does not compile (says at which character); ERR_LIMIT: it takes too many steps on some context. */
 int store_find_regex(cJSON **out, store *s, const store_regex_opts *o, error *err) MUST_USE;
 /* Contexts and labels that hold the words (FTS5 query syntax), best first, with a snippet and the features strongest there. */

@@ -182,6 +182,8 @@ START_TEST(refuses_hostile_blobs)
 			        (unsigned char)hash64_mix(i, 2 * k + 1);
 		if (store_codes_decode(&back, copy, t.len, 100, 2, NULL) < 0)
 			store_codes_free(&back);
+		if (store_codes_pick(&back, copy, t.len, 100, 2, NULL, NULL, NULL) < 0)
+			store_codes_free(&back);
 		free(copy);
 	}
 	store_codes_free(&back);
@@ -189,8 +191,59 @@ START_TEST(refuses_hostile_blobs)
 }
 END_TEST
 
+/* What pick leaves is what decode gives, less what was not asked for; both widths of feature numbers. */
+START_TEST(picks_tokens_and_features)
+{
+	static codes c;
+	uint32_t n_features = _i ? 100000 : 300;
+	uint32_t *slot = calloc(n_features, sizeof(*slot));
+	unsigned char tokens[(MAX_TOKENS + 7) / 8];
+	store_codes all = { 0 }, some = { 0 };
+	error err = { 0 };
+	text t;
+
+	text_init(&t, SIZE_MAX);
+	fill(&c, 70, n_features, 9, 0, 6, 21);
+	for (uint32_t f = 0; f < n_features; f++)
+		slot[f] = hash64_mix(4, f) % 3 == 0;
+	for (size_t i = 0; i < sizeof(tokens); i++)
+		tokens[i] = (unsigned char)hash64_mix(5, i);
+	ck_assert_int_eq(store_codes_encode(&t, n_features, c.n_tokens, c.start, c.feature, c.value, &err),
+	                 0);
+	ck_assert_int_eq(store_codes_decode(&all, t.data, t.len, n_features, c.n_tokens, &err), 0);
+	for (int what = 0; what < 4; what++) {
+		const unsigned char *of = what & 1 ? tokens : NULL;
+		const uint32_t *only = what & 2 ? slot : NULL;
+		uint32_t n = 0;
+
+		ck_assert_int_eq(
+		        store_codes_pick(&some, t.data, t.len, n_features, c.n_tokens, of, only, &err), 0);
+		for (uint32_t i = 0; i < c.n_tokens; i++) {
+			ck_assert_uint_eq(some.start[i], n);
+			for (uint32_t j = all.start[i]; j < all.start[i + 1]; j++) {
+				if ((of && !(of[i / 8] >> i % 8 & 1)) || (only && !only[all.feature[j]]))
+					continue;
+				ck_assert_uint_eq(some.feature[n], all.feature[j]);
+				ck_assert_float_eq(some.value[n], all.value[j]);
+				n++;
+			}
+		}
+		ck_assert_uint_eq(some.start[c.n_tokens], n);
+		ck_assert_uint_eq(some.n_firings, n);
+	}
+	store_codes_free(&all);
+	store_codes_free(&some);
+	text_free(&t);
+	free(slot);
+}
+END_TEST
+
 static void cases(Suite *s)
 {
+	TCase *widths = tcase_create("pick");
+
 	SUPPORT_CASE(s, "codes", comes_back, is_small, halves_agree_with_definition, refuses_hostile_blobs);
+	tcase_add_loop_test(widths, picks_tokens_and_features, 0, 2);
+	suite_add_tcase(s, widths);
 }
 SUPPORT_MAIN("codes", cases)

@@ -303,6 +303,54 @@ END_TEST
 
 #define LOOP(tc, test, table) tcase_add_loop_test(tc, test, 0, ARRAY_LEN(table))
 
+/* Every pair of a marked and another token, and every threshold, in turn. Values are exact halves. */
+START_TEST(scores_by_hand)
+{
+	enum { ALL = SMALL_CONTEXTS * (SMALL_TOKENS - 1) };
+	static float value[ALL];
+	static bool marked[ALL];
+	cJSON *page = find_regex("cat|dog", 0, 0);
+	const cJSON *it;
+
+	cJSON_ArrayForEach(it, json_member(page, "features"))
+	{
+		uint32_t tokens[SMALL_TOKENS], n = 0;
+		double wins = 0, pairs = 0, best = 0, threshold = 0;
+
+		for (uint32_t c = 0; c < SMALL_CONTEXTS; c++) {
+			small_context(tokens, c);
+			for (uint32_t i = 1; i < SMALL_TOKENS; i++, n++) {
+				value[n] = small_value((uint32_t)json_number(it, "feature"), tokens, i);
+				marked[n] = tokens[i] == SMALL_CAT || tokens[i] == SMALL_DOG;
+			}
+		}
+		for (uint32_t i = 0; i < ALL; i++) {
+			double hits = 0, over = 0, all = 0;
+
+			for (uint32_t j = 0; j < ALL; j++) {
+				if (marked[i] && !marked[j]) {
+					wins += value[i] > value[j] ? 1 : value[i] == value[j] ? 0.5 : 0;
+					pairs++;
+				}
+				hits += marked[j] && value[j] >= value[i];
+				over += value[j] >= value[i];
+				all += marked[j];
+			}
+			if (value[i] > 0 && 2 * hits / (over + all) > best + 1e-12) {
+				best = 2 * hits / (over + all);
+				threshold = (double)value[i];
+			}
+		}
+		ck_assert_double_eq_tol(json_number(it, "auroc"), wins / pairs, 1e-12);
+		ck_assert_double_eq_tol(json_number(it, "best_f1"), best, 1e-12);
+		if (json_number(it, "feature") == SMALL_ON_ANIMAL)
+			ck_assert_double_eq(json_number(it, "threshold"), threshold);
+		ck_assert_double_ge(json_number(it, "best_f1"), json_number(it, "f1") - 1e-12);
+	}
+	cJSON_Delete(page);
+}
+END_TEST
+
 static void cases(Suite *suite)
 {
 	TCase *tc = tcase_create("find");
@@ -312,6 +360,7 @@ static void cases(Suite *suite)
 	tcase_add_checked_fixture(tc, setup, teardown);
 	LOOP(tc, regex_matches_the_definition, patterns);
 	tcase_add_test(tc, regex_sorts_and_filters);
+	tcase_add_test(tc, scores_by_hand);
 	tcase_add_test(tc, regex_leaves_out_what_does_not_count);
 	LOOP(tc, regex_refuses, bad_patterns);
 	tcase_add_test(tc, regex_stops_backtracking);

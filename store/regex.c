@@ -1,0 +1,114 @@
+/* Patterns over the text of contexts. */
+#include "store/regex.h"
+
+#include <inttypes.h>
+
+/* What a pattern may cost: on one context, and on all. */
+#define MAX_STEPS   2000000    /* of PCRE2's matcher, a match */
+#define MAX_DEPTH   20000      /* nested backtracking points */
+#define MAX_HEAP    (64 << 10) /* KiB */
+#define MAX_PATTERN 4096
+
+void regex_clear(regex *re)
+{
+	pcre2_match_data_free(re->match);
+	pcre2_match_context_free(re->limits);
+	pcre2_code_free(re->code);
+}
+
+static int bad_pattern(error *err, const regex *re, int code, size_t at)
+{
+	PCRE2_UCHAR why[256] = "?";
+
+	pcre2_get_error_message(code, why, sizeof(why));
+	return error_set(err, ERR_ARG, "pattern '%.200s': character %zu: %s", re->source, at + 1,
+	                 (const char *)why);
+}
+
+int regex_init(regex *re, const char *pattern, error *err)
+{
+	uint32_t groups = 0;
+	PCRE2_SIZE at = 0;
+	int code = 0;
+
+	*re = (regex){ .source = pattern };
+	if (strlen(pattern) > MAX_PATTERN)
+		return error_set(err, ERR_LIMIT, "the pattern is over %d characters", MAX_PATTERN);
+	re->code = pcre2_compile((PCRE2_SPTR)pattern, PCRE2_ZERO_TERMINATED,
+	                         PCRE2_UTF | PCRE2_UCP | PCRE2_NEVER_BACKSLASH_C, &code, &at, NULL);
+	if (!re->code && code == PCRE2_ERROR_HEAP_FAILED)
+		return error_nomem(err, "a pattern");
+	if (!re->code)
+		return bad_pattern(err, re, code, at);
+	pcre2_jit_compile(re->code, PCRE2_JIT_COMPLETE); /* where there is none, the interpreter does it */
+	pcre2_pattern_info(re->code, PCRE2_INFO_CAPTURECOUNT, &groups);
+	re->group = groups ? 1 : 0;
+	re->match = pcre2_match_data_create_from_pattern(re->code, NULL);
+	re->limits = pcre2_match_context_create(NULL);
+	if (!re->match || !re->limits)
+		return error_nomem(err, "a pattern");
+	pcre2_set_match_limit(re->limits, MAX_STEPS);
+	pcre2_set_depth_limit(re->limits, MAX_DEPTH);
+	pcre2_set_heap_limit(re->limits, MAX_HEAP);
+	return 0;
+}
+
+static int match_failed(error *err, const regex *re, int code, int64_t context)
+{
+	PCRE2_UCHAR why[256] = "?";
+
+	if (code == PCRE2_ERROR_MATCHLIMIT || code == PCRE2_ERROR_DEPTHLIMIT ||
+	    code == PCRE2_ERROR_HEAPLIMIT || code == PCRE2_ERROR_JIT_STACKLIMIT)
+		return error_set(err, ERR_LIMIT,
+		                 "pattern '%.200s' takes too many steps on context %" PRId64
+		                 ": it backtracks without end",
+		                 re->source, context);
+	if (code == PCRE2_ERROR_NOMEMORY)
+		return error_nomem(err, "matching a pattern");
+	pcre2_get_error_message(code, why, sizeof(why));
+	return error_set(err, ERR_FORMAT, "pattern '%.200s': context %" PRId64 ": %s", re->source, context,
+	                 (const char *)why);
+}
+
+static size_t next_character(const context_row *c, size_t at)
+{
+	do
+		at++;
+	while (at < c->text_len && ((unsigned char)c->text[at] & 0xc0) == 0x80);
+	return at;
+}
+
+int regex_mark(bool *matched, const regex *re, const context_row *c, error *err)
+{
+	uint32_t options = 0; /* the first match checks that the text is UTF-8; later ones need not */
+	size_t at = 0, begin, end;
+	const PCRE2_SIZE *span;
+	int n;
+
+	while (at <= c->text_len) {
+		n = pcre2_match(re->code, (PCRE2_SPTR)c->text, c->text_len, at, options, re->match,
+		                re->limits);
+		if (n == PCRE2_ERROR_NOMATCH && !(options & PCRE2_NOTEMPTY_ATSTART))
+			return 0;
+		if (n < 0 && n != PCRE2_ERROR_NOMATCH)
+			return match_failed(err, re, n, c->id);
+		options = PCRE2_NO_UTF_CHECK;
+		if (n == PCRE2_ERROR_NOMATCH) { /* nothing but the empty match already seen begins here */
+			at = next_character(c, at);
+			continue;
+		}
+		span = pcre2_get_ovector_pointer(re->match);
+		begin = span[2 * re->group];
+		end = span[2 * re->group + 1];
+		if ((uint32_t)n > re->group && begin != PCRE2_UNSET && end > begin) {
+			uint32_t token = context_row_token_at(c, (uint32_t)begin);
+
+			if (token < c->n_tokens)
+				matched[token] = true;
+		}
+		if (span[1] == span[0])
+			options |= PCRE2_NOTEMPTY_ATSTART | PCRE2_ANCHORED;
+		at = span[1] > at || span[1] == span[0] ? span[1] : next_character(c, at);
+	}
+	return 0;
+}
