@@ -383,12 +383,12 @@ int store_window_decode(float *value, uint32_t length, uint32_t peak, float acti
 			                 i >= length ? ""
 			                 : i == peak ? " twice"
 			                             : " is out of order");
-		if (half == 0 || half >= 0x7c00)
+		value[i] = (float)(store_half_to_float((uint16_t)half) * scale);
+		if (half == 0 || half >= 0x7c00 || !isfinite(value[i]))
 			return error_set(err, ERR_FORMAT, "codes of an example: token %u has no value over 0",
 			                 i);
-		value[i] = (float)(store_half_to_float((uint16_t)half) * scale);
 		if (value[i] == 0)
-			value[i] = FLT_TRUE_MIN;
+			value[i] = FLT_TRUE_MIN; /* below what a float holds, but it fires */
 		last = i;
 	}
 	return 0;

@@ -1,4 +1,4 @@
-/* The blob of a context's codes: there and back, its size, and blobs from a stranger. */
+/* The blobs of a context's codes and of a window: there and back, their size, and blobs from a stranger. */
 #include "tests/support.h"
 
 #include <float.h>
@@ -100,6 +100,85 @@ START_TEST(is_small)
 		fill(&c, 256, 65536, k, 0, 5, k);
 		round_trip(&c, 65536, &size);
 		ck_assert_double_le((double)size, 4.4 * c.start[256]);
+		fill(&c, 256, 65537, k, 0, 5, k);
+		round_trip(&c, 65537, &size);
+		ck_assert_double_le((double)size, 6.5 * c.start[256]);
+	}
+}
+END_TEST
+
+/* ---- Windows of examples ---- */
+
+START_TEST(windows_come_back)
+{
+	enum { LENGTH = 300 };
+
+	for (uint64_t seed = 0; seed < 200; seed++) {
+		bool wide = seed % 2;
+		uint32_t length = wide ? LENGTH : 1 + (uint32_t)seed, position[LENGTH], n = 0, peak;
+		float value[LENGTH], back[LENGTH] = { 0 }, largest = 0;
+		int middle = seed % 10 == 9 ? -140 : seed % 10 == 8 ? 126 : (int)(seed % 30) - 15;
+		unsigned char blob[1 + 4 * LENGTH];
+		error err = { 0 };
+
+		for (uint32_t i = 0; i < length; i++) {
+			uint64_t h = hash64_mix(seed, i);
+
+			position[n] = 1000 + i;
+			value[n] = ldexpf((float)(1 + hash64_unit(h)), middle - (int)(h % 9));
+			n += i == 0 || h % 3 == 0;
+		}
+		peak = (uint32_t)hash64_below(hash64_mix(seed, 999), n);
+		for (uint32_t i = 0; i < n; i++)
+			largest = i != peak && value[i] > largest ? value[i] : largest;
+		store_window_encode(blob, position, value, n, 1000, peak, wide);
+		ck_assert_msg(store_window_decode(back, length, position[peak] - 1000, value[peak], blob,
+		                                  store_window_size(n, wide), wide, &err) == 0,
+		              "%s", err.msg);
+		ck_assert_float_eq(back[position[peak] - 1000], value[peak]);
+		for (uint32_t i = 0, j = 0; i < length; i++) {
+			float want = j < n && position[j] == 1000 + i ? value[j] : 0;
+
+			j += want > 0;
+			ck_assert_float_eq(back[i] > 0, want > 0);
+			ck_assert_double_le(back[i], fmax(want, ldexp(largest, -38)));
+			ck_assert_double_ge(back[i], want * (1 - 0x1p-10) - FLT_TRUE_MIN);
+		}
+	}
+}
+END_TEST
+
+START_TEST(windows_refuse_strangers)
+{
+	const uint32_t position[] = { 3, 5, 9 };
+	const float value[] = { 1, 2, 4 };
+	unsigned char blob[9];
+	float back[10];
+	error err = { 0 };
+
+	ck_assert_uint_eq(store_window_size(1, true), 0);
+	ck_assert_uint_eq(store_window_size(3, false), 7);
+	store_window_encode(blob, position, value, 3, 0, 1, false);
+	for (size_t size = 0; size <= 7; size++) {
+		int rc = store_window_decode(back, 10, 5, 2, blob, size, false, &err);
+
+		ck_assert_int_eq(rc, size == 0 || size == 4 || size == 7 ? 0 : ERR_FORMAT);
+	}
+	ck_assert_int_eq(store_window_decode(back, 9, 5, 2, blob, 7, false, &err),
+	                 ERR_FORMAT); /* too short */
+	ck_assert_int_eq(store_window_decode(back, 10, 3, 2, blob, 7, false, &err), ERR_FORMAT); /* twice */
+	for (uint64_t i = 0; i < 20000; i++) { /* whatever comes, it writes nothing beyond */
+		unsigned char *copy = malloc(7);
+		float *values = calloc(10, sizeof(*values));
+
+		memcpy(copy, blob, 7);
+		for (int k = 0; k < 2; k++)
+			copy[hash64_below(hash64_mix(i, 2 * k), 7)] = (unsigned char)hash64_mix(i, 2 * k + 1);
+		if (store_window_decode(values, 10, 5, 2, copy, 7, false, NULL) == 0)
+			for (int t = 0; t < 10; t++)
+				ck_assert(values[t] >= 0 && isfinite(values[t]));
+		free(copy);
+		free(values);
 	}
 }
 END_TEST
@@ -242,7 +321,8 @@ static void cases(Suite *s)
 {
 	TCase *widths = tcase_create("pick");
 
-	SUPPORT_CASE(s, "codes", comes_back, is_small, halves_agree_with_definition, refuses_hostile_blobs);
+	SUPPORT_CASE(s, "codes", comes_back, is_small, windows_come_back, windows_refuse_strangers,
+	             halves_agree_with_definition, refuses_hostile_blobs);
 	tcase_add_loop_test(widths, picks_tokens_and_features, 0, 2);
 	suite_add_tcase(s, widths);
 }
