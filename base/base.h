@@ -102,6 +102,12 @@ size_t text_columns(const char *utf8, size_t n);
 /* Length (1-4) of the well-formed UTF-8 sequence at p, at most n bytes; 0: ill-formed or cut. *cp gets the code point. */
 size_t utf8_next(const char *p, size_t n, uint32_t *cp);
 
+/* The number of single-letter changes (insert, drop, replace, swap) from a to b, capped at 64 letters each. */
+unsigned text_edit_distance(const char *a, const char *b);
+/* Whether `name` is close enough to `typed` to be meant: a prefix of it, or a third of its letters away. Lower is
+ * closer; UINT_MAX: not meant. */
+unsigned text_likeness(const char *typed, const char *name);
+
 /* ---- JSON (json.c) ------------------------------------------------------------------------------------------- */
 
 /* Parse one JSON value (RFC 8259, whole input, UTF-8).

@@ -21,12 +21,6 @@ void cli_option_describe(char out[CLI_DESCRIPTION_MAX], const option *o);
 int cli_option_set_json(void *fields, const option *o, const cJSON *value, arena *mem, const char *shown,
                         error *err) MUST_USE;
 
-/* The number of single-letter changes (insert, drop, replace, swap) from a to b, capped at 64 letters each. */
-unsigned cli_edit_distance(const char *a, const char *b);
-/* Whether `name` is close enough to `typed` to be meant: a prefix of it, or a third of its letters away. Lower is
- * closer; UINT_MAX: not meant. */
-unsigned cli_likeness(const char *typed, const char *name);
-
 /* ERR_IO when something written to stdout was lost (a full disk), but not when its reader has gone (`| head`). */
 int cli_finish_stdout(error *err) MUST_USE;
 

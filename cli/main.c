@@ -20,14 +20,14 @@ static int unknown_command(const char *typed)
 	error err = { 0 };
 
 	for (size_t i = 0; cli_commands[i]; i++) {
-		unsigned d = cli_likeness(typed, cli_commands[i]->name);
+		unsigned d = text_likeness(typed, cli_commands[i]->name);
 
 		if (d < best) {
 			best = d;
 			near = cli_commands[i]->name;
 		}
 	}
-	if (cli_likeness(typed, "help") < best)
+	if (text_likeness(typed, "help") < best)
 		near = "help";
 	if (near)
 		(void)error_set(&err, ERR_ARG, "unknown command '%s'; did you mean '%s'?", typed, near);

@@ -168,8 +168,8 @@ static int set_choice(const char **field, const option *o, const char *value, co
 			return 0;
 		}
 		snprintf(name, sizeof(name), "%.*s", (int)n, p);
-		if (cli_likeness(value, name) < best) {
-			best = cli_likeness(value, name);
+		if (text_likeness(value, name) < best) {
+			best = text_likeness(value, name);
 			near = p;
 			near_len = n;
 		}

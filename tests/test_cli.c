@@ -439,12 +439,12 @@ END_TEST
 
 START_TEST(measures_likeness)
 {
-	ck_assert_uint_eq(cli_edit_distance("", "abc"), 3);
-	ck_assert_uint_eq(cli_edit_distance("train", "train"), 0);
-	ck_assert_uint_eq(cli_edit_distance("tarin", "train"), 1);
-	ck_assert_uint_eq(cli_edit_distance("kitten", "sitting"), 3);
-	ck_assert_uint_lt(cli_likeness("feat", "features"), UINT32_MAX);
-	ck_assert_uint_eq(cli_likeness("zzz", "features"), UINT32_MAX);
+	ck_assert_uint_eq(text_edit_distance("", "abc"), 3);
+	ck_assert_uint_eq(text_edit_distance("train", "train"), 0);
+	ck_assert_uint_eq(text_edit_distance("tarin", "train"), 1);
+	ck_assert_uint_eq(text_edit_distance("kitten", "sitting"), 3);
+	ck_assert_uint_lt(text_likeness("feat", "features"), UINT32_MAX);
+	ck_assert_uint_eq(text_likeness("zzz", "features"), UINT32_MAX);
 }
 END_TEST
 
