@@ -7,11 +7,21 @@
 
 #include "cli/store_args.h"
 
-int store_args_open(store **out, const store_args *a, error *err)
+static int open_store(store **out, const store_args *a, unsigned flags, error *err)
 {
 	if (!a->store)
 		return error_set(err, ERR_ARG, "which store? give it with -d FILE");
-	return store_open(out, a->store, STORE_READ, err);
+	return store_open(out, a->store, flags, err);
+}
+
+int store_args_open(store **out, const store_args *a, error *err)
+{
+	return open_store(out, a, STORE_READ, err);
+}
+
+int store_args_open_to_write(store **out, const store_args *a, error *err)
+{
+	return open_store(out, a, STORE_WRITE, err);
 }
 
 int feature_arg(uint32_t *out, const char *arg, error *err)

@@ -15,8 +15,9 @@ typedef struct store_args {
 	STORE_ARG_OPTION(st, args), OPTION(st, args.source, "source", 0, OPTION_STRING, "NAME", NULL, 0, 0,  \
 	                                   "indexed SAE; needed where the store holds several")
 
-/* Open it to read. ERR_ARG: not named. */
+/* Open it. ERR_ARG: not named. */
 int store_args_open(store **out, const store_args *a, error *err) MUST_USE;
+int store_args_open_to_write(store **out, const store_args *a, error *err) MUST_USE;
 
 /* A feature's number as an argument. ERR_ARG. */
 int feature_arg(uint32_t *out, const char *arg, error *err) MUST_USE;

@@ -246,9 +246,8 @@ static int find_labels(cJSON *list, struct word_query *q, bool *failed, error *e
 	                   "SELECT explanation_fts.rank, e.feature, e.text, e.method,"
 	                   " snippet(explanation_fts, 0, char(2), char(3), '\xe2\x80\xa6', 24)"
 	                   " FROM explanation_fts JOIN explanation e ON e.id = explanation_fts.rowid"
-	                   " WHERE explanation_fts MATCH ?1 AND e.source_id = ?2 AND e.id = (SELECT "
-	                   "max(x.id) FROM explanation x"
-	                   "  WHERE x.source_id = e.source_id AND x.feature = e.feature)"
+	                   " JOIN current_label c ON c.source_id = e.source_id AND c.feature = e.feature"
+	                   " WHERE explanation_fts MATCH ?1 AND e.source_id = ?2 AND c.explanation_id = e.id"
 	                   " ORDER BY explanation_fts.rank LIMIT ?3",
 	                   err);
 	if (rc == 0)

@@ -6,7 +6,8 @@ int label_lookup_init(label_lookup *l, store *s, int64_t source, error *err)
 	*l = (label_lookup){ .s = s, .source = source };
 	return store_prepare(
 	        &l->row, s,
-	        "SELECT text FROM explanation WHERE source_id = ?1 AND feature = ?2 ORDER BY id DESC LIMIT 1",
+	        "SELECT e.text FROM current_label c JOIN explanation e ON e.id = c.explanation_id"
+	        " WHERE c.source_id = ?1 AND c.feature = ?2",
 	        err);
 }
 

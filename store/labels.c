@@ -63,9 +63,7 @@ int store_explanation_latest(store_explanation *out, store *s, int64_t source, u
 	int rc;
 
 	rc = store_prepare(&st, s,
-	                   "SELECT " EXPLANATION_COLUMNS
-	                   " FROM explanation WHERE source_id = ?1 AND feature = ?2"
-	                   " ORDER BY id DESC LIMIT 1",
+	                   "SELECT " EXPLANATION_COLUMNS " FROM label WHERE source_id = ?1 AND feature = ?2",
 	                   err);
 	if (rc == 0)
 		rc = store_bind(s, st, err, "ii", source, (int64_t)feature);

@@ -119,14 +119,12 @@ cJSON *json_put_object(cJSON *object, const char *name, bool *failed);
 /* Hand over a finished page: *out gets it, unless rc < 0 or `failed`; then it is freed. */
 int json_finish(cJSON **out, cJSON *page, int rc, bool failed, error *err) MUST_USE;
 
-/* ---- One feature (query.c) ---------------------------------------------------------------------------------------- */
+/* ---- Sources (sources.c) ------------------------------------------------------------------------------------------ */
 
-/* The members that store_features() gives of a feature. ERR_ARG: out of range. */
-int feature_row_put(cJSON *object, store *s, const char *source, uint32_t feature, bool *failed,
-                    error *err) MUST_USE;
-
-/* Whether `names` (n) has `name`, in any case of letters. */
-bool name_is_among(const char *const *names, size_t n, const char *name);
+/* The sources asked for, in that order, or all in the order of their ids; strings and *out (n) in `mem`. ERR_NOTFOUND;
+ * ERR_ARG: named twice, or none named where there are several. */
+int sources_find(store_source **out, size_t *n, store *s, const store_sources *which, arena *mem,
+                 error *err) MUST_USE;
 
 /* ---- Labels of a list (label_lookup.c) -------------------------------------------------------------------------- */
 

@@ -1,57 +1,49 @@
 /* One feature in full. */
+#include "store/feature_query.h"
 #include "store/histogram.h"
-#include "store/query_internal.h"
+#include "store/history.h"
 
 #include <inttypes.h>
 
-#define MAX_STORED_JSON ((size_t)4 << 20) /* bytes of a JSON column */
-
 /* What a page is built from. */
 struct page {
-	store *s;
+	feature_place place;
 	store_source source;
-	uint32_t feature;
 	cJSON *json;
 	bool failed;
 	error *err;
 };
 
-/* A statement on ?1 source, ?2 feature. */
 static int page_prepare(sqlite3_stmt **out, struct page *p, const char *sql)
 {
-	int rc = store_prepare(out, p->s, sql, p->err);
-
-	return rc < 0 ? rc : store_bind(p->s, *out, p->err, "ii", p->source.id, (int64_t)p->feature);
+	return place_prepare(out, &p->place, sql, p->err);
 }
 
-/* A column that holds JSON, parsed; *out stays NULL for NULL. */
 static int read_json(cJSON **out, struct page *p, sqlite3_stmt *row, int column)
 {
-	const char *chars = (const char *)sqlite3_column_text(row, column);
-	error cause = { 0 };
-	int rc;
-
-	if (!chars)
-		return 0;
-	rc = json_parse(out, chars, (size_t)sqlite3_column_bytes(row, column), MAX_STORED_JSON, 32,
-	                sqlite3_column_name(row, column), &cause);
-	if (rc == ERR_NOMEM)
-		return error_nomem(p->err, "a page");
-	if (rc < 0)
-		return error_set(p->err, ERR_FORMAT, "'%s': feature %u is corrupt: %s", store_path(p->s),
-		                 p->feature, cause.msg);
-	return 0;
+	return place_read_json(out, &p->place, row, column, p->err);
 }
 
-/* The same into an object. */
-static int put_json_column(cJSON *object, struct page *p, sqlite3_stmt *row, int column)
+/* All columns of the list of features. */
+static int put_row(struct page *p)
 {
-	cJSON *value = NULL;
-	int rc = read_json(&value, p, row, column);
+	sqlite3_stmt *st = NULL;
+	feature_query q;
+	bool more = false;
+	int rc = feature_query_init(&q, p->place.s, &p->source, NULL, p->err);
 
 	if (rc == 0)
-		json_put(object, sqlite3_column_name(row, column), value ? value : cJSON_CreateNull(),
-		         &p->failed);
+		rc = feature_row_prepare(&st, &q, p->err);
+	if (rc == 0)
+		rc = store_bind(p->place.s, st, p->err, "--i", (int64_t)p->place.feature);
+	if (rc == 0)
+		rc = store_step(p->place.s, st, &more, p->err);
+	if (rc == 0 && !more)
+		rc = error_set(p->err, ERR_FORMAT, "'%s' is corrupt: feature %u has no row",
+		               store_path(p->place.s), p->place.feature);
+	if (rc == 0)
+		feature_row_put(p->json, st, &p->failed);
+	sqlite3_finalize(st);
 	return rc;
 }
 
@@ -60,7 +52,7 @@ static int put_json_column(cJSON *object, struct page *p, sqlite3_stmt *row, int
 static int corrupt(struct page *p, const char *what)
 {
 	return error_set(p->err, ERR_FORMAT, "'%s': feature %u is corrupt: its %s is not one",
-	                 store_path(p->s), p->feature, what);
+	                 store_path(p->place.s), p->place.feature, what);
 }
 
 /* A whole number in [low, high], or low - 1. */
@@ -164,7 +156,7 @@ static int put_ranked(struct page *p, sqlite3_stmt *row, int column, const char 
 		    first->valuedouble > UINT32_MAX) {
 			rc = error_set(p->err, ERR_FORMAT,
 			               "'%s': feature %u is corrupt: %s is not a list of pairs",
-			               store_path(p->s), p->feature, name);
+			               store_path(p->place.s), p->place.feature, name);
 			break;
 		}
 		item = json_put_object(list, NULL, &p->failed);
@@ -185,9 +177,9 @@ static int give_token_text(struct page *p, cJSON *item, int64_t token, void *pay
 	int rc;
 
 	sqlite3_reset(row);
-	rc = store_bind(p->s, row, p->err, "ii", p->source.id, token);
+	rc = store_bind(p->place.s, row, p->err, "ii", p->source.id, token);
 	if (rc == 0)
-		rc = store_step(p->s, row, &more, p->err);
+		rc = store_step(p->place.s, row, &more, p->err);
 	if (rc == 0 && more)
 		json_put_column(item, "text", row, 0, &p->failed);
 	else if (rc == 0)
@@ -213,21 +205,21 @@ static int put_detail(struct page *p)
 	                  " WHERE source_id = ?1 AND feature = ?2");
 	if (rc == 0)
 		rc = store_prepare(
-		        &tokens, p->s,
+		        &tokens, p->place.s,
 		        "SELECT v.text FROM vocab v JOIN source s ON s.tokenizer_id = v.tokenizer_id"
 		        " WHERE s.id = ?1 AND v.token = ?2",
 		        p->err);
 	if (rc == 0)
-		rc = label_lookup_init(&labels, p->s, p->source.id, p->err);
+		rc = label_lookup_init(&labels, p->place.s, p->source.id, p->err);
 	if (rc == 0)
-		rc = store_step(p->s, row, &more, p->err);
+		rc = store_step(p->place.s, row, &more, p->err);
 	if (rc < 0 || !more)
 		goto out;
 	rc = put_histogram(p, row);
 	if (rc == 0)
 		rc = put_intervals(p, row);
 	if (rc == 0)
-		rc = put_json_column(p->json, p, row, 5);
+		rc = place_put_json(p->json, &p->place, row, 5, &p->failed, p->err);
 	if (rc == 0)
 		rc = put_ranked(p, row, 1, "token", "logit", give_token_text, tokens);
 	if (rc == 0)
@@ -237,74 +229,6 @@ static int put_detail(struct page *p)
 out:
 	label_lookup_clear(&labels);
 	sqlite3_finalize(tokens);
-	sqlite3_finalize(row);
-	return rc;
-}
-
-/* ---- Labels and notes -------------------------------------------------------------------------------------------------- */
-
-/* Columns `first` ... of a row into an object, by their names. */
-static void put_named(cJSON *object, sqlite3_stmt *row, int first, bool *failed)
-{
-	for (int i = first; i < sqlite3_column_count(row); i++)
-		json_put_column(object, sqlite3_column_name(row, i), row, i, failed);
-}
-
-static int put_scores(struct page *p, cJSON *label, sqlite3_stmt *scores, int64_t explanation)
-{
-	cJSON *list = json_put_array(label, "scores", &p->failed), *item;
-	bool more;
-	int rc = store_bind(p->s, scores, p->err, "i", explanation);
-
-	while (rc == 0 && (rc = store_step(p->s, scores, &more, p->err)) == 0 && more) {
-		item = json_put_object(list, NULL, &p->failed);
-		put_named(item, scores, 1, &p->failed);
-		rc = put_json_column(item, p, scores, 0);
-	}
-	return rc;
-}
-
-/* All labels, the latest first, each with its scores, the latest first. */
-static int put_labels(struct page *p)
-{
-	sqlite3_stmt *row = NULL, *scores = NULL;
-	cJSON *list = json_put_array(p->json, "labels", &p->failed), *item;
-	bool more;
-	int rc;
-
-	rc = page_prepare(
-	        &row, p,
-	        "SELECT id, rule, text, short_text, confidence, method, model, created FROM explanation"
-	        " WHERE source_id = ?1 AND feature = ?2 ORDER BY id DESC");
-	if (rc == 0)
-		rc = store_prepare(&scores, p->s,
-		                   "SELECT details, scorer, judge, value, low, high, baseline, n_positive, "
-		                   "n_negative, n_failed,"
-		                   " created FROM score WHERE explanation_id = ?1 ORDER BY id DESC",
-		                   p->err);
-	while (rc == 0 && (rc = store_step(p->s, row, &more, p->err)) == 0 && more) {
-		item = json_put_object(list, NULL, &p->failed);
-		put_named(item, row, 2, &p->failed);
-		rc = put_json_column(item, p, row, 1);
-		if (rc == 0)
-			rc = put_scores(p, item, scores, sqlite3_column_int64(row, 0));
-	}
-	sqlite3_finalize(scores);
-	sqlite3_finalize(row);
-	return rc;
-}
-
-static int put_notes(struct page *p)
-{
-	sqlite3_stmt *row = NULL;
-	cJSON *list = json_put_array(p->json, "notes", &p->failed);
-	bool more;
-	int rc;
-
-	rc = page_prepare(&row, p,
-	                  "SELECT text, created FROM note WHERE source_id = ?1 AND feature = ?2 ORDER BY id");
-	while (rc == 0 && (rc = store_step(p->s, row, &more, p->err)) == 0 && more)
-		put_named(json_put_object(list, NULL, &p->failed), row, 0, &p->failed);
 	sqlite3_finalize(row);
 	return rc;
 }
@@ -338,14 +262,14 @@ static int put_tokens(struct page *p, cJSON *item, sqlite3_stmt *row, const cont
 	    peak >= length)
 		return error_set(p->err, ERR_FORMAT,
 		                 "'%s': an example is corrupt: its window is not in context %" PRId64,
-		                 store_path(p->s), c->id);
+		                 store_path(p->place.s), c->id);
 	texts = context_row_texts(c, (uint32_t)first, (uint32_t)length, mem);
 	values = arena_alloc(mem, (size_t)length, sizeof(*values));
 	if (!texts || !values)
 		return error_nomem(p->err, "an example");
 	rc = example_codes_read(values, (uint32_t)length, (uint32_t)peak,
 	                        (float)sqlite3_column_double(row, EXAMPLE_ACTIVATION), row, EXAMPLE_CODES,
-	                        store_window_is_wide(p->source.before, p->source.after), p->s, p->err);
+	                        store_window_is_wide(p->source.before, p->source.after), p->place.s, p->err);
 	if (rc < 0)
 		return rc;
 	json_put_number(item, "first", (double)first, &p->failed);
@@ -364,7 +288,7 @@ static int put_example(struct page *p, cJSON *list, sqlite3_stmt *row, arena *me
 	context_row c;
 	int rc;
 
-	rc = context_row_read(&c, row, EXAMPLE_CONTEXT, p->s, p->err);
+	rc = context_row_read(&c, row, EXAMPLE_CONTEXT, p->place.s, p->err);
 	if (rc < 0)
 		return rc;
 	json_put_column(item, "kind", row, EXAMPLE_KIND, &p->failed);
@@ -387,7 +311,7 @@ static int put_examples(struct page *p, unsigned n)
 	bool more;
 	int rc;
 
-	rc = store_prepare(&row, p->s,
+	rc = store_prepare(&row, p->place.s,
 	                   "SELECT e.kind, e.bin, e.position, e.activation, e.weight, e.first, e.length, "
 	                   "e.codes, " CONTEXT_COLUMNS
 	                   " FROM (SELECT bin, rank, row_number() OVER (PARTITION BY "
@@ -399,8 +323,9 @@ static int put_examples(struct page *p, unsigned n)
 	                   " WHERE x.place <= ?3 ORDER BY e.kind DESC, e.bin DESC, e.rank",
 	                   p->err);
 	if (rc == 0)
-		rc = store_bind(p->s, row, p->err, "iii", p->source.id, (int64_t)p->feature, (int64_t)n);
-	while (rc == 0 && (rc = store_step(p->s, row, &more, p->err)) == 0 && more) {
+		rc = store_bind(p->place.s, row, p->err, "iii", p->source.id, (int64_t)p->place.feature,
+		                (int64_t)n);
+	while (rc == 0 && (rc = store_step(p->place.s, row, &more, p->err)) == 0 && more) {
 		rc = put_example(p, list, row, &mem);
 		arena_clear(&mem);
 	}
@@ -411,23 +336,29 @@ static int put_examples(struct page *p, unsigned n)
 
 int store_show(cJSON **out, store *s, const char *source, uint32_t feature, unsigned n_examples, error *err)
 {
-	struct page p = { .s = s, .feature = feature, .err = err };
+	struct page p = { .err = err };
 	int rc;
 
 	rc = store_source_get(&p.source, s, source, err);
 	if (rc < 0)
 		return rc;
+	if (feature >= p.source.n_features)
+		return error_set(err, ERR_ARG, "feature %u is out of range: source '%s' has features 0-%u",
+		                 feature, p.source.name, p.source.n_features - 1);
+	p.place = (feature_place){ s, p.source.id, feature };
 	p.json = cJSON_CreateObject();
 	json_put_text(p.json, "source", p.source.name, &p.failed);
 	json_put_number(p.json, "n_tokens", (double)p.source.n_tokens, &p.failed);
 	json_put_number(p.json, "n_features", p.source.n_features, &p.failed);
-	rc = feature_row_put(p.json, s, source, feature, &p.failed, err);
+	rc = put_row(&p);
 	if (rc == 0)
 		rc = put_detail(&p);
 	if (rc == 0)
-		rc = put_labels(&p);
+		rc = labels_put(p.json, &p.place, &p.failed, err);
 	if (rc == 0)
-		rc = put_notes(&p);
+		rc = notes_put(p.json, &p.place, &p.failed, err);
+	if (rc == 0)
+		rc = lists_put(p.json, &p.place, &p.failed, err);
 	if (rc == 0)
 		rc = put_examples(&p, n_examples);
 	return json_finish(out, p.json, rc, p.failed, err);

@@ -1,5 +1,6 @@
 /* SQL of the user's: one statement that reads. */
 #include "store/query_internal.h"
+#include "store/where.h"
 
 #include <strings.h>
 

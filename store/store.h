@@ -89,15 +89,27 @@ void store_index_abort(store_index *ix); /* NULL is fine */
 
 /* ---- Queries (query.c, find.c, show.c, sql.c): each gives JSON, the same that --json prints ------------------------------------ */
 
+/* Which sources a query is about. Zeroed: the only one of the store. */
+typedef struct store_sources {
+	const char *const *names; /* (n) */
+	size_t n;
+	bool all; /* every one, instead of names */
+} store_sources;
+
 typedef struct store_features_opts {
-	const char *source; /* NULL: the only one */
-	const char *
-	        where; /* SQL expression over feature's columns, label, label_method, score, score_low, scorer...; NULL: all */
-	const char *sort; /* column, '-' before it for descending; NULL: feature */
+	store_sources sources;
+	const char *where; /* SQL expression over the columns below; NULL: all */
+	const char *sort;  /* up to 8 columns apart by commas, '-' before one for descending; NULL: feature */
+	bool dead, dense, single_token; /* only those for which these columns are true too */
+	const char *list;               /* only what the user's list of this name holds; NULL: all */
+	uint64_t random,
+	        seed; /* draw so many of those that match, by hash of seed, source's name and feature; 0: all */
 	uint64_t limit, offset;
 } store_features_opts;
-/* {"source":..., "total": matching, "offset":..., "features":[{...}]}. `where` runs under an authorizer that lets it read
- * these columns and call functions without effect; an error says at which character. ERR_ARG, ERR_LIMIT (time). */
+/* {"source":..., "total": of the listing, "offset":..., "features":[{...}]}; of several sources "sources":[...] instead, and
+ * each feature has its "source". With `random`, "matching": what was drawn from. Columns are the members of a feature (see
+ * schemas/sql/features.sql); `where` runs under an authorizer that lets it read these and call functions without effect; an
+ * error says at which character, and what may have been meant. ERR_ARG, ERR_NOTFOUND (source, list), ERR_LIMIT (time). */
 int store_features(cJSON **out, store *s, const store_features_opts *o, error *err) MUST_USE;
 
 /* One feature in full: statistics, histogram, labels with their scores, top and bin examples. Each example has
@@ -168,6 +180,44 @@ typedef struct store_compare_opts {
  * ERR_ARG: neither directions nor common contexts. */
 int store_compare(cJSON **out, const store_compare_opts *o, error *err) MUST_USE;
 
+/* ---- A person's own: lists, notes, labels (lists.c, notes.c, person_labels.c) ------------------------------------------------------ */
+
+/* Names, labels and notes are cut of space at both ends and must then be UTF-8 without control characters, of 1 to 100, 1,000
+ * and 65,536 bytes; a note may hold newlines and tabs. ERR_ARG, ERR_LIMIT. What writes does it in one transaction and wants a
+ * store opened with STORE_WRITE; ERR_BUSY: another process writes for over 10 s. */
+
+/* {"lists":[{"name","features","sources","created"}]}, by name. */
+int store_lists(cJSON **out, store *s, error *err) MUST_USE;
+/* {"name","features":[{"source","feature","density","max_act","label"}]}. ERR_NOTFOUND: names those there are. */
+int store_list_get(cJSON **out, store *s, const char *name, error *err) MUST_USE;
+/* Add features (n) of a source to a list, which is made where there is none; *added (may be NULL): those it did not hold. The
+ * name of a list holds no comma and begins with no '@'. */
+int store_list_add(uint64_t *added, store *s, const char *name, const char *source, const uint32_t *features,
+                   size_t n, error *err) MUST_USE;
+int store_list_remove(uint64_t *removed, store *s, const char *name, const char *source,
+                      const uint32_t *features, size_t n, error *err) MUST_USE;
+int store_list_delete(store *s, const char *name, error *err) MUST_USE;
+int store_list_rename(store *s, const char *name, const char *to, error *err) MUST_USE; /* ERR_EXISTS */
+
+/* {"source","feature","notes":[{"id","text","created"}]}, the first first. */
+int store_notes(cJSON **out, store *s, const char *source, uint32_t feature, error *err) MUST_USE;
+int store_note_add(store *s, const char *source, uint32_t feature, const char *words, error *err) MUST_USE;
+int store_note_delete(store *s, const char *source, uint32_t feature, int64_t id,
+                      error *err) MUST_USE; /* ERR_NOTFOUND */
+
+/* {"source","feature","labels":[{"id","text","method","model","confidence","created","withdrawn","scores":[...], ...}]}: all that a
+ * feature ever had, the latest first; "withdrawn" is when it was taken back, or null. */
+int store_labels(cJSON **out, store *s, const char *source, uint32_t feature, error *err) MUST_USE;
+typedef struct store_label {
+	uint32_t feature;
+	const char *text;
+} store_label;
+/* Add labels (n) of method "person", all or none. *bad: the one that is wrong, or SIZE_MAX. */
+int store_labels_add(size_t *bad, store *s, const char *source, const store_label *labels, size_t n,
+                     error *err) MUST_USE;
+/* Mark a person's latest label that holds as withdrawn: the one before counts again. ERR_NOTFOUND. */
+int store_label_withdraw(store *s, const char *source, uint32_t feature, error *err) MUST_USE;
+
 /* ---- Windows, for explain (windows.c) ------------------------------------------------------------------------------------------- */
 
 typedef enum store_part { STORE_LABEL, STORE_SELECT, STORE_REPORT, STORE_ANY } store_part;
@@ -223,7 +273,8 @@ typedef struct store_score {
 } store_score;
 int store_score_add(store *s, const store_score *sc, error *err) MUST_USE;
 
-/* Features of a source by "all", a list "1,5,10-20", and/or a where expression: ids ascending, malloc'd. */
+/* Features of a source by "all", a list "1,5,10-20,@NAME" (@: a list of the user's), and/or a where expression: ids ascending,
+ * malloc'd. */
 int store_feature_ids(uint32_t **out, size_t *n, store *s, const char *source, const char *list,
                       const char *where, error *err) MUST_USE;
 

@@ -121,6 +121,9 @@ START_TEST(pages_are_the_same)
 	}
 	ck_assert_str_eq(json_string(json_member(page, "intervals"), "definition"), "half octaves");
 	ck_assert_double_eq(json_number(page, "mean_act"), 2.4833047945205479756);
+	ck_assert_str_eq(json_string(page, "label"), "cats");
+	ck_assert_double_eq(json_number(page, "score"), 0.9);
+	ck_assert_int_eq(number(s, "SELECT count(*) FROM current_label"), 2);
 	cJSON_ArrayForEach(example, json_member(page, "examples"))
 	{
 		bool top = strcmp(json_string(example, "kind"), "top") == 0;

@@ -99,3 +99,46 @@ CREATE VIEW example_window AS
 		min(e.position + s.after, c.n_tokens - 1) - max(0, e.position - s.before) + 1 AS length,
 		e.codes
 	FROM example e JOIN source s ON s.id = e.source_id JOIN context c ON c.id = e.context_id;
+
+-- The label of each feature that counts: the latest not withdrawn, with its latest score. Kept up by the triggers below.
+ALTER TABLE explanation ADD COLUMN withdrawn TEXT; -- when a person took it back; NULL: it holds
+CREATE TABLE current_label (
+	source_id INTEGER NOT NULL,
+	feature INTEGER NOT NULL,
+	explanation_id INTEGER NOT NULL,
+	score_id INTEGER,             -- NULL: not scored
+	score REAL,                   -- its value
+	PRIMARY KEY (source_id, feature)
+) STRICT, WITHOUT ROWID;
+CREATE VIEW newest_label AS       -- what current_label is to hold
+	SELECT e.source_id, e.feature, e.id AS explanation_id, s.id AS score_id, s.value AS score
+	FROM explanation e LEFT JOIN score s ON s.id = (SELECT max(x.id) FROM score x WHERE x.explanation_id = e.id)
+	WHERE e.id = (SELECT max(y.id) FROM explanation y
+		WHERE y.source_id = e.source_id AND y.feature = e.feature AND y.withdrawn IS NULL);
+INSERT INTO current_label SELECT * FROM newest_label;
+CREATE TRIGGER current_label_insert AFTER INSERT ON explanation WHEN new.withdrawn IS NULL BEGIN
+	INSERT INTO current_label VALUES (new.source_id, new.feature, new.id, NULL, NULL)
+		ON CONFLICT DO UPDATE SET explanation_id = new.id, score_id = NULL, score = NULL WHERE new.id > explanation_id;
+END;
+CREATE TRIGGER current_label_withdraw AFTER UPDATE OF withdrawn ON explanation BEGIN
+	DELETE FROM current_label WHERE source_id = new.source_id AND feature = new.feature;
+	INSERT INTO current_label SELECT * FROM newest_label WHERE source_id = new.source_id AND feature = new.feature;
+END;
+CREATE TRIGGER current_label_delete AFTER DELETE ON explanation BEGIN
+	DELETE FROM current_label WHERE source_id = old.source_id AND feature = old.feature;
+	INSERT INTO current_label SELECT * FROM newest_label WHERE source_id = old.source_id AND feature = old.feature;
+END;
+CREATE TRIGGER current_label_score AFTER INSERT ON score BEGIN
+	UPDATE current_label SET score_id = new.id, score = new.value
+		WHERE (source_id, feature) = (SELECT source_id, feature FROM explanation WHERE id = new.explanation_id)
+		AND explanation_id = new.explanation_id AND new.id > ifnull(score_id, 0);
+END;
+CREATE TRIGGER current_label_unscore AFTER DELETE ON score BEGIN
+	UPDATE current_label SET (score_id, score) =
+			(SELECT id, value FROM score WHERE explanation_id = old.explanation_id ORDER BY id DESC LIMIT 1)
+		WHERE (source_id, feature) = (SELECT source_id, feature FROM explanation WHERE id = old.explanation_id)
+		AND score_id = old.id;
+END;
+DROP VIEW label;
+CREATE VIEW label AS
+	SELECT e.* FROM current_label c JOIN explanation e ON e.id = c.explanation_id;
