@@ -3,6 +3,7 @@
 
 /* clang-format off */
 const command *const cli_commands[] = {
+	&cmd_context_command,
 	&cmd_diff_command,
 	&cmd_encode_command,
 	&cmd_eval_command,

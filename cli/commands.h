@@ -5,6 +5,7 @@
 #include "cli/cli.h"
 
 /* One line a command: extern const command cmd_NAME_command; */
+extern const command cmd_context_command;
 extern const command cmd_diff_command;
 extern const command cmd_encode_command;
 extern const command cmd_eval_command;

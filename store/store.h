@@ -117,6 +117,13 @@ int store_features(cJSON **out, store *s, const store_features_opts *o, error *e
 int store_show(cJSON **out, store *s, const char *source, uint32_t feature, unsigned n_examples,
                error *err) MUST_USE;
 
+/* One context: {"source","context","document","part","n_tokens","firings":bool,"tokens":[{"text","token","counts","n_features",
+ *  "features":[{"feature","value","label"}]}],"n_features","features":[{"feature","max","position","fires","label"}]}, the
+ * strongest `top` features of each token and `limit` of the whole. firings false: they are not stored; tokens have no features,
+ * and those of the whole are the ones that have the context among their strongest. ERR_NOTFOUND. */
+int store_show_context(cJSON **out, store *s, const char *source, int64_t context, unsigned top,
+                       unsigned limit, error *err) MUST_USE;
+
 typedef enum store_regex_sort {
 	STORE_REGEX_F1,
 	STORE_REGEX_PRECISION,

@@ -1,5 +1,6 @@
 /* store/find_regex.c, find_text.c on the hand-made store: the definition worked out again, and bad input. */
 #include <float.h>
+#include <math.h>
 
 #include "store/query_internal.h"
 #include "tests/support.h"
@@ -351,6 +352,44 @@ START_TEST(scores_by_hand)
 }
 END_TEST
 
+START_TEST(context_in_full)
+{
+	uint32_t tokens[SMALL_TOKENS];
+	cJSON *page = NULL;
+	const cJSON *token;
+	uint32_t i = 0;
+
+	small_context(tokens, 3);
+	ck_assert_msg(store_show_context(&page, s, NULL, small_context_id(3), SMALL_FEATURES, 100, &err) == 0,
+	              "%s", err.msg);
+	cJSON_ArrayForEach(token, json_member(page, "tokens"))
+	{
+		const cJSON *f;
+		float last = INFINITY;
+		int n = 0;
+
+		cJSON_ArrayForEach(f, json_member(token, "features"))
+		{
+			ck_assert_float_eq((float)json_number(f, "value"),
+			                   small_value((uint32_t)json_number(f, "feature"), tokens, i));
+			ck_assert_double_le(json_number(f, "value"), (double)last);
+			last = (float)json_number(f, "value");
+			n++;
+		}
+		for (uint32_t g = 0; g < SMALL_FEATURES && i > 0; g++)
+			n -= small_value(g, tokens, i) > 0;
+		ck_assert_int_eq(n, 0);
+		ck_assert_int_eq(cJSON_IsTrue(json_member(token, "counts")), i > 0);
+		i++;
+	}
+	ck_assert_uint_eq(i, SMALL_TOKENS);
+	cJSON_Delete(page);
+	page = NULL;
+	ck_assert_int_eq(store_show_context(&page, s, NULL, 5, 1, 1, &err), ERR_NOTFOUND);
+	ck_assert_ptr_null(page);
+}
+END_TEST
+
 static void cases(Suite *suite)
 {
 	TCase *tc = tcase_create("find");
@@ -361,6 +400,7 @@ static void cases(Suite *suite)
 	LOOP(tc, regex_matches_the_definition, patterns);
 	tcase_add_test(tc, regex_sorts_and_filters);
 	tcase_add_test(tc, scores_by_hand);
+	tcase_add_test(tc, context_in_full);
 	tcase_add_test(tc, regex_leaves_out_what_does_not_count);
 	LOOP(tc, regex_refuses, bad_patterns);
 	tcase_add_test(tc, regex_stops_backtracking);
