@@ -244,6 +244,12 @@ int file_join(char out[FILE_PATH_MAX], const char *dir, const char *name, error 
 /* The last component of a path. */
 const char *file_base(const char *path);
 
+/* Sync an open file, rename it from `tmp` to `path` and sync the folder: whatever happens, `path` is the old file or the whole
+ * new one. */
+int file_replace(int fd, const char *tmp, const char *path, error *err) MUST_USE;
+/* Bytes free for this process on the file system of `path`, or of the first folder above it that is there. */
+int file_space(uint64_t *bytes, const char *path, error *err) MUST_USE;
+
 /* A file written under a temporary name beside `path` (".part"), synced and renamed on commit: readers see the old file
  * or the whole new one. Every way out is commit or abort. */
 typedef struct file_writer {

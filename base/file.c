@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #define BUFFER ((size_t)1 << 20) /* of a file_writer */
@@ -202,6 +203,71 @@ const char *file_base(const char *path)
 	return base;
 }
 
+/* ---- Where files are ------------------------------------------------------------------------------------------- */
+
+static int sync_fd(int fd)
+{
+	if (fault_hit(FAULT_SYNC)) {
+		errno = EIO;
+		return -1;
+	}
+	return fsync(fd);
+}
+
+/* The rename is lasting only when the folder is synced too. */
+static int sync_folder(const char *path, error *err)
+{
+	char folder[FILE_PATH_MAX];
+	const char *slash = strrchr(path, '/');
+	int fd, rc = 0;
+
+	if (!slash)
+		snprintf(folder, sizeof(folder), ".");
+	else if (slash == path)
+		snprintf(folder, sizeof(folder), "/");
+	else
+		snprintf(folder, sizeof(folder), "%.*s", (int)(slash - path), path);
+	fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return 0; /* a folder that may be written but not read */
+	if (sync_fd(fd) < 0 && errno != EINVAL && errno != ENOTSUP)
+		rc = error_errno(err, errno, "cannot sync the folder of '%s'", path);
+	close(fd);
+	return rc;
+}
+
+int file_replace(int fd, const char *tmp, const char *path, error *err)
+{
+	if (sync_fd(fd) < 0)
+		return error_errno(err, errno, "cannot sync '%s'", path);
+	if (rename(tmp, path) < 0)
+		return error_errno(err, errno, "cannot rename '%s' to '%s'", tmp, path);
+	return sync_folder(path, err);
+}
+
+int file_space(uint64_t *bytes, const char *path, error *err)
+{
+	char folder[FILE_PATH_MAX];
+	struct statvfs st;
+
+	if (snprintf(folder, sizeof(folder), "%s", path) >= (int)sizeof(folder))
+		return error_set(err, ERR_LIMIT, "the path '%.64s...' is over the limit of %d bytes", path,
+		                 FILE_PATH_MAX - 1);
+	while (statvfs(folder, &st) < 0) { /* not made yet: the folder above it tells */
+		char *slash = strrchr(folder, '/');
+
+		if (errno != ENOENT || strcmp(folder, ".") == 0 || strcmp(folder, "/") == 0)
+			return error_errno(err, errno, "cannot find the space left for '%s'", path);
+		if (!slash)
+			memcpy(folder, ".", 2);
+		else
+			slash[slash == folder] = '\0';
+	}
+	if (__builtin_mul_overflow((uint64_t)st.f_bavail, (uint64_t)st.f_frsize, bytes))
+		*bytes = UINT64_MAX;
+	return 0;
+}
+
 /* ---- file_writer ---------------------------------------------------------------------------------------------- */
 
 /* Makes a new file beside the path under a name nobody else uses; the random part keeps two processes apart. */
@@ -292,37 +358,6 @@ int file_writer_add(file_writer *w, const void *p, size_t n, error *err)
 	}
 	w->written += n;
 	return 0;
-}
-
-static int sync_fd(int fd)
-{
-	if (fault_hit(FAULT_SYNC)) {
-		errno = EIO;
-		return -1;
-	}
-	return fsync(fd);
-}
-
-/* The rename is lasting only when the folder is synced too. */
-static int sync_folder(const char *path, error *err)
-{
-	char folder[FILE_PATH_MAX];
-	const char *slash = strrchr(path, '/');
-	int fd, rc = 0;
-
-	if (!slash)
-		snprintf(folder, sizeof(folder), ".");
-	else if (slash == path)
-		snprintf(folder, sizeof(folder), "/");
-	else
-		snprintf(folder, sizeof(folder), "%.*s", (int)(slash - path), path);
-	fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0)
-		return 0; /* a folder that may be written but not read */
-	if (sync_fd(fd) < 0 && errno != EINVAL && errno != ENOTSUP)
-		rc = error_errno(err, errno, "cannot sync the folder of '%s'", path);
-	close(fd);
-	return rc;
 }
 
 int file_writer_commit(file_writer *w, error *err)

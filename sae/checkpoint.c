@@ -8,7 +8,6 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "sae/file_internal.h"
@@ -49,31 +48,15 @@ uint64_t checkpoint_bytes(const checkpoint_array *a, size_t n)
 
 int checkpoint_check_space(const char *dir, uint64_t bytes, error *err)
 {
-	char folder[FILE_PATH_MAX];
-	struct statvfs st;
 	uint64_t available;
+	int rc = file_space(&available, dir, err);
 
-	if (snprintf(folder, sizeof(folder), "%s", dir) >= (int)sizeof(folder))
-		return error_set(err, ERR_LIMIT, "the path '%.64s...' is over the limit of %d bytes", dir,
-		                 FILE_PATH_MAX - 1);
-	while (statvfs(folder, &st) < 0) { /* not made yet: the folder above it tells */
-		char *slash = strrchr(folder, '/');
-
-		if (errno != ENOENT || strcmp(folder, ".") == 0 || strcmp(folder, "/") == 0)
-			return error_errno(err, errno, "cannot find the space left for '%s'", dir);
-		if (!slash)
-			memcpy(folder, ".", 2);
-		else
-			slash[slash == folder] = '\0';
-	}
-	if (__builtin_mul_overflow((uint64_t)st.f_bavail, (uint64_t)st.f_frsize, &available))
-		available = UINT64_MAX;
-	if (bytes > available)
+	if (rc == 0 && bytes > available)
 		return error_set(err, ERR_LIMIT,
 		                 "no room for a checkpoint in '%s': %" PRIu64 " bytes are needed, %" PRIu64
 		                 " are free",
 		                 dir, bytes, available);
-	return 0;
+	return rc;
 }
 
 /* ---- Hashes ----------------------------------------------------------------------------------------------------------- */
