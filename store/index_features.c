@@ -192,11 +192,10 @@ static int read_window(rows *r, uint32_t i, const sample *s, error *err)
 }
 
 /* Make f the feature at hand. */
-static int take_up(rows *r, feature *f, error *err)
+static int take_up(rows *r, const feature *f, error *err)
 {
 	int rc = 0;
 
-	features_settle(&r->w->ix->fs, f);
 	r->counts = histogram_trim(&f->values);
 	find_intervals(r, f);
 	text_clear(&r->codes);
@@ -327,7 +326,7 @@ int index_write_features(index_writer *w, progress *pr, error *err)
 	int rc = rows_init(&r, w, err);
 
 	for (uint32_t i = 0; i < w->ix->fs.n && rc == 0; i++) {
-		feature *f = &w->ix->fs.at[i];
+		const feature *f = &w->ix->fs.at[i];
 
 		w->n_dead += f->fires == 0;
 		w->n_dense += 10 * f->fires > w->ix->n_tokens;

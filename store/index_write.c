@@ -322,11 +322,14 @@ static int write_contexts(index_writer *w, error *err)
 
 static int write_all(index_writer *w, progress *pr, error *err)
 {
-	const store_index *ix = w->ix;
+	store_index *ix = w->ix;
 	int64_t old;
 	bool same;
 	int rc = store_exec(w->s, sql_index_begin, err);
 
+	for (uint32_t i = 0; i < ix->fs.n;
+	     i++) /* first, so that no context comes in for a sample that does not */
+		features_settle(&ix->fs, &ix->fs.at[i]);
 	if (rc == 0)
 		rc = index_check_name(ix, err); /* another run may have been faster */
 	if (rc == 0)

@@ -141,8 +141,9 @@ void corpus_digest(char hex[SHA256_HEX], store *s)
 		"SELECT name, d_in, n_tokens, n_contexts, n_firings, corpus FROM source",
 		"SELECT * FROM tokenizer",
 		"SELECT * FROM vocab",
-		"SELECT * FROM document",
-		"SELECT * FROM context",
+		"SELECT key, group_key, part FROM document ORDER BY key",
+		"SELECT c.id, d.key, c.tokenizer_id, c.n_tokens, c.tokens, c.text, c.offsets FROM context c "
+		"JOIN document d ON d.id = c.document_id ORDER BY c.id",
 		"SELECT source_id, feature, n_fires, n_contexts, density, max_act, top_token, "
 		"top_token_share, token_entropy,"
 		" decoder_norm FROM feature",
