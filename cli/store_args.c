@@ -24,6 +24,17 @@ int store_args_open_to_write(store **out, const store_args *a, error *err)
 	return open_store(out, a, STORE_WRITE, err);
 }
 
+static bool asked_to_stop(void *payload)
+{
+	(void)payload;
+	return cli_stop_requested();
+}
+
+store_stop store_args_stop(void)
+{
+	return (store_stop){ .asked = asked_to_stop };
+}
+
 int feature_arg(uint32_t *out, const char *arg, error *err)
 {
 	char *end;

@@ -19,6 +19,9 @@ typedef struct store_args {
 int store_args_open(store **out, const store_args *a, error *err) MUST_USE;
 int store_args_open_to_write(store **out, const store_args *a, error *err) MUST_USE;
 
+/* Stops what the store does when a signal asked for it: after cli_catch_signals(). */
+store_stop store_args_stop(void);
+
 /* A feature's number as an argument. ERR_ARG. */
 int feature_arg(uint32_t *out, const char *arg, error *err) MUST_USE;
 

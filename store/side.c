@@ -1,39 +1,10 @@
 /* STORE.part, the side database of an index run. It need not survive a crash, so it has no journal and no syncs. */
+#include "store/beside.h"
 #include "store/index_internal.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <sys/file.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 extern const char sql_part[], sql_part_order[];
-
-/* Lock the file and empty it. The run that held it before may have removed it in between: then once more. */
-static int lock_file(side *sd, const char *store_path, error *err)
-{
-	struct stat held, there;
-
-	for (;;) {
-		sd->lock = open(sd->file.path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
-		if (sd->lock < 0)
-			return error_errno(err, errno, "cannot write '%s'", sd->file.path);
-		if (flock(sd->lock, LOCK_EX | LOCK_NB) < 0) {
-			if (errno != EWOULDBLOCK)
-				return error_errno(err, errno, "cannot lock '%s'", sd->file.path);
-			close(sd->lock);
-			sd->lock = -1; /* not ours to remove */
-			return error_set(err, ERR_BUSY, "another run is indexing into '%s'", store_path);
-		}
-		if (fstat(sd->lock, &held) == 0 && stat(sd->file.path, &there) == 0 &&
-		    held.st_ino == there.st_ino)
-			break;
-		close(sd->lock);
-	}
-	if (ftruncate(sd->lock, 0) < 0)
-		return error_errno(err, errno, "cannot empty '%s'", sd->file.path);
-	return 0;
-}
 
 static int open_database(side *sd, error *err)
 {
@@ -65,7 +36,7 @@ int side_open(side *sd, const char *store_path, error *err)
 	if (n < 0 || (size_t)n >= sizeof(sd->file.path))
 		return error_set(err, ERR_LIMIT, "the path of the store is too long");
 	sd->file.writable = true;
-	rc = lock_file(sd, store_path, err);
+	rc = beside_lock(&sd->lock, sd->file.path, store_path, err);
 	if (rc == 0)
 		rc = open_database(sd, err);
 	if (rc < 0)

@@ -175,6 +175,26 @@ int store_end(store *s, int rc, error *err)
 	return rc;
 }
 
+static int asked(void *payload)
+{
+	const store *s = payload;
+
+	return s->stop.asked(s->stop.payload);
+}
+
+void store_watch(store *s, const store_stop *stop)
+{
+	s->stop = *stop;
+	sqlite3_progress_handler(s->db, 10000, stop->asked ? asked : NULL, s);
+}
+
+int store_stopped(int rc, const store_stop *stop, error *err)
+{
+	if (rc < 0 && stop->asked && stop->asked(stop->payload))
+		return error_set(err, ERR_STOPPED, "stopped; everything is as it was before");
+	return rc;
+}
+
 int store_column_text(const char **out, sqlite3_stmt *st, int column, arena *mem, error *err)
 {
 	const char *chars = (const char *)sqlite3_column_text(st, column);

@@ -91,7 +91,7 @@ static bool roll_back(const char *path)
 	return done;
 }
 
-static int open_checked(store *s, bool create, error *err)
+static int open_checked(store *s, bool create, bool scratch, error *err)
 {
 	int64_t application, version, tables;
 	int flags = s->writable ? SQLITE_OPEN_READWRITE : SQLITE_OPEN_READONLY;
@@ -118,7 +118,10 @@ static int open_checked(store *s, bool create, error *err)
 	if (rc == 0 && !s->writable)
 		rc = store_exec(s, "PRAGMA trusted_schema=OFF", err);
 	if (rc == 0 && s->writable)
-		rc = store_exec(s, "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;", err);
+		rc = store_exec(s,
+		                scratch ? "PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF;"
+		                        : "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+		                err);
 	while (rc == 0 && version < STORE_VERSION) {
 		rc = store_migrate_step(s, err);
 		version++;
@@ -128,7 +131,7 @@ static int open_checked(store *s, bool create, error *err)
 
 int store_open(store **out, const char *path, unsigned flags, error *err)
 {
-	bool create = flags & STORE_CREATE, exists;
+	bool create = flags & (STORE_CREATE | STORE_SCRATCH), exists;
 	store *s = NULL;
 	struct stat st;
 	int rc = check_path(&exists, path, create, err);
@@ -141,8 +144,8 @@ int store_open(store **out, const char *path, unsigned flags, error *err)
 	if (!s)
 		return error_nomem(err, "a store");
 	memcpy(s->path, path, strlen(path) + 1);
-	s->writable = flags & (STORE_WRITE | STORE_CREATE);
-	rc = open_checked(s, create, err);
+	s->writable = flags & (STORE_WRITE | STORE_CREATE | STORE_SCRATCH);
+	rc = open_checked(s, create, flags & STORE_SCRATCH, err);
 	if (rc < 0)
 		goto out;
 	*out = s;

@@ -29,6 +29,31 @@ typedef struct store_source {
 /* The source called `name`; NULL: the only one, else ERR_ARG listing the names. ERR_NOTFOUND. */
 int store_source_get(store_source *out, store *s, const char *name, error *err) MUST_USE;
 
+/* Asked now and then by what takes long: true ends it with ERR_STOPPED, and everything is as it was. Zeroed: never. */
+typedef struct store_stop {
+	bool (*asked)(void *payload);
+	void *payload;
+} store_stop;
+
+/* ---- One plain file to share (pack.c) ----------------------------------------------------------------------------- */
+
+typedef struct store_pack_opts {
+	bool without_corpus;  /* of firings keep those of the random contexts, and the contexts that are then still used */
+	bool without_vectors; /* leave the decoder rows out */
+	bool force;           /* replace a file at `to` */
+	store_stop stop;
+} store_pack_opts;
+typedef struct store_pack_result {
+	uint64_t bytes_before, bytes;
+	uint64_t n_contexts, n_firings, n_vectors; /* contexts, contexts' firings, decoder rows that were left out */
+	char sha256[SHA256_HEX];                   /* of the file */
+} store_pack_result;
+/* Copy the store at `path` to the new file `to`: compact, checked, without a journal; the same bytes for the same store. The
+ * copy is made beside `to`, synced and renamed.
+ * ERR_EXISTS, ERR_BUSY, ERR_ARG (one file twice), ERR_LIMIT (no room), ERR_IO; ERR_FORMAT: no store, or damaged. */
+int store_pack(store_pack_result *out, const char *path, const char *to, const store_pack_opts *o,
+               error *err) MUST_USE;
+
 /* ---- Index (index.c, index_write.c) ----------------------------------------------------------------------------------- */
 
 typedef struct store_index_opts {

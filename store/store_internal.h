@@ -15,8 +15,13 @@ struct store {
 	char path[FILE_PATH_MAX];
 	bool writable;
 	arena source_mem;                  /* strings of the last store_source_get() */
+	store_stop stop;                   /* of store_watch() */
 	struct firing_cache *firing_cache; /* of the last source that silent windows were asked of, or NULL */
 };
+
+/* A flag more of store_open(): make one in an empty or absent file that only this process uses and nobody needs before it is
+ * whole: no journal, no syncs, and after a failure nothing to go on with. */
+enum { STORE_SCRATCH = 4 };
 
 /* Forget the stored firings that are in memory: the index has changed or the store closes (firing_cache.c). */
 void firing_cache_drop(store *s);
@@ -49,6 +54,11 @@ int store_int(int64_t *out, store *s, const char *sql, int64_t standard, error *
 /* One write transaction: begin, and end with what happened (rc < 0: roll back). Returns rc, or the failure to commit. */
 int store_begin(store *s, error *err) MUST_USE;
 int store_end(store *s, int rc, error *err) MUST_USE;
+
+/* From now on statements on this store end when `stop` asks for it; store_stopped() then makes ERR_STOPPED of the rc that
+ * came of it. */
+void store_watch(store *s, const store_stop *stop);
+int store_stopped(int rc, const store_stop *stop, error *err) MUST_USE;
 
 /* Column text copied to `mem`, NULL for NULL. */
 int store_column_text(const char **out, sqlite3_stmt *st, int column, arena *mem, error *err) MUST_USE;
