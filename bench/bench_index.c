@@ -68,6 +68,7 @@ static int one_pass(bench *b, store *s, double seconds[3], uint64_t *memory, err
 {
 	uint64_t before;
 	store_index_opts o = store_index_opts_default();
+	index_pass_job job = { .add = index_pass_add, .n_vocab = sae_tokenizer_size(b->tokenizer) };
 	index_pass_stats stats = { 0 };
 	store_index *ix = NULL;
 	progress pr;
@@ -85,10 +86,11 @@ static int one_pass(bench *b, store *s, double seconds[3], uint64_t *memory, err
 	rc = store_index_begin(&ix, s, &o, err);
 	if (rc == 0)
 		rc = give_vocab(b, ix, err);
+	job.payload = ix;
 	progress_start(&pr, NULL, "index", "tokens", 0);
 	seconds[0] = clock_now();
 	if (rc == 0)
-		rc = index_pass(ix, &b->in, b->model, b->tokenizer, &b->docs, &stats, &pr, err);
+		rc = index_pass(&job, &b->in, b->model, &b->docs, &stats, &pr, err);
 	seconds[0] = clock_now() - seconds[0];
 	seconds[1] = stats.encode_seconds;
 	seconds[2] = stats.add_seconds;

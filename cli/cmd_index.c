@@ -228,51 +228,18 @@ static int give_vocab(index_run *r, error *err)
 	return rc;
 }
 
-static int give_logits(index_run *r, error *err)
-{
-	sae_ranked top = { 0 }, bottom = { 0 };
-	uint32_t n_vocab = sae_tokenizer_size(r->tokenizer);
-	progress pr;
-	int rc;
-
-	progress_start(&pr, cli_progress_stream(r->p), "logits", "tokens", n_vocab);
-	rc = sae_rank_logits(&top, &bottom, r->model, r->o->unembed, n_vocab, r->o->neighbours, r->in.pool,
-	                     &pr, err);
-	progress_end(&pr);
-	if (rc == 0)
-		rc = store_index_ranked(r->ix, 't', top.n, top.ids, top.values, err);
-	if (rc == 0)
-		rc = store_index_ranked(r->ix, 'b', bottom.n, bottom.ids, bottom.values, err);
-	sae_ranked_free(&top);
-	sae_ranked_free(&bottom);
-	return rc;
-}
-
-/* What is known of the features without the dump. */
-static int give_features(index_run *r, error *err)
-{
-	sae_ranked near = { 0 };
-	int rc = store_index_decoder(r->ix, r->model->W_dec, err);
-
-	if (rc == 0)
-		rc = sae_rank_neighbours(&near, r->model, r->o->neighbours, r->in.pool, err);
-	if (rc == 0)
-		rc = store_index_ranked(r->ix, 'n', near.n, near.ids, near.values, err);
-	sae_ranked_free(&near);
-	if (rc == 0 && r->o->unembed)
-		rc = give_logits(r, err);
-	return rc;
-}
-
 static int pass_over(index_run *r, error *err)
 {
+	const index_pass_job job = { .add = index_pass_add,
+		                     .payload = r->ix,
+		                     .n_vocab = sae_tokenizer_size(r->tokenizer) };
 	double before = clock_now();
 	progress pr;
 	int rc;
 
 	progress_start(&pr, cli_progress_stream(r->p), "index", "tokens",
 	               sae_dump_get_info(r->in.dump)->n_rows);
-	rc = index_pass(r->ix, &r->in, r->model, r->tokenizer, &r->docs, &r->times, &pr, err);
+	rc = index_pass(&job, &r->in, r->model, &r->docs, &r->times, &pr, err);
 	progress_end(&pr);
 	r->pass_seconds = clock_now() - before;
 	return rc;
@@ -303,7 +270,8 @@ static int run_index(index_run *r, int argc, char **argv, error *err)
 	if (rc == 0)
 		rc = give_vocab(r, err);
 	if (rc == 0)
-		rc = give_features(r, err);
+		rc = index_give_features(r->ix, r->model, sae_tokenizer_size(r->tokenizer), r->o->neighbours,
+		                         r->o->unembed, r->in.pool, cli_progress_stream(r->p), err);
 	if (rc == 0)
 		rc = pass_over(r, err);
 	if (rc == 0)

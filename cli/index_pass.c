@@ -18,10 +18,9 @@ typedef struct batch {
 } batch;
 
 typedef struct pass {
-	store_index *ix;
+	const index_pass_job *job;
 	const dump_input *in;
 	const sae_model *m;
-	const sae_tokenizer *tokenizer;
 	const index_documents *docs;
 	uint32_t ctx_len, per_batch; /* contexts */
 	float *x;                    /* (per_batch * ctx_len, d) */
@@ -52,7 +51,7 @@ static int read_rows(pass *p, const batch *b, error *err)
 
 static int check_tokens(const pass *p, uint64_t context, error *err)
 {
-	uint32_t size = sae_tokenizer_size(p->tokenizer);
+	uint32_t size = p->job->n_vocab;
 
 	for (uint32_t i = 0; i < p->ctx_len; i++) {
 		if (p->tokens[i] >= size)
@@ -93,7 +92,7 @@ static int close_up(pass *p, batch *b, uint32_t i, size_t *begin, error *err)
 	return 0;
 }
 
-/* Context number i of the batch into the index. */
+/* Context number i of the batch to where it goes. */
 static int add_context(pass *p, batch *b, uint32_t i, error *err)
 {
 	uint64_t context = b->first + i;
@@ -114,7 +113,7 @@ static int add_context(pass *p, batch *b, uint32_t i, error *err)
 		return rc;
 	c.feature = b->codes.index + begin;
 	c.value = b->codes.value + begin;
-	return store_index_context(p->ix, &c, err);
+	return p->job->add(p->job->payload, &c, err);
 }
 
 static void *add_batch(void *payload)
@@ -167,23 +166,26 @@ static int run_batch(pass *p, sae_encoder *e, batch *b, batch *before, error *er
 
 static int run_batches(pass *p, sae_encoder *e, batch batches[2], progress *pr, error *err)
 {
-	uint64_t n = sae_dump_get_info(p->in->dump)->n_contexts;
+	uint64_t n = sae_dump_get_info(p->in->dump)->n_contexts, rows = 0;
 	batch *before = NULL;
 	int rc = 0, turn = 0;
 
 	for (uint64_t c = 0; c < n && rc == 0; c += p->per_batch) {
 		batch *b = &batches[turn];
 
+		if (p->job->batches && !p->job->batches[c / p->per_batch])
+			continue;
 		if (cli_stop_requested())
 			return error_set(err, ERR_STOPPED, "stopped; the store is as it was before");
 		b->first = c;
 		b->n = n - c < p->per_batch ? (uint32_t)(n - c) : p->per_batch;
 		rc = run_batch(p, e, b, before, err);
-		progress_update(pr, (c + b->n) * p->ctx_len, NULL);
+		rows += (uint64_t)b->n * p->ctx_len;
+		progress_update(pr, rows, NULL);
 		before = b;
 		turn = !turn;
 	}
-	if (rc == 0) { /* the last one */
+	if (rc == 0 && before) { /* the last one */
 		p->adding = before;
 		add_batch(p);
 		rc = p->adding_rc;
@@ -193,19 +195,22 @@ static int run_batches(pass *p, sae_encoder *e, batch batches[2], progress *pr, 
 	return rc;
 }
 
-int index_pass(store_index *ix, const dump_input *in, const sae_model *m, const sae_tokenizer *t,
+uint32_t index_pass_batch(uint32_t ctx_len)
+{
+	return ctx_len < BATCH_ROWS ? BATCH_ROWS / ctx_len : 1;
+}
+
+int index_pass(const index_pass_job *job, const dump_input *in, const sae_model *m,
                const index_documents *docs, index_pass_stats *stats, progress *pr, error *err)
 {
 	uint32_t ctx_len = sae_dump_get_info(in->dump)->ctx_len;
-	pass p = {
-		.ix = ix, .in = in, .m = m, .tokenizer = t, .docs = docs, .ctx_len = ctx_len, .stats = stats
-	};
+	pass p = { .job = job, .in = in, .m = m, .docs = docs, .ctx_len = ctx_len, .stats = stats };
 	batch batches[2] = { 0 };
 	sae_encoder *e = NULL;
 	arena mem = ARENA_INIT;
 	int rc;
 
-	p.per_batch = ctx_len < BATCH_ROWS ? BATCH_ROWS / ctx_len : 1;
+	p.per_batch = index_pass_batch(ctx_len);
 	rc = allocate(&p, &mem, err);
 	if (rc == 0)
 		rc = sae_encoder_new(&e, m, in->pool, NULL, err);
@@ -216,4 +221,9 @@ int index_pass(store_index *ix, const dump_input *in, const sae_model *m, const 
 	sae_codes_free(&batches[1].codes);
 	arena_clear(&mem);
 	return rc;
+}
+
+int index_pass_add(void *ix, const store_context *c, error *err)
+{
+	return store_index_context(ix, c, err);
 }

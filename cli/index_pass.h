@@ -1,4 +1,4 @@
-/* gloss index: from the rows of a dump to the contexts of an index. */
+/* gloss index and gloss verify: from the rows of a dump to contexts with their codes. */
 #ifndef GLOSS_CLI_INDEX_PASS_H
 #define GLOSS_CLI_INDEX_PASS_H
 
@@ -18,8 +18,24 @@ typedef struct index_pass_stats {
 	double encode_seconds, add_seconds, read_seconds;
 } index_pass_stats;
 
-/* Encode every context and hand it to the index. Stops with ERR_STOPPED when asked to. `pr` counts rows. */
-int index_pass(store_index *ix, const dump_input *in, const sae_model *m, const sae_tokenizer *t,
+typedef struct index_pass_job {
+	int (*add)(void *payload, const store_context *c, error *err); /* takes each context, in order */
+	void *payload;
+	uint32_t n_vocab; /* token ids are below it */
+	const uint8_t *
+	        batches; /* of index_pass_batch() contexts each, the last of the rest; 0: passed over; NULL: all */
+} index_pass_job;
+int index_pass_add(void *ix, const store_context *c, error *err) MUST_USE; /* an add: into an index */
+
+/* Encode contexts and hand them over. Which other batches are encoded changes nothing. Stops with ERR_STOPPED when asked to.
+ * `pr` counts rows. */
+int index_pass(const index_pass_job *job, const dump_input *in, const sae_model *m,
                const index_documents *docs, index_pass_stats *stats, progress *pr, error *err) MUST_USE;
+uint32_t index_pass_batch(uint32_t ctx_len); /* contexts encoded together */
+
+/* What is known of the features without the dump: decoder rows, n_ranked neighbours of each, and with `unembed` (NULL: none)
+ * as many logits at each end. */
+int index_give_features(store_index *ix, const sae_model *m, uint32_t n_vocab, uint32_t n_ranked,
+                        const char *unembed, pool *pl, FILE *progress_stream, error *err) MUST_USE;
 
 #endif

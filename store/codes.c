@@ -313,6 +313,15 @@ int store_codes_pick(store_codes *out, const void *blob, size_t size, uint32_t n
 
 /* ---- Windows ---- */
 
+void store_window_bounds(uint32_t *first, uint32_t *length, uint32_t before, uint32_t after,
+                         uint32_t n_tokens, uint32_t position)
+{
+	uint32_t rest = n_tokens - position - 1;
+
+	*first = position > before ? position - before : 0;
+	*length = position - *first + 1 + (rest > after ? after : rest);
+}
+
 bool store_window_is_wide(uint32_t before, uint32_t after)
 {
 	return (uint64_t)before + after + 1 > 256;

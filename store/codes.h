@@ -52,6 +52,9 @@ int store_codes_pick(store_codes *out, const void *blob, size_t size, uint32_t n
  *	u8  offset    in the window; u16 where the source's windows may be longer than 256 tokens
  *	f16           over 0, rounded towards it: so that no value passes one that it is below */
 #define STORE_WINDOW_MAX 65535 /* tokens */
+/* The window of a token: `before` tokens in front of it and `after` behind it, as far as the context goes. */
+void store_window_bounds(uint32_t *first, uint32_t *length, uint32_t before, uint32_t after,
+                         uint32_t n_tokens, uint32_t position);
 bool store_window_is_wide(uint32_t before, uint32_t after);
 size_t store_window_size(uint32_t n_firings, bool wide); /* bytes, the qualifying one counted */
 /* Write the codes of n firings at `position` (ascending, from `first` on), number `peak` of them the qualifying one; values

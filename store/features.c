@@ -132,15 +132,6 @@ typedef struct origin {
 	const offer *given; /* NULL: the run */
 } origin;
 
-static void window_bounds(const features *fs, const run_context *c, uint32_t position, uint32_t *first,
-                          uint32_t *length)
-{
-	uint32_t rest = c->n_tokens - position - 1;
-
-	*first = position > fs->before ? position - fs->before : 0;
-	*length = position - *first + 1 + (rest > fs->after ? fs->after : rest);
-}
-
 /* fs->window becomes its record: token, size, codes. Returns the size of the codes. */
 static uint32_t make_window(features *fs, const origin *o)
 {
@@ -152,7 +143,8 @@ static uint32_t make_window(features *fs, const origin *o)
 		if (size)
 			memcpy(fs->window + RECORD_HEADER, o->given->codes, size);
 	} else {
-		window_bounds(fs, o->c, o->r->position[o->i], &first, &length);
+		store_window_bounds(&first, &length, fs->before, fs->after, o->c->n_tokens,
+		                    o->r->position[o->i]);
 		while (from > 0 && o->r->position[from - 1] >= first)
 			from--;
 		while (to < o->r->n && o->r->position[to] - first < length)
@@ -436,7 +428,7 @@ int features_add(features *fs, const run_context *c, const run *r, bool *kept, e
 	f->max = best.at.value > f->max ? best.at.value : f->max;
 	if (rc < 0 || too_weak(fs, f, &best.at))
 		return rc;
-	window_bounds(fs, c, best.at.position, &first, &length);
+	store_window_bounds(&first, &length, fs->before, fs->after, c->n_tokens, best.at.position);
 	rc = text_hash(&best.text, fs, c->tokens + first, length, err);
 	from.i = best_i;
 	return rc < 0 ? rc : offer_top(fs, f, &best, &from, kept, err);

@@ -1,0 +1,37 @@
+/* What an index is given of the features themselves: decoder rows, neighbours, logits. */
+#include "cli/index_pass.h"
+
+static int give_logits(store_index *ix, const sae_model *m, uint32_t n_vocab, uint32_t n_ranked,
+                       const char *unembed, pool *pl, FILE *progress_stream, error *err)
+{
+	sae_ranked top = { 0 }, bottom = { 0 };
+	progress pr;
+	int rc;
+
+	progress_start(&pr, progress_stream, "logits", "tokens", n_vocab);
+	rc = sae_rank_logits(&top, &bottom, m, unembed, n_vocab, n_ranked, pl, &pr, err);
+	progress_end(&pr);
+	if (rc == 0)
+		rc = store_index_ranked(ix, 't', top.n, top.ids, top.values, err);
+	if (rc == 0)
+		rc = store_index_ranked(ix, 'b', bottom.n, bottom.ids, bottom.values, err);
+	sae_ranked_free(&top);
+	sae_ranked_free(&bottom);
+	return rc;
+}
+
+int index_give_features(store_index *ix, const sae_model *m, uint32_t n_vocab, uint32_t n_ranked,
+                        const char *unembed, pool *pl, FILE *progress_stream, error *err)
+{
+	sae_ranked near = { 0 };
+	int rc = store_index_decoder(ix, m->W_dec, err);
+
+	if (rc == 0)
+		rc = sae_rank_neighbours(&near, m, n_ranked, pl, err);
+	if (rc == 0)
+		rc = store_index_ranked(ix, 'n', near.n, near.ids, near.values, err);
+	sae_ranked_free(&near);
+	if (rc == 0 && unembed)
+		rc = give_logits(ix, m, n_vocab, n_ranked, unembed, pl, progress_stream, err);
+	return rc;
+}
