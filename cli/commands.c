@@ -20,6 +20,7 @@ const command *const cli_commands[] = {
 	&cmd_runs_command,
 	&cmd_score_command,
 	&cmd_show_command,
+	&cmd_similar_command,
 	&cmd_sql_command,
 	&cmd_train_command,
 	NULL,

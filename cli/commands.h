@@ -22,6 +22,7 @@ extern const command cmd_plot_command;
 extern const command cmd_runs_command;
 extern const command cmd_score_command;
 extern const command cmd_show_command;
+extern const command cmd_similar_command;
 extern const command cmd_sql_command;
 extern const command cmd_train_command;
 

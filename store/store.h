@@ -212,6 +212,44 @@ typedef struct store_compare_opts {
  * ERR_ARG: neither directions nor common contexts. */
 int store_compare(cJSON **out, const store_compare_opts *o, error *err) MUST_USE;
 
+/* ---- Likeness (similar.c, duplicates.c) ----------------------------------------------------------------------------------------- */
+
+typedef enum store_by { STORE_BY_JACCARD, STORE_BY_COSINE, STORE_BY_LIFT } store_by;
+typedef struct store_similar_opts {
+	const char *source; /* NULL: the only one */
+	uint32_t feature;
+	store *other;      /* where to look; NULL: the same store */
+	const char *in;    /* the source to look in; NULL: `source`, in another store its only one */
+	store_by by;       /* what orders those that fire together */
+	uint32_t min_both; /* tokens on which both fire, at least; 0: 1 */
+	uint64_t limit;    /* of each list */
+} store_similar_opts;
+/* What is like a feature. By direction: cosine of decoder vectors, as stored; null where one has none or widths differ. By firing,
+ * over the tokens that count in both sources, of contexts whose firings both have stored: with a tokens on which it fires, b on
+ * which the other does, `both` on which both do, of `tokens`: jaccard = both / (a + b - both), cosine = both / sqrt(a b), lift =
+ * both * tokens / (a b).
+ * {"source","feature","label","in":{"store","source"},"decoder":[{"feature","cosine","label"}],
+ *  "cofiring":{"contexts","tokens","fires","total","features":[{"feature","both","fires","jaccard","cosine","lift","label"}]}} */
+int store_similar(cJSON **out, store *s, const store_similar_opts *o, error *err) MUST_USE;
+
+typedef struct store_duplicates_opts {
+	store_sources sources; /* zeroed: all of the store */
+	uint32_t
+	        min_fires; /* features that fire on fewer of the tokens are left out: little tells them apart. 8 */
+	uint32_t distance; /* near duplicates: bits of 64 in which their hashes may differ, 0..7. 3 */
+	uint64_t limit;    /* of each list */
+} store_duplicates_opts;
+store_duplicates_opts store_duplicates_opts_default(void);
+/* Features that behave alike, over the tokens that count in all the sources, of contexts whose firings all have stored.
+ * Duplicates fire on the same tokens, and nowhere is the activation, as a share of the feature's largest, over 1/32 from that of
+ * the group's first. So a feature of another scale or place, or of another seed, is found; "key" is the hash of the first's
+ * tokens and activations in sixteenths. Near duplicates: the signs of 64 random projections of the activations (SimHash) differ
+ * in at most `distance`; "cosine" is the true one of the activations. Of a group, its first stands for all.
+ * {"sources","contexts","tokens","features": compared,"n_groups","groups":[{"key","fires","features":[{"source","feature","max",
+ *  "label"}]}],"n_near","near":[{"distance","cosine","a":{...},"b":{...}}]}
+ * ERR_LIMIT: over 4 M pairs are so near. */
+int store_duplicates(cJSON **out, store *s, const store_duplicates_opts *o, error *err) MUST_USE;
+
 /* ---- A person's own: lists, notes, labels (lists.c, notes.c, person_labels.c) ------------------------------------------------------ */
 
 /* Names, labels and notes are cut of space at both ends and must then be UTF-8 without control characters, of 1 to 100, 1,000
