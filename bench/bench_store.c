@@ -217,7 +217,7 @@ static int pages(const bench *b, error *err)
 
 			rc = store_show(&page, s, NULL,
 			                (uint32_t)hash64_below(hash64_mix(5, (uint64_t)i), b->features), 24,
-			                err);
+			                STORE_INTERVALS_STORED, err);
 			seconds[i] = clock_now() - began;
 			cJSON_Delete(page);
 		}

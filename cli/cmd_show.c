@@ -8,6 +8,7 @@
 
 typedef struct show_opts {
 	store_args store;
+	const char *intervals; /* NULL: those that are stored */
 	uint32_t examples;
 	bool full;
 } show_opts;
@@ -15,7 +16,10 @@ typedef struct show_opts {
 static const option options[] = {
 	STORE_ARGS_OPTIONS(show_opts, store),
 	OPTION(show_opts, examples, "examples", 'n', OPTION_U32, "N", "12", 0, 100000,
-	       "contexts of each kind: the strongest, and samples over the histogram's bins"),
+	       "contexts of each kind: the strongest, and samples over the intervals"),
+	OPTION(show_opts, intervals, "intervals", 0, OPTION_ENUM, "equal-count|equal-width|neuronpedia", NULL,
+	       0, 0,
+	       "what samples are shown by; if not given, tenths of equal count, or what an old store has"),
 	OPTION(show_opts, full, "full", 0, OPTION_BOOL, NULL, NULL, 0, 0,
 	       "do not cut contexts to the width of the terminal"),
 };
@@ -44,6 +48,26 @@ static int add_visible(struct printer *p, const char *string)
 	return string ? text_add_visible(&p->out, string, strlen(string)) : 0;
 }
 
+/* "quantiles: 1 % 0.902, ... 99.9 % 2.04 (from the histogram)" */
+static int add_quantiles(struct printer *p)
+{
+	const cJSON *quantiles = cJSON_GetObjectItem(p->page, "quantiles"),
+	            *percent = cJSON_GetObjectItem(quantiles, "percent"),
+	            *value = cJSON_GetObjectItem(quantiles, "value");
+	int n = cJSON_GetArraySize(percent), rc;
+
+	if (n == 0 || cJSON_GetArraySize(value) != n)
+		return 0;
+	rc = text_adds(&p->out, "quantiles");
+	for (int i = 0; i < n && !rc; i++)
+		rc = text_addf(&p->out, "%s %g %% %.3g", i ? "," : "",
+		               cJSON_GetArrayItem(percent, i)->valuedouble,
+		               cJSON_GetArrayItem(value, i)->valuedouble);
+	return rc ? rc
+	          : text_adds(&p->out,
+	                      answer_number(quantiles, "exact") > 0 ? "\n" : " (from the histogram)\n");
+}
+
 static int add_statistics(struct printer *p)
 {
 	const cJSON *f = p->page;
@@ -67,6 +91,7 @@ static int add_statistics(struct printer *p)
 	rc = rc ? rc : add_number(p, "kurtosis", answer_number(f, "kurtosis"));
 	rc = rc ? rc : add_number(p, "decoder norm", answer_number(f, "decoder_norm"));
 	rc = rc ? rc : text_adds(&p->out, "\n");
+	rc = rc ? rc : add_quantiles(p);
 	if (!rc && answer_string(f, "top_token_text") && !isnan(answer_number(f, "top_token_share"))) {
 		rc = text_adds(&p->out, "most often on '");
 		rc = rc ? rc : add_visible(p, answer_string(f, "top_token_text"));
@@ -218,6 +243,25 @@ static int add_ranked(struct printer *p, const char *member, const char *heading
 
 /* ---- Contexts ------------------------------------------------------------------------------------------------------------ */
 
+/* "1.5 - 2: 10.1 % of firing tokens, 16 samples" */
+static int add_interval(struct printer *p, int bin)
+{
+	const cJSON *intervals = cJSON_GetObjectItem(p->page, "intervals"),
+	            *edges = cJSON_GetObjectItem(intervals, "edges"),
+	            *kept = cJSON_GetObjectItem(intervals, "kept"),
+	            *contains = cJSON_GetObjectItem(intervals, "contains");
+
+	if (bin >= cJSON_GetArraySize(kept) || bin + 1 >= cJSON_GetArraySize(edges) ||
+	    bin >= cJSON_GetArraySize(contains))
+		return 0;
+	return text_addf(&p->out, "  %.4g - %.4g: %.3g %% of %s, %.0f sample%s\n",
+	                 cJSON_GetArrayItem(edges, bin)->valuedouble,
+	                 cJSON_GetArrayItem(edges, bin + 1)->valuedouble,
+	                 100 * cJSON_GetArrayItem(contains, bin)->valuedouble, answer_string(intervals, "of"),
+	                 cJSON_GetArrayItem(kept, bin)->valuedouble,
+	                 cJSON_GetArrayItem(kept, bin)->valuedouble == 1 ? "" : "s");
+}
+
 static int add_examples(struct printer *p, const char *kind, const char *heading)
 {
 	context_style style = { .color = p->color,
@@ -225,8 +269,8 @@ static int add_examples(struct printer *p, const char *kind, const char *heading
 		                .columns = terminal_columns() - 9,
 		                .max = answer_number(p->page, "max_act") };
 	const cJSON *example;
+	int rc = 0, bin = -1;
 	bool any = false;
-	int rc = 0;
 
 	cJSON_ArrayForEach(example, cJSON_GetObjectItem(p->page, "examples"))
 	{
@@ -235,6 +279,10 @@ static int add_examples(struct printer *p, const char *kind, const char *heading
 		if (rc || !its || strcmp(its, kind) != 0)
 			continue;
 		rc = any ? 0 : add_heading(p, heading);
+		if (!rc && (int)answer_number(example, "bin") != bin) {
+			bin = (int)answer_number(example, "bin");
+			rc = add_interval(p, bin);
+		}
 		any = true;
 		rc = rc ? rc : text_addf(&p->out, "%8.4g ", answer_number(example, "activation"));
 		rc = rc ? rc
@@ -243,6 +291,16 @@ static int add_examples(struct printer *p, const char *kind, const char *heading
 		rc = rc ? rc : text_adds(&p->out, "\n");
 	}
 	return rc;
+}
+
+static int add_samples(struct printer *p)
+{
+	const char *definition = answer_string(cJSON_GetObjectItem(p->page, "intervals"), "definition");
+	char heading[256];
+
+	snprintf(heading, sizeof(heading), "samples by intervals (%s), the strongest first",
+	         definition ? definition : "");
+	return add_examples(p, "bin", heading);
 }
 
 static int print_page(const cJSON *page, const show_opts *o, bool color, error *err)
@@ -258,7 +316,7 @@ static int print_page(const cJSON *page, const show_opts *o, bool color, error *
 	rc = rc ? rc : add_ranked(&p, "bottom_logits", "lowers", "logit");
 	rc = rc ? rc : add_ranked(&p, "neighbours", "neighbours (cosine of decoder rows)", "cosine");
 	rc = rc ? rc : add_examples(&p, "top", "strongest contexts");
-	rc = rc ? rc : add_examples(&p, "bin", "samples over the bins, the strongest first");
+	rc = rc ? rc : add_samples(&p);
 	if (rc)
 		rc = error_set(err, rc, "cannot put the page together: %s",
 		               rc == ERR_NOMEM ? "out of memory" : "it is too long");
@@ -266,6 +324,15 @@ static int print_page(const cJSON *page, const show_opts *o, bool color, error *
 		fwrite(p.out.data, 1, p.out.len, stdout);
 	text_free(&p.out);
 	return rc;
+}
+
+static store_intervals which_intervals(const char *name)
+{
+	if (!name)
+		return STORE_INTERVALS_STORED;
+	return strcmp(name, "equal-count") == 0   ? STORE_INTERVALS_EQUAL_COUNT
+	       : strcmp(name, "equal-width") == 0 ? STORE_INTERVALS_EQUAL_WIDTH
+	                                          : STORE_INTERVALS_NEURONPEDIA;
 }
 
 static int run(const command *self, int argc, char **argv)
@@ -287,7 +354,8 @@ static int run(const command *self, int argc, char **argv)
 	if (!rc)
 		rc = store_args_open(&s, &o.store, &err);
 	if (!rc)
-		rc = store_show(&page, s, o.store.source, feature, o.examples, &err);
+		rc = store_show(&page, s, o.store.source, feature, o.examples, which_intervals(o.intervals),
+		                &err);
 	if (!rc && p.common.json) {
 		code = cli_print_json(self, page);
 		page = NULL;

@@ -124,6 +124,24 @@ const char *const *context_row_texts(const context_row *c, uint32_t first, uint3
 	return texts;
 }
 
+int example_span_find(example_span *out, int64_t position, uint32_t before, uint32_t after,
+                      const context_row *c, store *s, error *err)
+{
+	uint32_t at, rest;
+
+	if (position < 0 || position >= c->n_tokens)
+		return error_set(err, ERR_FORMAT,
+		                 "'%s': an example is corrupt: its position %" PRId64
+		                 " is not in context %" PRId64,
+		                 store_path(s), position, c->id);
+	at = (uint32_t)position;
+	rest = c->n_tokens - at - 1;
+	out->first = at > before ? at - before : 0;
+	out->peak = at - out->first;
+	out->length = out->peak + 1 + (rest < after ? rest : after);
+	return 0;
+}
+
 int example_codes_read(float *value, uint32_t length, uint32_t at, float activation, sqlite3_stmt *row,
                        int column, bool wide, store *s, error *err)
 {

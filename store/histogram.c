@@ -138,6 +138,46 @@ int histogram_write(text *t, const histogram *h)
 	return rc == 0 ? text_adds(t, "]}") : rc;
 }
 
+/* A whole number in [low, high], or low - 1. */
+static double whole(const cJSON *item, double low, double high)
+{
+	double v = cJSON_IsNumber(item) ? item->valuedouble : low - 1;
+
+	return v >= low && v <= high && v == floor(v) ? v : low - 1;
+}
+
+int histogram_read(histogram *out, int *step, const cJSON *json)
+{
+	const cJSON *counts = cJSON_GetObjectItem(json, "counts"), *count;
+	double per_octave = whole(cJSON_GetObjectItem(json, "per_octave"), 1, GRID_PER_OCTAVE);
+	double first = whole(cJSON_GetObjectItem(json, "first"), GRID_FIRST, GRID_END);
+	int n = cJSON_GetArraySize(counts), i = 0;
+	histogram h = { 0 };
+
+	if (per_octave < 1 || GRID_PER_OCTAVE % (int)per_octave != 0 || !cJSON_IsArray(counts))
+		return ERR_FORMAT;
+	*step = GRID_PER_OCTAVE / (int)per_octave;
+	if (first * *step < GRID_FIRST || first * *step > GRID_END ||
+	    n > (GRID_END - (int)first * *step) / *step)
+		return ERR_FORMAT;
+	h = (histogram){ .first = (int16_t)first, .n = (uint16_t)n };
+	h.counts = calloc((size_t)n + 1, sizeof(*h.counts));
+	if (!h.counts)
+		return ERR_NOMEM;
+	cJSON_ArrayForEach(count, counts)
+	{
+		double v = whole(count, 0, 0x1p53);
+
+		if (v < 0) {
+			histogram_clear(&h);
+			return ERR_FORMAT;
+		}
+		h.counts[i++] = (uint64_t)v;
+	}
+	*out = h;
+	return 0;
+}
+
 /* ---- Intervals ---- */
 
 /* The edge, a bin number of h from `from` on, that has nearest to `aim` tokens below it; *below is their number. */
@@ -160,16 +200,16 @@ static uint32_t nearest_edge(uint64_t *below, const histogram *h, uint32_t from,
 	return i;
 }
 
-void intervals_equal_count(intervals *out, const histogram *h)
+void intervals_equal_count(intervals *out, const histogram *h, int step)
 {
 	uint64_t total = 0, below = 0, before;
 	uint32_t at = 0;
 
-	*out = (intervals){ .definition = "equal count", .n = INTERVALS_MAX };
+	*out = (intervals){ .definition = "equal count", .n = 10 };
 	for (uint32_t b = 0; b < h->n; b++)
 		total += h->counts[b];
 	for (uint32_t j = 0; j < out->n; j++) {
-		out->grid[j] = (int16_t)(h->first + (int)at);
+		out->grid[j] = (int16_t)((h->first + (int)at) * step);
 		before = below;
 		if (j + 1 < out->n) {
 			at = nearest_edge(&below, h, at, (double)total * (j + 1) / out->n);
@@ -179,7 +219,31 @@ void intervals_equal_count(intervals *out, const histogram *h)
 		}
 		out->counts[j] = below - before;
 	}
-	out->grid[out->n] = (int16_t)(h->first + (int)at);
+	out->grid[out->n] = (int16_t)((h->first + (int)at) * step);
+}
+
+/* The edge, of those `step` apart, that is nearest to a value > 0. */
+static int nearest_to(double value, int step)
+{
+	int i = grid_of((float)value), low = i - ((i % step) + step) % step;
+
+	return value - grid_edge(low) <= grid_edge(low + step) - value ? low : low + step;
+}
+
+void intervals_equal_width(intervals *out, const histogram *h, int step, uint32_t n, double most)
+{
+	uint32_t at = 0;
+
+	*out = (intervals){ .definition = "equal width", .n = n };
+	out->grid[0] = GRID_FIRST;
+	for (uint32_t j = 0; j < n; j++) {
+		bool last = j + 1 == n || h->n == 0;
+		int end = last ? (h->first + h->n) * step : nearest_to(most * (j + 1) / n, step);
+
+		out->grid[j + 1] = (int16_t)(end > out->grid[j] ? end : out->grid[j]);
+		for (; at < h->n && (h->first + (int)at) * step < end; at++)
+			out->counts[j] += h->counts[at];
+	}
 }
 
 uint32_t intervals_find(const intervals *v, float value)
@@ -205,4 +269,33 @@ int intervals_write(text *t, const intervals *v, const uint32_t *kept)
 	for (uint32_t i = 0; i < v->n && rc == 0; i++)
 		rc = text_addf(t, "%s%u", i ? "," : "", kept[i]);
 	return rc ? rc : text_adds(t, "]}");
+}
+
+int intervals_read(intervals *out, uint32_t kept[INTERVALS_MAX], const cJSON *json)
+{
+	const cJSON *grid = cJSON_GetObjectItem(json, "grid"), *counts = cJSON_GetObjectItem(json, "counts"),
+	            *samples = cJSON_GetObjectItem(json, "kept");
+	const char *definition = cJSON_GetStringValue(cJSON_GetObjectItem(json, "definition"));
+	int n = cJSON_GetArraySize(counts);
+
+	if (!definition || n > INTERVALS_MAX || cJSON_GetArraySize(samples) != n ||
+	    cJSON_GetArraySize(grid) != n + 1)
+		return ERR_FORMAT;
+	*out = (intervals){ .n = (uint32_t)n };
+	snprintf(out->definition, sizeof(out->definition), "%s", definition);
+	for (int j = 0; j <= n; j++) {
+		double at = whole(cJSON_GetArrayItem(grid, j), j ? out->grid[j - 1] : GRID_FIRST, GRID_END);
+		double count = j < n ? whole(cJSON_GetArrayItem(counts, j), 0, 0x1p53) : 0;
+		double sampled = j < n ? whole(cJSON_GetArrayItem(samples, j), 0, count) : 0;
+
+		if (at < (j ? out->grid[j - 1] : GRID_FIRST) || count < 0 || sampled < 0 ||
+		    sampled > UINT32_MAX)
+			return ERR_FORMAT;
+		out->grid[j] = (int16_t)at;
+		if (j < n) {
+			out->counts[j] = (uint64_t)count;
+			kept[j] = (uint32_t)sampled;
+		}
+	}
+	return 0;
 }

@@ -27,23 +27,30 @@ histogram histogram_trim(const histogram *h);
 double histogram_rank(const histogram *h, uint64_t rank, double most);
 /* As `feature_detail.histogram`. */
 int histogram_write(text *t, const histogram *h) MUST_USE;
+/* From there. *step: grid bins in one of its bins, 1 but for stores of version 1; bin i is then from edge (first + i) * step
+ * on. The caller ends it with histogram_clear(). ERR_FORMAT: it is none; ERR_NOMEM. */
+int histogram_read(histogram *out, int *step, const cJSON *json) MUST_USE;
 
 /* ---- Intervals ---- */
 
-enum { INTERVALS_MAX = 10 };
+enum { INTERVALS_MAX = 64 };
 typedef struct intervals {
-	const char *definition;
+	char definition[128];
 	uint32_t n;
 	int16_t grid[INTERVALS_MAX +
 	             1]; /* interval j: values from edge grid[j] to edge grid[j + 1]; they may be empty */
 	uint64_t counts[INTERVALS_MAX];
 } intervals;
-/* Ten intervals of equal count: edge j is the grid edge below which the number of firing tokens is nearest to j tenths of
- * all, of two the lower. */
-void intervals_equal_count(intervals *out, const histogram *h);
+/* What follows takes a histogram whose bins are `step` bins of the grid. Ten intervals of equal count: edge j is the edge
+ * below which the number of firing tokens is nearest to j tenths of all, of two the lower. */
+void intervals_equal_count(intervals *out, const histogram *h, int step);
+/* n intervals of equal width from 0 to `most`, their edges moved to the nearest of the histogram. */
+void intervals_equal_width(intervals *out, const histogram *h, int step, uint32_t n, double most);
 /* The interval of a value that the histogram has. */
 uint32_t intervals_find(const intervals *v, float value);
 /* As `feature_detail.intervals`; kept: samples in each. */
 int intervals_write(text *t, const intervals *v, const uint32_t *kept) MUST_USE;
+/* From there. ERR_FORMAT: it is none. */
+int intervals_read(intervals *out, uint32_t kept[INTERVALS_MAX], const cJSON *json) MUST_USE;
 
 #endif

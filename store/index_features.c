@@ -131,7 +131,7 @@ static int write_quantiles(text *t, double *median, rows *r, const feature *f)
 /* Intervals of the feature at hand, and how many samples are in each. */
 static void find_intervals(rows *r, const feature *f)
 {
-	intervals_equal_count(&r->parts, &r->counts);
+	intervals_equal_count(&r->parts, &r->counts, 1);
 	memset(r->kept, 0, sizeof(r->kept));
 	for (uint32_t i = 0; i < f->n_samples; i++)
 		r->kept[intervals_find(&r->parts, f->samples[i].value)]++;

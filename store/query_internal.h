@@ -40,6 +40,13 @@ uint32_t load_u32le(const unsigned char *p);
 uint32_t load_u16le(const unsigned char *p);
 float load_f32le(const unsigned char *p);
 
+/* The window of an example: tokens first .. first + length - 1 of its context; peak: the qualifying one in it. ERR_FORMAT:
+ * the position is not in the context. */
+typedef struct example_span {
+	uint32_t first, length, peak;
+} example_span;
+int example_span_find(example_span *out, int64_t position, uint32_t before, uint32_t after,
+                      const context_row *c, store *s, error *err) MUST_USE;
 /* The firings of an example's window from a column with its codes: value[i] is set for the tokens that fire, value[at], the
  * qualifying one's, to the activation, which is exact. wide: as store_window_is_wide() says of the source. ERR_FORMAT:
  * corrupt. */

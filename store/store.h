@@ -24,6 +24,7 @@ typedef struct store_source {
 	uint32_t d_in, n_features, k;
 	uint64_t n_tokens, n_left_out, n_contexts, n_firings;
 	uint32_t before, after; /* window of an example around its qualifying token */
+	uint32_t n_samples;     /* firings sampled of a feature; 0: by half octaves, in version 1 */
 	bool corpus;
 } store_source;
 /* The source called `name`; NULL: the only one, else ERR_ARG listing the names. ERR_NOTFOUND. */
@@ -137,10 +138,18 @@ typedef struct store_features_opts {
  * error says at which character, and what may have been meant. ERR_ARG, ERR_NOTFOUND (source, list), ERR_LIMIT (time). */
 int store_features(cJSON **out, store *s, const store_features_opts *o, error *err) MUST_USE;
 
+/* What samples are shown by. Edges other than those that are stored are moved to the histogram's, at most 0.6 % away, so that
+ * counts are exact. */
+typedef enum store_intervals {
+	STORE_INTERVALS_STORED,      /* as the index run drew them: of equal count */
+	STORE_INTERVALS_EQUAL_COUNT, /* 10 of equal count */
+	STORE_INTERVALS_EQUAL_WIDTH, /* 10 of equal width from 0 to the maximum, of firing tokens */
+	STORE_INTERVALS_NEURONPEDIA  /* 5 of equal width from 0 to the maximum, of all tokens */
+} store_intervals;
 /* One feature in full: statistics, histogram, labels with their scores, top and bin examples. Each example has
  * {"kind","bin","context","document","part","position","activation","weight","tokens":[{"text","value"}...],"peak":index}. */
 int store_show(cJSON **out, store *s, const char *source, uint32_t feature, unsigned n_examples,
-               error *err) MUST_USE;
+               store_intervals which, error *err) MUST_USE;
 
 /* One context: {"source","context","document","part","n_tokens","firings":bool,"tokens":[{"text","token","counts","n_features",
  *  "features":[{"feature","value","label"}]}],"n_features","features":[{"feature","max","position","fires","label"}]}, the

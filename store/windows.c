@@ -100,11 +100,10 @@ static int window_make(store_window *out, float **values, const context_row *c, 
 
 enum {
 	EXAMPLE_WEIGHT,
-	EXAMPLE_FIRST,
-	EXAMPLE_LENGTH,
+	EXAMPLE_BEFORE,
+	EXAMPLE_AFTER,
 	EXAMPLE_POSITION,
 	EXAMPLE_ACTIVATION,
-	EXAMPLE_WIDE,
 	EXAMPLE_CODES,
 	EXAMPLE_CONTEXT
 };
@@ -112,9 +111,9 @@ enum {
 static int read_example(struct window_list *list, sqlite3_stmt *row, store *s, store_part part, arena *mem,
                         error *err)
 {
-	int64_t first = sqlite3_column_int64(row, EXAMPLE_FIRST),
-	        length = sqlite3_column_int64(row, EXAMPLE_LENGTH),
-	        peak = sqlite3_column_int64(row, EXAMPLE_POSITION) - first;
+	uint32_t before = (uint32_t)sqlite3_column_int64(row, EXAMPLE_BEFORE),
+	         after = (uint32_t)sqlite3_column_int64(row, EXAMPLE_AFTER);
+	example_span span;
 	context_row c;
 	store_window w;
 	float *values;
@@ -125,17 +124,14 @@ static int read_example(struct window_list *list, sqlite3_stmt *row, store *s, s
 		return rc;
 	if ((part != STORE_ANY && c.part != part) || list_has_context(list, c.id))
 		return 0;
-	if (first < 0 || length < 1 || length > c.n_tokens || first > c.n_tokens - length || peak < 0 ||
-	    peak >= length)
-		return error_set(err, ERR_FORMAT,
-		                 "'%s': an example is corrupt: its window is not in context %" PRId64,
-		                 store_path(s), c.id);
-	rc = window_make(&w, &values, &c, (uint32_t)first, (uint32_t)length, mem, err);
+	rc = example_span_find(&span, sqlite3_column_int64(row, EXAMPLE_POSITION), before, after, &c, s, err);
+	if (rc == 0)
+		rc = window_make(&w, &values, &c, span.first, span.length, mem, err);
 	if (rc < 0)
 		return rc;
-	rc = example_codes_read(values, w.length, (uint32_t)peak,
+	rc = example_codes_read(values, w.length, span.peak,
 	                        (float)sqlite3_column_double(row, EXAMPLE_ACTIVATION), row, EXAMPLE_CODES,
-	                        sqlite3_column_int(row, EXAMPLE_WIDE), s, err);
+	                        store_window_is_wide(before, after), s, err);
 	if (rc < 0 || list_has_tokens(list, w.token, w.length))
 		return rc;
 	for (uint32_t i = 0; i < w.length; i++)
@@ -166,14 +162,14 @@ int store_windows_firing(store_window **out, size_t *n, store *s, int64_t source
 	bool more;
 	int rc;
 
-	rc = store_prepare(&row, s,
-	                   "SELECT e.weight, e.first, e.length, e.position, e.activation, s.before + s.after "
-	                   ">= 256, e.codes, " CONTEXT_COLUMNS
-	                   " FROM example_window e JOIN source s ON s.id = e.source_id"
-	                   " JOIN context c ON c.id = e.context_id JOIN document d ON d.id = c.document_id"
-	                   " WHERE e.source_id = ?1 AND e.feature = ?2"
-	                   " ORDER BY e.activation DESC, e.context_id, e.position, e.kind DESC",
-	                   err);
+	rc = store_prepare(
+	        &row, s,
+	        "SELECT e.weight, s.before, s.after, e.position, e.activation, e.codes, " CONTEXT_COLUMNS
+	        " FROM example_window e JOIN source s ON s.id = e.source_id"
+	        " JOIN context c ON c.id = e.context_id JOIN document d ON d.id = c.document_id"
+	        " WHERE e.source_id = ?1 AND e.feature = ?2"
+	        " ORDER BY e.activation DESC, e.context_id, e.position, e.kind DESC",
+	        err);
 	if (rc == 0)
 		rc = store_bind(s, row, err, "ii", source, (int64_t)feature);
 	while (rc == 0 && (rc = store_step(s, row, &more, err)) == 0 && more)

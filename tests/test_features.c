@@ -297,7 +297,7 @@ START_TEST(tenths_are_even)
 	for (uint64_t i = 0; i < 20000; i++)
 		ck_assert_int_eq(histogram_add(&h, (float)exp(hash64_unit(hash64_mix(3, i)))), 0);
 	t = histogram_trim(&h);
-	intervals_equal_count(&v, &t);
+	intervals_equal_count(&v, &t, 1);
 	for (uint32_t j = 0; j < v.n; j++) {
 		ck_assert_uint_le(v.counts[j], 2300);
 		ck_assert_uint_ge(v.counts[j], 1700);
@@ -319,7 +319,7 @@ START_TEST(tenths_of_few_values)
 	intervals v;
 
 	t = histogram_trim(&h);
-	intervals_equal_count(&v, &t);
+	intervals_equal_count(&v, &t, 1);
 	for (uint32_t j = 0; j < v.n; j++)
 		ck_assert_uint_eq(v.counts[j], 0);
 	for (int i = 0; i < 100; i++)
@@ -327,9 +327,119 @@ START_TEST(tenths_of_few_values)
 	t = histogram_trim(&h);
 	ck_assert_int_eq(t.first, 64);
 	ck_assert_uint_eq(t.n, 5 * 64 + 1);
-	intervals_equal_count(&v, &t);
+	intervals_equal_count(&v, &t, 1);
 	ck_assert_uint_eq(v.counts[intervals_find(&v, 2)], 95);
 	ck_assert_uint_eq(v.counts[intervals_find(&v, 64)], 5);
+	histogram_clear(&h);
+}
+END_TEST
+
+/* Edges of equal width are the nearest of the grid; a plain count says the same. */
+START_TEST(widths_are_equal)
+{
+	enum { VALUES = 5000 };
+	static const int steps[] = { 1, 32, 64 };
+	histogram h = { 0 }, coarse, t;
+	intervals v;
+	double most = 0;
+
+	for (uint64_t i = 0; i < VALUES; i++) {
+		float value = (float)(0.2 + 9 * hash64_unit(hash64_mix(4, i)));
+
+		most = fmax(most, value);
+		ck_assert_int_eq(histogram_add(&h, value), 0);
+	}
+	t = histogram_trim(&h);
+	coarse = (histogram){ .first = -4, .n = 8, .counts = calloc(8, sizeof(uint64_t)) };
+	for (uint32_t i = 0; i < t.n; i++)
+		coarse.counts[(t.first + (int)i + 4 * 64) / 64] += t.counts[i];
+	for (size_t k = 0; k < ARRAY_LEN(steps); k += 2) {
+		uint64_t total = 0;
+
+		intervals_equal_width(&v, k ? &coarse : &t, steps[k], 10, most);
+		for (uint32_t j = 0; j < 10; j++) {
+			uint64_t plain = 0;
+
+			for (uint64_t i = 0; i < VALUES; i++) {
+				float value = (float)(0.2 + 9 * hash64_unit(hash64_mix(4, i)));
+
+				plain += value >= grid_edge(v.grid[j]) && value < grid_edge(v.grid[j + 1]);
+				if (intervals_find(&v, value) == j && j > 0)
+					ck_assert(value >= grid_edge(v.grid[j]));
+			}
+			ck_assert_uint_eq(v.counts[j], plain);
+			if (j > 0 && k == 0)
+				ck_assert_double_le(fabs(grid_edge(v.grid[j]) / (most * j / 10) - 1), 0.0055);
+			total += plain;
+		}
+		ck_assert_uint_eq(total, VALUES);
+	}
+	t.n = 0;
+	intervals_equal_width(&v, &t, 1, 5, 0);
+	ck_assert_uint_eq(v.counts[4], 0);
+	free(coarse.counts);
+	histogram_clear(&h);
+}
+END_TEST
+
+/* Written and read back; what is none is refused. */
+START_TEST(json_comes_back)
+{
+	static const char *const bad[] = {
+		"{}",
+		"{\"per_octave\":5,\"first\":0,\"counts\":[]}",
+		"{\"per_octave\":64,\"first\":0.5,\"counts\":[]}",
+		"{\"per_octave\":64,\"first\":-641,\"counts\":[]}",
+		"{\"per_octave\":64,\"first\":1407,\"counts\":[1,1]}",
+		"{\"per_octave\":64,\"first\":0,\"counts\":[-1]}",
+		"{\"per_octave\":64,\"first\":0,\"counts\":[1.5]}",
+		"{\"per_octave\":64,\"first\":0,\"counts\":{}}",
+		"{\"definition\":\"x\",\"grid\":[0],\"counts\":[1],\"kept\":[1]}",
+		"{\"definition\":\"x\",\"grid\":[0,-1],\"counts\":[1],\"kept\":[1]}",
+		"{\"definition\":\"x\",\"grid\":[0,1409],\"counts\":[1],\"kept\":[1]}",
+		"{\"definition\":\"x\",\"grid\":[0,1],\"counts\":[1],\"kept\":[2]}",
+		"{\"definition\":\"x\",\"grid\":[0,1],\"counts\":[1],\"kept\":[]}",
+		"{\"grid\":[0,1],\"counts\":[1],\"kept\":[1]}",
+	};
+	uint32_t kept[INTERVALS_MAX] = { 3, 1 }, kept_back[INTERVALS_MAX] = { 0 };
+	histogram h = { 0 }, t, back;
+	intervals v, v_back;
+	int step;
+	text json;
+
+	text_init(&json, 1 << 16);
+	for (uint64_t i = 0; i < 500; i++)
+		ck_assert_int_eq(histogram_add(&h, (float)exp(9 * hash64_unit(hash64_mix(9, i)) - 3)), 0);
+	t = histogram_trim(&h);
+	OK(histogram_write(&json, &t));
+	cJSON *tree = cJSON_Parse(json.data);
+
+	OK(histogram_read(&back, &step, tree));
+	ck_assert_int_eq(step, 1);
+	ck_assert_int_eq(back.first, t.first);
+	ck_assert_uint_eq(back.n, t.n);
+	ck_assert_mem_eq(back.counts, t.counts, t.n * sizeof(*t.counts));
+	cJSON_Delete(tree);
+	histogram_clear(&back);
+	intervals_equal_count(&v, &t, 1);
+	text_clear(&json);
+	OK(intervals_write(&json, &v, kept));
+	tree = cJSON_Parse(json.data);
+	OK(intervals_read(&v_back, kept_back, tree));
+	ck_assert_str_eq(v_back.definition, "equal count");
+	ck_assert_uint_eq(v_back.n, v.n);
+	ck_assert_mem_eq(v_back.grid, v.grid, (v.n + 1) * sizeof(*v.grid));
+	ck_assert_mem_eq(v_back.counts, v.counts, v.n * sizeof(*v.counts));
+	ck_assert_mem_eq(kept_back, kept, v.n * sizeof(*kept));
+	cJSON_Delete(tree);
+	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+		tree = cJSON_Parse(bad[i]);
+		ck_assert_ptr_nonnull(tree);
+		ck_assert_int_eq(histogram_read(&back, &step, tree), ERR_FORMAT);
+		ck_assert_int_eq(intervals_read(&v_back, kept_back, tree), ERR_FORMAT);
+		cJSON_Delete(tree);
+	}
+	text_free(&json);
 	histogram_clear(&h);
 }
 END_TEST
@@ -337,7 +447,7 @@ END_TEST
 static void cases(Suite *s)
 {
 	TCase *tc = SUPPORT_CASE(s, "features", sample_is_uniform, blocks_come_back, full_disks_are_errors,
-	                         tenths_are_even, tenths_of_few_values);
+	                         tenths_are_even, tenths_of_few_values, widths_are_equal, json_comes_back);
 
 	tcase_add_loop_test(tc, halves_join_to_the_whole, 0, 4);
 }

@@ -111,7 +111,8 @@ START_TEST(pages_are_the_same)
 	cJSON *page = NULL;
 	int samples = 0;
 
-	ck_assert_msg(store_show(&page, s, NULL, SMALL_ON_CAT, 100, &err) == 0, "%s", err.msg);
+	ck_assert_msg(store_show(&page, s, NULL, SMALL_ON_CAT, 100, STORE_INTERVALS_STORED, &err) == 0, "%s",
+	              err.msg);
 	histogram = json_member(page, "histogram");
 	ck_assert_int_eq(json_count(histogram, "edges"), ARRAY_LEN(edges));
 	ck_assert_int_eq(json_count(histogram, "counts"), ARRAY_LEN(counts));
@@ -136,6 +137,11 @@ START_TEST(pages_are_the_same)
 	ck_assert_int_eq(json_count(page, "examples"), 2 * OLD_CONTEXTS);
 	ck_assert_str_eq(json_string(json_item(page, "notes", 0), "text"), "look at this");
 	cJSON_Delete(page);
+	page = NULL;
+	ck_assert_int_eq(store_show(&page, s, NULL, SMALL_ON_CAT, 100, STORE_INTERVALS_EQUAL_COUNT, &err),
+	                 ERR_ARG);
+	ck_assert_ptr_nonnull(strstr(err.msg, "drawn by half octaves, in version 1: index it anew"));
+	ck_assert_ptr_null(page);
 	store_close(s);
 }
 END_TEST

@@ -316,7 +316,8 @@ START_TEST(show_gives_the_page)
 	const cJSON *label;
 	int top = 0;
 
-	ck_assert_msg(store_show(&page, s, NULL, SMALL_ON_CAT, 3, &err) == 0, "%s", err.msg);
+	ck_assert_msg(store_show(&page, s, NULL, SMALL_ON_CAT, 3, STORE_INTERVALS_STORED, &err) == 0, "%s",
+	              err.msg);
 	ck_assert_double_eq(json_number(page, "feature"), SMALL_ON_CAT);
 	ck_assert_double_eq(json_number(page, "n_fires"), small_tally(SMALL_ON_CAT, NULL));
 	ck_assert_int_eq(json_count(json_member(page, "histogram"), "edges"), 5);
@@ -340,11 +341,57 @@ START_TEST(show_gives_the_page)
 }
 END_TEST
 
+/* Other intervals: the samples are the same, their weights those of the intervals. */
+START_TEST(show_by_other_intervals)
+{
+	static const struct {
+		store_intervals which;
+		const char *words;
+		int n;
+	} kinds[] = { { STORE_INTERVALS_EQUAL_COUNT, "equal count", 10 },
+		      { STORE_INTERVALS_EQUAL_WIDTH, "10 of equal width", 10 },
+		      { STORE_INTERVALS_NEURONPEDIA, "Neuronpedia", 5 } };
+	const cJSON *shown, *example;
+	double contains = 0, kept = 0;
+	cJSON *page = NULL;
+	int n_samples = 0;
+
+	ck_assert_msg(store_show(&page, s, NULL, SMALL_ON_CAT, 100, kinds[_i].which, &err) == 0, "%s",
+	              err.msg);
+	shown = json_member(page, "intervals");
+	ck_assert_ptr_nonnull(strstr(json_string(shown, "definition"), kinds[_i].words));
+	ck_assert_int_eq(json_count(shown, "edges"), kinds[_i].n + 1);
+	for (int i = 0; i < kinds[_i].n; i++) {
+		contains += json_item(shown, "contains", i)->valuedouble;
+		kept += json_item(shown, "kept", i)->valuedouble;
+	}
+	ck_assert_double_le(fabs(contains - 1), 1e-12);
+	if (kinds[_i].which == STORE_INTERVALS_NEURONPEDIA)
+		ck_assert_double_gt(json_item(shown, "contains", 0)->valuedouble, 0.5);
+	cJSON_ArrayForEach(example, json_member(page, "examples"))
+	{
+		int bin = (int)json_number(example, "bin");
+		double value = json_number(example, "activation");
+
+		if (bin < 0)
+			continue;
+		n_samples++;
+		ck_assert_double_ge(value, json_item(shown, "edges", bin)->valuedouble);
+		ck_assert_double_eq(json_number(example, "weight"),
+		                    json_item(shown, "counts", bin)->valuedouble /
+		                            json_item(shown, "kept", bin)->valuedouble);
+	}
+	ck_assert_int_eq(n_samples, (int)kept);
+	ck_assert_int_gt(n_samples, 3);
+	cJSON_Delete(page);
+}
+END_TEST
+
 START_TEST(show_of_a_dead_feature)
 {
 	cJSON *page = NULL;
 
-	ck_assert_int_eq(store_show(&page, s, NULL, SMALL_DEAD, 100, &err), 0);
+	ck_assert_int_eq(store_show(&page, s, NULL, SMALL_DEAD, 100, STORE_INTERVALS_STORED, &err), 0);
 	ck_assert_int_eq(json_count(page, "examples"), 0);
 	ck_assert_int_eq(json_count(page, "labels"), 0);
 	ck_assert_double_eq(json_number(page, "max_act"), 0);
@@ -356,9 +403,10 @@ START_TEST(show_refuses)
 {
 	cJSON *page = NULL;
 
-	ck_assert_int_eq(store_show(&page, s, NULL, SMALL_FEATURES, 3, &err), ERR_ARG);
+	ck_assert_int_eq(store_show(&page, s, NULL, SMALL_FEATURES, 3, STORE_INTERVALS_STORED, &err),
+	                 ERR_ARG);
 	ck_assert_str_eq(err.msg, "feature 8 is out of range: source 'small' has features 0-7");
-	ck_assert_int_eq(store_show(&page, s, "other", 0, 3, &err), ERR_NOTFOUND);
+	ck_assert_int_eq(store_show(&page, s, "other", 0, 3, STORE_INTERVALS_STORED, &err), ERR_NOTFOUND);
 	ck_assert_ptr_null(page);
 }
 END_TEST
@@ -374,7 +422,7 @@ static const struct {
 	{ "UPDATE explanation SET rule = 'x'", "feature 0 is corrupt: 'rule'" },
 	{ "UPDATE score SET details = '[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[['",
 	  "feature 0 is corrupt: 'details'" },
-	{ "UPDATE example SET position = 99", "its window is not in context" },
+	{ "UPDATE example SET position = 99", "is not in context" },
 	{ "UPDATE example SET codes = x'00ff0001'", "token 255 of 32" },
 	{ "UPDATE feature_detail SET histogram = '{}'", "feature 0 is corrupt: its histogram" },
 	{ "UPDATE feature_detail SET histogram = '{\"per_octave\":3,\"first\":0,\"counts\":[1]}'",
@@ -391,7 +439,7 @@ START_TEST(show_of_lying_stores)
 	store_close(s);
 	s = small_store_open(STORE_WRITE);
 	ck_assert_int_eq(store_exec(s, lies[_i].sql, &err), 0);
-	ck_assert_int_eq(store_show(&page, s, NULL, 0, 10, &err), ERR_FORMAT);
+	ck_assert_int_eq(store_show(&page, s, NULL, 0, 10, STORE_INTERVALS_STORED, &err), ERR_FORMAT);
 	ck_assert_msg(strstr(err.msg, lies[_i].message) != NULL, "%s", err.msg);
 	ck_assert_ptr_null(page);
 }
@@ -528,7 +576,7 @@ START_TEST(two_sources_want_a_name)
 	ck_assert_int_eq(store_open(&two, support_path(folder, "two.db"), STORE_READ, &err), 0);
 	ck_assert_int_eq(store_features(&page, two, &o, &err), ERR_ARG);
 	ck_assert_msg(strstr(err.msg, "'layer3', 'layer4'") != NULL, "%s", err.msg);
-	ck_assert_int_eq(store_show(&page, two, "layer5", 0, 1, &err), ERR_NOTFOUND);
+	ck_assert_int_eq(store_show(&page, two, "layer5", 0, 1, STORE_INTERVALS_STORED, &err), ERR_NOTFOUND);
 	ck_assert_msg(strstr(err.msg, "'layer3', 'layer4'") != NULL, "%s", err.msg);
 	o.sources = (store_sources){ .names = names + 1, .n = 1 };
 	ck_assert_int_eq(store_features(&page, two, &o, &err), 0);
@@ -547,7 +595,7 @@ static int ask(int what, cJSON **page)
 	case 0:
 		return store_features(page, s, &f, &err);
 	case 1:
-		return store_show(page, s, NULL, SMALL_ON_CAT, 2, &err);
+		return store_show(page, s, NULL, SMALL_ON_CAT, 2, STORE_INTERVALS_STORED, &err);
 	default:
 		return store_sql(page, s, "SELECT * FROM note", 5, 5, &err);
 	}
@@ -590,6 +638,7 @@ static void cases(Suite *suite)
 	LOOP(tc, ids_of_lists, id_lists);
 	LOOP(tc, ids_of_bad_lists, bad_lists);
 	tcase_add_test(tc, show_gives_the_page);
+	tcase_add_loop_test(tc, show_by_other_intervals, 0, 3);
 	tcase_add_test(tc, show_of_a_dead_feature);
 	tcase_add_test(tc, show_refuses);
 	LOOP(tc, show_of_lying_stores, lies);
