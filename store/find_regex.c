@@ -4,7 +4,6 @@
 
 #include <math.h>
 
-#define MAX_SECONDS 60.0
 enum { MAX_SCORED = 1000 }; /* features, best by F1 first, of which thresholds are looked for */
 
 /* What was counted of each feature, and of all. */
@@ -27,7 +26,7 @@ static int tally_context(struct tally *t, const regex *re, firing_scan *scan, er
 	if (mem_grow(&t->matched, &t->matched_cap, n, sizeof(*t->matched)) < 0)
 		return error_nomem(err, "matches");
 	memset(t->matched, 0, n * sizeof(*t->matched));
-	rc = regex_mark(t->matched, re, &scan->context, err);
+	rc = regex_mark(t->matched, re, &scan->context, false, err);
 	if (rc < 0)
 		return rc;
 	t->contexts++;
@@ -87,7 +86,6 @@ static int read_fires(struct tally *t, store *s, const store_source *source, err
 
 static int tally_all(struct tally *t, const regex *re, store *s, const store_source *source, error *err)
 {
-	double end = clock_now() + MAX_SECONDS;
 	firing_scan scan;
 	bool more;
 	int rc;
@@ -103,12 +101,8 @@ static int tally_all(struct tally *t, const regex *re, store *s, const store_sou
 		rc = error_nomem(err, "counts of features");
 	if (rc == 0)
 		rc = read_fires(t, s, source, err);
-	while (rc == 0 && (rc = firing_scan_next(&scan, &more, err)) == 0 && more) {
+	while (rc == 0 && (rc = firing_scan_next(&scan, &more, err)) == 0 && more)
 		rc = tally_context(t, re, &scan, err);
-		if (rc == 0 && clock_now() > end)
-			rc = error_set(err, ERR_LIMIT, "pattern '%.200s': stopped after %.0f s", re->source,
-			               MAX_SECONDS);
-	}
 	firing_scan_end(&scan);
 	return rc;
 }
@@ -259,11 +253,17 @@ int store_find_regex(cJSON **out, store *s, const store_regex_opts *o, error *er
 		return rc;
 	rc = regex_init(&re, o->pattern, err);
 	if (rc == 0)
-		rc = tally_all(&t, &re, s, &source, err);
+		rc = store_read_begin(s, err);
+	if (rc < 0) {
+		regex_clear(&re);
+		return rc;
+	}
+	rc = tally_all(&t, &re, s, &source, err);
 	if (rc == 0) {
 		page = cJSON_CreateObject();
 		rc = put_answer(page, s, &source, &t, o, &failed, err);
 	}
+	store_read_end(s);
 	regex_clear(&re);
 	free(t.hits);
 	free(t.fires);

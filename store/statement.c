@@ -195,6 +195,16 @@ int store_stopped(int rc, const store_stop *stop, error *err)
 	return rc;
 }
 
+int store_read_begin(store *s, error *err)
+{
+	return store_exec(s, "SAVEPOINT reading", err);
+}
+
+void store_read_end(store *s)
+{
+	sqlite3_exec(s->db, "RELEASE reading", NULL, NULL, NULL);
+}
+
 int store_column_text(const char **out, sqlite3_stmt *st, int column, arena *mem, error *err)
 {
 	const char *chars = (const char *)sqlite3_column_text(st, column);

@@ -39,15 +39,16 @@ typedef struct store_stop {
 /* ---- One plain file to share (pack.c) ----------------------------------------------------------------------------- */
 
 typedef struct store_pack_opts {
-	bool without_corpus;  /* of firings keep those of the random contexts, and the contexts that are then still used */
+	bool without_corpus; /* of firings keep those of the random contexts, and the contexts that are then still used */
 	bool without_vectors; /* leave the decoder rows out */
 	bool force;           /* replace a file at `to` */
 	store_stop stop;
 } store_pack_opts;
 typedef struct store_pack_result {
 	uint64_t bytes_before, bytes;
-	uint64_t n_contexts, n_firings, n_vectors; /* contexts, contexts' firings, decoder rows that were left out */
-	char sha256[SHA256_HEX];                   /* of the file */
+	uint64_t n_contexts, n_firings,
+	        n_vectors;       /* contexts, contexts' firings, decoder rows that were left out */
+	char sha256[SHA256_HEX]; /* of the file */
 } store_pack_result;
 /* Copy the store at `path` to the new file `to`: compact, checked, without a journal; the same bytes for the same store. The
  * copy is made beside `to`, synced and renamed.
@@ -182,6 +183,17 @@ typedef struct store_regex_opts {
  *  "fires","threshold","threshold_precision","threshold_recall","best_f1","auroc","label"}]}
  * ERR_ARG: the pattern does not compile (says at which character); ERR_LIMIT: it takes too many steps on some context. */
 int store_find_regex(cJSON **out, store *s, const store_regex_opts *o, error *err) MUST_USE;
+/* The reverse: what the tokens are on which a feature fires, over the same stored firings, each list best first (F1, then hits)
+ * and `limit` long. precision = hits / fires, recall = hits / of, where `of` tokens that count are such tokens; lift = precision
+ * over their share of all tokens.
+ * {"source","feature","label","fires","tokens","contexts","corpus",
+ *  "token":[{"token","text","precision","recall","f1","lift","hits","of"}], "previous" and "next": by the token before and behind,
+ *  "pair": with the token before it ("before","before_text"), "word": by the first word (\w+) that it holds a part of, and the byte
+ *  of it that the token begins "at", "prefix": of a word that begins in it, "suffix": that begins in it, up to 4 characters,
+ *  "patterns":[{"pattern",...}]: made of these, and classes of characters; store_find_regex() gives the same numbers for them}
+ * ERR_ARG: no such feature. */
+int store_find_of(cJSON **out, store *s, const char *source, uint32_t feature, uint64_t limit,
+                  error *err) MUST_USE;
 /* Contexts and labels that hold the words (FTS5 query syntax), best first, with a snippet and the features strongest there. */
 int store_find_text(cJSON **out, store *s, const char *source, const char *words, unsigned limit,
                     error *err) MUST_USE;

@@ -60,6 +60,10 @@ int store_end(store *s, int rc, error *err) MUST_USE;
 void store_watch(store *s, const store_stop *stop);
 int store_stopped(int rc, const store_stop *stop, error *err) MUST_USE;
 
+/* Until store_read_end() all statements see the store as it is at the first of them. They nest. */
+int store_read_begin(store *s, error *err) MUST_USE;
+void store_read_end(store *s);
+
 /* Column text copied to `mem`, NULL for NULL. */
 int store_column_text(const char **out, sqlite3_stmt *st, int column, arena *mem, error *err) MUST_USE;
 

@@ -10,3 +10,7 @@ try --text 'cat AND'
 try --text '"cat'
 try --text ' '
 try --text cat --min-recall 0.5
+try --of 8
+try --of x
+try --of 1 --text cat
+try --of 1 --sort auroc

@@ -6,6 +6,8 @@ sh "$GLOSS_SOURCE/tests/small_store.sh" small.db
 	gloss show 0 -d small.db -n 100
 	gloss find -d small.db --text '31mred OR red'
 	gloss find -d small.db --regex red
+	gloss find -d small.db --of 5
+	gloss find -d small.db --of 2 --json
 	gloss sql -d small.db "SELECT text FROM vocab UNION ALL SELECT text FROM context UNION ALL SELECT text FROM explanation"
 	gloss show 5 -d small.db --json
 	gloss find -d small.db --text red --json
