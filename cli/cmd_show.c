@@ -293,14 +293,21 @@ static int add_examples(struct printer *p, const char *kind, const char *heading
 	return rc;
 }
 
+/* The definition comes from the store: anything may be in it. */
 static int add_samples(struct printer *p)
 {
 	const char *definition = answer_string(cJSON_GetObjectItem(p->page, "intervals"), "definition");
-	char heading[256];
+	text heading;
+	int rc;
 
-	snprintf(heading, sizeof(heading), "samples by intervals (%s), the strongest first",
-	         definition ? definition : "");
-	return add_examples(p, "bin", heading);
+	text_init(&heading, 1 << 12);
+	rc = text_adds(&heading, "samples by intervals (");
+	if (definition)
+		rc = rc ? rc : text_add_visible(&heading, definition, strlen(definition));
+	rc = rc ? rc : text_adds(&heading, "), the strongest first");
+	rc = rc ? rc : add_examples(p, "bin", heading.data);
+	text_free(&heading);
+	return rc;
 }
 
 static int print_page(const cJSON *page, const show_opts *o, bool color, error *err)

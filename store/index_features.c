@@ -223,7 +223,7 @@ static int write_feature(rows *r, uint32_t id, const feature *f, error *err)
 	if (rc == 0)
 		rc = store_bind(r->w->s, r->feature, err, "--------------dddd", t.share, t.entropy,
 		                ix->norms ? ix->norms[id] : 0.0, median);
-	if (rc == 0 && f->fires > 0)
+	if (rc == 0 && !isnan(t.share))
 		rc = store_bind(r->w->s, r->feature, err, "------------------i", (int64_t)t.token);
 	else if (rc == 0)
 		rc = store_bind(r->w->s, r->feature, err, "------------------n");

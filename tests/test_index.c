@@ -473,6 +473,70 @@ START_TEST(corpus_keeps_all_firings)
 }
 END_TEST
 
+/* Windows over 256 tokens have wider codes; here they hold whole contexts, as the stored firings say. */
+START_TEST(wide_windows_come_back)
+{
+	enum { N = 30 };
+	store_index_opts o = corpus_options("a");
+	arena mem = ARENA_INIT;
+	store *s;
+
+	corpus_setup();
+	s = corpus_open();
+	o.before = 300;
+	o.after = 40;
+	OK(corpus_index(s, &o, N, 0));
+	for (uint32_t f = 4; f < 12; f++) {
+		store_window *w = NULL;
+		size_t n = 0;
+
+		OK(store_windows_firing(&w, &n, s, 1, f, STORE_ANY, &mem, &corpus_err));
+		ck_assert_uint_gt(n, 3);
+		for (size_t i = 0; i < n; i++) {
+			float values[MAX_TOKENS] = { 0 };
+			document_context c;
+			uint32_t at = 0;
+
+			do
+				corpus_context(&c, at++);
+			while (plain_id(&c) != w[i].context);
+			ck_assert_uint_eq(w[i].first, 0);
+			ck_assert_uint_eq(w[i].length, c.n_tokens);
+			for (uint32_t t = 0; t < c.n_tokens; t++) {
+				for (uint32_t j = c.start[t]; j < c.start[t + 1]; j++)
+					values[t] = c.feature[j] == f ? c.value[j] : values[t];
+				ck_assert_int_eq(w[i].value[t] > 0, values[t] > 0);
+			}
+		}
+	}
+	arena_clear(&mem);
+	store_close(s);
+	support_rmdir(corpus_folder);
+}
+END_TEST
+
+START_TEST(nothing_may_be_kept)
+{
+	store_index_opts o = corpus_options("a");
+	store *s;
+
+	corpus_setup();
+	s = corpus_open();
+	o.n_top = o.n_samples = o.n_random = 0;
+	OK(corpus_index(s, &o, 20, 0));
+	ck_assert_int_eq(corpus_number(s, "SELECT count(*) FROM example"), 0);
+	ck_assert_int_eq(corpus_number(s, "SELECT count(*) FROM context"), 0);
+	ck_assert_int_eq(corpus_number(s, "SELECT count(*) FROM feature WHERE top_token IS NOT NULL"), 0);
+	ck_assert_int_eq(
+	        corpus_number(s, "SELECT count(*) FROM feature WHERE n_fires > 0 AND median_act > 0"),
+	        corpus_number(s, "SELECT count(*) FROM feature WHERE n_fires > 0"));
+	ck_assert_int_eq(corpus_number(s, "SELECT sum(kept) FROM feature_interval"), 0);
+	corpus_check(s);
+	store_close(s);
+	support_rmdir(corpus_folder);
+}
+END_TEST
+
 START_TEST(text_is_repaired_and_lines_up)
 {
 	enum { N = 30 };
@@ -623,7 +687,8 @@ END_TEST
 static void cases(Suite *s)
 {
 	SUPPORT_CASE(s, "index", agrees_with_the_definition, does_not_depend_on_order,
-	             corpus_keeps_all_firings, text_is_repaired_and_lines_up, grid_is_parts_of_octaves,
-	             grid_is_in_the_store, activations_are_exact, parts_are_two_fifths_each);
+	             corpus_keeps_all_firings, wide_windows_come_back, nothing_may_be_kept,
+	             text_is_repaired_and_lines_up, grid_is_parts_of_octaves, grid_is_in_the_store,
+	             activations_are_exact, parts_are_two_fifths_each);
 }
 SUPPORT_MAIN("index", cases)

@@ -1,5 +1,6 @@
 # Nothing that a token, a context or a label holds reaches the terminal raw: no escape, no bidirectional mark.
 sh "$GLOSS_SOURCE/tests/small_store.sh" small.db
+sqlite3 small.db "UPDATE feature_detail SET intervals = json_set(intervals, '\$.definition', char(27) || '[2J' || char(8238))"
 {
 	gloss features -d small.db
 	gloss show 5 -d small.db --full -n 100
