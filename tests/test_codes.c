@@ -112,8 +112,9 @@ END_TEST
 START_TEST(windows_come_back)
 {
 	enum { LENGTH = 300 };
+	uint32_t bad = 0;
 
-	for (uint64_t seed = 0; seed < 200; seed++) {
+	for (uint64_t seed = 0; seed < 60; seed++) {
 		bool wide = seed % 2;
 		uint32_t length = wide ? LENGTH : 1 + (uint32_t)seed, position[LENGTH], n = 0, peak;
 		float value[LENGTH], back[LENGTH] = { 0 }, largest = 0;
@@ -140,10 +141,10 @@ START_TEST(windows_come_back)
 			float want = j < n && position[j] == 1000 + i ? value[j] : 0;
 
 			j += want > 0;
-			ck_assert_float_eq(back[i] > 0, want > 0);
-			ck_assert_double_le(back[i], fmax(want, ldexp(largest, -38)));
-			ck_assert_double_ge(back[i], want * (1 - 0x1p-10) - FLT_TRUE_MIN);
+			bad += (back[i] > 0) != (want > 0) || back[i] > fmax(want, ldexp(largest, -38)) ||
+			       back[i] < want * (1 - 0x1p-10) - FLT_TRUE_MIN;
 		}
+		ck_assert_uint_eq(bad, 0);
 	}
 }
 END_TEST
@@ -152,6 +153,7 @@ START_TEST(windows_refuse_strangers)
 {
 	const uint32_t position[] = { 3, 5, 9 };
 	const float value[] = { 1, 2, 4 };
+	uint32_t bad = 0;
 	unsigned char blob[9];
 	float back[10];
 	error err = { 0 };
@@ -176,10 +178,11 @@ START_TEST(windows_refuse_strangers)
 			copy[hash64_below(hash64_mix(i, 2 * k), 7)] = (unsigned char)hash64_mix(i, 2 * k + 1);
 		if (store_window_decode(values, 10, 5, 2, copy, 7, false, NULL) == 0)
 			for (int t = 0; t < 10; t++)
-				ck_assert(values[t] >= 0 && isfinite(values[t]));
+				bad += !(values[t] >= 0 && isfinite(values[t]));
 		free(copy);
 		free(values);
 	}
+	ck_assert_uint_eq(bad, 0);
 }
 END_TEST
 
