@@ -21,6 +21,7 @@ const command *const cli_commands[] = {
 	&cmd_score_command,
 	&cmd_show_command,
 	&cmd_similar_command,
+	&cmd_sources_command,
 	&cmd_sql_command,
 	&cmd_train_command,
 	NULL,

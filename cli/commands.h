@@ -23,6 +23,7 @@ extern const command cmd_runs_command;
 extern const command cmd_score_command;
 extern const command cmd_show_command;
 extern const command cmd_similar_command;
+extern const command cmd_sources_command;
 extern const command cmd_sql_command;
 extern const command cmd_train_command;
 

@@ -1,6 +1,10 @@
 /* The sources of a store: several at once, and what there is to say of each. */
 #include "store/feature_query.h"
 
+extern const char sql_sources[];
+
+#define MAX_STORED_JSON ((size_t)16 << 20)
+
 static int copy_source(store_source *out, const store_source *found, arena *mem, error *err)
 {
 	const char **texts[] = { &out->name, &out->architecture, &out->model, &out->hook_point };
@@ -72,4 +76,64 @@ int sources_find(store_source **out, size_t *n, store *s, const store_sources *w
 	*out = list;
 	*n = n_names;
 	return 0;
+}
+
+/* ---- What there is to say ------------------------------------------------------------------------------------------------- */
+
+/* Columns that are JSON, that are true or false, and counts that a source without such rows has not. */
+static const char *const trees[] = { "dumps", "config", "argv" };
+static const char *const truths[] = { "corpus", "vectors" };
+static const char *const counts[] = { "dead", "dense", "labelled", "scored" };
+
+static int put_tree(cJSON *item, store *s, sqlite3_stmt *row, int column, bool *failed, error *err)
+{
+	const char *chars = (const char *)sqlite3_column_text(row, column),
+	           *name = sqlite3_column_name(row, column);
+	error cause = { 0 };
+	cJSON *tree = NULL;
+	int rc = 0;
+
+	if (chars)
+		rc = json_parse(&tree, chars, (size_t)sqlite3_column_bytes(row, column), MAX_STORED_JSON, 64,
+		                name, &cause);
+	if (rc == ERR_NOMEM)
+		return error_nomem(err, "the sources");
+	if (rc < 0)
+		return error_set(err, ERR_FORMAT, "'%s': source '%s' is corrupt: %s", store_path(s),
+		                 (const char *)sqlite3_column_text(row, 0), cause.msg);
+	json_put(item, name, tree ? tree : cJSON_CreateNull(), failed);
+	return 0;
+}
+
+static int put_source(cJSON *item, store *s, sqlite3_stmt *row, bool *failed, error *err)
+{
+	int rc = 0;
+
+	for (int i = 0; i < sqlite3_column_count(row) && rc == 0; i++) {
+		const char *name = sqlite3_column_name(row, i);
+
+		if (name_is_among(trees, ARRAY_LEN(trees), name))
+			rc = put_tree(item, s, row, i, failed, err);
+		else if (name_is_among(truths, ARRAY_LEN(truths), name))
+			json_put_bool(item, name, sqlite3_column_int(row, i), failed);
+		else if (name_is_among(counts, ARRAY_LEN(counts), name))
+			json_put_number(item, name, sqlite3_column_double(row, i), failed);
+		else
+			json_put_column(item, name, row, i, failed);
+	}
+	return rc;
+}
+
+int store_source_list(cJSON **out, store *s, error *err)
+{
+	cJSON *page = cJSON_CreateObject(), *list;
+	sqlite3_stmt *row = NULL;
+	bool failed = false, more;
+	int rc = store_prepare(&row, s, sql_sources, err);
+
+	list = json_put_array(page, "sources", &failed);
+	while (rc == 0 && (rc = store_step(s, row, &more, err)) == 0 && more)
+		rc = put_source(json_put_object(list, NULL, &failed), s, row, &failed, err);
+	sqlite3_finalize(row);
+	return json_finish(out, page, rc, failed, err);
 }

@@ -123,6 +123,10 @@ typedef struct store_sources {
 	bool all; /* every one, instead of names */
 } store_sources;
 
+/* {"sources":[{"name","kind","architecture","n_features","n_tokens","n_contexts","n_firings","dead","dense","labelled","scored",
+ * "weights_sha256","config",...}]}, as they were indexed: dead never fire, dense fire on over 10 % of tokens. */
+int store_source_list(cJSON **out, store *s, error *err) MUST_USE;
+
 typedef struct store_features_opts {
 	store_sources sources;
 	const char *where; /* SQL expression over the columns below; NULL: all */
