@@ -42,6 +42,8 @@ static int read_versions(store *s, int64_t *application, int64_t *version, int64
 		rc = store_int(application, s, "PRAGMA application_id", 0, err);
 	if (rc == 0)
 		rc = store_int(version, s, "PRAGMA user_version", 0, err);
+	if (rc == ERR_BUSY)
+		return error_set(err, rc, "'%s' is locked by another process: cannot open it", s->path);
 	if (rc == ERR_FORMAT)
 		return error_set(err, ERR_FORMAT,
 		                 "'%s' is not a Gloss store: it is no SQLite database or is damaged",
@@ -91,6 +93,29 @@ static bool roll_back(const char *path)
 	return done;
 }
 
+/* Turn to WAL mode, in which readers go on while one writes. SQLite does not wait for every lock that this takes, and whoever
+ * closes the store at this moment takes it back to one plain file: so try for as long as writers are waited for. */
+static int begin_wal(store *s, error *err)
+{
+	double end = clock_now() + STORE_BUSY_MS / 1000.0;
+	int code;
+
+	for (;;) {
+		code = sqlite3_exec(s->db, "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;", NULL, NULL,
+		                    NULL);
+		if ((code & 0xff) != SQLITE_BUSY || clock_now() >= end)
+			break;
+		sqlite3_sleep(10);
+	}
+	if (code == SQLITE_OK)
+		return 0;
+	if ((code & 0xff) == SQLITE_READONLY)
+		return error_set(err, ERR_IO, "cannot write '%s': %s", s->path,
+		                 sqlite3_db_readonly(s->db, "main") ? "it is read-only"
+		                                                    : "nothing may be written in its folder");
+	return store_error(s, code, "open it to write", err);
+}
+
 static int open_checked(store *s, bool create, bool scratch, error *err)
 {
 	int64_t application, version, tables;
@@ -118,10 +143,8 @@ static int open_checked(store *s, bool create, bool scratch, error *err)
 	if (rc == 0 && !s->writable)
 		rc = store_exec(s, "PRAGMA trusted_schema=OFF", err);
 	if (rc == 0 && s->writable)
-		rc = store_exec(s,
-		                scratch ? "PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF;"
-		                        : "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
-		                err);
+		rc = scratch ? store_exec(s, "PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF;", err)
+		             : begin_wal(s, err);
 	while (rc == 0 && version < STORE_VERSION) {
 		rc = store_migrate_step(s, err);
 		version++;

@@ -1,4 +1,8 @@
 /* store/lists.c, notes.c, person_labels.c: a person's own, and which label counts. */
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include "store/store_internal.h"
 #include "tests/support.h"
 #include "tests/support_json.h"
@@ -290,6 +294,93 @@ END_TEST
 
 /* ---- The store is in use, or open to read --------------------------------------------------------------------------------- */
 
+/* Several processes that each open the store, add their labels one by one and close it: none is turned away, none is lost. */
+START_TEST(writers_take_turns)
+{
+	enum { WRITERS = 3, EACH = 4 };
+	char path[FILE_PATH_MAX];
+	int status, failed = 0;
+	int64_t n = 0;
+
+	snprintf(path, sizeof(path), "%s", store_path(s));
+	store_close(s);
+	for (int w = 0; w < WRITERS; w++) {
+		if (fork() != 0)
+			continue;
+		for (int i = 0; i < EACH; i++) {
+			s = NULL;
+			if (store_open(&s, path, STORE_WRITE, &err) < 0 || add_label((uint32_t)w, "mine") < 0)
+				_exit(1);
+			store_close(s);
+		}
+		_exit(0);
+	}
+	while (wait(&status) > 0)
+		failed += status != 0;
+	ck_assert_int_eq(failed, 0);
+	OK(store_open(&s, path, STORE_WRITE, &err));
+	OK(store_int(&n, s, "SELECT count(*) FROM explanation WHERE method = 'person'", 0, &err));
+	ck_assert_int_eq(n, WRITERS * EACH);
+}
+END_TEST
+
+/* One that holds the file while it is a plain one: SQLite itself does not wait then. */
+START_TEST(opening_waits_for_a_writer)
+{
+	char path[FILE_PATH_MAX], told;
+	int held[2], status;
+	pid_t child;
+
+	snprintf(path, sizeof(path), "%s", store_path(s));
+	store_close(s);
+	ck_assert_int_eq(pipe(held), 0);
+	child = fork();
+	if (child == 0) {
+		sqlite3 *db = NULL;
+		bool bad = sqlite3_open(path, &db) != SQLITE_OK ||
+		           sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL) != SQLITE_OK;
+
+		bad |= write(held[1], "x", 1) != 1;
+		usleep(200000);
+		_exit(bad);
+	}
+	ck_assert_int_eq(read(held[0], &told, 1), 1);
+	OK(store_open(&s, path, STORE_WRITE, &err));
+	OK(add_label(1, "mine"));
+	ck_assert_int_eq(waitpid(child, &status, 0), child);
+	ck_assert_int_eq(status, 0);
+}
+END_TEST
+
+/* Neither the file nor, where it may be written, its folder may be written to. */
+START_TEST(read_only_files_are_told)
+{
+	static const char *const why[] = { "it is read-only", "nothing may be written in its folder" };
+	char path[FILE_PATH_MAX], parent[FILE_PATH_MAX];
+	pid_t child;
+	int status;
+
+	snprintf(path, sizeof(path), "%s", store_path(s));
+	snprintf(parent, sizeof(parent), "%.*s", (int)(strrchr(path, '/') - path), path);
+	store_close(s);
+	ck_assert_int_eq(chmod(path, _i ? 0666 : 0444), 0);
+	ck_assert_int_eq(chmod(parent, 0555), 0);
+	child = fork();
+	if (child == 0) { /* root may write anywhere: be somebody else */
+		bool bad = geteuid() == 0 && (setegid(65534) < 0 || seteuid(65534) < 0);
+
+		s = NULL;
+		bad |= store_open(&s, path, STORE_WRITE, &err) != ERR_IO || !strstr(err.msg, why[_i]) ||
+		       !strstr(err.msg, path) || s;
+		_exit(bad);
+	}
+	ck_assert_int_eq(waitpid(child, &status, 0), child);
+	chmod(parent, 0755);
+	ck_assert_int_eq(status, 0);
+	OK(store_open(&s, path, STORE_READ, &err));
+}
+END_TEST
+
 static int change(int which)
 {
 	switch (which) {
@@ -441,10 +532,12 @@ END_TEST
 static void cases(Suite *suite)
 {
 	TCase *c = SUPPORT_CASE(suite, "own", lists_are_kept, lists_stand_for_their_features, notes_are_kept,
-	                        labels_are_withdrawn_and_kept, many_labels_or_none);
+	                        labels_are_withdrawn_and_kept, many_labels_or_none, writers_take_turns,
+	                        opening_waits_for_a_writer);
 
 	tcase_add_loop_test(c, lists_refuse_names, 0, ARRAY_LEN(bad_names));
 	tcase_add_loop_test(c, current_labels_follow_every_change, 0, 5);
+	tcase_add_loop_test(c, read_only_files_are_told, 0, 2);
 	tcase_add_loop_test(c, a_writer_is_waited_for, 0, CHANGES);
 	tcase_add_loop_test(c, readers_do_not_stop_a_writer, 0, CHANGES);
 	tcase_add_loop_test(c, a_store_open_to_read_is_not_changed, 0, CHANGES);
