@@ -1,6 +1,7 @@
 /* gloss show: one feature in full. */
 #include <math.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cli/commands.h"
 #include "cli/context_line.h"
@@ -9,8 +10,10 @@
 typedef struct show_opts {
 	store_args store;
 	const char *intervals; /* NULL: those that are stored */
+	const char *where;
+	uint64_t seed;
 	uint32_t examples;
-	bool full;
+	bool full, random;
 } show_opts;
 
 static const option options[] = {
@@ -20,6 +23,12 @@ static const option options[] = {
 	OPTION(show_opts, intervals, "intervals", 0, OPTION_ENUM, "equal-count|equal-width|neuronpedia", NULL,
 	       0, 0,
 	       "what samples are shown by; if not given, tenths of equal count, or what an old store has"),
+	OPTION(show_opts, random, "random", 0, OPTION_BOOL, NULL, NULL, 0, 0,
+	       "a feature at random, of those that ever fire; so does 'random' in place of a number"),
+	OPTION(show_opts, seed, "seed", 0, OPTION_U64, "N", NULL, 0, 0,
+	       "with --random: the same seed draws the same feature; if not given, another each time"),
+	OPTION(show_opts, where, "where", 'w', OPTION_STRING, "EXPR", NULL, 0, 0,
+	       "with --random: of those for which this SQL expression holds (see gloss features)"),
 	OPTION(show_opts, full, "full", 0, OPTION_BOOL, NULL, NULL, 0, 0,
 	       "do not cut contexts to the width of the terminal"),
 };
@@ -180,6 +189,10 @@ static int add_label(struct printer *p, const cJSON *label)
 	rc = rc ? rc : add_visible(p, model);
 	rc = rc ? rc : text_adds(&p->out, ", ");
 	rc = rc ? rc : add_visible(p, answer_string(label, "created"));
+	if (!rc && answer_string(label, "withdrawn")) {
+		rc = text_adds(&p->out, ", withdrawn ");
+		rc = rc ? rc : add_visible(p, answer_string(label, "withdrawn"));
+	}
 	rc = rc ? rc : text_adds(&p->out, ")\n");
 	cJSON_ArrayForEach(score, cJSON_GetObjectItem(label, "scores"))
 	{
@@ -190,23 +203,38 @@ static int add_label(struct printer *p, const cJSON *label)
 
 static int add_labels(struct printer *p)
 {
-	const cJSON *labels = cJSON_GetObjectItem(p->page, "labels"),
-	            *notes = cJSON_GetObjectItem(p->page, "notes"), *item;
+	const cJSON *labels = cJSON_GetObjectItem(p->page, "labels"), *item;
 	int rc = cJSON_GetArraySize(labels) ? add_heading(p, "labels, the latest first") : 0;
 
 	cJSON_ArrayForEach(item, labels)
 	{
 		rc = rc ? rc : add_label(p, item);
 	}
-	if (!rc && cJSON_GetArraySize(notes))
-		rc = add_heading(p, "notes");
+	return rc;
+}
+
+/* A person's notes, with their numbers, and the lists that the feature is on. */
+static int add_own(struct printer *p)
+{
+	const cJSON *notes = cJSON_GetObjectItem(p->page, "notes"),
+	            *lists = cJSON_GetObjectItem(p->page, "lists"), *item;
+	int rc = cJSON_GetArraySize(notes) ? add_heading(p, "notes") : 0;
+
 	cJSON_ArrayForEach(item, notes)
 	{
-		rc = rc ? rc : text_adds(&p->out, "  ");
+		rc = rc ? rc : text_addf(&p->out, "  %.0f  ", answer_number(item, "id"));
 		rc = rc ? rc : add_visible(p, answer_string(item, "text"));
 		rc = rc ? rc : text_adds(&p->out, "\n");
 	}
-	return rc;
+	if (rc || !cJSON_GetArraySize(lists))
+		return rc;
+	rc = add_heading(p, "on the lists");
+	cJSON_ArrayForEach(item, lists)
+	{
+		rc = rc ? rc : text_adds(&p->out, item == lists->child ? "  " : ", ");
+		rc = rc ? rc : add_visible(p, cJSON_GetStringValue(item));
+	}
+	return rc ? rc : text_adds(&p->out, "\n");
 }
 
 /* A list of {token or feature, text or label, value} on one line; NULL or empty: none. */
@@ -318,6 +346,7 @@ static int print_page(const cJSON *page, const show_opts *o, bool color, error *
 	text_init(&p.out, (size_t)256 << 20);
 	rc = add_statistics(&p);
 	rc = rc ? rc : add_labels(&p);
+	rc = rc ? rc : add_own(&p);
 	rc = rc ? rc : add_histogram(&p);
 	rc = rc ? rc : add_ranked(&p, "top_logits", "raises", "logit");
 	rc = rc ? rc : add_ranked(&p, "bottom_logits", "lowers", "logit");
@@ -342,6 +371,55 @@ static store_intervals which_intervals(const char *name)
 	                                          : STORE_INTERVALS_NEURONPEDIA;
 }
 
+/* Draw one of the features that fire and that --where holds for. */
+static int draw(uint32_t *out, store *s, const show_opts *o, const cli_parsed *p, error *err)
+{
+	store_features_opts query = {
+		.where = o->where, .firing = true, .random = 1, .seed = o->seed, .limit = 1
+	};
+	const cJSON *first;
+	cJSON *page = NULL;
+	int rc;
+
+	query.sources = (store_sources){ .names = &o->store.source, .n = o->store.source ? 1 : 0 };
+	if (!cli_given(p, "seed"))
+		query.seed = hash64_mix((uint64_t)getpid(), (uint64_t)(clock_now() * 1e9));
+	rc = store_features(&page, s, &query, err);
+	if (rc)
+		return rc;
+	first = cJSON_GetArrayItem(cJSON_GetObjectItem(page, "features"), 0);
+	if (first)
+		*out = (uint32_t)answer_number(first, "feature");
+	else
+		rc = error_set(err, ERR_NOTFOUND, "no feature that fires%s to choose from",
+		               o->where ? " and matches" : "");
+	cJSON_Delete(page);
+	return rc;
+}
+
+static int check(show_opts *o, const cli_parsed *p, error *err)
+{
+	if (p->n_args && strcmp(p->args[0], "random") == 0)
+		o->random = true;
+	else if (p->n_args && o->random)
+		return error_set(err, ERR_ARG, "--random goes without a number");
+	if (!p->n_args && !o->random)
+		return error_set(err, ERR_ARG, "which feature? give its number, or --random");
+	if (!o->random && (cli_given(p, "seed") || o->where))
+		return error_set(err, ERR_ARG, "--seed and --where go with --random");
+	return 0;
+}
+
+static int ask(cJSON **page, store *s, show_opts *o, const cli_parsed *p, error *err)
+{
+	uint32_t feature = 0;
+	int rc = o->random ? draw(&feature, s, o, p, err) : feature_arg(&feature, p->args[0], err);
+
+	return rc ? rc
+	          : store_show(page, s, o->store.source, feature, o->examples, which_intervals(o->intervals),
+	                       err);
+}
+
 static int run(const command *self, int argc, char **argv)
 {
 	show_opts o = { 0 };
@@ -349,7 +427,6 @@ static int run(const command *self, int argc, char **argv)
 	store *s = NULL;
 	cli_parsed p;
 	error err = { 0 };
-	uint32_t feature;
 	int rc, code = EXIT_DONE;
 
 	cli_parse(&p, self, &o, argc, argv);
@@ -357,12 +434,11 @@ static int run(const command *self, int argc, char **argv)
 		code = p.exit_code;
 		goto out;
 	}
-	rc = feature_arg(&feature, p.args[0], &err);
+	rc = check(&o, &p, &err);
 	if (!rc)
 		rc = store_args_open(&s, &o.store, &err);
 	if (!rc)
-		rc = store_show(&page, s, o.store.source, feature, o.examples, which_intervals(o.intervals),
-		                &err);
+		rc = ask(&page, s, &o, &p, &err);
 	if (!rc && p.common.json) {
 		code = cli_print_json(self, page);
 		page = NULL;
@@ -382,7 +458,7 @@ const command cmd_show_command = {
 	.name = "show",
 	.run = run,
 	.help = "one feature in full: statistics, labels, contexts",
-	.usage = "FEATURE -d STORE",
+	.usage = "FEATURE|random -d STORE",
 	.about = "Prints statistics, labels with their scores, the histogram of activations, logits, "
 	         "neighbours and\n"
 	         "contexts, one a line, with the strongest token of each in the same column. Tokens on which "
@@ -391,9 +467,10 @@ const command cmd_show_command = {
 	         "[[marked]], the\n"
 	         "qualifying token with its value. The firings of the whole window are in --json.",
 	.examples = "gloss show 1234 -d demo.db\n"
+	            "gloss show random -d demo.db --where \"label IS NULL\" --seed 1\n"
 	            "gloss show 1234 -d demo.db --examples 50 --full --color always | less -R",
 	.options = options,
 	.n_options = ARRAY_LEN(options),
-	.min_args = 1,
+	.min_args = 0,
 	.max_args = 1,
 };

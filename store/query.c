@@ -101,7 +101,8 @@ static int offer_rows(struct listing *l, uint32_t i, error *err)
 	text_init(&what, 4096);
 	rc = text_addf(&what, "feature%s", l->keys.len ? l->keys.data : "");
 	rc = rc < 0 ? error_set(err, rc, "cannot build the query") : read_wanted(&wanted, l, &q->source, err);
-	snprintf(behind, sizeof(behind), "%s%s%s%s", q->where ? "" : "WHERE 1", l->o->dead ? " AND dead" : "",
+	snprintf(behind, sizeof(behind), "%s%s%s%s%s", q->where ? "" : "WHERE 1",
+	         l->o->dead ? " AND dead" : "", l->o->firing ? " AND NOT dead" : "",
 	         l->o->dense ? " AND dense" : "", l->o->single_token ? " AND single_token" : "");
 	if (rc == 0)
 		rc = feature_query_prepare(&st, q, what.data, behind, err);

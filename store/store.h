@@ -132,6 +132,7 @@ typedef struct store_features_opts {
 	const char *where; /* SQL expression over the columns below; NULL: all */
 	const char *sort;  /* up to 8 columns apart by commas, '-' before one for descending; NULL: feature */
 	bool dead, dense, single_token; /* only those for which these columns are true too */
+	bool firing;                    /* only those that are not dead */
 	const char *list;               /* only what the user's list of this name holds; NULL: all */
 	uint64_t random,
 	        seed; /* draw so many of those that match, by hash of seed, source's name and feature; 0: all */

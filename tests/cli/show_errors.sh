@@ -4,6 +4,11 @@ sh "$GLOSS_SOURCE/tests/small_store.sh" small.db
 try() { gloss show "$@" || echo "exit $?"; }
 try -d small.db
 try x -d small.db
+try 3 -d small.db --random
+try 3 -d small.db --seed 1
+try 3 -d small.db --where dead
+try random -d small.db --where dead
+try random -d small.db --where densty
 try -d small.db -- -1
 try 8 -d small.db
 try 99999999999 -d small.db
