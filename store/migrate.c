@@ -4,7 +4,8 @@
 
 #include <math.h>
 
-extern const char sql_001_schema[], sql_002_samples[], sql_migrate_002_before[], sql_migrate_002_after[];
+extern const char sql_001_schema[], sql_002_samples[], sql_003_views[];
+extern const char sql_migrate_002_before[], sql_migrate_002_after[];
 
 /* [i] leads from version i to i + 1; before and after are left out of a new store. */
 static const struct {
@@ -12,6 +13,7 @@ static const struct {
 } steps[STORE_VERSION] = {
 	{ NULL, sql_001_schema, NULL },
 	{ sql_migrate_002_before, sql_002_samples, sql_migrate_002_after },
+	{ NULL, sql_003_views, NULL },
 };
 
 /* ---- From version 1 ---- */
@@ -182,6 +184,15 @@ static int has_rows(bool *has, store *s, int64_t version, error *err)
 
 	*has = n > 0;
 	return rc;
+}
+
+bool store_migrate_has(const char *sql)
+{
+	for (size_t i = 0; i < ARRAY_LEN(steps); i++) {
+		if (sql && strstr(steps[i].step, sql))
+			return true;
+	}
+	return false;
 }
 
 static int run_step(store *s, int64_t version, error *err)

@@ -116,6 +116,30 @@ static int begin_wal(store *s, error *err)
 	return store_error(s, code, "open it to write", err);
 }
 
+/* A schema from a stranger runs no functions with side effects. To write, the triggers that keep the FTS5 tables up must run,
+ * and FTS5 before SQLite 3.44 does not count as harmless. Nor do JSON functions before 3.41: there, views may use them if all
+ * of them are ours, word for word. */
+static int trust_schema(store *s, error *err)
+{
+	sqlite3_stmt *st = NULL;
+	bool ours = s->writable, row = false;
+	int rc = 0;
+
+	if (!ours && sqlite3_libversion_number() < 3041000) {
+		rc = store_prepare(&st, s, "SELECT sql FROM sqlite_schema WHERE type = 'view'", err);
+		for (ours = rc == 0; ours;) {
+			rc = store_step(s, st, &row, err);
+			if (rc < 0 || !row)
+				break;
+			ours = store_migrate_has((const char *)sqlite3_column_text(st, 0));
+		}
+		sqlite3_finalize(st);
+	}
+	if (rc == 0)
+		sqlite3_db_config(s->db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, ours, NULL);
+	return rc;
+}
+
 static int open_checked(store *s, bool create, bool scratch, error *err)
 {
 	int64_t application, version, tables;
@@ -138,10 +162,8 @@ static int open_checked(store *s, bool create, bool scratch, error *err)
 		return rc;
 	rc = store_exec(s, "PRAGMA foreign_keys=ON; PRAGMA cell_size_check=ON; PRAGMA cache_size=-32768;",
 	                err);
-	/* A schema from a stranger runs no functions with side effects. To write, the triggers that keep the FTS5 tables up
-	 * must run, and FTS5 before SQLite 3.44 does not count as harmless. */
-	if (rc == 0 && !s->writable)
-		rc = store_exec(s, "PRAGMA trusted_schema=OFF", err);
+	if (rc == 0)
+		rc = trust_schema(s, err);
 	if (rc == 0 && s->writable)
 		rc = scratch ? store_exec(s, "PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF;", err)
 		             : begin_wal(s, err);

@@ -7,7 +7,7 @@
 #include "store/store.h"
 
 #define STORE_APPLICATION_ID 0x474c5353 /* 'GLSS' */
-#define STORE_VERSION        2          /* of the schema: one for each file NNN_*.sql of schemas/sql */
+#define STORE_VERSION        3          /* of the schema: one for each file NNN_*.sql of schemas/sql */
 #define STORE_BUSY_MS        10000
 
 struct store {
@@ -28,6 +28,8 @@ void firing_cache_drop(store *s);
 
 /* One version up, in one transaction; nothing where another process was faster (migrate.c). */
 int store_migrate_step(store *s, error *err) MUST_USE;
+/* Whether this is word for word part of the schema. */
+bool store_migrate_has(const char *sql);
 
 /* ---- Statements (statement.c) ---- */
 

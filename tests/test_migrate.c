@@ -63,7 +63,7 @@ START_TEST(readers_refuse_version_1)
 	store *s = NULL;
 
 	ck_assert_int_eq(store_open(&s, path, STORE_READ, &err), ERR_FORMAT);
-	ck_assert_ptr_nonnull(strstr(err.msg, "has version 1 of 2: open it once with a command that writes"));
+	ck_assert_ptr_nonnull(strstr(err.msg, "has version 1 of 3: open it once with a command that writes"));
 	ck_assert_ptr_null(s);
 }
 END_TEST

@@ -32,7 +32,7 @@ foreach(source ${fuzz_sources})
 endforeach()
 
 # Tests that are scripts: the command line's golden cases, and checks of the sources and of what is made from them.
-foreach(script cli_golden check_arrows check_headers check_man check_sizes)
+foreach(script cli_golden check_arrows check_headers check_man check_sizes check_store_doc)
 	string(REPLACE cli_golden cli file ${script})
 	add_test(NAME ${script} COMMAND sh "${CMAKE_CURRENT_LIST_DIR}/${file}.sh")
 	set_tests_properties(${script} PROPERTIES TIMEOUT 600 SKIP_RETURN_CODE 77

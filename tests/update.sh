@@ -1,5 +1,6 @@
 #!/bin/sh
-# Makes anew what is made from the program and kept in the repository: docs/gloss.1 and the golden files of tests/cli/.
+# Makes anew what is made from the program and kept in the repository: docs/gloss.1, the tables of docs/store.md and the
+# golden files of tests/cli/.
 # usage: [GLOSS_BIN=gloss] sh tests/update.sh     then read the diff before committing it
 set -eu
 root=$(cd "$(dirname "$0")/.." && pwd)
@@ -8,4 +9,5 @@ GLOSS_SOURCE=$root
 export GLOSS_BIN GLOSS_SOURCE
 "$GLOSS_BIN" help --man >"$root/docs/gloss.1.part"
 mv "$root/docs/gloss.1.part" "$root/docs/gloss.1"
+sh "$root/tests/check_store_doc.sh" --update
 sh "$root/tests/cli.sh" --update

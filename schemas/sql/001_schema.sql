@@ -4,17 +4,20 @@
 -- once; a feature *fires* on a token when its code there is over 0.
 -- WITHOUT ROWID is for narrow rows only: in such a table a row over 1,000 bytes takes a page of its own.
 
+-- What is said of the whole file; nothing yet.
 CREATE TABLE meta (
 	key TEXT PRIMARY KEY,
 	value TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 
+-- Token ids and their bytes are shared by the sources of one tokenizer.
 CREATE TABLE tokenizer (
 	id INTEGER PRIMARY KEY,
 	sha256 TEXT NOT NULL UNIQUE,  -- of tokenizer.json
 	n_vocab INTEGER NOT NULL
 ) STRICT;
 
+-- What a token id stands for.
 CREATE TABLE vocab (
 	tokenizer_id INTEGER NOT NULL REFERENCES tokenizer(id),
 	token INTEGER NOT NULL,
@@ -23,6 +26,7 @@ CREATE TABLE vocab (
 	PRIMARY KEY (tokenizer_id, token)
 ) STRICT, WITHOUT ROWID;
 
+-- One indexed SAE: its hashes, what it was indexed over, options, argv, version.
 CREATE TABLE source (
 	id INTEGER PRIMARY KEY,
 	name TEXT NOT NULL UNIQUE,
@@ -46,6 +50,7 @@ CREATE TABLE source (
 	created TEXT NOT NULL         -- ISO 8601, UTC
 ) STRICT;
 
+-- Documents that contexts come from; a group of them is never split over label, select and report.
 CREATE TABLE document (
 	id INTEGER PRIMARY KEY,
 	key INTEGER NOT NULL UNIQUE,  -- the dump's document id, or a hash of the context where it gives none
@@ -53,6 +58,7 @@ CREATE TABLE document (
 	part TEXT NOT NULL CHECK (part IN ('label', 'select', 'report')) -- by hash of group_key: what explain and score may look at
 ) STRICT;
 
+-- Text, shared by sources.
 CREATE TABLE context (
 	id INTEGER PRIMARY KEY,       -- 63-bit hash of tokenizer, tokens and document key
 	document_id INTEGER NOT NULL REFERENCES document(id),
@@ -119,6 +125,7 @@ CREATE TABLE firing (             -- all codes of a context, token-major
 	PRIMARY KEY (source_id, context_id)
 ) STRICT;
 
+-- Decoder rows.
 CREATE TABLE vector (
 	source_id INTEGER NOT NULL,
 	feature INTEGER NOT NULL,
@@ -126,6 +133,7 @@ CREATE TABLE vector (
 	PRIMARY KEY (source_id, feature)
 ) STRICT;
 
+-- Labels, with their history: none is overwritten.
 CREATE TABLE explanation (
 	id INTEGER PRIMARY KEY,
 	source_id INTEGER NOT NULL,
@@ -143,6 +151,7 @@ CREATE TABLE explanation (
 ) STRICT;
 CREATE INDEX explanation_by_feature ON explanation(source_id, feature, id);
 
+-- How well a label tells when the feature fires.
 CREATE TABLE score (
 	id INTEGER PRIMARY KEY,
 	explanation_id INTEGER NOT NULL REFERENCES explanation(id),
@@ -159,6 +168,7 @@ CREATE TABLE score (
 ) STRICT;
 CREATE INDEX score_by_explanation ON score(explanation_id, scorer, id);
 
+-- Runs of explain and score.
 CREATE TABLE job (
 	id INTEGER PRIMARY KEY,
 	kind TEXT NOT NULL,           -- 'explain', 'score'
@@ -172,6 +182,7 @@ CREATE TABLE job (
 	created TEXT NOT NULL, finished TEXT
 ) STRICT;
 
+-- What a job has to do, a row a feature.
 CREATE TABLE task (
 	id INTEGER PRIMARY KEY,
 	job_id INTEGER NOT NULL REFERENCES job(id),
@@ -196,17 +207,20 @@ CREATE TABLE request (            -- which logged requests a task used; the bodi
 	PRIMARY KEY (task_id, seq)
 ) STRICT, WITHOUT ROWID;
 
+-- A person's lists of features.
 CREATE TABLE list (
 	id INTEGER PRIMARY KEY,
 	name TEXT NOT NULL UNIQUE,
 	created TEXT NOT NULL
 ) STRICT;
+-- What the lists hold.
 CREATE TABLE list_item (
 	list_id INTEGER NOT NULL REFERENCES list(id),
 	source_id INTEGER NOT NULL,
 	feature INTEGER NOT NULL,
 	PRIMARY KEY (list_id, source_id, feature)
 ) STRICT, WITHOUT ROWID;
+-- A person's notes on features.
 CREATE TABLE note (
 	id INTEGER PRIMARY KEY,
 	source_id INTEGER NOT NULL,
@@ -215,7 +229,9 @@ CREATE TABLE note (
 	created TEXT NOT NULL
 ) STRICT;
 
+-- Full text (FTS5) over contexts.
 CREATE VIRTUAL TABLE context_fts USING fts5(text, content='context', content_rowid='id', tokenize='unicode61');
+-- Full text (FTS5) over labels.
 CREATE VIRTUAL TABLE explanation_fts USING fts5(text, content='explanation', content_rowid='id', tokenize='unicode61');
 CREATE TRIGGER explanation_fts_insert AFTER INSERT ON explanation BEGIN
 	INSERT INTO explanation_fts(rowid, text) VALUES (new.id, new.text);

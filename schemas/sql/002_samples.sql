@@ -10,10 +10,15 @@ ALTER TABLE source ADD COLUMN n_random INTEGER NOT NULL DEFAULT 512; -- contexts
 ALTER TABLE source ADD COLUMN sample_rule TEXT NOT NULL DEFAULT 'smallest hash of context, position and feature in each bin'; -- how samples were drawn
 ALTER TABLE source ADD COLUMN dumps TEXT; -- JSON list: SHA-256 of each dump that went in; NULL: dump_sha256 alone
 
+-- source.corpus: 1: `firing` holds every context; 0: the random ones
+-- firing.sampled: 1: one of the random contexts (smallest hashes)
+-- firing.codes: layout in docs/store.md
+-- feature.top_token: the token it most often fires on, over stored examples: samples by weight, strongest ones not among them as 1
+
 ALTER TABLE feature ADD COLUMN median_act REAL; -- of firing tokens; NULL: dead, or of version 1
 ALTER TABLE feature ADD COLUMN behaviour INTEGER; -- hash of where it fires on the random contexts; NULL: not computed
 
--- Changed: `histogram` is JSON {"per_octave":64,"first":n,"counts":[...]}: bin i holds the firing tokens with values from
+-- feature_detail.histogram: JSON {"per_octave":64,"first":n,"counts":[...]}: bin i holds the firing tokens with values from
 -- 2^((first + i) / per_octave) on, below the next edge. The grid begins at 2^-10 and ends at 2^22, its first and last bins are open.
 ALTER TABLE feature_detail ADD COLUMN intervals TEXT; -- JSON {"definition","grid":[n + 1],"counts":[n],"kept":[n]}: what example.bin counts: edges as numbers of the table grid, firing tokens in each interval, samples kept of them
 ALTER TABLE feature_detail ADD COLUMN quantiles TEXT; -- JSON {"exact","percent":[...],"value":[...]} over firing tokens; exact 0: from the histogram; NULL: dead, or of version 1
@@ -73,35 +78,8 @@ octave(o) AS (VALUES (-10) UNION ALL SELECT o + 1 FROM octave WHERE o < 22)
 INSERT INTO grid
 	SELECT 64 * o + j, mantissa / 8388608.0 * iif(o < 0, 1.0 / (1 << abs(o)), 1 << abs(o)) FROM octave, step WHERE 64 * o + j <= 1408;
 
--- Histograms as rows. (These views do without json_extract(), which SQLite before 3.41 takes for unsafe.)
-CREATE VIEW feature_histogram AS
-	SELECT d.source_id, d.feature, l.edge AS low, h.edge AS high, c.value AS count
-	FROM feature_detail d
-	JOIN json_each(d.histogram) p ON p.key = 'per_octave' JOIN json_each(d.histogram) f ON f.key = 'first'
-	JOIN json_each(d.histogram, '$.counts') c
-	JOIN grid l ON l.i = (f.value + c.key) * 64 / p.value JOIN grid h ON h.i = l.i + 64 / p.value;
--- The intervals that samples are shown by: firing tokens in each, and samples kept of them.
-CREATE VIEW feature_interval AS
-	SELECT d.source_id, d.feature, c.key AS bin, l.edge AS low, h.edge AS high, c.value AS count, k.value AS kept,
-		n.value AS definition
-	FROM feature_detail d JOIN json_each(d.intervals) n ON n.key = 'definition'
-	JOIN json_each(d.intervals, '$.counts') c JOIN json_each(d.intervals, '$.kept') k ON k.key = c.key
-	JOIN json_each(d.intervals, '$.grid') a ON a.key = c.key JOIN json_each(d.intervals, '$.grid') b ON b.key = c.key + 1
-	JOIN grid l ON l.i = a.value JOIN grid h ON h.i = b.value;
--- Examples with their windows (tokens first .. first + length - 1 of the context) and weights (firing tokens that a sample
--- stands for; 1 for the strongest).
-CREATE VIEW example_window AS
-	SELECT e.source_id, e.feature, e.kind, e.bin, e.rank, e.context_id, e.position, e.activation,
-		CASE WHEN e.bin < 0 THEN 1.0 ELSE (SELECT 1.0 * c.value / k.value FROM feature_detail d
-			JOIN json_each(d.intervals, '$.counts') c JOIN json_each(d.intervals, '$.kept') k ON k.key = c.key
-			WHERE d.source_id = e.source_id AND d.feature = e.feature AND c.key = e.bin) END AS weight,
-		max(0, e.position - s.before) AS first,
-		min(e.position + s.after, c.n_tokens - 1) - max(0, e.position - s.before) + 1 AS length,
-		e.codes
-	FROM example e JOIN source s ON s.id = e.source_id JOIN context c ON c.id = e.context_id;
-
--- The label of each feature that counts: the latest not withdrawn, with its latest score. Kept up by the triggers below.
 ALTER TABLE explanation ADD COLUMN withdrawn TEXT; -- when a person took it back; NULL: it holds
+-- The label of each feature that counts: the latest not withdrawn, with its latest score. Kept up by the triggers below.
 CREATE TABLE current_label (
 	source_id INTEGER NOT NULL,
 	feature INTEGER NOT NULL,
@@ -139,6 +117,3 @@ CREATE TRIGGER current_label_unscore AFTER DELETE ON score BEGIN
 		WHERE (source_id, feature) = (SELECT source_id, feature FROM explanation WHERE id = old.explanation_id)
 		AND score_id = old.id;
 END;
-DROP VIEW label;
-CREATE VIEW label AS
-	SELECT e.* FROM current_label c JOIN explanation e ON e.id = c.explanation_id;
