@@ -152,7 +152,7 @@ static int describe_run(index_run *r, int argc, char **argv, error *err)
 {
 	cJSON *config = cli_options_json(r->self, r->o);
 	text word;
-	int rc = config ? 0 : ERR_NOMEM;
+	int rc = config && cJSON_AddStringToObject(config, "kernels", sae_kernels_name(NULL)) ? 0 : ERR_NOMEM;
 
 	r->config = config ? json_print(config) : NULL;
 	cJSON_Delete(config);

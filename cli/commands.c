@@ -24,6 +24,7 @@ const command *const cli_commands[] = {
 	&cmd_sources_command,
 	&cmd_sql_command,
 	&cmd_train_command,
+	&cmd_verify_command,
 	NULL,
 };
 /* clang-format on */

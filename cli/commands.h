@@ -26,5 +26,6 @@ extern const command cmd_similar_command;
 extern const command cmd_sources_command;
 extern const command cmd_sql_command;
 extern const command cmd_train_command;
+extern const command cmd_verify_command;
 
 #endif

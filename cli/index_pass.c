@@ -213,7 +213,7 @@ int index_pass(const index_pass_job *job, const dump_input *in, const sae_model 
 	p.per_batch = index_pass_batch(ctx_len);
 	rc = allocate(&p, &mem, err);
 	if (rc == 0)
-		rc = sae_encoder_new(&e, m, in->pool, NULL, err);
+		rc = sae_encoder_new(&e, m, in->pool, job->kernels, err);
 	if (rc == 0)
 		rc = run_batches(&p, e, batches, pr, err);
 	sae_encoder_free(e);

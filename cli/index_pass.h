@@ -21,9 +21,10 @@ typedef struct index_pass_stats {
 typedef struct index_pass_job {
 	int (*add)(void *payload, const store_context *c, error *err); /* takes each context, in order */
 	void *payload;
-	uint32_t n_vocab; /* token ids are below it */
-	const uint8_t *
-	        batches; /* of index_pass_batch() contexts each, the last of the rest; 0: passed over; NULL: all */
+	uint32_t n_vocab;    /* token ids are below it */
+	const char *kernels; /* as for sae_encoder_new() */
+	/* Batches of index_pass_batch() contexts, the last of the rest; 0: passed over; NULL: all. */
+	const uint8_t *batches;
 } index_pass_job;
 int index_pass_add(void *ix, const store_context *c, error *err) MUST_USE; /* an add: into an index */
 

@@ -1,4 +1,5 @@
 /* The index pass: contexts come in, the state of features.c and the side database grow. */
+#include "store/content.h"
 #include "store/index_internal.h"
 
 #include <assert.h>
@@ -145,7 +146,7 @@ int store_index_vocab(store_index *ix, const char *digest, uint32_t n, const cha
                       const uint32_t *length, error *err)
 {
 	assert(ix->n_contexts == 0 && n > 0);
-	ix->words_seed = hash64(digest, strlen(digest), 0);
+	ix->words_seed = content_seed(digest);
 	return vocab_set(&ix->words, digest, n, bytes, length, err);
 }
 
@@ -193,25 +194,9 @@ static int check_codes(const store_index *ix, const store_context *c, error *err
 /* The blobs of a context, and its id from them. */
 static int describe(int64_t *id, store_index *ix, const store_context *c, error *err)
 {
-	uint64_t seed = hash64_mix(ix->words_seed, c->document);
-	unsigned char byte = 0, word[4];
-	int rc = 0;
-
-	text_clear(&ix->tokens);
-	text_clear(&ix->counted);
-	for (uint32_t i = 0; i < c->n_tokens && rc == 0; i++) {
-		for (int b = 0; b < 4; b++)
-			word[b] = (unsigned char)(c->tokens[i] >> 8 * b);
-		rc = text_add(&ix->tokens, word, 4);
-		byte |= (unsigned char)(counts(c, i) << i % 8);
-		if (rc == 0 && (i % 8 == 7 || i + 1 == c->n_tokens)) {
-			rc = text_add(&ix->counted, &byte, 1);
-			byte = 0;
-		}
-	}
-	if (rc < 0)
+	if (content_blobs(&ix->tokens, &ix->counted, c) < 0)
 		return error_nomem(err, "a context");
-	*id = (int64_t)(hash64(ix->tokens.data, ix->tokens.len, seed) >> 1);
+	*id = content_id(ix->words_seed, c->document, ix->tokens.data, ix->tokens.len);
 	return 0;
 }
 

@@ -30,6 +30,24 @@ typedef struct store_source {
 /* The source called `name`; NULL: the only one, else ERR_ARG listing the names. ERR_NOTFOUND. */
 int store_source_get(store_source *out, store *s, const char *name, error *err) MUST_USE;
 
+/* How a source came about: all of its row. Strings in the arena it was read into, NULL where not known. */
+typedef struct store_record {
+	int64_t id, tokenizer; /* tokenizer 0: none */
+	const char *name, *kind, *architecture, *model, *hook_point;
+	const char *weights_sha256, *dump_sha256, *tokenizer_sha256;
+	const char *const *dumps; /* (n_dumps): SHA-256 of each that went in */
+	size_t n_dumps;
+	const char *config, *argv, *version, *created, *sample_rule; /* config, argv: JSON */
+	int layer;                                                   /* -1: not known */
+	uint32_t d_in, n_features, k, n_vocab;
+	double norm_limit; /* infinity: none */
+	uint64_t n_tokens, n_left_out, n_contexts, n_firings;
+	bool corpus;
+	uint32_t before, after, n_top, n_samples, n_random; /* n_samples 0: as version 1 took them */
+} store_record;
+/* source: NULL: the only one. Errors as store_source_get(); ERR_FORMAT: the row is not what it should be. */
+int store_record_get(store_record *out, store *s, const char *source, arena *mem, error *err) MUST_USE;
+
 /* Asked now and then by what takes long: true ends it with ERR_STOPPED, and everything is as it was. Zeroed: never. */
 typedef struct store_stop {
 	bool (*asked)(void *payload);
@@ -46,8 +64,8 @@ typedef struct store_pack_opts {
 } store_pack_opts;
 typedef struct store_pack_result {
 	uint64_t bytes_before, bytes;
-	uint64_t n_contexts, n_firings,
-	        n_vectors;       /* contexts, contexts' firings, decoder rows that were left out */
+	/* Left out: contexts, contexts' firings, decoder rows. */
+	uint64_t n_contexts, n_firings, n_vectors;
 	char sha256[SHA256_HEX]; /* of the file */
 } store_pack_result;
 /* Copy the store at `path` to the new file `to`: compact, checked, without a journal; the same bytes for the same store. The
@@ -105,6 +123,9 @@ int store_index_decoder(store_index *ix, const float *decoder, error *err) MUST_
  * strongest first; kind 't' top logits, 'b' bottom logits, 'n' neighbours. */
 int store_index_ranked(store_index *ix, char kind, uint32_t n, const uint32_t *ids, const float *values,
                        error *err) MUST_USE;
+/* The id that a context has: a hash of its content. tokenizer_sha256: as given with the vocabulary; NULL: none. */
+int store_context_id(int64_t *id, const char *tokenizer_sha256, uint64_t document, const uint32_t *tokens,
+                     uint32_t n, error *err) MUST_USE;
 typedef struct store_index_result {
 	int64_t source_id;
 	uint64_t n_tokens, n_contexts, n_firings, n_examples; /* n_examples: rows written */
@@ -113,6 +134,39 @@ typedef struct store_index_result {
 /* *out (may be NULL) is set on success; pr (may be NULL) is updated in features. Frees ix in every case. */
 int store_index_finish(store_index *ix, store_index_result *out, progress *pr, error *err) MUST_USE;
 void store_index_abort(store_index *ix); /* NULL is fine */
+
+/* ---- Recomputed and compared (verify*.c) ---------------------------------------------------------------------------------- */
+
+typedef struct store_verify_opts {
+	const char *source;      /* NULL: the only one */
+	const int64_t *contexts; /* (n) store_context_id() of each context of the dump, in its order */
+	uint64_t n;
+	bool partial; /* the dump is one of several that went in: contexts that it does not have are passed over */
+	uint32_t per_batch; /* contexts recomputed together */
+	/* Of the store's contexts, so many are drawn by hash of seed and id, and with them what is in their batches; 0: none. */
+	uint32_t n_checked;
+	uint64_t seed;
+	uint32_t most; /* differences that are described */
+	store_stop stop;
+} store_verify_opts;
+typedef struct store_verify store_verify;
+int store_verify_begin(store_verify **out, store *s, const store_verify_opts *o, error *err) MUST_USE;
+void store_verify_free(store_verify *v); /* NULL is fine */
+/* (n) of o.per_batch contexts each: 1 where they are to be recomputed. */
+const uint8_t *store_verify_batches(const store_verify *v, uint64_t *n);
+/* The vocabulary of a tokenizer with the source's hash, against the stored one. */
+int store_verify_vocab(store_verify *v, uint32_t n, const char *const *bytes, const uint32_t *length,
+                       error *err) MUST_USE;
+/* A recomputed context (v is a store_verify): what the store says of its text, codes and examples must be it, to the bit. */
+int store_verify_context(void *v, const store_context *c, error *err) MUST_USE;
+/* Everything: an index like the source's is begun in a file below TMPDIR, for the caller to give it decoder, neighbours and
+ * contexts; then, with it, each row of the source is compared: to the bit, but sums to 1e-12 and what comes of matrix products
+ * (neighbours, logits) to 1e-5. store_verify_rows() frees ix in every case. ERR_ARG: a source that version 1 indexed. */
+int store_verify_again(store_index **out, store_verify *v, uint64_t n_left_out, error *err) MUST_USE;
+int store_verify_rows(store_verify *v, store_index *ix, progress *pr, error *err) MUST_USE;
+/* {"source","compared":{WHAT:n},"not_compared":[...],"differences":n,"first":[{"what","feature","context","position","stored",
+ * "recomputed"}]}. Once, at the end. */
+int store_verify_report(cJSON **out, store_verify *v, error *err) MUST_USE;
 
 /* ---- Queries (query.c, find.c, show.c, sql.c): each gives JSON, the same that --json prints ------------------------------------ */
 
