@@ -123,7 +123,7 @@ static int write_quantiles(text *t, double *median, rows *r, const feature *f)
 
 		if (i == MEDIAN)
 			*median = value;
-		rc = text_addf(t, "%s%.9g", i ? "," : "", value);
+		rc = text_addf(t, exact ? "%s%.9g" : "%s%.5g", i ? "," : "", value);
 	}
 	return rc ? rc : text_adds(t, "]}");
 }

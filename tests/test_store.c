@@ -65,6 +65,8 @@ START_TEST(makes_and_opens)
 	ck_assert_int_eq(n, 0x474c5353);
 	ck_assert_int_eq(store_int(&n, s, "PRAGMA foreign_keys", 0, &err), 0);
 	ck_assert_int_eq(n, 1);
+	ck_assert_int_eq(store_int(&n, s, "PRAGMA page_size", 0, &err), 0);
+	ck_assert_int_eq(n, 8192);
 	ck_assert_int_lt(store_exec(s, "INSERT INTO meta VALUES ('a', 'b')", &err), 0);
 	store_close(s);
 	support_rmdir(folder);
