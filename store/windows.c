@@ -164,8 +164,9 @@ int store_windows_firing(store_window **out, size_t *n, store *s, int64_t source
 
 	rc = store_prepare(
 	        &row, s,
-	        "SELECT e.weight, s.before, s.after, e.position, e.activation, e.codes, " CONTEXT_COLUMNS
-	        " FROM example_window e JOIN source s ON s.id = e.source_id"
+	        "SELECT w.weight, s.before, s.after, e.position, e.activation, e.codes, " CONTEXT_COLUMNS
+	        " FROM example e JOIN example_window w ON w.source_id = e.source_id AND w.feature = e.feature"
+	        " AND w.bin = e.bin AND w.rank = e.rank JOIN source s ON s.id = e.source_id"
 	        " JOIN context c ON c.id = e.context_id JOIN document d ON d.id = c.document_id"
 	        " WHERE e.source_id = ?1 AND e.feature = ?2"
 	        " ORDER BY e.activation DESC, e.context_id, e.position, e.kind DESC",

@@ -174,9 +174,9 @@ static void check_examples(store *s, uint32_t f, const char *kind, int b, const 
 	bool row;
 
 	OK(store_prepare(&st, s,
-	                 "SELECT context_id, position, activation, weight, first, length, codes, rank FROM "
-	                 "example_window"
-	                 " WHERE source_id = 1 AND feature = ?1 AND kind = ?2 AND bin = ?3 ORDER BY rank",
+	                 "SELECT w.context_id, w.position, w.activation, weight, first, length, codes, rank"
+	                 " FROM example_window w JOIN example USING (source_id, feature, bin, rank)"
+	                 " WHERE source_id = 1 AND feature = ?1 AND w.kind = ?2 AND bin = ?3 ORDER BY rank",
 	                 &corpus_err));
 	OK(store_bind(s, st, &corpus_err, "iti", (int64_t)f, kind, (int64_t)b));
 	for (size_t i = 0; i < n; i++) {

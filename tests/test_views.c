@@ -279,6 +279,30 @@ static void each_relation(store *s, const char *types, void (*look)(store *s, co
 	sqlite3_finalize(st);
 }
 
+static void look_for_blobs(store *s, const char *name)
+{
+	char sql[200];
+	sqlite3_stmt *st;
+	bool row;
+
+	snprintf(sql, sizeof(sql), "SELECT * FROM %s LIMIT 1", name);
+	st = prepare(s, sql);
+	row = step(s, st);
+	for (int i = 0; row && i < sqlite3_column_count(st); i++)
+		ck_assert_msg(sqlite3_column_type(st, i) != SQLITE_BLOB, "%s.%s", name,
+		              sqlite3_column_name(st, i));
+	sqlite3_finalize(st);
+}
+
+START_TEST(views_have_no_blobs)
+{
+	store *s = small_store_open(STORE_READ);
+
+	each_relation(s, "view", look_for_blobs);
+	store_close(s);
+}
+END_TEST
+
 static void look_at_text(store *s, const char *name)
 {
 	char sql[200];
@@ -353,7 +377,7 @@ END_TEST
 static void cases(Suite *suite)
 {
 	TCase *tc = SUPPORT_CASE(suite, "views", tokens_have_their_values, texts_are_of_their_tokens,
-	                         text_is_utf8, pages_need_no_sorting);
+	                         text_is_utf8, views_have_no_blobs, pages_need_no_sorting);
 
 	tcase_add_unchecked_fixture(tc, small_store_prepare, small_store_remove);
 	tcase_add_loop_test(tc, values_are_exact, 0, 2);

@@ -129,22 +129,20 @@ CREATE VIEW feature_cofiring(
 	LEFT JOIN current_label l ON l.source_id = d.source_id AND l.feature = o.value
 	LEFT JOIN explanation e ON e.id = l.explanation_id;
 
--- Examples with their windows and weights.
+-- Examples with their windows and weights. (No view has blobs: Datasette 0.65 fails on those.)
 CREATE VIEW example_window(
 	source_id, feature,
 	kind, bin, rank,              -- as in example
 	context_id, position, activation,
 	weight,                       -- firing tokens that a sample stands for; 1 for the strongest
-	first, length,                -- the window: tokens first .. first + length - 1 of the context
-	codes                         -- as in example
+	first, length                 -- the window: tokens first .. first + length - 1 of the context
 ) AS
 	SELECT e.source_id, e.feature, e.kind, e.bin, e.rank, e.context_id, e.position, e.activation,
 		CASE WHEN e.bin < 0 THEN 1.0 ELSE (SELECT 1.0 * c.value / k.value FROM feature_detail d
 			JOIN json_each(d.intervals, '$.counts') c JOIN json_each(d.intervals, '$.kept') k ON k.key = c.key
 			WHERE d.source_id = e.source_id AND d.feature = e.feature AND c.key = e.bin) END,
 		max(0, e.position - s.before),
-		min(e.position + s.after, c.n_tokens - 1) - max(0, e.position - s.before) + 1,
-		e.codes
+		min(e.position + s.after, c.n_tokens - 1) - max(0, e.position - s.before) + 1
 	FROM example e JOIN source s ON s.id = e.source_id JOIN context c ON c.id = e.context_id;
 
 -- Examples as text, with the qualifying token between [[ and ]]. (Numbers
@@ -202,10 +200,11 @@ CREATE VIEW example_values(
 						SELECT sum(instr('123456789ABCDEF', substr(hex(substr(w.codes, at + w.n, 2)), d.value, 1)) << 4 * d.key)
 						FROM json_each('[2,1,4,3]') d) END AS bits
 					FROM step WHERE i >= 0)))
-	FROM (SELECT x.*, 1 + (s.before + s.after > 255) AS n, -- bytes of an offset
-			(SELECT sum(instr('123456789ABCDEF', substr(hex(substr(x.codes, 1, 1)), d.value, 1)) << 4 * d.key)
+	FROM (SELECT x.*, p.codes, 1 + (s.before + s.after > 255) AS n, -- bytes of an offset
+			(SELECT sum(instr('123456789ABCDEF', substr(hex(substr(p.codes, 1, 1)), d.value, 1)) << 4 * d.key)
 				FROM json_each('[2,1]') d) AS e
-		FROM example_window x JOIN source s ON s.id = x.source_id) w;
+		FROM example_window x JOIN source s ON s.id = x.source_id
+		JOIN example p ON p.source_id = x.source_id AND p.feature = x.feature AND p.bin = x.bin AND p.rank = x.rank) w;
 
 -- The tokens of the windows of examples.
 CREATE VIEW example_token(
