@@ -163,6 +163,23 @@ uint64_t hash64_below(uint64_t h, uint64_t n);
 /* A keyed permutation of 0..n-1 (cycle-walking Feistel network): where i goes under `key`. n >= 1, i < n. */
 uint64_t hash64_permute(uint64_t i, uint64_t n, uint64_t key);
 
+/* ---- Common runs of tokens (token_runs.c) ------------------------------------------------------------------------ */
+
+/* Sets of the numbers 0..n-1: parent[i] <= i, the root of a set is its smallest; at first parent[i] = i. */
+uint32_t sets_find(uint32_t *parent, uint32_t i);
+void sets_join(uint32_t *parent, uint32_t a, uint32_t b);
+
+typedef struct token_runs {  /* contexts to look through, several times */
+	uint32_t n, longest; /* contexts; tokens of the longest */
+	uint64_t n_tokens;   /* of all */
+	/* The tokens of a context and their number. */
+	int (*read)(void *payload, uint32_t context, uint32_t *tokens /* (longest) */, uint32_t *n,
+	            error *err);
+	void *payload;
+} token_runs;
+/* Join, in parent (n), all contexts that have `run` tokens in a row in common. */
+int token_runs_join(uint32_t *parent, const token_runs *from, uint32_t run, error *err) MUST_USE;
+
 /* ---- Threads (pool.c) ----------------------------------------------------------------------------------------- */
 
 typedef struct pool pool;

@@ -1,7 +1,7 @@
 # pack: a store as one plain file; what it says of wrong names and files
 exec 2>&1
 sh "$GLOSS_SOURCE/tests/small_store.sh" small.db
-try() { gloss pack "$@" || echo "exit $?"; }
+try() { gloss pack "$@" 2>&1 || echo "exit $?"; }
 hide() { sed 's/[0-9.]* MB/N MB/g; s/[0-9a-f]\{64\}/HASH/; s/\("bytes[a-z_]*":\)[0-9]*/\1N/g'; }
 try small.db -o a.db | hide
 try small.db -o b.db --without vectors --without corpus --json | hide
