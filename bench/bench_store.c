@@ -341,6 +341,8 @@ int main(int argc, char **argv)
 	PROCESS(&b, "find --regex, rare", 500, "find", "--regex", "\\b(January|February|March)\\b");
 	PROCESS(&b, "find --regex, everywhere", 500, "find", "--regex", " (the|of)\\b");
 	PROCESS(&b, "show", 30, "show", "77");
+	PROCESS(&b, "similar", 500, "similar", "77");
+	PROCESS(&b, "similar --duplicates", 5000, "similar", "--duplicates");
 	sizes(&b);
 	return 0;
 }

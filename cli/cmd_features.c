@@ -166,7 +166,7 @@ const command cmd_features_command = {
 	        "  true or false (1 or 0): dead (n_fires = 0), dense (density > 0.1), single_token\n"
 	        "  (n_fires >= 10 and top_token_share >= 0.9); of the latest label that holds: label,\n"
 	        "  label_method, label_model, label_confidence; of its latest score: score, score_low,\n"
-	        "  score_high, score_baseline, scorer, judge.\n"
+	        "  score_high, score_baseline, scorer, judge; source (its name) and kind.\n"
 	        "\n"
 	        "The expression is SQLite's, with functions like lower, length, round, LIKE and GLOB. What "
 	        "is\n"

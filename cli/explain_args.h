@@ -19,7 +19,7 @@ typedef struct explain_args {
 	        OPTION(st, args.source, "source", 0, OPTION_STRING, "NAME", NULL, 0, 0,                      \
 	               "indexed SAE; needed where the store holds several"),                                 \
 	        OPTION(st, args.features, "features", 0, OPTION_STRING, "LIST", "all", 0, 0,                 \
-	               "features like 1,5,10-20, or all"),                                                   \
+	               "features like 1,5,10-20, @LIST (see gloss list), or all"),                           \
 	        OPTION(st, args.where, "where", 0, OPTION_STRING, "EXPR", NULL, 0, 0,                        \
 	               "only features for which this SQL expression over their columns holds"),              \
 	        OPTION(st, args.base_url, "base-url", 0, OPTION_STRING, "URL", NULL, 0, 0,                   \

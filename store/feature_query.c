@@ -5,15 +5,23 @@ extern const char sql_features[];
 
 /* In the order of the answer. */
 const char *const feature_columns[] = {
-	"feature",         "n_fires",          "n_contexts",   "density",
-	"max_act",         "mean_act",         "median_act",   "std_act",
-	"skewness",        "kurtosis",         "top_token",    "top_token_text",
-	"top_token_share", "token_entropy",    "decoder_norm", "dead",
-	"dense",           "single_token",     "label",        "label_method",
-	"label_model",     "label_confidence", "score",        "score_low",
-	"score_high",      "score_baseline",   "scorer",       "judge",
+	"feature",         "n_fires",
+	"n_contexts",      "density",
+	"max_act",         "mean_act",
+	"median_act",      "std_act",
+	"skewness",        "kurtosis",
+	"top_token",       "top_token_text",
+	"top_token_share", "token_entropy",
+	"decoder_norm",    "dead",
+	"dense",           "single_token",
+	"label",           "label_method",
+	"label_model",     "label_confidence",
+	"score",           "score_low",
+	"score_high",      "score_baseline",
+	"scorer",          "judge",
+	"source",          "kind", /* of the source; not in the answer */
 };
-const size_t feature_n_columns = ARRAY_LEN(feature_columns);
+const size_t feature_n_names = ARRAY_LEN(feature_columns), feature_n_columns = ARRAY_LEN(feature_columns) - 2;
 
 /* Those that are true or false in JSON. */
 static const char *const truths[] = { "dead", "dense", "single_token" };

@@ -26,7 +26,7 @@ static int bad_column(error *err, const char *typed, size_t len)
 	const char *near;
 
 	snprintf(name, sizeof(name), "%.*s", (int)(len < sizeof(name) ? len : sizeof(name) - 1), typed);
-	near = name_nearest(feature_columns, feature_n_columns, name);
+	near = name_nearest(feature_columns, feature_n_names, name);
 	if (near)
 		return error_set(err, ERR_ARG, "cannot sort by '%s'; did you mean '%s'?", name, near);
 	return error_set(err, ERR_ARG,
@@ -37,7 +37,7 @@ static int bad_column(error *err, const char *typed, size_t len)
 
 static const char *find_column(const char *name, size_t len)
 {
-	for (size_t i = 0; i < feature_n_columns; i++)
+	for (size_t i = 0; i < feature_n_names; i++)
 		if (strlen(feature_columns[i]) == len && strncasecmp(feature_columns[i], name, len) == 0)
 			return feature_columns[i];
 	return NULL;

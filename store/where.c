@@ -156,7 +156,7 @@ static void explain(char *out, size_t size, const char *why, const char *name, b
 	const char *near = NULL;
 
 	if (strncmp(why, "no such column", 14) == 0)
-		near = name_nearest(feature_columns, feature_n_columns, name);
+		near = name_nearest(feature_columns, feature_n_names, name);
 	else if (strncmp(why, "no such function", 16) == 0)
 		near = name_nearest(functions, ARRAY_LEN(functions), name);
 	if (near)

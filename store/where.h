@@ -6,9 +6,9 @@
 
 #define WHERE_SECONDS 10.0 /* that a query with an expression may take */
 
-/* What an expression may name, in the order of the answers of store_features() (query.c). */
+/* What an expression may name (n_names); the first n_columns are in the answers of store_features(), in this order. */
 extern const char *const feature_columns[];
-extern const size_t feature_n_columns;
+extern const size_t feature_n_names, feature_n_columns;
 
 /* The expression must be one: balanced, without statements behind it, comments or queries of its own. What it reads and
  * calls is seen to by where_prepare(). ERR_ARG: says at which character; ERR_LIMIT: too long. */

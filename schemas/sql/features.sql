@@ -8,7 +8,8 @@ WITH features AS (
 		f.density > 0.1 AS dense,
 		f.n_fires >= 10 AND ifnull(f.top_token_share >= 0.9, 0) AS single_token,
 		e.text AS label, e.method AS label_method, e.model AS label_model, e.confidence AS label_confidence,
-		c.score, s.low AS score_low, s.high AS score_high, s.baseline AS score_baseline, s.scorer, s.judge
+		c.score, s.low AS score_low, s.high AS score_high, s.baseline AS score_baseline, s.scorer, s.judge,
+		(SELECT o.name FROM source o WHERE o.id = ?1) AS source, (SELECT o.kind FROM source o WHERE o.id = ?1) AS kind
 	FROM feature f
 	LEFT JOIN vocab v ON v.tokenizer_id = ?2 AND v.token = f.top_token
 	LEFT JOIN current_label c ON c.source_id = f.source_id AND c.feature = f.feature

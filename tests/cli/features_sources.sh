@@ -13,3 +13,4 @@ gloss list pets -d two.db --source other --add 6
 gloss features -d two.db --all-sources --list pets --sort -density
 gloss features -d two.db --source other --list pets --limit 1 --json | cut -c 1-60
 gloss features -d two.db --all-sources --limit 1 --json | cut -c 1-100
+gloss features -d two.db --all-sources --where "source GLOB 'o*' AND kind = 'sae' AND dense" --sort kind,-source,-n_fires
