@@ -260,9 +260,11 @@ static void process(const bench *b, const char *what, double wanted, const char 
 	qsort(seconds, RUNS, sizeof(*seconds), by_value);
 	if (status)
 		printf("%-58s failed\n", what);
-	else
+	else if (wanted > 0)
 		printf("%-58s %8.1f ms, most %.1f   wanted %g\n", what, 1e3 * seconds[RUNS / 2],
 		       1e3 * seconds[RUNS - 1], wanted);
+	else
+		printf("%-58s %8.1f ms, most %.1f\n", what, 1e3 * seconds[RUNS / 2], 1e3 * seconds[RUNS - 1]);
 }
 
 #define PROCESS(b, what, wanted, ...)                                                                        \
@@ -341,8 +343,8 @@ int main(int argc, char **argv)
 	PROCESS(&b, "find --regex, rare", 500, "find", "--regex", "\\b(January|February|March)\\b");
 	PROCESS(&b, "find --regex, everywhere", 500, "find", "--regex", " (the|of)\\b");
 	PROCESS(&b, "show", 30, "show", "77");
-	PROCESS(&b, "similar", 500, "similar", "77");
-	PROCESS(&b, "similar --duplicates", 5000, "similar", "--duplicates");
+	PROCESS(&b, "similar", 0, "similar", "77");
+	PROCESS(&b, "similar --duplicates", 0, "similar", "--duplicates");
 	sizes(&b);
 	return 0;
 }
