@@ -232,6 +232,9 @@ static int add_found_text(text *out, const cJSON *page, bool color)
 	}
 	if (!rc && !cJSON_GetArraySize(labels) && !cJSON_GetArraySize(contexts))
 		rc = text_adds(out, "no context and no label holds that\n");
+	if (!rc && cJSON_IsFalse(cJSON_GetObjectItem(page, "complete")))
+		rc = text_adds(out,
+		               "not all texts were read: words of three characters or more have an index\n");
 	return rc;
 }
 

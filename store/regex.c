@@ -22,13 +22,16 @@ void regex_clear(regex *re)
 static int bad_pattern(error *err, const regex *re, int code, size_t at)
 {
 	PCRE2_UCHAR why[256] = "?";
+	size_t character = 1;
 
 	pcre2_get_error_message(code, why, sizeof(why));
-	return error_set(err, ERR_ARG, "pattern '%.200s': character %zu: %s", re->source, at + 1,
+	for (size_t i = 1; i <= at; i++)
+		character += ((unsigned char)re->source[i] & 0xc0) != 0x80;
+	return error_set(err, ERR_ARG, "pattern '%.200s': character %zu: %s", re->source, character,
 	                 (const char *)why);
 }
 
-int regex_init(regex *re, const char *pattern, error *err)
+static int init(regex *re, const char *pattern, uint32_t options, error *err)
 {
 	uint32_t groups = 0;
 	PCRE2_SIZE at = 0;
@@ -37,8 +40,8 @@ int regex_init(regex *re, const char *pattern, error *err)
 	*re = (regex){ .source = pattern, .end = clock_now() + MAX_SECONDS };
 	if (strlen(pattern) > MAX_PATTERN)
 		return error_set(err, ERR_LIMIT, "the pattern is over %d characters", MAX_PATTERN);
-	re->code = pcre2_compile((PCRE2_SPTR)pattern, PCRE2_ZERO_TERMINATED,
-	                         PCRE2_UTF | PCRE2_UCP | PCRE2_NEVER_BACKSLASH_C, &code, &at, NULL);
+	re->code = pcre2_compile((PCRE2_SPTR)pattern, PCRE2_ZERO_TERMINATED, PCRE2_UTF | options, &code, &at,
+	                         NULL);
 	if (!re->code && code == PCRE2_ERROR_HEAP_FAILED)
 		return error_nomem(err, "a pattern");
 	if (!re->code)
@@ -56,6 +59,16 @@ int regex_init(regex *re, const char *pattern, error *err)
 	pcre2_set_depth_limit(re->limits, MAX_DEPTH);
 	pcre2_set_heap_limit(re->limits, MAX_HEAP);
 	return 0;
+}
+
+int regex_init(regex *re, const char *pattern, error *err)
+{
+	return init(re, pattern, PCRE2_UCP | PCRE2_NEVER_BACKSLASH_C, err);
+}
+
+int regex_init_text(regex *re, const char *chars, error *err)
+{
+	return init(re, chars, PCRE2_LITERAL | PCRE2_CASELESS, err);
 }
 
 static int match_failed(error *err, const regex *re, int code, int64_t context)

@@ -19,6 +19,8 @@ typedef struct regex {
 /* ERR_ARG: it does not compile (says at which character); ERR_LIMIT: too long. regex_clear() also after a failure. The
  * time that matching may take begins here. */
 int regex_init(regex *re, const char *pattern, error *err) MUST_USE;
+/* The same of a text that stands for itself, in capitals and small letters alike. */
+int regex_init_text(regex *re, const char *chars, error *err) MUST_USE;
 void regex_clear(regex *re); /* fine on a zeroed struct */
 
 /* The matches in the text of a context, one after the other. */

@@ -253,7 +253,15 @@ int store_find_regex(cJSON **out, store *s, const store_regex_opts *o, error *er
  * ERR_ARG: no such feature. */
 int store_find_of(cJSON **out, store *s, const char *source, uint32_t feature, uint64_t limit,
                   error *err) MUST_USE;
-/* Contexts and labels that hold the words (FTS5 query syntax), best first, with a snippet and the features strongest there. */
+/* Contexts and labels that hold the words (FTS5 query syntax), best first, with a snippet and the features strongest there: on the
+ * words found where firings are stored, else in the context.
+ * Where the query has characters of a script without spaces (view `unspaced`), texts that have such too are asked for its
+ * words anywhere in them, in capitals or small letters: by trigrams, or where a word has under three characters by reading at
+ * most 64 MB of them; all others as ever. They come first.
+ * {"source","words","unspaced_by": null, "trigrams" or "reading","labels":[{"feature","label","method","rank","snippet":[{"text",
+ *  "match"}...]}],"contexts":[{"context","document","part","rank","snippet","features_of":"words" or "context","features":
+ *  [{"feature","position","value","label"}]}],"complete": all were read}
+ * ERR_ARG: not a query (says at which character). */
 int store_find_text(cJSON **out, store *s, const char *source, const char *words, unsigned limit,
                     error *err) MUST_USE;
 /* Read-only SQL: one statement, no attach, no pragma but reading ones, no writes, at most `seconds`.

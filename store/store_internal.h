@@ -7,7 +7,7 @@
 #include "store/store.h"
 
 #define STORE_APPLICATION_ID 0x474c5353 /* 'GLSS' */
-#define STORE_VERSION        3          /* of the schema: one for each file NNN_*.sql of schemas/sql */
+#define STORE_VERSION        4          /* of the schema: one for each file NNN_*.sql of schemas/sql */
 #define STORE_BUSY_MS        10000
 
 struct store {

@@ -258,10 +258,22 @@ static const struct {
 } bad_words[] = {
 	{ "", "there are no words to look for" },
 	{ " \t", "there are no words to look for" },
-	{ "cat AND", "words 'cat AND': fts5: syntax error near \"\"" },
-	{ "\"cat", "words '\"cat': unterminated string" },
-	{ "nosuch:cat", "words 'nosuch:cat': no such column: nosuch" },
-	{ "(", "words '(': fts5: syntax error" },
+	{ "cat AND", "words 'cat AND': character 8: the query ends where a word should be" },
+	{ "cat OR  NOT dog",
+	  "character 9: an operator where a word should be: in double quotes it is a word" },
+	{ "\"cat", "words '\"cat': character 1: this double quote has no second one" },
+	{ "nosuch:cat", "words 'nosuch:cat': character 1: there is one column, 'text', to ask" },
+	{ "(", "words '(': character 2: the query ends where a word should be" },
+	{ "(cat", "character 1: this bracket is not closed" },
+	{ "cat)", "character 4: this bracket closes nothing" },
+	{ "cat (dog)", "character 5: AND, OR or NOT should be before this bracket" },
+	{ "(cat) dog", "character 7: AND, OR or NOT should be here" },
+	{ "it's", "character 3: this sign is no part of a word: put the words in double quotes" },
+	{ "\xe7\x8c\xab it-is",
+	  "character 5: this sign is no part of a word: put the words in double quotes" },
+	{ "NEAR(cat dog, x)", "character 15: a number should be here" },
+	{ "cat \xff", "character 5: this is not UTF-8" },
+	{ "^\xe7\x8c\xab", "character 1: NEAR, ^ and columns need words of three characters or more" },
 };
 
 START_TEST(text_refuses)

@@ -63,7 +63,7 @@ START_TEST(readers_refuse_version_1)
 	store *s = NULL;
 
 	ck_assert_int_eq(store_open(&s, path, STORE_READ, &err), ERR_FORMAT);
-	ck_assert_ptr_nonnull(strstr(err.msg, "has version 1 of 3: open it once with a command that writes"));
+	ck_assert_ptr_nonnull(strstr(err.msg, "has version 1 of 4: open it once with a command that writes"));
 	ck_assert_ptr_null(s);
 }
 END_TEST
@@ -226,6 +226,28 @@ START_TEST(failing_allocations_leave_version_1)
 }
 END_TEST
 
+/* Trigrams of the texts that have unspaced script, in a store of version 1 and in one of version 3. */
+START_TEST(texts_get_trigrams)
+{
+	const char *counts[] = { "SELECT count(*) FROM context_trigram_docsize",
+		                 "SELECT count(*) FROM context WHERE text LIKE '%\xe6\x97\xa5\xe6\x9c\xac%'"
+		                 " OR text LIKE '%\xe7\x8c\xab%'" };
+	store *s = open_store(STORE_WRITE);
+	int64_t n = number(s, counts[0]);
+
+	ck_assert_int_gt(n, 0);
+	ck_assert_int_eq(n, number(s, counts[1]));
+	store_close(s);
+	run_sql("DROP TABLE context_trigram; DROP TABLE explanation_trigram; DROP TRIGGER "
+	        "context_trigram_insert;"
+	        " DROP TRIGGER context_trigram_delete; DROP TRIGGER explanation_trigram_insert;"
+	        " DROP TRIGGER explanation_trigram_delete; DROP VIEW unspaced; PRAGMA user_version = 3");
+	s = open_store(STORE_WRITE);
+	ck_assert_int_eq(number(s, counts[0]), n);
+	store_close(s);
+}
+END_TEST
+
 static void cases(Suite *suite)
 {
 	TCase *tc = tcase_create("migrate");
@@ -236,6 +258,7 @@ static void cases(Suite *suite)
 	tcase_add_test(tc, windows_are_the_same);
 	tcase_add_test(tc, pages_are_the_same);
 	tcase_add_test(tc, searches_are_the_same);
+	tcase_add_test(tc, texts_get_trigrams);
 	tcase_add_loop_test(tc, corrupt_rows_are_errors, 0, ARRAY_LEN(lies));
 	tcase_add_test(tc, failing_allocations_leave_version_1);
 	suite_add_tcase(suite, tc);

@@ -14,3 +14,5 @@ try --of 8
 try --of x
 try --of 1 --text cat
 try --of 1 --sort auroc
+try --text '日本 it-is'
+try --text '^日本'
