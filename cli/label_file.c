@@ -78,7 +78,8 @@ static int read_lines(label_file *f, size_t len, error *err)
 	f->lines = calloc(n, sizeof(*f->lines));
 	if (!f->labels || !f->lines)
 		return error_nomem(err, "labels");
-	for (char *line = f->bytes; line < end && !rc; line = next + 1, number++) {
+	next = f->bytes + (strncmp(f->bytes, "\xef\xbb\xbf", 3) == 0 ? 3 : 0); /* a byte order mark */
+	for (char *line = next; line < end && !rc; line = next + 1, number++) {
 		next = memchr(line, '\n', (size_t)(end - line));
 		next = next ? next : end;
 		line_len = (size_t)(next - line);

@@ -8,7 +8,7 @@ gloss label 0 -d small.db --undo | timeless
 gloss features -d small.db --limit 1
 gloss label 1 -d small.db
 gloss label 1 -d small.db 'after "the"' --json | timeless
-printf '1\tarticles, and what follows\r\n\n6\tanimals: 猫, dog\n3\tnever\n' >labels.tsv
+printf '\357\273\2771\tarticles, and what follows\r\n\n6\tanimals: 猫, dog\n3\tnever\n' >labels.tsv
 gloss label -d small.db --from labels.tsv
 printf '4\tpart of a character' | gloss label -d small.db --from - --json
 gloss features -d small.db --where "label_method = 'person'"
