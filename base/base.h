@@ -282,6 +282,19 @@ int file_writer_commit(file_writer *w, error *err) MUST_USE; /* on failure the t
 void file_writer_abort(file_writer *w);                      /* fine after commit, and on a zeroed struct */
 int file_write(const char *path, const void *p, size_t n, error *err) MUST_USE; /* the three in one */
 
+/* A folder of files made under a temporary name beside `path` (".part") and renamed on commit: it appears whole or not at all.
+ * Every way out is commit or abort. */
+typedef struct folder_writer {
+	char path[FILE_PATH_MAX], tmp[FILE_PATH_MAX]; /* write files into `tmp` */
+	bool replaces;                                /* a folder is there, to be replaced */
+} folder_writer;
+/* A folder that is there must be empty, or with `force` hold nothing but regular files with names that end in `ending`.
+ * ERR_EXISTS: it is not so, or no folder. */
+int folder_writer_open(folder_writer *w, const char *path, const char *ending, bool force,
+                       error *err) MUST_USE;
+int folder_writer_commit(folder_writer *w, error *err) MUST_USE; /* on failure the temporary folder is gone */
+void folder_writer_abort(folder_writer *w); /* fine after commit, and on a zeroed struct */
+
 /* Fault points: the tests make the nth call of a kind fail. Reads, writes and syncs of this header's functions (and of
  * HTTP replies in explain/) pass through fault_hit(); allocations through the wrapper in tests/support_alloc.c. In normal
  * use nothing is armed and a call costs one load. Also armed by the variable GLOSS_FAULT=KIND:N for whole-program tests. */

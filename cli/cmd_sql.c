@@ -22,7 +22,7 @@ static const option options[] = {
 	       "print comma-separated values (RFC 4180)"),
 };
 
-/* A value as a line of text; what is too long for a table is cut there. NULL: no memory. */
+/* A value as a line of text; for a table, what is too long is cut. NULL: no memory. */
 static char *value_text(const cJSON *value, bool whole)
 {
 	const char *blob = answer_string(value, "blob"), *more = "";
@@ -33,7 +33,9 @@ static char *value_text(const cJSON *value, bool whole)
 		return strdup(value->valuestring);
 	if (!blob)
 		return json_print(value);
-	if (!whole && n > 32) {
+	if (whole)
+		return strdup(blob);
+	if (n > 32) {
 		n = 32;
 		more = "\xe2\x80\xa6";
 	}
@@ -186,9 +188,10 @@ const command cmd_sql_command = {
 	         "after --time-limit. 'SELECT name, sql FROM sqlite_schema' tells what there is. In JSON, "
 	         "blobs "
 	         "are\n"
-	         "{\"blob\": hex} and whole numbers over 2^53 are strings; in CSV, NULL is nothing and empty "
+	         "{\"blob\": hex} and whole numbers over 2^53 are strings; in CSV, NULL is nothing, empty "
 	         "text "
-	         "is \"\".",
+	         "is "
+	         "\"\", blobs are their hexadecimal digits.",
 	.examples = "gloss sql -d demo.db \"SELECT feature, text FROM label ORDER BY feature LIMIT 10\"\n"
 	            "gloss sql -d demo.db --csv \"SELECT feature, density FROM feature\" >density.csv",
 	.options = options,

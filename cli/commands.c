@@ -8,6 +8,7 @@ const command *const cli_commands[] = {
 	&cmd_encode_command,
 	&cmd_eval_command,
 	&cmd_explain_command,
+	&cmd_export_command,
 	&cmd_features_command,
 	&cmd_find_command,
 	&cmd_index_command,

@@ -10,6 +10,7 @@ extern const command cmd_diff_command;
 extern const command cmd_encode_command;
 extern const command cmd_eval_command;
 extern const command cmd_explain_command;
+extern const command cmd_export_command;
 extern const command cmd_features_command;
 extern const command cmd_find_command;
 extern const command cmd_index_command;

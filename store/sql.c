@@ -51,6 +51,11 @@ static int authorize_reading(void *payload, int action, const char *first, const
 	}
 }
 
+void store_only_reads(store *s, bool on)
+{
+	sqlite3_set_authorizer(s->db, on ? authorize_reading : NULL, NULL);
+}
+
 /* "near character N: ...", with the piece of SQL that SQLite points to. */
 static int bad_sql(store *s, const char *sql, int code, int offset, error *err)
 {
@@ -88,7 +93,7 @@ static int prepare_sql(sqlite3_stmt **out, store *s, const char *sql, error *err
 	const char *tail = sql;
 	int code, rc = 0;
 
-	sqlite3_set_authorizer(s->db, authorize_reading, NULL);
+	store_only_reads(s, true);
 	code = sqlite3_prepare_v2(s->db, sql, -1, &st, &tail);
 	if (code != SQLITE_OK)
 		rc = bad_sql(s, sql, code, sqlite3_error_offset(s->db), err);
@@ -166,7 +171,7 @@ int store_sql(cJSON **out, store *s, const char *sql, uint64_t max_rows, double 
 	json_put_bool(page, "truncated", truncated, &failed);
 out:
 	sqlite3_finalize(st);
-	sqlite3_set_authorizer(s->db, NULL, NULL);
+	store_only_reads(s, false);
 	time_limit_end(&limit);
 	return json_finish(out, page, rc, failed, err);
 }

@@ -268,6 +268,23 @@ int store_find_text(cJSON **out, store *s, const char *source, const char *words
  * {"columns":[...],"rows":[[...]],"truncated":bool}; blobs as {"blob":hex}. */
 int store_sql(cJSON **out, store *s, const char *sql, uint64_t max_rows, double seconds, error *err) MUST_USE;
 
+/* ---- Export (export_csv.c) -------------------------------------------------------------------------------------- */
+
+typedef struct store_csv_opts {
+	const char *const *tables; /* (n_tables) names of tables and views; none: all but indexes of full text */
+	size_t n_tables;
+	bool force; /* replace a folder that holds nothing but .csv files */
+	store_stop stop;
+} store_csv_opts;
+typedef struct store_csv_result {
+	uint64_t n_files, n_rows, n_bytes;
+} store_csv_result;
+/* NAME.csv for each, in a folder that appears whole or not at all, all of one moment. RFC 4180, UTF-8, a header, lines that
+ * end in CR LF; NULL is nothing, empty text "", a blob its hexadecimal digits; numbers read back the same. `out` and `pr` may
+ * be NULL. ERR_EXISTS; ERR_NOTFOUND: no such table. */
+int store_export_csv(store_csv_result *out, store *s, const char *folder, const store_csv_opts *o,
+                     progress *pr, error *err) MUST_USE;
+
 /* ---- Two sources compared (compare.c) --------------------------------------------------------------------------------------- */
 
 /* Decoder vectors (F, d_in) of a source (NULL: the only one), as stored (F16), malloc'd; NULL with 0 where the store has none. */

@@ -66,6 +66,9 @@ int store_stopped(int rc, const store_stop *stop, error *err) MUST_USE;
 int store_read_begin(store *s, error *err) MUST_USE;
 void store_read_end(store *s);
 
+/* Statements prepared from now on may only read (sql.c). */
+void store_only_reads(store *s, bool on);
+
 /* Column text copied to `mem`, NULL for NULL. */
 int store_column_text(const char **out, sqlite3_stmt *st, int column, arena *mem, error *err) MUST_USE;
 
