@@ -269,6 +269,41 @@ static int add_ranked(struct printer *p, const char *member, const char *heading
 	return rc || !n ? rc : text_adds(&p->out, "\n");
 }
 
+/* The logits of the vocabulary as one line of bars. */
+static int add_logit_histogram(struct printer *p)
+{
+	static const char *const bars[] = { " ",
+		                            "\xe2\x96\x81",
+		                            "\xe2\x96\x82",
+		                            "\xe2\x96\x83",
+		                            "\xe2\x96\x84",
+		                            "\xe2\x96\x85",
+		                            "\xe2\x96\x86",
+		                            "\xe2\x96\x87",
+		                            "\xe2\x96\x88" };
+	const cJSON *histogram = cJSON_GetObjectItem(p->page, "logit_histogram"),
+	            *counts = cJSON_GetObjectItem(histogram, "counts"), *count;
+	double most = 0;
+	int rc;
+
+	if (!cJSON_IsObject(histogram))
+		return 0;
+	cJSON_ArrayForEach(count, counts)
+	{
+		most = fmax(most, log1p(count->valuedouble));
+	}
+	rc = add_heading(p, "logits over the vocabulary (height: log of the tokens)");
+	rc = rc ? rc : text_addf(&p->out, "  %.3g |", answer_number(histogram, "low"));
+	cJSON_ArrayForEach(count, counts)
+	{
+		double height = most > 0 ? log1p(count->valuedouble) / most : 0;
+		int step = count->valuedouble > 0 ? 1 + (int)(height * 7) : 0;
+
+		rc = rc ? rc : text_adds(&p->out, bars[step < 0 ? 0 : step > 8 ? 8 : step]);
+	}
+	return rc ? rc : text_addf(&p->out, "| %.3g\n", answer_number(histogram, "high"));
+}
+
 /* ---- Contexts ------------------------------------------------------------------------------------------------------------ */
 
 /* "1.5 - 2: 10.1 % of firing tokens, 16 samples" */
@@ -350,7 +385,11 @@ static int print_page(const cJSON *page, const show_opts *o, bool color, error *
 	rc = rc ? rc : add_histogram(&p);
 	rc = rc ? rc : add_ranked(&p, "top_logits", "raises", "logit");
 	rc = rc ? rc : add_ranked(&p, "bottom_logits", "lowers", "logit");
+	rc = rc ? rc : add_logit_histogram(&p);
 	rc = rc ? rc : add_ranked(&p, "neighbours", "neighbours (cosine of decoder rows)", "cosine");
+	rc = rc ? rc
+	        : add_ranked(&p, "cofiring", "fires with (cosine over tokens of the random contexts)",
+	                     "cosine");
 	rc = rc ? rc : add_examples(&p, "top", "strongest contexts");
 	rc = rc ? rc : add_samples(&p);
 	if (rc)

@@ -393,6 +393,32 @@ int store_index_ranked(store_index *ix, char kind, uint32_t n, const uint32_t *i
 	return 0;
 }
 
+int store_index_logits(store_index *ix, uint32_t id, float low, float high, uint32_t n,
+                       const uint32_t *counts, error *err)
+{
+	text json;
+	int rc;
+
+	assert(id < ix->o.n_features);
+	text_init(&json, 1 << 16);
+	if (!ix->logits)
+		ix->logits = arena_alloc(&ix->mem, ix->o.n_features, sizeof(*ix->logits));
+	rc = ix->logits
+	             ? text_addf(&json, "{\"low\":%.9g,\"high\":%.9g,\"counts\":[", (double)low, (double)high)
+	             : ERR_NOMEM;
+	for (uint32_t i = 0; i < n && rc == 0; i++)
+		rc = text_addf(&json, "%s%u", i ? "," : "", counts[i]);
+	if (rc == 0)
+		rc = text_adds(&json, "]}");
+	if (rc == 0) {
+		ix->logits[id] = arena_strdup(&ix->mem, json.data);
+		rc = ix->logits[id] ? 0 : ERR_NOMEM;
+	}
+	text_free(&json);
+	ix->failed |= rc < 0;
+	return rc < 0 ? error_nomem(err, "histograms of logits") : 0;
+}
+
 int store_index_finish(store_index *ix, store_index_result *out, progress *pr, error *err)
 {
 	int rc;

@@ -15,7 +15,7 @@ typedef struct token_share { /* what a feature fires on */
 	double share, entropy; /* NaN: dead */
 } token_share;
 
-enum { JSON_HISTOGRAM = RANKED_KINDS, JSON_INTERVALS, JSON_QUANTILES, JSON_KINDS };
+enum { JSON_HISTOGRAM = RANKED_KINDS, JSON_INTERVALS, JSON_QUANTILES, JSON_COFIRING, JSON_KINDS };
 typedef struct rows {
 	index_writer *w;
 	sqlite3_stmt *feature, *detail, *example;
@@ -167,12 +167,16 @@ static int write_detail(rows *r, uint32_t id, const feature *f, error *err)
 		rc = write_ranked(&r->json[k], &ix->ranked[k], id);
 		lists[k] = r->json[k].data;
 	}
+	text_clear(&r->json[JSON_COFIRING]);
+	if (rc == 0 && r->w->together.n_features)
+		rc = cofiring_write(&r->json[JSON_COFIRING], &r->w->together, id);
 	if (rc < 0)
 		return error_nomem(err, "a feature");
-	rc = store_bind(r->w->s, r->detail, err, "iitttttt", r->w->source, (int64_t)id,
+	rc = store_bind(r->w->s, r->detail, err, "iitttttttt", r->w->source, (int64_t)id,
 	                r->json[JSON_HISTOGRAM].data, r->json[JSON_INTERVALS].data,
 	                f->fires ? r->json[JSON_QUANTILES].data : NULL, lists[RANKED_TOP],
-	                lists[RANKED_BOTTOM], lists[RANKED_NEIGHBOURS]);
+	                lists[RANKED_BOTTOM], lists[RANKED_NEIGHBOURS], ix->logits ? ix->logits[id] : NULL,
+	                r->w->together.n_features ? r->json[JSON_COFIRING].data : NULL);
 	return rc == 0 ? store_run(r->w->s, r->detail, err) : rc;
 }
 
@@ -293,8 +297,8 @@ static int rows_init(rows *r, index_writer *w, error *err)
 		rc = store_prepare(
 		        &r->detail, w->s,
 		        "INSERT INTO feature_detail (source_id, feature, histogram, intervals, quantiles, "
-		        "top_logits, bottom_logits, neighbours)"
-		        " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+		        "top_logits, bottom_logits, neighbours, logit_histogram, cofiring)"
+		        " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
 		        err);
 	if (rc == 0)
 		rc = store_prepare(&r->example, w->s,

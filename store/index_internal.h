@@ -44,6 +44,7 @@ struct store_index {
 	uint8_t *seen; /* a Bloom filter of ids */
 	double *norms; /* (F); NULL: no decoder given */
 	ranked ranked[RANKED_KINDS];
+	const char **logits; /* (F) JSON, in mem; NULL: none */
 	/* One context at a time: its firings turned feature by feature. */
 	uint32_t *count;   /* (F) zero between contexts */
 	uint32_t *place;   /* (F) */

@@ -351,11 +351,6 @@ static int write_all(index_writer *w, progress *pr, error *err)
 	if (rc == 0)
 		rc = run_once(w->s, "INSERT INTO source_context SELECT ?1, id FROM temp.wanted", w->source, 0,
 		              err);
-	if (rc == 0)
-		rc = index_write_features(w, pr, err);
-	if (rc == 0)
-		rc = run_once(w->s, "INSERT INTO vector SELECT ?1, feature, decoder FROM part.vector",
-		              w->source, 0, err);
 	if (rc == 0) /* a context that came twice with other codes: the smaller blob, whatever the order */
 		rc = run_once(w->s,
 		              "INSERT OR IGNORE INTO firing SELECT ?1, context_id, context_id IN "
@@ -363,6 +358,13 @@ static int write_all(index_writer *w, progress *pr, error *err)
 		              " FROM part.firing WHERE ?2 OR context_id IN temp.sampled ORDER BY context_id, "
 		              "codes, counted",
 		              w->source, ix->o.corpus, err);
+	if (rc == 0)
+		rc = cofiring_find(&w->together, w->s, w->source, ix->o.n_features, COFIRING_MEMORY, err);
+	if (rc == 0)
+		rc = index_write_features(w, pr, err);
+	if (rc == 0)
+		rc = run_once(w->s, "INSERT INTO vector SELECT ?1, feature, decoder FROM part.vector",
+		              w->source, 0, err);
 	if (rc == 0 && old)
 		rc = run_script(w->s, sql_index_orphans, 0, err);
 	return rc;
@@ -409,6 +411,7 @@ int index_write(store_index_result *out, store_index *ix, progress *pr, error *e
 			                     .n_dead = w.n_dead,
 			                     .n_dense = w.n_dense };
 	text_free(&w.words);
+	cofiring_clear(&w.together);
 	free(w.tokens);
 	free(w.offsets);
 	free(w.offset_bytes);

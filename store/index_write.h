@@ -2,6 +2,7 @@
 #ifndef GLOSS_STORE_INDEX_WRITE_H
 #define GLOSS_STORE_INDEX_WRITE_H
 
+#include "store/cofiring.h"
 #include "store/index_internal.h"
 
 typedef struct index_writer {
@@ -13,6 +14,7 @@ typedef struct index_writer {
 	unsigned char *offset_bytes;
 	size_t tokens_cap, offsets_cap, offset_bytes_cap;
 	text words;
+	cofiring together;
 } index_writer;
 
 /* Rows of feature, feature_detail and example. */

@@ -46,9 +46,11 @@ static int put_row(struct page *p)
 
 /* ---- Logits, neighbours --------------------------------------------------------------------------------------- */
 
-/* A stored list [[id, value], ...] as a list of objects; `give` adds what the id stands for. NULL stays null. */
+/* A stored list [[id, value], ...], or with `third` [[id, value, third], ...], as a list of objects; `give` adds what the
+ * id stands for. NULL stays null. */
 static int put_ranked(struct page *p, sqlite3_stmt *row, int column, const char *id, const char *value,
-                      int (*give)(struct page *p, cJSON *item, int64_t id, void *payload), void *payload)
+                      const char *third, int (*give)(struct page *p, cJSON *item, int64_t id, void *payload),
+                      void *payload)
 {
 	const char *name = sqlite3_column_name(row, column);
 	cJSON *stored = NULL, *list, *pair, *item;
@@ -61,10 +63,11 @@ static int put_ranked(struct page *p, sqlite3_stmt *row, int column, const char 
 	list = json_put_array(p->json, name, &p->failed);
 	cJSON_ArrayForEach(pair, stored)
 	{
-		const cJSON *first = cJSON_GetArrayItem(pair, 0), *second = cJSON_GetArrayItem(pair, 1);
+		const cJSON *first = cJSON_GetArrayItem(pair, 0), *second = cJSON_GetArrayItem(pair, 1),
+		            *last = cJSON_GetArrayItem(pair, 2);
 
-		if (!cJSON_IsNumber(first) || !cJSON_IsNumber(second) || first->valuedouble < 0 ||
-		    first->valuedouble > UINT32_MAX) {
+		if (!cJSON_IsNumber(first) || !cJSON_IsNumber(second) || (third && !cJSON_IsNumber(last)) ||
+		    first->valuedouble < 0 || first->valuedouble > UINT32_MAX) {
 			rc = error_set(p->err, ERR_FORMAT,
 			               "'%s': feature %u is corrupt: %s is not a list of pairs",
 			               store_path(p->place.s), p->place.feature, name);
@@ -73,6 +76,8 @@ static int put_ranked(struct page *p, sqlite3_stmt *row, int column, const char 
 		item = json_put_object(list, NULL, &p->failed);
 		json_put_number(item, id, first->valuedouble, &p->failed);
 		json_put_number(item, value, second->valuedouble, &p->failed);
+		if (third)
+			json_put_number(item, third, last->valuedouble, &p->failed);
 		rc = give(p, item, (int64_t)first->valuedouble, payload);
 		if (rc < 0)
 			break;
@@ -110,9 +115,10 @@ static int put_detail(struct page *p)
 	bool more = false;
 	int rc;
 
-	rc = page_prepare(&row, p,
-	                  "SELECT top_logits, bottom_logits, neighbours FROM feature_detail"
-	                  " WHERE source_id = ?1 AND feature = ?2");
+	rc = page_prepare(
+	        &row, p,
+	        "SELECT top_logits, bottom_logits, neighbours, cofiring, logit_histogram FROM feature_detail"
+	        " WHERE source_id = ?1 AND feature = ?2");
 	if (rc == 0)
 		rc = store_prepare(
 		        &tokens, p->place.s,
@@ -125,11 +131,15 @@ static int put_detail(struct page *p)
 		rc = store_step(p->place.s, row, &more, p->err);
 	if (rc < 0 || !more)
 		goto out;
-	rc = put_ranked(p, row, 0, "token", "logit", give_token_text, tokens);
+	rc = put_ranked(p, row, 0, "token", "logit", NULL, give_token_text, tokens);
 	if (rc == 0)
-		rc = put_ranked(p, row, 1, "token", "logit", give_token_text, tokens);
+		rc = put_ranked(p, row, 1, "token", "logit", NULL, give_token_text, tokens);
 	if (rc == 0)
-		rc = put_ranked(p, row, 2, "feature", "cosine", give_label, &labels);
+		rc = put_ranked(p, row, 2, "feature", "cosine", NULL, give_label, &labels);
+	if (rc == 0)
+		rc = put_ranked(p, row, 3, "feature", "common", "cosine", give_label, &labels);
+	if (rc == 0)
+		rc = place_put_json(p->json, &p->place, row, 4, &p->failed, p->err);
 out:
 	label_lookup_clear(&labels);
 	sqlite3_finalize(tokens);

@@ -123,6 +123,9 @@ int store_index_decoder(store_index *ix, const float *decoder, error *err) MUST_
  * strongest first; kind 't' top logits, 'b' bottom logits, 'n' neighbours. */
 int store_index_ranked(store_index *ix, char kind, uint32_t n, const uint32_t *ids, const float *values,
                        error *err) MUST_USE;
+/* The histogram of the logits of feature `id` over the vocabulary: n bins of equal width from low to high. Optional. */
+int store_index_logits(store_index *ix, uint32_t id, float low, float high, uint32_t n,
+                       const uint32_t *counts, error *err) MUST_USE;
 /* The id that a context has: a hash of its content. tokenizer_sha256: as given with the vocabulary; NULL: none. */
 int store_context_id(int64_t *id, const char *tokenizer_sha256, uint64_t document, const uint32_t *tokens,
                      uint32_t n, error *err) MUST_USE;

@@ -23,7 +23,7 @@ ALTER TABLE feature ADD COLUMN behaviour INTEGER; -- hash of where it fires on t
 ALTER TABLE feature_detail ADD COLUMN intervals TEXT; -- JSON {"definition","grid":[n + 1],"counts":[n],"kept":[n]}: what example.bin counts: edges as numbers of the table grid, firing tokens in each interval, samples kept of them
 ALTER TABLE feature_detail ADD COLUMN quantiles TEXT; -- JSON {"exact","percent":[...],"value":[...]} over firing tokens; exact 0: from the histogram; NULL: dead, or of version 1
 ALTER TABLE feature_detail ADD COLUMN logit_histogram TEXT; -- JSON {"low","high","counts":[...]} of its logits over the vocabulary; NULL without an unembedding
-ALTER TABLE feature_detail ADD COLUMN cofiring TEXT; -- JSON [[feature, coefficient], ...]: what fires on the same tokens, over stored firings; NULL: not computed
+ALTER TABLE feature_detail ADD COLUMN cofiring TEXT; -- JSON [[feature, common, cosine], ...]: the 10 features that fire most on the same tokens of the random contexts: common tokens, and cosine = common / sqrt(tokens of the one * tokens of the other); of equal ones the lower feature; NULL: not computed
 
 DROP TABLE example;
 CREATE TABLE example (            -- a firing token: one of the strongest contexts, or of the sample
