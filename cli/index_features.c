@@ -1,16 +1,26 @@
 /* What an index is given of the features themselves: decoder rows, neighbours, logits. */
+#include <stdlib.h>
+
 #include "cli/index_pass.h"
 
 static int give_logits(store_index *ix, const sae_model *m, uint32_t n_vocab, uint32_t n_ranked,
                        const char *unembed, pool *pl, FILE *progress_stream, error *err)
 {
 	sae_ranked top = { 0 }, bottom = { 0 };
+	sae_logit_histogram *histograms = calloc(m->d_sae, sizeof(*histograms));
 	progress pr;
-	int rc;
+	int rc = histograms ? 0 : error_nomem(err, "histograms of logits");
 
 	progress_start(&pr, progress_stream, "logits", "tokens", n_vocab);
-	rc = sae_rank_logits(&top, &bottom, m, unembed, n_vocab, n_ranked, pl, &pr, err);
+	if (rc == 0)
+		rc = sae_rank_logits(&top, &bottom, histograms, m, unembed, n_vocab, n_ranked, pl, &pr, err);
 	progress_end(&pr);
+	for (uint32_t f = 0; f < m->d_sae && rc == 0; f++) {
+		const sae_logit_histogram *h = &histograms[f];
+
+		rc = store_index_logits(ix, f, h->low, h->high, h->n, h->counts, err);
+	}
+	free(histograms);
 	if (rc == 0)
 		rc = store_index_ranked(ix, 't', top.n, top.ids, top.values, err);
 	if (rc == 0)

@@ -34,7 +34,62 @@ typedef struct ranking {
 	sae_ranked *high, *low;               /* low: NULL, or the least values, least first */
 	uint32_t *high_filled, *low_filled;   /* (n_rows) */
 	float **products;                     /* a worker: (RANK_ROWS, RANK_COLUMNS) */
+	struct logit_counts *counts;          /* (n_rows); NULL: no histograms */
 } ranking;
+
+/* Bins of a fixed width, chosen from a row's first products: 1/16 of their deviation, 16 deviations to each side. */
+enum { FINE_BINS = 512, FINE_A_DEVIATION = 16 };
+typedef struct logit_counts {
+	float low, scale; /* bin = (x - low) * scale; scale 0: not begun */
+	uint32_t counts[FINE_BINS];
+} logit_counts;
+
+static void begin_counts(logit_counts *c, const float *products, uint32_t n)
+{
+	double sum = 0, squares = 0, mean, deviation;
+
+	for (uint32_t j = 0; j < n; j++) {
+		sum += (double)products[j];
+		squares += (double)products[j] * (double)products[j];
+	}
+	mean = sum / n;
+	deviation = sqrt(fmax(squares / n - mean * mean, 0));
+	if (!(deviation > 0))
+		deviation = fmax(fabs(mean), 1);
+	c->scale = (float)(FINE_A_DEVIATION / deviation);
+	c->low = (float)(mean - FINE_BINS / 2 / FINE_A_DEVIATION * deviation);
+}
+
+static void count_row(logit_counts *c, const float *products, uint32_t n)
+{
+	if (c->scale == 0)
+		begin_counts(c, products, n);
+	for (uint32_t j = 0; j < n; j++) {
+		float at = (products[j] - c->low) * c->scale;
+
+		c->counts[(int)(at < 0 ? 0 : at > FINE_BINS - 1 ? FINE_BINS - 1 : at)]++;
+	}
+}
+
+/* As many fine bins together as give at most SAE_LOGIT_BINS. */
+static void finish_counts(sae_logit_histogram *out, const logit_counts *c)
+{
+	uint32_t first = 0, last = FINE_BINS - 1, together;
+
+	*out = (sae_logit_histogram){ .n = 1 };
+	if (c->scale == 0)
+		return;
+	while (first < last && !c->counts[first])
+		first++;
+	while (last > first && !c->counts[last])
+		last--;
+	together = (last - first + SAE_LOGIT_BINS) / SAE_LOGIT_BINS;
+	out->n = (last - first + together) / together;
+	for (uint32_t i = first; i <= last; i++)
+		out->counts[(i - first) / together] += c->counts[i];
+	out->low = c->low + (float)first / c->scale;
+	out->high = c->low + (float)(first + out->n * together) / c->scale;
+}
 
 /* sign 1: the largest first; -1: the least. Equal values: the lower id first, as ids come ascending. */
 static void offer(sae_ranked *r, uint32_t *filled, uint32_t row, uint32_t id, float value, float sign)
@@ -58,6 +113,8 @@ static void offer(sae_ranked *r, uint32_t *filled, uint32_t row, uint32_t id, fl
 
 static void rank_row(const ranking *k, uint32_t row, uint32_t first, const float *products, uint32_t n)
 {
+	if (k->counts)
+		count_row(&k->counts[row], products, n);
 	for (uint32_t j = 0; j < n; j++) {
 		uint32_t id = first + j;
 
@@ -209,8 +266,8 @@ static int rank_head(ranking *k, const sae_file *f, const sae_tensor *head, uint
 	return rc;
 }
 
-int sae_rank_logits(sae_ranked *top, sae_ranked *bottom, const sae_model *m, const char *path,
-                    uint32_t n_vocab, uint32_t n, pool *p, progress *pr, error *err)
+int sae_rank_logits(sae_ranked *top, sae_ranked *bottom, sae_logit_histogram *histograms, const sae_model *m,
+                    const char *path, uint32_t n_vocab, uint32_t n, pool *p, progress *pr, error *err)
 {
 	uint32_t most = n < n_vocab ? n : n_vocab;
 	sae_ranked high = { 0 }, low = { 0 };
@@ -231,9 +288,15 @@ int sae_rank_logits(sae_ranked *top, sae_ranked *bottom, const sae_model *m, con
 		rc = sae_ranked_new(&low, m->d_sae, most, err);
 	if (rc == 0)
 		rc = ranking_init(&k, &mem, p, err);
+	if (rc == 0 && histograms) {
+		k.counts = arena_alloc(&mem, m->d_sae, sizeof(*k.counts));
+		rc = k.counts ? 0 : error_nomem(err, "histograms of logits");
+	}
 	k.rows = rows;
-	if (rc == 0 && most > 0)
+	if (rc == 0 && (most > 0 || histograms))
 		rc = rank_head(&k, f, head, n_vocab, block, p, pr, err);
+	for (uint32_t i = 0; rc == 0 && histograms && i < m->d_sae; i++)
+		finish_counts(&histograms[i], &k.counts[i]);
 	sae_file_close(f);
 	arena_clear(&mem);
 	if (rc < 0) {

@@ -290,15 +290,26 @@ int sae_rank_cosines(sae_ranked *out, const float *a, uint32_t n_a, const float 
  * bits at any thread count. */
 int sae_rank_neighbours(sae_ranked *out, const sae_model *m, uint32_t n, pool *p, error *err) MUST_USE;
 
+/* Logits of a feature over the vocabulary: `n` bins of equal width from low to high, the least that hold all of them. (A logit
+ * over 16 standard deviations from the mean of the first 1,024 tokens' is in the outermost bin.) */
+#define SAE_LOGIT_BINS 50
+typedef struct sae_logit_histogram {
+	float low, high;
+	uint32_t n; /* 1 .. SAE_LOGIT_BINS */
+	uint32_t counts[SAE_LOGIT_BINS];
+} sae_logit_histogram;
+
 /* Tokens whose logits each feature's direction raises most (top) and lowers most (bottom): (F, min(n, n_vocab)) each.
  * A logit here is lm_head.weight . (norm.weight * decoder row): of the direction alone, without the model's division by the
  * residual's norm, so values compare within a feature.
- *   path     .safetensors with `lm_head.weight` (V, d), V >= n_vocab, and `norm.weight` (d); read in blocks
- *   n_vocab  tokens of the vocabulary: rows behind are padding
- *   pr       may be NULL; updated in tokens
+ *   path        .safetensors with `lm_head.weight` (V, d), V >= n_vocab, and `norm.weight` (d); read in blocks
+ *   n_vocab     tokens of the vocabulary: rows behind are padding
+ *   histograms  (F), the caller's; NULL: none. Counts are exact. While it runs 2 KB a feature more
+ *   pr          may be NULL; updated in tokens
  * ERR_FORMAT names the tensor that is not there or has another shape. */
-int sae_rank_logits(sae_ranked *top, sae_ranked *bottom, const sae_model *m, const char *path,
-                    uint32_t n_vocab, uint32_t n, pool *p, progress *pr, error *err) MUST_USE;
+int sae_rank_logits(sae_ranked *top, sae_ranked *bottom, sae_logit_histogram *histograms, const sae_model *m,
+                    const char *path, uint32_t n_vocab, uint32_t n, pool *p, progress *pr,
+                    error *err) MUST_USE;
 
 /* ---- Matching two sets of directions (match.c) -------------------------------------------------------------------------------------- */
 

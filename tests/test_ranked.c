@@ -146,11 +146,37 @@ static void write_head(const char *path, uint32_t rows, uint32_t d, uint32_t nor
 	ck_assert_int_eq(sae_safetensors_write(path, t, norm ? 2 : 1, NULL, 0, NULL), 0);
 }
 
+/* Each bin has what lies in it, give or take those within rounding of its edges; all of them are counted. */
+static void check_histogram(const sae_logit_histogram *h, const double all[VOCAB])
+{
+	double width = ((double)h->high - (double)h->low) / h->n, near = 1e-5 * fabs(width) + 1e-5;
+	uint32_t sum = 0;
+
+	ck_assert_uint_ge(h->n, 10);
+	ck_assert_uint_le(h->n, SAE_LOGIT_BINS);
+	for (uint32_t b = 0; b < h->n; b++) {
+		double from = (double)h->low + b * width, to = from + width;
+		uint32_t least = 0, most = 0;
+
+		for (uint32_t v = 0; v < VOCAB; v++) {
+			least += all[v] > from + near && all[v] < to - near;
+			most += all[v] > from - near && all[v] < to + near;
+		}
+		ck_assert_uint_ge(h->counts[b], least);
+		ck_assert_uint_le(h->counts[b], most);
+		sum += h->counts[b];
+	}
+	ck_assert_uint_eq(sum, VOCAB);
+	ck_assert_uint_gt(h->counts[0], 0);
+	ck_assert_uint_gt(h->counts[h->n - 1], 0);
+}
+
 START_TEST(logits_agree_with_plain_products)
 {
 	static double all[VOCAB];
 	const char *path = in_folder("unembed.safetensors");
 	sae_model *m = random_model();
+	static sae_logit_histogram histograms[2][FEATURES];
 	sae_ranked high[2] = { 0 }, low[2] = { 0 };
 	error err = { 0 };
 
@@ -159,8 +185,9 @@ START_TEST(logits_agree_with_plain_products)
 		pool *p = NULL;
 
 		ck_assert_int_eq(pool_new(&p, 1 + 2 * t, &err), 0);
-		ck_assert_msg(sae_rank_logits(&high[t], &low[t], m, path, VOCAB, N, p, NULL, &err) == 0, "%s",
-		              err.msg);
+		ck_assert_msg(sae_rank_logits(&high[t], &low[t], histograms[t], m, path, VOCAB, N, p, NULL,
+		                              &err) == 0,
+		              "%s", err.msg);
 		pool_free(p);
 	}
 	ck_assert_mem_eq(high[0].values, high[1].values, FEATURES * N * sizeof(float));
@@ -174,7 +201,9 @@ START_TEST(logits_agree_with_plain_products)
 		}
 		check_row(&high[0], f, all, VOCAB, UINT32_MAX, 1);
 		check_row(&low[0], f, all, VOCAB, UINT32_MAX, -1);
+		check_histogram(&histograms[0][f], all);
 	}
+	ck_assert_mem_eq(histograms[0], histograms[1], sizeof(histograms[0]));
 	for (int t = 0; t < 2; t++) {
 		sae_ranked_free(&high[t]);
 		sae_ranked_free(&low[t]);
@@ -192,7 +221,7 @@ static void refused(const char *path, const char *words)
 	pool *p = NULL;
 
 	ck_assert_int_eq(pool_new(&p, 1, NULL), 0);
-	ck_assert_int_eq(sae_rank_logits(&high, &low, m, path, VOCAB, N, p, NULL, &err), ERR_FORMAT);
+	ck_assert_int_eq(sae_rank_logits(&high, &low, NULL, m, path, VOCAB, N, p, NULL, &err), ERR_FORMAT);
 	ck_assert_msg(strstr(err.msg, words) && strstr(err.msg, path), "%s", err.msg);
 	ck_assert_ptr_null(high.ids);
 	ck_assert_ptr_null(low.ids);
@@ -239,7 +268,7 @@ static void faults(fault_kind kind, int code)
 		fault_arm(kind, n);
 		rc = sae_rank_neighbours(&near, m, N, p, &err);
 		if (rc == 0)
-			rc = sae_rank_logits(&high, &low, m, path, VOCAB, N, p, NULL, &err);
+			rc = sae_rank_logits(&high, &low, NULL, m, path, VOCAB, N, p, NULL, &err);
 		sae_ranked_free(&near);
 		if (!fault_disarm(kind)) {
 			ck_assert_msg(rc == 0, "%s", err.msg);
