@@ -14,6 +14,7 @@ typedef struct index_opts {
 	const char *store, *source, *tokenizer, *unembed;
 	bool corpus, force;
 	uint32_t top, samples, random, before, after, neighbours;
+	double norm_limit;
 } index_opts;
 
 static const option options[] = {
@@ -39,6 +40,8 @@ static const option options[] = {
 	OPTION(index_opts, after, "after", 0, OPTION_U32, "N", "16", 0, 10000, "tokens shown behind it"),
 	OPTION(index_opts, neighbours, "neighbours", 0, OPTION_U32, "N", "10", 0, 1000,
 	       "neighbours by decoder cosine, and logits at each end, kept a feature"),
+	OPTION(index_opts, norm_limit, "norm-limit", 0, OPTION_DOUBLE, "X", NULL, 0, 1e30,
+	       "leave out rows with a norm over X; 0 keeps all. Stores that merge joins need equal limits"),
 	DUMP_ARGS_OPTIONS(index_opts, dump),
 };
 
@@ -114,6 +117,15 @@ static int check_dump(const index_run *r, error *err)
 	return 0;
 }
 
+/* Rows that training left out for their norm stay out, unless the user asks otherwise; an SAE that tells no limit gets the
+ * usual one (0). */
+static double norm_limit(const index_run *r)
+{
+	if (cli_given(r->p, "norm-limit"))
+		return r->o->norm_limit > 0 ? r->o->norm_limit : (double)INFINITY;
+	return cli_given(r->p, "max-norm-ratio") || isinf(r->model->norm_limit) ? 0 : r->model->norm_limit;
+}
+
 static int load(index_run *r, error *err)
 {
 	int rc;
@@ -131,14 +143,9 @@ static int load(index_run *r, error *err)
 		rc = sae_tokenizer_load(&r->tokenizer, r->o->tokenizer, err);
 	if (rc == 0)
 		rc = open_store(r, err);
-	/* Rows that training left out for their norm stay out, unless the user asks otherwise; an SAE that tells no limit gets
-	 * the usual one. */
 	if (rc == 0)
 		rc = dump_input_open(&r->in, r->p, r->p->args + 1, r->p->n_args - 1, &r->o->dump,
-		                     cli_given(r->p, "max-norm-ratio") || isinf(r->model->norm_limit)
-		                             ? 0
-		                             : r->model->norm_limit,
-		                     false, err);
+		                     norm_limit(r), false, err);
 	if (rc == 0)
 		rc = check_dump(r, err);
 	if (rc == 0)

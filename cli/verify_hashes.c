@@ -31,20 +31,26 @@ static bool went_in(const store_record *r, const char *digest)
 	return false;
 }
 
-/* Whether each path alone is one of the dumps, and all of them are there. */
+/* Whether each path alone, with its own manifest, is one of the dumps, and all of them are there. */
 static int are_all(bool *all, const store_record *r, const cli_parsed *p, const dump_args *a, error *err)
 {
 	char(*seen)[SHA256_HEX] = calloc(r->n_dumps, sizeof(*seen));
+	dump_args alone = *a;
 	int rc = seen ? 0 : error_nomem(err, "hashes");
 
 	*all = true;
+	alone.manifest = NULL;
 	for (size_t i = 0; i < r->n_dumps && rc == 0 && *all; i++) {
 		dump_input one = { 0 };
 
-		rc = dump_input_open(&one, p, p->args + 2 + i, 1, a, (double)INFINITY, false, err);
+		rc = dump_input_open(&one, p, p->args + 2 + i, 1, &alone, (double)INFINITY, false, err);
 		if (rc == 0) {
 			snprintf(seen[i], sizeof(seen[i]), "%s", sae_rows_get_stats(one.rows)->sha256);
 			*all = went_in(r, seen[i]);
+		}
+		if (rc == ERR_FORMAT) { /* no dump of its own */
+			*all = false;
+			rc = 0;
 		}
 		for (size_t j = 0; j < i; j++)
 			*all = *all && strcmp(seen[i], seen[j]) != 0;

@@ -200,8 +200,7 @@ static int describe(int64_t *id, store_index *ix, const store_context *c, error 
 	return 0;
 }
 
-/* Whether the context is now one of the n_random of smallest hash. */
-static bool offer_random(store_index *ix, int64_t id)
+bool index_offer_random(store_index *ix, int64_t id)
 {
 	random_context r = { hash64_mix(random_seed, (uint64_t)id), id };
 	uint32_t i = ix->n_random;
@@ -324,7 +323,7 @@ int store_index_context(store_index *ix, const store_context *c, error *err)
 	if (rc == 0)
 		rc = add_features(ix, c, id, &kept, err);
 	if (rc == 0) {
-		firings = offer_random(ix, id) || ix->o.corpus;
+		firings = index_offer_random(ix, id) || ix->o.corpus;
 		if (firings || kept)
 			rc = write_side(ix, c, id, firings, err);
 	}

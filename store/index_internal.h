@@ -61,6 +61,8 @@ struct store_index {
 /* Which documents explain and score may look at: 40 % label, 20 % select, 40 % report, by hash of the group. */
 store_part store_part_of(uint64_t group_key);
 
+/* Whether the context is now one of the n_random of smallest hash. */
+bool index_offer_random(store_index *ix, int64_t id);
 /* Everything into the store in one transaction. */
 int index_write(store_index_result *out, store_index *ix, progress *pr, error *err) MUST_USE;
 /* ERR_EXISTS when the store has a source of this name and it is not to be replaced. */

@@ -138,6 +138,28 @@ typedef struct store_index_result {
 int store_index_finish(store_index *ix, store_index_result *out, progress *pr, error *err) MUST_USE;
 void store_index_abort(store_index *ix); /* NULL is fine */
 
+/* ---- Stores joined (merge*.c) ------------------------------------------------------------------------------------------------ */
+
+typedef struct store_merge_opts {
+	const char *
+	        source; /* take the source of this name, or else the only one, of each store for one; NULL: go by names */
+	const char *argv; /* JSON list, for the record */
+	bool force;       /* replace a file at `to` */
+	progress *pr;     /* may be NULL; updated in rows */
+	store_stop stop;
+} store_merge_opts;
+/* Make the store `to` of the sources of all (n) stores at `paths`. Sources of one name must be of the same weights, tokenizer
+ * and options, and of different dumps: they become one that says what an index of all these dumps would, sums to 1e-12; other
+ * sources are copied. Contexts are shared. Labels, scores, jobs, lists and notes of all of them come along, in order of time.
+ * Documents that two stores have, or that in a joined source share 24 tokens in a row, come into one group, so their part may
+ * change. The stores are only read; `to` appears whole or not at all.
+ * {"store","sources":[{"source","from":[...],"joined","dumps","tokens","contexts","firings","examples"}],"contexts","documents",
+ *  "groups_joined","parts_changed":[{"from","to","documents"}],"labels","scores","jobs","lists","notes"}
+ * ERR_ARG: a file twice, sources that cannot be joined (says why); ERR_EXISTS, ERR_BUSY, ERR_LIMIT (no room), ERR_IO;
+ * ERR_FORMAT: no store, or a damaged one. */
+int store_merge(cJSON **out, const char *to, const char *const *paths, size_t n, const store_merge_opts *o,
+                error *err) MUST_USE;
+
 /* ---- Recomputed and compared (verify*.c) ---------------------------------------------------------------------------------- */
 
 typedef struct store_verify_opts {

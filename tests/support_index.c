@@ -99,7 +99,7 @@ int corpus_give_rest(store_index *ix)
 	return rc == 0 ? store_index_ranked(ix, 'n', 2, ids, values, &corpus_err) : rc;
 }
 
-int corpus_index(store *s, const store_index_opts *o, uint32_t n, uint64_t key)
+static int index_by(store *s, const store_index_opts *o, uint32_t n, uint64_t key, bool (*take)(uint32_t i))
 {
 	store_index *ix = NULL;
 	int rc = store_index_begin(&ix, s, o, &corpus_err);
@@ -108,10 +108,13 @@ int corpus_index(store *s, const store_index_opts *o, uint32_t n, uint64_t key)
 		return rc;
 	rc = corpus_give_rest(ix);
 	for (uint32_t i = 0; i < n && rc == 0; i++) {
+		uint32_t c_i = key ? (uint32_t)hash64_permute(i, n, key) : i;
 		document_context c;
 		store_context v;
 
-		corpus_context(&c, key ? (uint32_t)hash64_permute(i, n, key) : i);
+		if (take && !take(c_i))
+			continue;
+		corpus_context(&c, c_i);
 		v = corpus_view(&c);
 		rc = store_index_context(ix, &v, &corpus_err);
 	}
@@ -119,6 +122,16 @@ int corpus_index(store *s, const store_index_opts *o, uint32_t n, uint64_t key)
 		return store_index_finish(ix, NULL, NULL, &corpus_err);
 	store_index_abort(ix);
 	return rc;
+}
+
+int corpus_index(store *s, const store_index_opts *o, uint32_t n, uint64_t key)
+{
+	return index_by(s, o, n, key, NULL);
+}
+
+int corpus_index_some(store *s, const store_index_opts *o, uint32_t n, bool (*take)(uint32_t i))
+{
+	return index_by(s, o, n, 0, take);
 }
 
 void corpus_setup(void)

@@ -33,6 +33,8 @@ store_index_opts corpus_options(const char *name);
 int corpus_give_rest(store_index *ix);
 /* Index contexts 0 .. n - 1 in the order of hash64_permute under `key` (0: as they are). */
 int corpus_index(store *s, const store_index_opts *o, uint32_t n, uint64_t key);
+/* Index the contexts 0 .. n - 1 for which `take` says so (NULL: all). */
+int corpus_index_some(store *s, const store_index_opts *o, uint32_t n, bool (*take)(uint32_t i));
 /* Hash of all rows of the tables an index writes, but for sums and what comes of them. */
 void corpus_digest(char hex[SHA256_HEX], store *s);
 int64_t corpus_number(store *s, const char *sql);
