@@ -4,7 +4,7 @@
 
 #include <unistd.h>
 
-extern const char sql_pack_corpus[], sql_index_orphans[];
+extern const char sql_pack_corpus[], sql_pack_words[], sql_index_orphans[];
 
 static int file_bytes(uint64_t *bytes, store *s, error *err)
 {
@@ -65,8 +65,8 @@ static int leave_out(store_pack_result *out, store *s, const store_pack_opts *o,
 			rc = store_exec(s, sql_pack_corpus, err);
 		if (rc == 0)
 			rc = store_exec(s, sql_index_orphans, err);
-		if (rc == 0) /* the words of contexts that are gone would still be in it */
-			rc = store_exec(s, "INSERT INTO context_fts(context_fts) VALUES ('rebuild')", err);
+		if (rc == 0)
+			rc = store_exec(s, sql_pack_words, err);
 		if (rc == 0)
 			rc = count(&after, s, "SELECT count(*) FROM context", err);
 		out->n_contexts = before - after;

@@ -136,6 +136,32 @@ static bool ranked_alike(const char *a, const char *b)
 	return alike;
 }
 
+/* {"low","high","counts"} of such products: a value may be in the next bin. */
+static bool binned_alike(const char *a, const char *b)
+{
+	cJSON *x = a ? cJSON_Parse(a) : NULL, *y = b ? cJSON_Parse(b) : NULL;
+	const cJSON *p = cJSON_GetObjectItem(x, "counts"), *q = cJSON_GetObjectItem(y, "counts");
+	bool alike = p && q && cJSON_GetArraySize(p) == cJSON_GetArraySize(q);
+	double apart = 0, total = 0, total_again = 0;
+
+	for (int i = 0; i < 2 && alike; i++) {
+		const char *name = i ? "high" : "low";
+		const cJSON *m = cJSON_GetObjectItem(x, name), *n = cJSON_GetObjectItem(y, name);
+
+		alike = cJSON_IsNumber(m) && cJSON_IsNumber(n) && near(m->valuedouble, n->valuedouble, 1e-5);
+	}
+	p = p ? p->child : NULL;
+	q = q ? q->child : NULL;
+	for (; p && q && alike; p = p->next, q = q->next) {
+		apart += fabs(p->valuedouble - q->valuedouble);
+		total += p->valuedouble;
+		total_again += q->valuedouble;
+	}
+	cJSON_Delete(x);
+	cJSON_Delete(y);
+	return alike && total == total_again && apart <= 2 + total * 1e-3;
+}
+
 static bool same_value(sqlite3_stmt *a, sqlite3_stmt *b, int i)
 {
 	static const char *const sums[] = { "sum1", "sum2", "sum3", "sum4", NULL };
@@ -155,6 +181,9 @@ static bool same_value(sqlite3_stmt *a, sqlite3_stmt *b, int i)
 		return sqlite3_column_double(a, i) == sqlite3_column_double(b, i);
 	if (type == SQLITE_TEXT && is_among(name, products))
 		return ranked_alike((const char *)sqlite3_column_text(a, i),
+		                    (const char *)sqlite3_column_text(b, i));
+	if (type == SQLITE_TEXT && strcmp(name, "logit_histogram") == 0)
+		return binned_alike((const char *)sqlite3_column_text(a, i),
 		                    (const char *)sqlite3_column_text(b, i));
 	n = sqlite3_column_bytes(a, i);
 	return n == sqlite3_column_bytes(b, i) &&
