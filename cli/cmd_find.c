@@ -3,15 +3,18 @@
 
 #include "cli/commands.h"
 #include "cli/find_print.h"
+#include "cli/input_lines.h"
 #include "cli/store_args.h"
 
 typedef struct find_opts {
 	store_args store;
-	const char *regex, *words, *of;
+	const char *regex, *words, *of, *like, *unlike;
 	uint32_t limit;
 	double min_precision, min_recall;
 	const char *sort;
 } find_opts;
+
+#define SORTS "f1|precision|recall|best-f1|auroc"
 
 static const option options[] = {
 	STORE_ARGS_OPTIONS(find_opts, store),
@@ -21,13 +24,21 @@ static const option options[] = {
 	       "contexts and labels that hold these words (FTS5 query)"),
 	OPTION(find_opts, of, "of", 0, OPTION_STRING, "FEATURE", NULL, 0, 0,
 	       "the reverse: tokens, words and patterns that describe this feature"),
+	OPTION(find_opts, like, "like", 0, OPTION_STRING, "FILE", NULL, 0, 0,
+	       "features that tell these contexts from others: a line is a context's number, or words that "
+	       "contexts "
+	       "hold; - is standard input"),
+	OPTION(find_opts, unlike, "unlike", 0, OPTION_STRING, "FILE", NULL, 0, 0,
+	       "with --like: the others; without it all that are left"),
 	OPTION(find_opts, limit, "limit", 'n', OPTION_U32, "N", "20", 1, 1e6, "lines of each list"),
 	OPTION(find_opts, min_precision, "min-precision", 0, OPTION_DOUBLE, "P", "0", 0, 1,
 	       "with --regex: only features of at least this precision"),
 	OPTION(find_opts, min_recall, "min-recall", 0, OPTION_DOUBLE, "R", "0", 0, 1,
 	       "with --regex: only features of at least this recall"),
-	OPTION(find_opts, sort, "sort", 's', OPTION_ENUM, "f1|precision|recall|best-f1|auroc", "f1", 0, 0,
-	       "with --regex: order of the list, the highest first"),
+	OPTION(find_opts, sort, "sort", 's', OPTION_ENUM, SORTS, NULL, 0, 0,
+	       "order of the list, the highest first: with --regex by these, else by f1; with --like by "
+	       "auroc, else by how "
+	       "far that is from a half"),
 };
 
 /* In the order of store_regex_sort. */
@@ -43,9 +54,32 @@ static int find_regex(cJSON **page, store *s, const find_opts *o, error *err)
 		.min_recall = o->min_recall,
 	};
 
-	while (strcmp(sorts[query.sort], o->sort) != 0)
+	while (o->sort && strcmp(sorts[query.sort], o->sort) != 0)
 		query.sort++;
 	return store_find_regex(page, s, &query, err);
+}
+
+static int find_like(cJSON **page, store *s, const find_opts *o, error *err)
+{
+	store_like_opts query = { .source = o->store.source,
+		                  .limit = o->limit,
+		                  .sort = o->sort ? STORE_LIKE_AUROC : STORE_LIKE_SEPARATION };
+	input_lines like = { 0 }, unlike = { 0 };
+	int rc = input_lines_read(&like, o->like, err);
+
+	if (!rc && o->unlike)
+		rc = input_lines_read(&unlike, o->unlike, err);
+	query.like = (const char *const *)like.lines;
+	query.n_like = like.n;
+	query.like_name = like.name;
+	query.unlike = (const char *const *)unlike.lines;
+	query.n_unlike = unlike.n;
+	query.unlike_name = unlike.name;
+	if (!rc)
+		rc = store_find_like(page, s, &query, err);
+	input_lines_clear(&like);
+	input_lines_clear(&unlike);
+	return rc;
 }
 
 static int find(cJSON **page, store *s, const find_opts *o, error *err)
@@ -54,6 +88,8 @@ static int find(cJSON **page, store *s, const find_opts *o, error *err)
 
 	if (o->regex)
 		return find_regex(page, s, o, err);
+	if (o->like)
+		return find_like(page, s, o, err);
 	if (o->of)
 		return feature_arg(&feature, o->of, err)
 		               ? ERR_ARG
@@ -63,19 +99,27 @@ static int find(cJSON **page, store *s, const find_opts *o, error *err)
 
 static int check(const cli_parsed *p, const find_opts *o, error *err)
 {
-	if (!!o->regex + !!o->words + !!o->of != 1)
-		return error_set(err, ERR_ARG, "give one of --regex RE, --of FEATURE and --text WORDS");
-	if (!o->regex &&
-	    (cli_given(p, "min-precision") || cli_given(p, "min-recall") || cli_given(p, "sort")))
-		return error_set(err, ERR_ARG, "--min-precision, --min-recall and --sort go with --regex");
+	if (!!o->regex + !!o->words + !!o->of + !!o->like != 1)
+		return error_set(err, ERR_ARG,
+		                 "give one of --regex RE, --of FEATURE, --like FILE and --text WORDS");
+	if (!o->regex && (cli_given(p, "min-precision") || cli_given(p, "min-recall")))
+		return error_set(err, ERR_ARG, "--min-precision and --min-recall go with --regex");
+	if (o->sort && !o->regex && !(o->like && strcmp(o->sort, "auroc") == 0))
+		return error_set(err, ERR_ARG, "--sort %s goes with --regex%s", o->sort,
+		                 strcmp(o->sort, "auroc") ? "" : " and --like");
+	if (o->unlike && !o->like)
+		return error_set(err, ERR_ARG, "--unlike goes with --like");
+	if (o->unlike && strcmp(o->like, "-") == 0 && strcmp(o->unlike, "-") == 0)
+		return error_set(err, ERR_ARG, "--like and --unlike cannot both be standard input");
 	return 0;
 }
 
 static int print(const cJSON *page, const find_opts *o, bool color, error *err)
 {
-	return o->regex ? find_print_regex(page, err)
-	       : o->of  ? find_print_of(page, err)
-	                : find_print_text(page, color, err);
+	return o->regex  ? find_print_regex(page, err)
+	       : o->of   ? find_print_of(page, err)
+	       : o->like ? find_print_like(page, err)
+	                 : find_print_text(page, color, err);
 }
 
 static int run(const command *self, int argc, char **argv)
@@ -116,7 +160,7 @@ const command cmd_find_command = {
 	.name = "find",
 	.run = run,
 	.help = "find features by a regular expression or by words",
-	.usage = "-d STORE (--regex RE | --of FEATURE | --text WORDS)",
+	.usage = "-d STORE (--regex RE | --of FEATURE | --like FILE | --text WORDS)",
 	.about =
 	        "--regex: a pattern (PCRE2) over the text of the contexts whose firings are stored: all "
 	        "with\n"
@@ -145,6 +189,7 @@ const command cmd_find_command = {
 	.examples = "gloss find -d demo.db --regex '\\b(January|February|March)\\b'\n"
 	            "gloss find -d demo.db --regex 'New (York)' --min-precision 0.5\n"
 	            "gloss find -d demo.db --of 1234\n"
+	            "echo climate | gloss find -d demo.db --like -\n"
 	            "gloss find -d demo.db --text '\"climate change\" OR weather'",
 	.options = options,
 	.n_options = ARRAY_LEN(options),

@@ -185,6 +185,80 @@ int find_print_of(const cJSON *page, error *err)
 	return print_patterns(page, err);
 }
 
+/* ---- --like ------------------------------------------------------------------------------------------------------------ */
+
+static int add_separating(cli_table *t, const cJSON *f)
+{
+	const cJSON *like = cJSON_GetObjectItem(f, "like"), *unlike = cJSON_GetObjectItem(f, "unlike");
+	double low = answer_number(f, "auroc_low");
+	int rc = number_cell(t, answer_number(f, "feature"), 10);
+
+	rc = rc ? rc : cli_table_cell(t, "%.3f", answer_number(f, "auroc"));
+	if (!rc)
+		rc = isnan(low) ? cli_table_cell(t, "-")
+		                : cli_table_cell(t, "%.3f-%.3f", low, answer_number(f, "auroc_high"));
+	rc = rc ? rc : cli_table_cell(t, "%.2g", answer_number(f, "p"));
+	rc = rc ? rc : cli_table_cell(t, "%.2g", answer_number(f, "q"));
+	rc = rc ? rc : cli_table_cell(t, "%.1f %%", 100 * answer_number(like, "share"));
+	rc = rc ? rc : cli_table_cell(t, "%.1f %%", 100 * answer_number(unlike, "share"));
+	rc = rc ? rc : number_cell(t, answer_number(like, "mean_max"), 3);
+	rc = rc ? rc : number_cell(t, answer_number(unlike, "mean_max"), 3);
+	return rc ? rc : string_cell(t, answer_string(f, "label"));
+}
+
+/* "12 contexts (3 more have no stored firings)" */
+static void print_set(const cJSON *set)
+{
+	double left_out = answer_number(set, "left_out"), empty = answer_number(set, "empty_lines"),
+	       n = answer_number(set, "contexts");
+
+	printf("%.0f %scontext%s", n, cJSON_IsTrue(cJSON_GetObjectItem(set, "rest")) ? "other " : "",
+	       n == 1 ? "" : "s");
+	if (left_out > 0)
+		printf(" (%.0f more without stored firings)", left_out);
+	if (empty > 0)
+		printf(" (%.0f %s no context)", empty, empty == 1 ? "line names" : "lines name");
+}
+
+int find_print_like(const cJSON *page, error *err)
+{
+	static const cli_column columns[] = {
+		{ "feature", true, 0 },   { "AUROC", true, 0 }, { "95 %", true, 0 },
+		{ "p", true, 0 },         { "q", true, 0 },     { "fires in", true, 0 },
+		{ "of others", true, 0 }, { "max", true, 0 },   { "of others", true, 0 },
+		{ "label", false, 40 },
+	};
+	const cJSON *like = cJSON_GetObjectItem(page, "like"), *unlike = cJSON_GetObjectItem(page, "unlike"),
+	            *f;
+	double both = answer_number(page, "in_both"), tests = answer_number(page, "tests");
+	cli_table *t = NULL;
+	int rc = cli_table_new(&t, columns, ARRAY_LEN(columns), err);
+
+	cJSON_ArrayForEach(f, cJSON_GetObjectItem(page, "features"))
+	{
+		if (!rc && add_separating(t, f))
+			rc = error_nomem(err, "the table of features");
+	}
+	if (rc) {
+		cli_table_free(t);
+		return rc;
+	}
+	print_set(like);
+	printf(" against ");
+	print_set(unlike);
+	if (both > 0)
+		printf("; %.0f in both left out", both);
+	printf("\n");
+	cli_table_print(t, stdout);
+	cli_table_free(t);
+	printf("%d of %.0f features looked at; by chance alone about %.2g would have p under 0.01, which q "
+	       "counts in\n",
+	       cJSON_GetArraySize(cJSON_GetObjectItem(page, "features")), tests, tests / 100);
+	if (answer_number(like, "contexts") < 10 || answer_number(unlike, "contexts") < 10)
+		printf("with fewer than 10 contexts on a side p and the interval are rough\n");
+	return 0;
+}
+
 /* ---- --text ------------------------------------------------------------------------------------------------------------ */
 
 /* "  feature 12 (3.4) label" for each of the strongest there. */

@@ -6,6 +6,7 @@
 
 int find_print_regex(const cJSON *page, error *err) MUST_USE;
 int find_print_of(const cJSON *page, error *err) MUST_USE;
+int find_print_like(const cJSON *page, error *err) MUST_USE;
 int find_print_text(const cJSON *page, bool color, error *err) MUST_USE;
 
 #endif

@@ -3,14 +3,14 @@
 #define GLOSS_CLI_LABEL_FILE_H
 
 #include "cli/cli.h"
+#include "cli/input_lines.h"
 #include "store/store.h"
 
 typedef struct label_file {
-	const char *path;
-	store_label *labels; /* (n): texts point into `bytes` */
+	input_lines in;
+	store_label *labels; /* (n): texts point into `in` */
 	size_t *lines;       /* (n): where each stands, from 1 */
 	size_t n;
-	char *bytes;
 } label_file;
 
 /* path "-": standard input. Empty lines are passed over. ERR_FORMAT: names the line; ERR_LIMIT: over 64 MiB. On failure too, end

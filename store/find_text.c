@@ -1,4 +1,5 @@
 /* Contexts and labels that hold some words: FTS5 by words, and by trigrams for scripts without spaces between them. */
+#include "store/context_set.h"
 #include "store/text_hits.h"
 #include "store/text_query.h"
 #include "store/text_scan.h"
@@ -279,6 +280,71 @@ static int answer(cJSON *page, struct word_query *q, bool *failed, error *err)
 	if (rc == 0)
 		rc = find(found_contexts, q, &contexts, failed, err);
 	json_put_bool(page, "complete", q->scanned < MAX_SCANNED, failed);
+	return rc;
+}
+
+/* ---- Contexts alone -------------------------------------------------------------------------------------------------------- */
+
+#define ALL_IN(table) "SELECT c.id FROM " table " JOIN context c ON c.id = " table ".rowid"
+
+static int add_id(context_set *set, int64_t id, error *err)
+{
+	if (mem_grow(&set->ids, &set->cap, set->n + 1, sizeof(*set->ids)) < 0)
+		return error_nomem(err, "found texts");
+	set->ids[set->n++] = id;
+	return 0;
+}
+
+static int search_ids(context_set *set, struct word_query *q, const char *sql, bool spaced_only, error *err)
+{
+	sqlite3_stmt *row = NULL;
+	bool more;
+	int rc = store_prepare(&row, q->s, sql, err);
+
+	if (rc == 0)
+		rc = store_bind(q->s, row, err, "ti-i", q->words, q->hits.source.id, (int64_t)spaced_only);
+	while (rc == 0 && (rc = step_words(q->s, row, q->words, &more, err)) == 0 && more)
+		rc = add_id(set, sqlite3_column_int64(row, 0), err);
+	sqlite3_finalize(row);
+	return rc;
+}
+
+static int scan_ids(context_set *set, struct word_query *q, error *err)
+{
+	struct read_text *found = NULL;
+	size_t n = 0;
+	int rc = read_texts(&found, &n, q, contexts.texts, err);
+
+	if (rc == 0 && q->scanned >= MAX_SCANNED)
+		rc = error_set(err, ERR_LIMIT,
+		               "words '%.200s': a word of under three characters, and over %d MB to read",
+		               q->words, MAX_SCANNED >> 20);
+	for (size_t i = 0; i < n && rc == 0; i++)
+		rc = add_id(set, found[i].id, err);
+	free(found);
+	return rc;
+}
+
+int find_text_contexts(context_set *set, store *s, const store_source *source, const char *words, error *err)
+{
+	struct word_query q = { .s = s, .words = words, .hits.source = *source };
+	int rc = text_query_parse(&q.parsed, words, err);
+
+	if (rc == 0)
+		rc = choose(&q, err);
+	if (rc == 0 && q.unspaced == BY_TRIGRAMS)
+		rc = search_ids(set, &q,
+		                ALL_IN("context_trigram") " WHERE context_trigram MATCH ?1 AND ?4 = "
+		                                          "0" CONTEXT_IS_OF_SOURCE,
+		                false, err);
+	else if (rc == 0 && q.unspaced == BY_READING)
+		rc = scan_ids(set, &q, err);
+	if (rc == 0)
+		rc = search_ids(set, &q,
+		                ALL_IN("context_fts") WHERE_FOUND("context_fts", "context_trigram", "c.id")
+		                        CONTEXT_IS_OF_SOURCE,
+		                q.unspaced != BY_WORDS, err);
+	word_query_clear(&q);
 	return rc;
 }
 

@@ -278,6 +278,31 @@ int store_find_regex(cJSON **out, store *s, const store_regex_opts *o, error *er
  * ERR_ARG: no such feature. */
 int store_find_of(cJSON **out, store *s, const char *source, uint32_t feature, uint64_t limit,
                   error *err) MUST_USE;
+typedef enum store_like_sort {
+	STORE_LIKE_SEPARATION, /* by how far AUROC is from a half */
+	STORE_LIKE_AUROC       /* the highest first: stronger in the first set */
+} store_like_sort;
+typedef struct store_like_opts {
+	const char *source; /* NULL: the only one */
+	const char *const *
+	        like; /* (n_like) lines: the number of a context, or words as of store_find_text() that contexts hold */
+	const char *const *unlike; /* (n_unlike) NULL: all others with stored firings */
+	size_t n_like, n_unlike;
+	const char *like_name, *unlike_name; /* what messages call them; NULL: "like", "unlike" */
+	uint64_t limit;                      /* features listed */
+	store_like_sort sort;
+	size_t memory; /* bytes of activations kept at a time; with more, contexts are read again. 0: 64 MB */
+} store_like_opts;
+/* Features that tell two sets of contexts apart by the maximum in a context (0 where they are silent), over tokens that count.
+ * Contexts without stored firings are left out, and so are those in both sets.
+ * {"source","like":{"contexts","left_out","empty_lines","rest":false},"unlike":{...,"rest": all others},"in_both","tokens",
+ *  "tests": features that fire in any of them,"features":[{"feature","auroc","auroc_low","auroc_high","p","q","like":{"share":
+ *  of contexts in which it fires,"max","mean_max","mean": of each context's mean over its tokens},"unlike":{...},"label"}]}
+ * auroc: the chance that it is stronger in a context of the first set than in one of the second, ties half, with a 95 % interval
+ * (DeLong) and the p value of no difference (Mann-Whitney), both by normal approximation: rough under 10 contexts. q: the share
+ * of false ones expected among all features with such a p or less (Benjamini-Hochberg over "tests").
+ * ERR_FORMAT: a line is no query; ERR_NOTFOUND: no such context, or a set without stored firings. */
+int store_find_like(cJSON **out, store *s, const store_like_opts *o, error *err) MUST_USE;
 /* Contexts and labels that hold the words (FTS5 query syntax), best first, with a snippet and the features strongest there: on the
  * words found where firings are stored, else in the context.
  * Where the query has characters of a script without spaces (view `unspaced`), texts that have such too are asked for its

@@ -16,3 +16,14 @@ try --of 1 --text cat
 try --of 1 --sort auroc
 try --text '日本 it-is'
 try --text '^日本'
+printf 'cat\ncat dog (\n' >words
+printf '\n12\n' >numbers
+printf 'cat\0dog\n' >nul
+try --like words
+try --like numbers
+try --like nul
+try --like absent
+try --like words --sort f1
+try --like - --unlike -
+try --unlike words
+echo nowhere | try --like -

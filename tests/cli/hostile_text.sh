@@ -13,6 +13,7 @@ sqlite3 small.db "UPDATE feature_detail SET intervals = json_set(intervals, '\$.
 	gloss find -d small.db --text '31mred OR red'
 	gloss find -d small.db --regex red
 	gloss find -d small.db --of 5
+	echo red | gloss find -d small.db --like -
 	gloss find -d small.db --of 2 --json
 	gloss sql -d small.db "SELECT text FROM vocab UNION ALL SELECT text FROM context UNION ALL SELECT text FROM explanation"
 	gloss show 5 -d small.db --json
