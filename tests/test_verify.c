@@ -127,17 +127,18 @@ START_TEST(truth_agrees)
 	OK(verify(&page, s, N, 0));
 	compared = cJSON_GetObjectItem(page, "compared");
 	ck_assert(number(page, "differences") == 0);
-	ck_assert(number(compared, "contexts") == corpus_number(s, "SELECT count(*) FROM source_context"));
+	ck_assert(number(compared, "contexts") ==
+	          (double)corpus_number(s, "SELECT count(*) FROM source_context"));
 	ck_assert(number(compared, "contexts with all their codes") ==
-	          corpus_number(s, "SELECT count(*) FROM firing"));
-	ck_assert(number(compared, "examples") == corpus_number(s, "SELECT count(*) FROM example"));
+	          (double)corpus_number(s, "SELECT count(*) FROM firing"));
+	ck_assert(number(compared, "examples") == (double)corpus_number(s, "SELECT count(*) FROM example"));
 	cJSON_Delete(page);
 	OK(verify(&page, s, 0, 0));
 	compared = cJSON_GetObjectItem(page, "compared");
 	ck_assert(number(page, "differences") == 0);
 	ck_assert(number(compared, "feature") == FEATURES);
 	ck_assert(number(compared, "vector") == FEATURES);
-	ck_assert(number(compared, "example") == corpus_number(s, "SELECT count(*) FROM example"));
+	ck_assert(number(compared, "example") == (double)corpus_number(s, "SELECT count(*) FROM example"));
 	cJSON_Delete(page);
 	store_close(s);
 	support_rmdir(corpus_folder);
@@ -270,7 +271,7 @@ START_TEST(many_lies)
 
 	OK(store_exec(s, "UPDATE example SET activation_bits = activation_bits + 1", &corpus_err));
 	OK(verify(&page, s, 0, 0));
-	ck_assert(number(page, "differences") == corpus_number(s, "SELECT count(*) FROM example"));
+	ck_assert(number(page, "differences") == (double)corpus_number(s, "SELECT count(*) FROM example"));
 	ck_assert_int_eq(cJSON_GetArraySize(cJSON_GetObjectItem(page, "first")), 5);
 	cJSON_Delete(page);
 	store_close(s);
