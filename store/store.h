@@ -321,7 +321,8 @@ int store_sql(cJSON **out, store *s, const char *sql, uint64_t max_rows, double 
 /* ---- Export (export_csv.c) -------------------------------------------------------------------------------------- */
 
 typedef struct store_csv_opts {
-	const char *const *tables; /* (n_tables) names of tables and views; none: all but indexes of full text */
+	const char *const
+	        *tables; /* (n_tables) names of tables and views; none: all but indexes of full text */
 	size_t n_tables;
 	bool force; /* replace a folder that holds nothing but .csv files */
 	store_stop stop;
