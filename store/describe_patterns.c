@@ -59,11 +59,14 @@ int token_texts_get(const char **chars, bool *valid, token_texts *t, uint32_t to
 		return *chars ? 0 : error_nomem(err, "the text of a token");
 	}
 	rc = store_column_text(chars, t->row, 0, mem, err);
-	if (rc == 0)
-		*valid = *chars && strlen(*chars) == (size_t)sqlite3_column_bytes(t->row, 1) &&
-		         memcmp(*chars, sqlite3_column_blob(t->row, 1), strlen(*chars)) == 0;
 	if (rc == 0 && !*chars)
 		*chars = "";
+	if (rc == 0) {
+		size_t n = (size_t)sqlite3_column_bytes(t->row, 1);
+
+		*valid = strlen(*chars) == n &&
+		         (n == 0 || memcmp(*chars, sqlite3_column_blob(t->row, 1), n) == 0);
+	}
 	return rc;
 }
 

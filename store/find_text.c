@@ -257,9 +257,9 @@ static int choose(struct word_query *q, error *err)
 
 static void word_query_clear(struct word_query *q)
 {
+	text_scan_end(&q->scan); /* which knows its terms from the query */
 	text_query_clear(&q->parsed);
 	text_hits_clear(&q->hits);
-	text_scan_end(&q->scan);
 	text_free(&q->marked);
 	text_free(&q->snippet);
 }
