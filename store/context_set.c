@@ -67,7 +67,8 @@ int context_set_read(context_set *set, store *s, const store_source *source, con
 	for (size_t i = 0; i < n && rc == 0; i++) {
 		rc = add_line(set, s, source, row, lines[i], &cause);
 		if (rc < 0)
-			rc = error_set(err, rc == ERR_ARG ? ERR_FORMAT : rc, "%.200s, line %zu: %.280s", name, i + 1, cause.msg);
+			rc = error_set(err, rc == ERR_ARG ? ERR_FORMAT : rc, "%.200s, line %zu: %.280s", name,
+			               i + 1, cause.msg);
 	}
 	sqlite3_finalize(row);
 	if (set->n > 0)
