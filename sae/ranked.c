@@ -57,7 +57,7 @@ static void begin_counts(logit_counts *c, const float *products, uint32_t n)
 	if (!(deviation > 0))
 		deviation = fmax(fabs(mean), 1);
 	c->scale = (float)(FINE_A_DEVIATION / deviation);
-	c->low = (float)(mean - FINE_BINS / 2 / FINE_A_DEVIATION * deviation);
+	c->low = (float)(mean - FINE_BINS / (2.0 * FINE_A_DEVIATION) * deviation);
 }
 
 static void count_row(logit_counts *c, const float *products, uint32_t n)

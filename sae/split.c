@@ -58,7 +58,7 @@ static int join_runs(uint32_t *parent, const sae_dump *d, uint32_t run, error *e
 		                  .longest = info->ctx_len,
 		                  .n_tokens = info->n_rows,
 		                  .read = read_tokens,
-		                  .payload = (void *)(uintptr_t)d };
+		                  .payload = (void *)d };
 
 	return info->has_tokens ? token_runs_join(parent, &from, run, err) : 0;
 }

@@ -387,7 +387,7 @@ int describe_find_patterns(describe_patterns *p, const describe *d, error *err)
 	if (rc == 0)
 		rc = count(p, d, err);
 	if (rc == 0) {
-		qsort_r(p->at, p->n, sizeof(*p->at), best_first, (void *)(uintptr_t)d);
+		qsort_r(p->at, p->n, sizeof(*p->at), best_first, (void *)d);
 		drop_equal(p);
 	}
 	token_texts_clear(&m.texts);

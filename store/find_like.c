@@ -137,7 +137,8 @@ static double n_values(const struct like *l, size_t i)
 
 static int block_init(struct block *b, const struct like *l, size_t first, error *err)
 {
-	double all = 0, most = (double)((l->o->memory ? l->o->memory : MEMORY) / sizeof(*b->values));
+	size_t room = (l->o->memory ? l->o->memory : MEMORY) / sizeof(*b->values);
+	double all = 0, most = (double)room;
 	size_t n;
 
 	*b = (struct block){ .first = first, .end = first };
