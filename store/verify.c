@@ -32,7 +32,7 @@ void verify_differs(store_verify *v, const char *what, verify_place at, const ch
 	json_put_text(one, "recomputed", recomputed, &v->failed);
 }
 
-static void describe_byte(char *out, size_t room, const unsigned char *p, size_t n, size_t at)
+void verify_describe_byte(char *out, size_t room, const unsigned char *p, size_t n, size_t at)
 {
 	if (at < n)
 		snprintf(out, room, "byte %zu of %zu: %02x", at, n, p[at]);
@@ -51,8 +51,8 @@ void verify_bytes(store_verify *v, const char *what, verify_place at, const void
 		i++;
 	if (i == n_stored && i == n_recomputed)
 		return;
-	describe_byte(left, sizeof(left), a, n_stored, i);
-	describe_byte(right, sizeof(right), b, n_recomputed, i);
+	verify_describe_byte(left, sizeof(left), a, n_stored, i);
+	verify_describe_byte(right, sizeof(right), b, n_recomputed, i);
 	verify_differs(v, what, at, left, right);
 }
 
@@ -88,6 +88,7 @@ int store_verify_begin(store_verify **out, store *s, const store_verify_opts *o,
 	text_init(&v->counted, SIZE_MAX);
 	text_init(&v->codes, SIZE_MAX);
 	text_init(&v->words_text, SIZE_MAX);
+	text_init(&v->example_codes, SIZE_MAX);
 	store_watch(s, &o->stop);
 	rc = store_record_get(&v->r, s, o->source, &v->mem, err);
 	if (rc == 0)

@@ -15,15 +15,15 @@ typedef struct verify_place {
 /* An example of a context that is recomputed. */
 typedef struct verify_example {
 	uint32_t context; /* in contexts */
-	uint32_t feature, position, bits;
-	int bin;
-	uint32_t rank;
-	const unsigned char *codes; /* (size) as stored */
-	size_t size;
-	/* The best that the context's occurrences offer; 0: none. */
-	uint32_t best_bits;
+	uint32_t feature, position, bits, size;
+	uint64_t codes; /* where its `size` bytes are in example_codes */
+	bool top;
+	/* What the context's occurrences offer: one just this; one that is greater, which would take its place. */
+	bool same, greater;
 	bool not_strongest; /* it fires, but is not the first among the strongest tokens */
-	text best;
+	uint8_t byte; /* the first byte in which other codes of the best value differ, if there are so many */
+	uint32_t best_bits; /* the greatest value; 0: silent in all */
+	uint32_t byte_at, n_bytes;
 } verify_example;
 
 /* A context that is recomputed. Equal content may come several times. */
@@ -48,6 +48,7 @@ struct store_verify {
 	size_t n_contexts;
 	verify_example *examples;
 	size_t n_examples;
+	text example_codes;
 	text tokens, counted, codes, words_text; /* scratch */
 	uint32_t *offsets, *position;
 	float *value;
@@ -69,6 +70,7 @@ void verify_differs(store_verify *v, const char *what, verify_place at, const ch
 /* Compare bytes; a difference is described by its first place. */
 void verify_bytes(store_verify *v, const char *what, verify_place at, const void *stored, size_t n_stored,
                   const void *recomputed, size_t n_recomputed);
+void verify_describe_byte(char *out, size_t room, const unsigned char *p, size_t n, size_t at);
 void verify_count(store_verify *v, const char *what, uint64_t n); /* what was compared, and how many */
 void verify_left_out(store_verify *v, const char *what);          /* what was not, and why */
 

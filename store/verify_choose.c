@@ -162,27 +162,23 @@ static int by_place(const void *a, const void *b)
 		return x->context < y->context ? -1 : 1;
 	if (x->feature != y->feature)
 		return x->feature < y->feature ? -1 : 1;
-	return x->bin < y->bin ? -1 : x->bin > y->bin;
+	return x->top - y->top;
 }
 
 static int take_example(store_verify *v, size_t *cap, sqlite3_stmt *st, const verify_context *c, error *err)
 {
-	size_t size = (size_t)sqlite3_column_bytes(st, 6);
-	unsigned char *codes = arena_alloc(&v->mem, size + 1, 1);
+	size_t size = (size_t)sqlite3_column_bytes(st, 5), at = v->example_codes.len;
 
-	if (!codes || mem_grow(&v->examples, cap, v->n_examples + 1, sizeof(*v->examples)) < 0)
+	if (mem_grow(&v->examples, cap, v->n_examples + 1, sizeof(*v->examples)) < 0 ||
+	    text_add(&v->example_codes, sqlite3_column_blob(st, 5), size) < 0)
 		return error_nomem(err, "examples");
-	if (size)
-		memcpy(codes, sqlite3_column_blob(st, 6), size);
-	v->examples[v->n_examples] = (verify_example){ .context = (uint32_t)(c - v->contexts),
-		                                       .feature = (uint32_t)sqlite3_column_int64(st, 0),
-		                                       .bin = sqlite3_column_int(st, 1),
-		                                       .rank = (uint32_t)sqlite3_column_int64(st, 2),
-		                                       .position = (uint32_t)sqlite3_column_int64(st, 4),
-		                                       .bits = (uint32_t)sqlite3_column_int64(st, 5),
-		                                       .codes = codes,
-		                                       .size = size };
-	text_init(&v->examples[v->n_examples++].best, SIZE_MAX);
+	v->examples[v->n_examples++] = (verify_example){ .context = (uint32_t)(c - v->contexts),
+		                                         .feature = (uint32_t)sqlite3_column_int64(st, 0),
+		                                         .top = sqlite3_column_int64(st, 1) < 0,
+		                                         .position = (uint32_t)sqlite3_column_int64(st, 3),
+		                                         .bits = (uint32_t)sqlite3_column_int64(st, 4),
+		                                         .codes = at,
+		                                         .size = (uint32_t)size };
 	return 0;
 }
 
@@ -192,10 +188,12 @@ static int take_examples(store_verify *v, error *err)
 	size_t cap = 0;
 	bool row = true;
 	int rc = store_prepare(&st, v->s,
-	                       "SELECT feature, bin, rank, context_id, position, activation_bits, codes"
+	                       "SELECT feature, bin, context_id, position, activation_bits, codes"
 	                       " FROM example WHERE source_id = ?1",
 	                       err);
 
+	if (rc == 0 && text_add(&v->example_codes, "", 0) < 0)
+		rc = error_nomem(err, "examples");
 	if (rc == 0)
 		rc = store_bind(v->s, st, err, "i", v->r.id);
 	while (rc == 0) {
@@ -204,7 +202,7 @@ static int take_examples(store_verify *v, error *err)
 		rc = store_step(v->s, st, &row, err);
 		if (rc < 0 || !row)
 			break;
-		c = verify_find(v, sqlite3_column_int64(st, 3));
+		c = verify_find(v, sqlite3_column_int64(st, 2));
 		if (c)
 			rc = take_example(v, &cap, st, c, err);
 	}
@@ -254,8 +252,7 @@ void verify_contexts_clear(store_verify *v)
 		text_free(&v->contexts[i].counted);
 		text_free(&v->contexts[i].codes);
 	}
-	for (size_t i = 0; i < v->n_examples; i++)
-		text_free(&v->examples[i].best);
+	text_free(&v->example_codes);
 	free(v->contexts);
 	free(v->examples);
 	free(v->batches);

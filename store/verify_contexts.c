@@ -132,12 +132,30 @@ static bool is_strongest(const store_context *c, uint32_t feature, uint32_t posi
 	return true;
 }
 
-/* An occurrence of the example's context: the greatest value of them all counts, of equal ones the greatest codes. */
+/* Compare the window in v->codes, of the example's value, with the stored one. Of two such the greater bytes are kept. */
+static void compare_window(store_verify *v, verify_example *e)
+{
+	const text stored = { .data = v->example_codes.data + e->codes, .len = e->size };
+	int order = compare_blobs(&v->codes, &stored);
+	uint32_t i = 0;
+
+	e->same |= order == 0;
+	e->greater |= order > 0;
+	if (order == 0)
+		return;
+	while (i < v->codes.len && i < e->size && v->codes.data[i] == stored.data[i])
+		i++;
+	e->byte_at = i;
+	e->byte = (uint8_t)v->codes.data[i]; /* the NUL behind them where there is no such byte */
+	e->n_bytes = (uint32_t)v->codes.len;
+}
+
+/* An occurrence of the example's context: the greatest value of them all counts. */
 static int offer_example(store_verify *v, const store_context *c, verify_example *e, error *err)
 {
 	float value, best;
 	uint32_t bits;
-	int order, rc;
+	int rc;
 
 	if (e->position >= c->n_tokens)
 		return 0;
@@ -145,20 +163,18 @@ static int offer_example(store_verify *v, const store_context *c, verify_example
 	memcpy(&bits, &value, sizeof(bits));
 	if (bits == 0)
 		return 0;
-	if (e->bin < 0 && !is_strongest(c, e->feature, e->position, value)) {
+	if (e->top && !is_strongest(c, e->feature, e->position, value)) {
 		e->not_strongest = true;
 		return 0;
 	}
-	rc = encode_window(v, c, e, err);
-	if (rc < 0)
-		return rc;
 	memcpy(&best, &e->best_bits, sizeof(best));
-	order = value > best ? 1 : value < best ? -1 : compare_blobs(&v->codes, &e->best);
-	if (order <= 0)
+	e->best_bits = value > best ? bits : e->best_bits;
+	if (bits != e->bits)
 		return 0;
-	e->best_bits = bits;
-	text_clear(&e->best);
-	return text_add(&e->best, v->codes.data, v->codes.len) < 0 ? error_nomem(err, "an example") : 0;
+	rc = encode_window(v, c, e, err);
+	if (rc == 0)
+		compare_window(v, e);
+	return rc;
 }
 
 /* The examples of context number i begin here. */
@@ -240,17 +256,26 @@ static void describe_bits(char *out, size_t room, uint32_t bits)
 static void check_example(store_verify *v, const verify_example *e)
 {
 	const verify_place at = { e->feature, v->contexts[e->context].id, e->position };
-	char stored[32], recomputed[32];
+	char stored[64], recomputed[64];
 
 	describe_bits(stored, sizeof(stored), e->bits);
 	describe_bits(recomputed, sizeof(recomputed), e->best_bits);
-	if (e->best_bits == 0)
+	if (e->best_bits == 0) {
 		verify_differs(v, "example", at, stored,
 		               e->not_strongest ? "not the strongest of its context" : "silent");
-	else if (e->best_bits != e->bits)
+	} else if (e->best_bits != e->bits) {
 		verify_differs(v, "example.activation", at, stored, recomputed);
-	else
-		verify_bytes(v, "example.codes", at, e->codes, e->size, e->best.data, e->best.len);
+	} else if (!e->same || e->greater) {
+		verify_describe_byte(stored, sizeof(stored),
+		                     (const unsigned char *)v->example_codes.data + e->codes, e->size,
+		                     e->byte_at);
+		if (e->byte_at < e->n_bytes)
+			snprintf(recomputed, sizeof(recomputed), "byte %u of %u: %02x", e->byte_at,
+			         e->n_bytes, e->byte);
+		else
+			snprintf(recomputed, sizeof(recomputed), "%u bytes", e->n_bytes);
+		verify_differs(v, "example.codes", at, stored, recomputed);
+	}
 }
 
 int verify_contexts_end(store_verify *v, error *err)

@@ -2,7 +2,10 @@
 #include "store/beside.h"
 #include "tests/support_merge.h"
 
+#include <signal.h>
 #include <sys/mount.h>
+#include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 static bool first_half(uint32_t i)
@@ -266,6 +269,52 @@ START_TEST(other_disks)
 }
 END_TEST
 
+/* Killed anywhere: the new store is not there, or whole, and the next run goes through what was left. */
+START_TEST(kills_leave_nothing_half)
+{
+	const char *paths[] = { corpus_path, merge_b };
+	char before[SHA256_HEX], after[SHA256_HEX], want[SHA256_HEX], got[SHA256_HEX];
+	store_merge_opts force = { .force = true };
+	int killed = 0;
+	store *s;
+
+	setup_pair();
+	OK(merge_try(merge_out, paths, 2, NULL));
+	s = open_merged();
+	corpus_digest(want, s);
+	store_close(s);
+	OK(sha256_file(before, corpus_path, &corpus_err));
+	for (int i = 0; i < 12; i++) {
+		struct timespec wait = { .tv_nsec = (long)(hash64_mix(5, (uint64_t)i) % 40000000) };
+		pid_t child;
+		int status;
+
+		unlink(merge_out);
+		child = fork();
+		ck_assert_int_ge(child, 0);
+		if (child == 0)
+			_exit(merge_try(merge_out, paths, 2, NULL) != 0);
+		nanosleep(&wait, NULL);
+		kill(child, SIGKILL);
+		ck_assert_int_eq(waitpid(child, &status, 0), child);
+		killed += WIFSIGNALED(status);
+		if (!file_exists(merge_out))
+			continue;
+		s = open_merged();
+		corpus_digest(got, s);
+		corpus_check(s);
+		store_close(s);
+		ck_assert_str_eq(want, got);
+	}
+	ck_assert_int_gt(killed, 0);
+	OK(merge_try(merge_out, paths, 2, &force));
+	ck_assert_int_eq(merge_entries(), 3);
+	OK(sha256_file(after, corpus_path, &corpus_err));
+	ck_assert_str_eq(before, after);
+	support_rmdir(corpus_folder);
+}
+END_TEST
+
 /* A writer in one of the stores, with what is not yet in its file; and leftovers of a run that was killed. */
 START_TEST(stores_in_use)
 {
@@ -292,7 +341,7 @@ static void cases(Suite *s)
 	TCase *faults = tcase_create("faults");
 
 	SUPPORT_CASE(s, "refusals", differences_are_named, refusals, damage_is_told);
-	SUPPORT_CASE(s, "trouble", stops_when_asked, other_disks, stores_in_use);
+	SUPPORT_CASE(s, "trouble", stops_when_asked, kills_leave_nothing_half, other_disks, stores_in_use);
 	tcase_set_timeout(faults, 60);
 	tcase_add_loop_test(faults, faults_leave_nothing, 0, 4);
 	suite_add_tcase(s, faults);
