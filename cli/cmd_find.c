@@ -172,7 +172,7 @@ const command cmd_find_command = {
 	        "is by F1.\n"
 	        "Best F1 is that of the activation at its best threshold ('from'), AUROC that of the "
 	        "activation over\n"
-	        "all tokens, silent ones as 0; both for the first 1,000.\n"
+	        "all tokens, silent ones as 0.\n"
 	        "\n"
 	        "--of: what the tokens are on which a feature fires, over the same firings: the token, those "
 	        "before and\n"

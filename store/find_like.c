@@ -343,7 +343,9 @@ static int check_sets(struct like *l, error *err)
 			l->left_out[side] = (double)l->set[side].n - l->contexts[side] - l->in_both;
 		if (l->contexts[side] > 0)
 			continue;
-		if (l->set[side].n == 0 && !(side == UNLIKE && l->rest))
+		if (side == UNLIKE && l->rest)
+			return error_set(err, ERR_NOTFOUND, "every context with stored firings is like that");
+		if (l->set[side].n == 0)
 			return error_set(err, ERR_NOTFOUND, "no context is %s",
 			                 side == LIKE ? "like that" : "in the second set");
 		return error_set(err, ERR_NOTFOUND,

@@ -4,7 +4,7 @@
 
 #include <math.h>
 
-enum { MAX_SCORED = 1000 }; /* features, best by F1 first, of which thresholds are looked for */
+#define MEMORY ((size_t)128 << 20) /* of values kept at a time, where the caller does not say */
 
 /* What was counted of each feature, and of all. */
 struct tally {
@@ -40,7 +40,7 @@ static int tally_context(struct tally *t, const regex *re, firing_scan *scan, er
 	if (rc == 0 && t->fires_known && matches)
 		rc = firing_scan_pick(scan, t->marks.bits + t->marks.n - (n + 7) / 8, NULL, err);
 	else if (rc == 0 && !t->fires_known)
-		rc = firing_scan_codes(scan, err);
+		rc = firing_scan_pick(scan, scan->counted, NULL, err);
 	if (rc < 0 || (!matches && t->fires_known))
 		return rc;
 	for (uint32_t i = 0; i < n; i++)
@@ -108,18 +108,17 @@ static int tally_all(struct tally *t, const regex *re, store *s, const store_sou
 }
 
 struct found {
-	uint32_t feature;
-	uint64_t hits, fires;
+	find_feature of;
+	uint64_t hits;
 	double precision, recall, f1;
-	find_score score;
 };
 
 static double sort_key(const struct found *it, store_regex_sort sort)
 {
 	return sort == STORE_REGEX_PRECISION ? it->precision
 	       : sort == STORE_REGEX_RECALL  ? it->recall
-	       : sort == STORE_REGEX_BEST_F1 ? it->score.f1
-	       : sort == STORE_REGEX_AUROC   ? it->score.auroc
+	       : sort == STORE_REGEX_BEST_F1 ? it->of.score.f1
+	       : sort == STORE_REGEX_AUROC   ? it->of.score.auroc
 	                                     : it->f1;
 }
 
@@ -132,63 +131,56 @@ static int best_first(const void *a, const void *b, void *payload)
 		return p > q ? -1 : 1;
 	if (x->hits != y->hits)
 		return x->hits > y->hits ? -1 : 1;
-	return x->feature < y->feature ? -1 : x->feature > y->feature;
+	return x->of.feature < y->of.feature ? -1 : x->of.feature > y->of.feature;
 }
 
-/* The features worth listing, best by F1 first. */
+/* The features worth listing. */
 static int rank(struct found **out, size_t *n, const struct tally *t, const store_regex_opts *o, error *err)
 {
 	struct found *all = malloc(((size_t)t->n_features + 1) * sizeof(*all));
-	store_regex_sort by_f1 = STORE_REGEX_F1;
 	size_t count = 0;
 
 	if (!all)
 		return error_nomem(err, "counts of features");
 	for (uint32_t f = 0; f < t->n_features; f++) {
-		struct found it = { .feature = f, .hits = t->hits[f], .fires = t->fires[f] };
+		struct found it = { .of = { .feature = f, .fires = t->fires[f] }, .hits = t->hits[f] };
 
 		if (it.hits == 0)
 			continue;
-		it.precision = (double)it.hits / (double)it.fires;
+		it.precision = (double)it.hits / (double)it.of.fires;
 		it.recall = (double)it.hits / (double)t->matches;
-		it.f1 = 2 * (double)it.hits / (double)(it.fires + t->matches);
+		it.f1 = 2 * (double)it.hits / (double)(it.of.fires + t->matches);
 		if (it.precision >= o->min_precision && it.recall >= o->min_recall)
 			all[count++] = it;
 	}
-	qsort_r(all, count, sizeof(*all), best_first, &by_f1);
 	*out = all;
 	*n = count;
 	return 0;
 }
 
-/* Thresholds and AUROC of those that may be listed, then the order asked for. */
+/* Thresholds and AUROC of those that may be listed, in the order asked for. */
 static int score(struct found *found, size_t n, const struct tally *t, store *s, const store_source *source,
                  const store_regex_opts *o, error *err)
 {
 	store_regex_sort sort = o->sort;
 	bool by_score = sort == STORE_REGEX_BEST_F1 || sort == STORE_REGEX_AUROC;
-	size_t most = by_score || o->limit > MAX_SCORED ? MAX_SCORED : o->limit, scored;
-	uint32_t *features;
-	find_score *scores;
-	int rc;
+	size_t scored = by_score || o->limit > n ? n : (size_t)o->limit;
+	find_feature *features = malloc((scored + 1) * sizeof(*features));
+	int rc = features ? 0 : error_nomem(err, "scores of features");
 
 	if (!by_score)
 		qsort_r(found, n, sizeof(*found), best_first, &sort);
-	scored = n < most ? n : most;
-	features = malloc((scored + 1) * sizeof(*features));
-	scores = calloc(scored + 1, sizeof(*scores));
-	rc = features && scores ? 0 : error_nomem(err, "scores of features");
 	for (size_t i = 0; i < scored && rc == 0; i++)
-		features[i] = found[i].feature;
+		features[i] = found[i].of;
 	if (rc == 0)
-		rc = find_score_features(scores, features, scored, &t->marks, t->matches, t->tokens, s,
-		                         source->id, err);
-	for (size_t i = 0; i < n && rc == 0; i++)
-		found[i].score = i < scored ? scores[i] : (find_score){ NAN, NAN, NAN, NAN, NAN };
+		rc = find_score_features(features, scored, &t->marks, t->matches, t->tokens,
+		                         (o->memory ? o->memory : MEMORY) / sizeof(float), s, source->id,
+		                         err);
+	for (size_t i = 0; i < scored && rc == 0; i++)
+		found[i].of = features[i];
 	if (rc == 0 && by_score)
-		qsort_r(found, scored, sizeof(*found), best_first, &sort);
+		qsort_r(found, n, sizeof(*found), best_first, &sort);
 	free(features);
-	free(scores);
 	return rc;
 }
 
@@ -196,18 +188,18 @@ static int put_found(cJSON *list, const struct found *it, label_lookup *labels, 
 {
 	cJSON *item = json_put_object(list, NULL, failed);
 
-	json_put_number(item, "feature", it->feature, failed);
+	json_put_number(item, "feature", it->of.feature, failed);
 	json_put_number(item, "precision", it->precision, failed);
 	json_put_number(item, "recall", it->recall, failed);
 	json_put_number(item, "f1", it->f1, failed);
 	json_put_number(item, "hits", (double)it->hits, failed);
-	json_put_number(item, "fires", (double)it->fires, failed);
-	json_put_number(item, "threshold", it->score.threshold, failed);
-	json_put_number(item, "threshold_precision", it->score.precision, failed);
-	json_put_number(item, "threshold_recall", it->score.recall, failed);
-	json_put_number(item, "best_f1", it->score.f1, failed);
-	json_put_number(item, "auroc", it->score.auroc, failed);
-	return label_lookup_put(labels, item, it->feature, failed, err);
+	json_put_number(item, "fires", (double)it->of.fires, failed);
+	json_put_number(item, "threshold", it->of.score.threshold, failed);
+	json_put_number(item, "threshold_precision", it->of.score.precision, failed);
+	json_put_number(item, "threshold_recall", it->of.score.recall, failed);
+	json_put_number(item, "best_f1", it->of.score.f1, failed);
+	json_put_number(item, "auroc", it->of.score.auroc, failed);
+	return label_lookup_put(labels, item, it->of.feature, failed, err);
 }
 
 static int put_answer(cJSON *page, store *s, const store_source *source, const struct tally *t,

@@ -22,103 +22,195 @@ void find_marks_clear(find_marks *m)
 	*m = (find_marks){ 0 };
 }
 
-typedef struct firing {
-	float value;
-	bool marked;
-} firing;
-
-typedef struct firings { /* of one feature */
-	firing *items;
-	size_t n, cap;
-} firings;
+/* ---- One feature --------------------------------------------------------------------------------------------------------- */
 
 static int strongest_first(const void *a, const void *b)
 {
-	float x = ((const firing *)a)->value, y = ((const firing *)b)->value;
+	float x = *(const float *)a, y = *(const float *)b;
 
 	return x > y ? -1 : x < y;
 }
 
-static find_score score(firings *f, double marked, double tokens)
+/* Bring the marked values to the front, strongest first, then make of them one a level. Returns how many levels; *n_marked: how
+ * many values there were. */
+static size_t make_levels(find_level *levels, size_t *n_marked, float *values, size_t n)
 {
-	double others = tokens - marked, above_marked = 0, above = 0, wins = 0;
-	find_score best = { NAN, NAN, NAN, 0, NAN };
+	size_t front = 0, made = 0;
 
-	qsort(f->items, f->n, sizeof(*f->items), strongest_first);
-	for (size_t i = 0, j; i < f->n; i = j) {
-		double hits = 0, f1;
+	for (size_t i = 0; i < n; i++) {
+		if (values[i] > 0) {
+			float value = values[i];
 
-		for (j = i; j < f->n && f->items[j].value == f->items[i].value; j++)
-			hits += f->items[j].marked;
-		/* of this value: each beats the others that come behind, and ties with those of its own value */
-		wins += hits * (others - (above - above_marked) - ((double)(j - i) - hits) / 2);
-		above += (double)(j - i);
-		above_marked += hits;
-		f1 = 2 * above_marked / (above + marked);
-		if (f1 > best.f1)
-			best = (find_score){ (double)f->items[i].value, above_marked / above,
-				             above_marked / marked, f1, NAN };
+			values[i] = values[front];
+			values[front++] = value;
+		}
 	}
-	wins += (marked - above_marked) * (others - (above - above_marked)) / 2; /* silent on both */
+	qsort(values, front, sizeof(*values), strongest_first);
+	for (size_t i = 0; i < front; i++) {
+		if (made == 0 || values[made - 1] != values[i]) {
+			levels[made] = (find_level){ 0 };
+			values[made++] = values[i];
+		}
+		levels[made - 1].marked++;
+	}
+	*n_marked = front;
+	return made;
+}
+
+/* The highest of n >= 1 levels that is not over the value; n: all are over it. Without branches: they would be guessed wrong. */
+static size_t find_level_of(const float *levels, size_t n, float value)
+{
+	const float *from = levels;
+
+	while (n > 1) {
+		size_t half = n / 2;
+
+		from += from[half - 1] > value ? half : 0;
+		n -= half;
+	}
+	return (size_t)(from - levels) + (*from > value);
+}
+
+find_score find_score_of(float *values, size_t n, double marked, double tokens, find_level *levels)
+{
+	double others = tokens - marked, hits = 0, misses = 0, wins = 0, f1;
+	find_score best = { NAN, NAN, NAN, 0, NAN };
+	size_t n_marked, n_levels = make_levels(levels, &n_marked, values, n);
+
+	for (size_t i = n_marked; i < n && n_levels; i++) {
+		size_t at = find_level_of(values, n_levels, -values[i]);
+
+		if (at < n_levels && values[at] == -values[i])
+			levels[at].equal++;
+		else if (at < n_levels)
+			levels[at].above++;
+	}
+	for (size_t i = 0; i < n_levels; i++) {
+		const find_level *l = &levels[i];
+
+		misses += l->above;
+		/* each beats the others that come behind, and ties with those of its own value */
+		wins += l->marked * (others - misses - l->equal / 2.0);
+		misses += l->equal;
+		hits += l->marked;
+		f1 = 2 * hits / (hits + misses + marked);
+		if (f1 > best.f1)
+			best = (find_score){ (double)values[i], hits / (hits + misses), hits / marked, f1,
+				             NAN };
+	}
+	wins += (marked - hits) * (others - (double)(n - n_marked)) / 2; /* silent on both */
 	if (marked > 0 && others > 0)
 		best.auroc = wins / (marked * others);
 	return best;
 }
 
-static int collect(firings *list, const uint32_t *slot, firing_scan *scan, const unsigned char *marks,
-                   error *err)
+/* ---- All of a source ------------------------------------------------------------------------------------------------------ */
+
+/* Some features, with room for their values. */
+struct block {
+	find_feature *features; /* (n) */
+	size_t n;
+	uint32_t *slot; /* (F) 1 + place in `features`, or 0 */
+	size_t *start;  /* (n + 1) of each one's values */
+	size_t *filled; /* (n) */
+	float *values;
+	find_level *levels; /* of one */
+};
+
+static void block_clear(struct block *b)
+{
+	free(b->slot);
+	free(b->start);
+	free(b->filled);
+	free(b->values);
+	free(b->levels);
+}
+
+/* As many of `features` (n) as fit, at least one. */
+static int block_init(struct block *b, find_feature *features, size_t n, uint64_t max_values,
+                      uint32_t n_features, error *err)
+{
+	uint64_t all = 0, most = 0;
+
+	*b = (struct block){ .features = features };
+	while (b->n < n && (b->n == 0 || all + features[b->n].fires <= max_values)) {
+		most = features[b->n].fires > most ? features[b->n].fires : most;
+		all += features[b->n++].fires;
+	}
+	b->slot = calloc((size_t)n_features + 1, sizeof(*b->slot));
+	b->start = calloc(b->n + 1, sizeof(*b->start));
+	b->filled = calloc(b->n + 1, sizeof(*b->filled));
+	b->values = malloc(((size_t)all + 1) * sizeof(*b->values));
+	b->levels = malloc(((size_t)most + 1) * sizeof(*b->levels));
+	if (!b->slot || !b->start || !b->filled || !b->values || !b->levels)
+		return error_nomem(err, "firings of features");
+	for (size_t i = 0; i < b->n; i++) {
+		b->slot[features[i].feature] = (uint32_t)i + 1;
+		b->start[i + 1] = b->start[i] + (size_t)features[i].fires;
+	}
+	return 0;
+}
+
+static int collect(struct block *b, firing_scan *scan, const unsigned char *marks, error *err)
 {
 	const store_codes *c = &scan->codes;
-	int rc = firing_scan_pick(scan, NULL, slot, err);
+	int rc = firing_scan_pick(scan, scan->counted, b->slot, err);
 
 	for (uint32_t i = 0; i < scan->context.n_tokens && rc == 0; i++) {
-		bool marked = bit_is_set(marks, i);
+		float sign = bit_is_set(marks, i) ? 1 : -1;
 
 		for (uint32_t j = c->start[i]; j < c->start[i + 1]; j++) {
-			firings *f = &list[slot[c->feature[j]] - 1];
+			uint32_t k = b->slot[c->feature[j]] - 1;
 
-			if (f->n == f->cap && mem_grow(&f->items, &f->cap, f->n + 1, sizeof(*f->items)) < 0)
-				return error_nomem(err, "firings of features");
-			f->items[f->n++] = (firing){ c->value[j], marked };
+			if (b->filled[k] == b->features[k].fires)
+				return error_set(
+				        err, ERR_FORMAT,
+				        "'%s' is corrupt: feature %u fires more often than it is said to",
+				        store_path(scan->s), c->feature[j]);
+			b->values[b->start[k] + b->filled[k]++] = sign * c->value[j];
 		}
 	}
 	return rc;
 }
 
-int find_score_features(find_score *out, const uint32_t *features, size_t n, const find_marks *marks,
-                        uint64_t n_marked, uint64_t n_tokens, store *s, int64_t source, error *err)
+static int score_block(struct block *b, firing_scan *scan, const find_marks *marks, double n_marked,
+                       double n_tokens, error *err)
 {
-	firing_scan scan = { 0 };
-	firings *list = calloc(n + 1, sizeof(*list));
-	uint32_t *slot = NULL; /* (F) 1 + place in `list`, or 0 */
 	size_t at = 0;
-	bool more = n > 0;
-	int rc = list ? 0 : error_nomem(err, "firings of features");
+	bool more;
+	int rc;
 
-	if (rc == 0)
+	while ((rc = firing_scan_next(scan, &more, err)) == 0 && more) {
+		rc = collect(b, scan, marks->bits + at, err);
+		if (rc < 0)
+			return rc;
+		at += (scan->context.n_tokens + 7) / 8;
+	}
+	for (size_t i = 0; i < b->n && rc == 0; i++)
+		b->features[i].score =
+		        find_score_of(b->values + b->start[i], b->filled[i], n_marked, n_tokens, b->levels);
+	return rc;
+}
+
+int find_score_features(find_feature *features, size_t n, const find_marks *marks, uint64_t n_marked,
+                        uint64_t n_tokens, uint64_t max_values, store *s, int64_t source, error *err)
+{
+	int rc = 0;
+
+	for (size_t first = 0; first < n && rc == 0;) {
+		struct block b = { 0 };
+		firing_scan scan;
+
 		rc = firing_scan_begin(&scan, s, source, err);
-	scan.lazy = true;
-	if (rc == 0) {
-		slot = calloc((size_t)scan.n_features + 1, sizeof(*slot));
-		rc = slot ? 0 : error_nomem(err, "firings of features");
+		if (rc < 0)
+			break;
+		scan.lazy = true;
+		rc = block_init(&b, features + first, n - first, max_values, scan.n_features, err);
+		if (rc == 0)
+			rc = score_block(&b, &scan, marks, (double)n_marked, (double)n_tokens, err);
+		first += b.n;
+		firing_scan_end(&scan);
+		block_clear(&b);
 	}
-	for (size_t i = 0; i < n && rc == 0; i++)
-		slot[features[i]] = (uint32_t)i + 1;
-	while (rc == 0 && more && (rc = firing_scan_next(&scan, &more, err)) == 0 && more) {
-		size_t bytes = (scan.context.n_tokens + 7) / 8;
-
-		if (at + bytes > marks->n) /* the store has changed since they were made */
-			rc = error_set(err, ERR_BUSY, "'%s' has changed meanwhile: try again", store_path(s));
-		else
-			rc = collect(list, slot, &scan, marks->bits + at, err);
-		at += bytes;
-	}
-	for (size_t i = 0; i < n && rc == 0; i++)
-		out[i] = score(&list[i], (double)n_marked, (double)n_tokens);
-	for (size_t i = 0; i < n && list; i++)
-		free(list[i].items);
-	free(list);
-	free(slot);
-	firing_scan_end(&scan);
 	return rc;
 }

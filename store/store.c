@@ -164,8 +164,8 @@ static int open_checked(store *s, bool create, bool scratch, error *err)
 		rc = check_versions(s, application, version, tables, create, err);
 	if (rc < 0)
 		return rc;
-	rc = store_exec(s, "PRAGMA foreign_keys=ON; PRAGMA cell_size_check=ON; PRAGMA cache_size=-32768;",
-	                err);
+	rc = store_exec(
+	        s, "PRAGMA foreign_keys=ON; PRAGMA cell_size_check=ON; PRAGMA cache_size=" STORE_CACHE, err);
 	if (rc == 0)
 		rc = trust_schema(s, err);
 	if (rc == 0 && s->writable)

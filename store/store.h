@@ -247,7 +247,7 @@ typedef enum store_regex_sort {
 	STORE_REGEX_F1,
 	STORE_REGEX_PRECISION,
 	STORE_REGEX_RECALL,
-	STORE_REGEX_BEST_F1, /* this and the next: of the 1,000 features best by F1 */
+	STORE_REGEX_BEST_F1,
 	STORE_REGEX_AUROC
 } store_regex_sort;
 typedef struct store_regex_opts {
@@ -256,13 +256,14 @@ typedef struct store_regex_opts {
 	uint64_t limit;                   /* features listed */
 	double min_precision, min_recall; /* others are not listed; applied before the limit */
 	store_regex_sort sort;            /* the highest first */
+	size_t memory; /* bytes of activations kept at a time; with more, contexts are read again. 0: 128 MB */
 } store_regex_opts;
 /* Features that fire where the regular expression matches, after codebook-features: the match's group 1 (the whole, when
  * the pattern has no group; empty ones are skipped) is mapped to the token that holds its first character; M = set of such
  * tokens that count. recall = fired in M / |M|, precision = fired in M / fired, both over stored firings (all contexts with
  * --corpus, else the random ones; the result says which and how many tokens). Ties by hits, then feature.
  * Beyond that, over the same firings: the threshold on the activation with the best F1 ("threshold", its precision, recall and
- * "best_f1"), and "auroc" of the activation (silent: 0) for "is in M" over all tokens that count; null behind the 1,000th.
+ * "best_f1"), and "auroc" of the activation (silent: 0) for "is in M" over all tokens that count.
  * {"source","pattern","matches","tokens","contexts","corpus","total","features":[{"feature","precision","recall","f1","hits",
  *  "fires","threshold","threshold_precision","threshold_recall","best_f1","auroc","label"}]}
  * ERR_ARG: the pattern does not compile (says at which character); ERR_LIMIT: it takes too many steps on some context. */

@@ -316,15 +316,23 @@ END_TEST
 
 #define LOOP(tc, test, table) tcase_add_loop_test(tc, test, 0, ARRAY_LEN(table))
 
-/* Every pair of a marked and another token, and every threshold, in turn. Values are exact halves. */
+/* Every pair of a marked and another token, and every threshold, in turn. Values are exact halves. Loop: the orders, with much
+ * memory and little. */
 START_TEST(scores_by_hand)
 {
+	static const char *const keys[] = { "f1", "precision", "recall", "best_f1", "auroc" };
+	store_regex_opts o = { .pattern = "cat|dog",
+		               .limit = 100,
+		               .sort = (store_regex_sort)(_i % (int)ARRAY_LEN(keys)),
+		               .memory = _i < (int)ARRAY_LEN(keys) ? 0 : 8 };
 	enum { ALL = SMALL_CONTEXTS * (SMALL_TOKENS - 1) };
 	static float value[ALL];
 	static bool marked[ALL];
-	cJSON *page = find_regex("cat|dog", 0, 0);
+	cJSON *page = NULL;
 	const cJSON *it;
+	double last = 2;
 
+	ck_assert_int_eq(store_find_regex(&page, s, &o, &err), 0);
 	cJSON_ArrayForEach(it, json_member(page, "features"))
 	{
 		uint32_t tokens[SMALL_TOKENS], n = 0;
@@ -359,8 +367,34 @@ START_TEST(scores_by_hand)
 		if (json_number(it, "feature") == SMALL_ON_ANIMAL)
 			ck_assert_double_eq(json_number(it, "threshold"), threshold);
 		ck_assert_double_ge(json_number(it, "best_f1"), json_number(it, "f1") - 1e-12);
+		ck_assert_double_le(json_number(it, keys[o.sort]), last);
+		last = json_number(it, keys[o.sort]);
 	}
+	ck_assert_int_gt(json_count(page, "features"), 2);
 	cJSON_Delete(page);
+}
+END_TEST
+
+/* Counts of a whole corpus are taken from the index; where firings say something else, the store is corrupt. */
+START_TEST(scores_notice_wrong_counts)
+{
+	store_regex_opts o = { .pattern = "cat", .limit = 100 };
+	cJSON *page = NULL;
+
+	store_close(s);
+	s = small_store_open(STORE_WRITE);
+	ck_assert_int_eq(
+	        store_exec(s, "UPDATE source SET corpus = 1, n_contexts = (SELECT count(*) FROM firing)",
+	                   &err),
+	        0);
+	ck_assert_int_eq(store_find_regex(&page, s, &o, &err), 0);
+	cJSON_Delete(page);
+	page = NULL;
+	ck_assert_int_eq(store_exec(s, "UPDATE feature SET n_fires = n_fires - 1 WHERE feature = 2", &err),
+	                 0);
+	ck_assert_int_eq(store_find_regex(&page, s, &o, &err), ERR_FORMAT);
+	ck_assert_ptr_nonnull(strstr(err.msg, "is corrupt: feature 2 fires more often than it is said to"));
+	ck_assert_ptr_null(page);
 }
 END_TEST
 
@@ -411,7 +445,8 @@ static void cases(Suite *suite)
 	tcase_add_checked_fixture(tc, setup, teardown);
 	LOOP(tc, regex_matches_the_definition, patterns);
 	tcase_add_test(tc, regex_sorts_and_filters);
-	tcase_add_test(tc, scores_by_hand);
+	tcase_add_loop_test(tc, scores_by_hand, 0, 10);
+	tcase_add_test(tc, scores_notice_wrong_counts);
 	tcase_add_test(tc, context_in_full);
 	tcase_add_test(tc, regex_leaves_out_what_does_not_count);
 	LOOP(tc, regex_refuses, bad_patterns);

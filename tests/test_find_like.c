@@ -294,6 +294,9 @@ static const struct {
 	{ "99999999999999999999", NULL, "like, line 2: 99999999999999999999 is not the number of a context",
 	  ERR_FORMAT },
 	{ "nowhere", NULL, "no context is like that", ERR_NOTFOUND },
+	{ "the OR s OR cat OR dog OR ran OR is OR it OR a*  OR b* OR c* OR d* OR e* OR f* OR g* OR h* OR "
+	  "\"(\"",
+	  NULL, "every context with stored firings is like that", ERR_NOTFOUND },
 	{ "cat", "nowhere", "no context is in the second set", ERR_NOTFOUND },
 	{ "cat OR dog OR ran OR is OR the", "cat",
 	  "no context of the second set alone has stored firings (0 have none,", ERR_NOTFOUND },
