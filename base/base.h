@@ -267,6 +267,15 @@ int file_replace(int fd, const char *tmp, const char *path, error *err) MUST_USE
 /* Bytes free for this process on the file system of `path`, or of the first folder above it that is there. */
 int file_space(uint64_t *bytes, const char *path, error *err) MUST_USE;
 
+/* The file system that a file, or the folder of one that is not there, lies on. Where the system does not tell, a local one.
+ * GLOSS_MOUNTINFO, for tests, names a file to read instead of /proc/self/mountinfo. */
+typedef struct file_mount {
+	char type[32]; /* "ext4", "nfs4" */
+	bool remote;   /* other machines may write there too */
+	bool locks;    /* and see the locks taken here */
+} file_mount;
+void file_mount_get(file_mount *out, const char *path);
+
 /* A file written under a temporary name beside `path` (".part"), synced and renamed on commit: readers see the old file
  * or the whole new one. Every way out is commit or abort. */
 typedef struct file_writer {

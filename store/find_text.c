@@ -120,6 +120,14 @@ static const searched labels = {
 	.one = "SELECT e.text, e.text, e.text, " LABEL_COLUMNS " FROM explanation e WHERE e.id = ?1",
 };
 
+/* A column's text; a corrupt file may have none. */
+static const char *text_of(sqlite3_stmt *row, int column)
+{
+	const char *chars = (const char *)sqlite3_column_text(row, column);
+
+	return chars ? chars : "";
+}
+
 /* ---- By an index --------------------------------------------------------------------------------------------------------- */
 
 static int search(cJSON *list, struct word_query *q, const searched *what, const char *sql, bool spaced_only,
@@ -134,9 +142,8 @@ static int search(cJSON *list, struct word_query *q, const searched *what, const
 		rc = store_bind(q->s, row, err, "tiii", q->words, q->hits.source.id,
 		                (int64_t)(q->limit > found ? q->limit - found : 0), (int64_t)spaced_only);
 	while (rc == 0 && (rc = step_words(q->s, row, q->words, &more, err)) == 0 && more)
-		rc = what->put(list, q, row, sqlite3_column_double(row, 0),
-		               (const char *)sqlite3_column_text(row, 1),
-		               (const char *)sqlite3_column_text(row, 2), failed, err);
+		rc = what->put(list, q, row, sqlite3_column_double(row, 0), text_of(row, 1), text_of(row, 2),
+		               failed, err);
 	sqlite3_finalize(row);
 	return rc;
 }
@@ -169,11 +176,11 @@ static int read_texts(struct read_text **found, size_t *n, struct word_query *q,
 		rc = store_bind(q->s, row, err, "i", q->hits.source.id);
 	while (rc == 0 && q->scanned < MAX_SCANNED && (rc = store_step(q->s, row, &more, err)) == 0 && more) {
 		struct read_text it = { .id = sqlite3_column_int64(row, 0) };
-		const char *chars = (const char *)sqlite3_column_text(row, 1);
+		const char *chars = text_of(row, 1);
 		size_t len = (size_t)sqlite3_column_bytes(row, 1);
 
 		q->scanned += len;
-		rc = text_scan_count(&it.hits, &q->scan, it.id, chars ? chars : "", len, err);
+		rc = text_scan_count(&it.hits, &q->scan, it.id, chars, len, err);
 		if (rc < 0 || it.hits == 0)
 			continue;
 		if (mem_grow(found, &cap, *n + 1, sizeof(**found)) < 0)
@@ -195,7 +202,7 @@ static int put_read(cJSON *list, struct word_query *q, const searched *what, sql
 		rc = store_step(q->s, row, &more, err);
 	if (rc < 0 || !more)
 		return rc;
-	rc = text_scan_mark(&q->marked, &q->scan, it->id, (const char *)sqlite3_column_text(row, 0),
+	rc = text_scan_mark(&q->marked, &q->scan, it->id, text_of(row, 0),
 	                    (size_t)sqlite3_column_bytes(row, 0), TEXT_MARK_BEGIN, TEXT_MARK_END, err);
 	if (rc == 0)
 		rc = text_scan_snippet(&q->snippet, q->marked.data, TEXT_MARK_BEGIN, TEXT_MARK_END, SNIPPET,

@@ -114,6 +114,7 @@ static int log_prepare(store_log *l, error *err)
 
 int store_log_open(store_log **out, const char *store_path, error *err)
 {
+	file_mount m;
 	store_log *l;
 	int rc, n;
 
@@ -131,7 +132,10 @@ int store_log_open(store_log **out, const char *store_path, error *err)
 	}
 	sqlite3_busy_timeout(l->db, LOG_WAIT_MS);
 	rc = log_check(l, err);
-	if (rc == 0)
+	file_mount_get(&m, l->path);
+	if (rc == 0 && m.remote) /* there, WAL mode would need memory that machines do not share */
+		rc = log_exec(l, "PRAGMA journal_mode = DELETE; PRAGMA synchronous = FULL", err);
+	else if (rc == 0)
 		rc = log_exec(l, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL", err);
 	if (rc == 0)
 		rc = log_migrate(l, err);

@@ -36,8 +36,12 @@ static int all_names(const char ***out, size_t *n, store *s, arena *mem, error *
 	if (!names)
 		return error_nomem(err, "the sources");
 	rc = store_prepare(&st, s, "SELECT name FROM source ORDER BY id", err);
-	while (rc == 0 && (rc = store_step(s, st, &more, err)) == 0 && more && i < (size_t)count)
-		rc = store_column_text(&names[i++], st, 0, mem, err);
+	while (rc == 0 && (rc = store_step(s, st, &more, err)) == 0 && more && i < (size_t)count) {
+		rc = store_column_text(&names[i], st, 0, mem, err);
+		if (rc == 0 && !names[i++])
+			rc = error_set(err, ERR_FORMAT, "'%s' is corrupt: a source has no name",
+			               store_path(s));
+	}
 	sqlite3_finalize(st);
 	*out = names;
 	*n = i;

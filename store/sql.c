@@ -61,8 +61,8 @@ static int bad_sql(store *s, const char *sql, int code, int offset, error *err)
 {
 	const char *why = sqlite3_errmsg(s->db);
 
-	if (code == SQLITE_NOMEM)
-		return error_nomem(err, "a statement");
+	if (code != SQLITE_ERROR && code != SQLITE_AUTH && code != SQLITE_RANGE && code != SQLITE_TOOBIG)
+		return store_error(s, code, "prepare a statement", err);
 	if (code == SQLITE_AUTH)
 		return error_set(err, ERR_ARG, "only reading is allowed here: %s", why);
 	if (offset >= 0 && (size_t)offset <= strlen(sql))

@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <math.h>
+#include <string.h>
 
 static int code_of(int sqlite_code)
 {
@@ -38,6 +39,12 @@ int store_db_error(sqlite3 *db, const char *path, int code, const char *what, er
 		return error_nomem(err, what);
 	if (ours == ERR_BUSY)
 		return error_set(err, ours, "'%s' is locked by another process: cannot %s", path, what);
+	/* FTS5 tells so of its tables when their parts are damaged */
+	if (db && code_of(code) == ERR_ARG && strstr(sqlite3_errmsg(db), "vtable constructor failed"))
+		code = SQLITE_CORRUPT_VTAB;
+	if ((code & 0xff) == SQLITE_CORRUPT)
+		return error_set(err, ERR_FORMAT, "'%s' is corrupt or cut off: %s", path,
+		                 sqlite3_errstr(code));
 	/* a fault that a test put in is not SQLite's own */
 	return error_set(err, ours, "'%s': cannot %s: %s", path, what,
 	                 db && (sqlite3_errcode(db) & 0xff) == (code & 0xff) ? sqlite3_errmsg(db)

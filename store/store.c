@@ -44,9 +44,8 @@ static int read_versions(store *s, int64_t *application, int64_t *version, int64
 		rc = store_int(version, s, "PRAGMA user_version", 0, err);
 	if (rc == ERR_BUSY)
 		return error_set(err, rc, "'%s' is locked by another process: cannot open it", s->path);
-	if (rc == ERR_FORMAT)
-		return error_set(err, ERR_FORMAT,
-		                 "'%s' is not a Gloss store: it is no SQLite database or is damaged",
+	if (rc == ERR_FORMAT && (sqlite3_errcode(s->db) & 0xff) == SQLITE_NOTADB)
+		return error_set(err, ERR_FORMAT, "'%s' is not a Gloss store: it is no SQLite database",
 		                 s->path);
 	return rc;
 }
@@ -120,33 +119,20 @@ static int begin_wal(store *s, error *err)
 	return store_error(s, code, "open it to write", err);
 }
 
-/* A schema from a stranger runs no functions with side effects. To write, the triggers that keep the FTS5 tables up must run,
- * and FTS5 before SQLite 3.44 does not count as harmless. Nor do JSON functions before 3.41: there, views may use them if all
- * of them are ours, word for word. */
-static int trust_schema(store *s, error *err)
+/* Where other machines may write too there is no memory to share, as WAL mode needs: a plain journal and the file's locks. */
+static int begin_shared(store *s, error *err)
 {
-	sqlite3_stmt *st = NULL;
-	bool ours = s->writable, row = false;
-	int rc = 0;
-
-	if (!ours && sqlite3_libversion_number() < 3041000) {
-		rc = store_prepare(&st, s, "SELECT sql FROM sqlite_schema WHERE type = 'view'", err);
-		for (ours = rc == 0; ours;) {
-			rc = store_step(s, st, &row, err);
-			if (rc < 0 || !row)
-				break;
-			ours = store_migrate_has((const char *)sqlite3_column_text(st, 0));
-		}
-		sqlite3_finalize(st);
-	}
-	if (rc == 0)
-		sqlite3_db_config(s->db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, ours, NULL);
-	return rc;
+	return store_exec(s,
+	                  NEW_PAGES
+	                  "PRAGMA journal_mode=DELETE; PRAGMA synchronous=FULL; PRAGMA locking_mode=NORMAL;"
+	                  "SELECT count(*) FROM sqlite_schema",
+	                  err);
 }
 
 static int open_checked(store *s, bool create, bool scratch, error *err)
 {
 	int64_t application, version, tables;
+	guard_lies lies = { 0 };
 	int flags = s->writable ? SQLITE_OPEN_READWRITE : SQLITE_OPEN_READONLY;
 	int rc = sqlite3_open_v2(s->path, &s->db,
 	                         flags | (create ? SQLITE_OPEN_CREATE : 0) | SQLITE_OPEN_NOMUTEX, NULL);
@@ -157,6 +143,11 @@ static int open_checked(store *s, bool create, bool scratch, error *err)
 		return store_error(s, rc, "open it", err);
 	sqlite3_extended_result_codes(s->db, 1);
 	sqlite3_busy_timeout(s->db, STORE_BUSY_MS);
+	rc = scratch ? 0 : guard_place(&lies, s->path, s->writable, err);
+	if (rc == 0 && lies.in_wal) /* nobody else may be in it while it is turned back */
+		rc = store_exec(s, "PRAGMA locking_mode=EXCLUSIVE", err);
+	if (rc < 0)
+		return rc;
 	rc = read_versions(s, &application, &version, &tables, err);
 	if (rc < 0 && (sqlite3_errcode(s->db) & 0xff) == SQLITE_READONLY && roll_back(s->path))
 		rc = read_versions(s, &application, &version, &tables, err);
@@ -167,10 +158,11 @@ static int open_checked(store *s, bool create, bool scratch, error *err)
 	rc = store_exec(
 	        s, "PRAGMA foreign_keys=ON; PRAGMA cell_size_check=ON; PRAGMA cache_size=" STORE_CACHE, err);
 	if (rc == 0)
-		rc = trust_schema(s, err);
+		rc = guard_schema(s, err);
 	if (rc == 0 && s->writable)
-		rc = scratch ? store_exec(s, "PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF;", err)
-		             : begin_wal(s, err);
+		rc = scratch       ? store_exec(s, "PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF;", err)
+		     : lies.shared ? begin_shared(s, err)
+		                   : begin_wal(s, err);
 	while (rc == 0 && version < STORE_VERSION) {
 		rc = store_migrate_step(s, err);
 		version++;
@@ -267,6 +259,9 @@ static int read_source(store_source *out, store *s, sqlite3_stmt *st, error *err
 	out->id = sqlite3_column_int64(st, 0);
 	for (int i = 0; i < 4 && rc == 0; i++)
 		rc = store_column_text(texts[i], st, i + 1, &s->source_mem, err);
+	if (rc == 0 && (!out->name || !out->architecture))
+		return error_set(err, ERR_FORMAT, "'%s' is corrupt: a source has no name or no architecture",
+		                 s->path);
 	out->d_in = (uint32_t)sqlite3_column_int64(st, 5);
 	out->n_features = (uint32_t)sqlite3_column_int64(st, 6);
 	out->k = (uint32_t)sqlite3_column_int64(st, 7);

@@ -67,6 +67,15 @@ int store_stopped(int rc, const store_stop *stop, error *err) MUST_USE;
 int store_read_begin(store *s, error *err) MUST_USE;
 void store_read_end(store *s);
 
+/* Where the file lies (guard.c). ERR_IO: it cannot be read or written there. */
+typedef struct guard_lies {
+	bool shared; /* other machines may write there too, and see our locks */
+	bool in_wal; /* all the same it is in WAL mode */
+} guard_lies;
+int guard_place(guard_lies *out, const char *path, bool write, error *err) MUST_USE;
+/* Whether views and triggers are ours; then as much trust as they need. ERR_FORMAT: not to be used with these. */
+int guard_schema(store *s, error *err) MUST_USE;
+
 /* Statements prepared from now on may only read (sql.c). */
 void store_only_reads(store *s, bool on);
 
