@@ -11,14 +11,14 @@ static int give_logits(store_index *ix, const sae_model *m, uint32_t n_vocab, ui
 	progress pr;
 	int rc = histograms ? 0 : error_nomem(err, "histograms of logits");
 
-	progress_start(&pr, progress_stream, "logits", "tokens", n_vocab);
+	progress_start(&pr, progress_stream, "logits", "features", m->d_sae);
 	if (rc == 0)
 		rc = sae_rank_logits(&top, &bottom, histograms, m, unembed, n_vocab, n_ranked, pl, &pr, err);
 	progress_end(&pr);
 	for (uint32_t f = 0; f < m->d_sae && rc == 0; f++) {
 		const sae_logit_histogram *h = &histograms[f];
 
-		rc = store_index_logits(ix, f, h->low, h->high, h->n, h->counts, err);
+		rc = store_index_logits(ix, f, h->low, h->high, SAE_LOGIT_BINS, h->counts, err);
 	}
 	free(histograms);
 	if (rc == 0)

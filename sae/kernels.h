@@ -40,6 +40,11 @@ typedef struct kernels {
 	                 uint32_t first, float above);
 	float (*greatest)(const float *pre, const float *bias,
 	                  size_t n); /* of pre[i] + bias[i]; -inf for n = 0 */
+	/* The first of n values that is under `low` or over `high`; n: none is. NaN never is. */
+	size_t (*outside)(const float *x, size_t n, float low, float high);
+	/* out[i] = bin(a[i]) + 64 bin(b[i]) for i < n, where bin(x) = floor((x - low) * scale), at most `last` < 64; 0 for NaN and under. */
+	void (*pair_bins)(uint32_t *out, const float *a, const float *b, size_t n, float low, float scale,
+	                  uint32_t last);
 	/* The k-th largest of n positive values, 1 <= k <= n. */
 	float (*kth)(const float *value, size_t n, size_t k);
 	/* Keep, in place and in order, the pairs with value over `least` and the first `ties` that equal it; returns how many. */

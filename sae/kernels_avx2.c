@@ -263,6 +263,63 @@ static float greatest(const float *pre, const float *bias, size_t n)
 	return most;
 }
 
+static inline __m256 mask_outside(const float *x, __m256 low, __m256 high)
+{
+	__m256 v = _mm256_loadu_ps(x);
+
+	return _mm256_or_ps(_mm256_cmp_ps(v, low, _CMP_LT_OQ), _mm256_cmp_ps(v, high, _CMP_GT_OQ));
+}
+
+static size_t outside(const float *x, size_t n, float low, float high)
+{
+	const __m256 l = _mm256_set1_ps(low), h = _mm256_set1_ps(high);
+	size_t i = 0;
+
+	for (; i + 4 * LANES <= n; i += 4 * LANES) { /* four at a time, for the sake of memory */
+		__m256 one = _mm256_or_ps(mask_outside(x + i, l, h), mask_outside(x + i + LANES, l, h)),
+		       two = _mm256_or_ps(mask_outside(x + i + 2 * LANES, l, h),
+		                          mask_outside(x + i + 3 * LANES, l, h));
+
+		if (_mm256_movemask_ps(_mm256_or_ps(one, two)))
+			break;
+	}
+	while (i < n && !(x[i] < low || x[i] > high))
+		i++;
+	return i;
+}
+
+static __m256i bins_of(const float *x, __m256 low, __m256 scale, __m256 last)
+{
+	__m256 at = _mm256_mul_ps(_mm256_sub_ps(_mm256_loadu_ps(x), low), scale);
+
+	at = _mm256_max_ps(at, _mm256_setzero_ps()); /* of NaN and 0, 0 */
+	return _mm256_cvttps_epi32(_mm256_min_ps(at, last));
+}
+
+static void pair_bins(uint32_t *out, const float *a, const float *b, size_t n, float low, float scale,
+                      uint32_t last)
+{
+	const __m256 l = _mm256_set1_ps(low), s = _mm256_set1_ps(scale), most = _mm256_set1_ps((float)last);
+	float ab[2 * LANES] = { 0 };
+	uint32_t part[LANES];
+	size_t i = 0;
+
+	for (; i + LANES <= n; i += LANES) {
+		__m256i pair = _mm256_add_epi32(bins_of(a + i, l, s, most),
+		                                _mm256_slli_epi32(bins_of(b + i, l, s, most), 6));
+
+		_mm256_storeu_si256((__m256i *)(void *)(out + i), pair);
+	}
+	if (i == n)
+		return;
+	memcpy(ab, a + i, (n - i) * sizeof(*a));
+	memcpy(ab + LANES, b + i, (n - i) * sizeof(*b));
+	_mm256_storeu_si256((__m256i *)(void *)part,
+	                    _mm256_add_epi32(bins_of(ab, l, s, most),
+	                                     _mm256_slli_epi32(bins_of(ab + LANES, l, s, most), 6)));
+	memcpy(out + i, part, (n - i) * sizeof(*out));
+}
+
 /* The least of those of n positive values that reach `least`, which are some. */
 static float least_reaching(const float *value, size_t n, uint32_t least)
 {
@@ -387,6 +444,8 @@ const kernels kernels_avx2 = {
 	.combine = combine,
 	.filter = filter,
 	.greatest = greatest,
+	.outside = outside,
+	.pair_bins = pair_bins,
 	.kth = kth,
 	.compact = compact,
 	.adam = adam,

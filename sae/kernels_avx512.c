@@ -222,6 +222,56 @@ static float greatest(const float *pre, const float *bias, size_t n)
 	return _mm512_reduce_max_ps(best);
 }
 
+static inline __mmask16 mask_outside(__m512 v, __m512 low, __m512 high)
+{
+	return (__mmask16)(_mm512_cmp_ps_mask(v, low, _CMP_LT_OQ) | _mm512_cmp_ps_mask(v, high, _CMP_GT_OQ));
+}
+
+static size_t outside(const float *x, size_t n, float low, float high)
+{
+	const __m512 l = _mm512_set1_ps(low), h = _mm512_set1_ps(high);
+	size_t i = 0;
+
+	for (; i + 4 * LANES <= n; i += 4 * LANES) { /* four at a time, for the sake of memory */
+		__m512 a = _mm512_loadu_ps(x + i), b = _mm512_loadu_ps(x + i + LANES),
+		       c = _mm512_loadu_ps(x + i + 2 * LANES), d = _mm512_loadu_ps(x + i + 3 * LANES);
+
+		if (mask_outside(a, l, h) | mask_outside(b, l, h) | mask_outside(c, l, h) |
+		    mask_outside(d, l, h))
+			break;
+	}
+	for (; i < n; i += LANES) {
+		__mmask16 in = mask_of(n - i);
+		__mmask16 found = in & mask_outside(_mm512_maskz_loadu_ps(in, x + i), l, h);
+
+		if (found)
+			return i + (size_t)__builtin_ctz(found);
+	}
+	return n;
+}
+
+static __m512i bins_of(__m512 x, __m512 low, __m512 scale, __m512 last)
+{
+	__m512 at = _mm512_mul_ps(_mm512_sub_ps(x, low), scale);
+
+	at = _mm512_max_ps(at, _mm512_setzero_ps()); /* of NaN and 0, 0 */
+	return _mm512_cvttps_epi32(_mm512_min_ps(at, last));
+}
+
+static void pair_bins(uint32_t *out, const float *a, const float *b, size_t n, float low, float scale,
+                      uint32_t last)
+{
+	const __m512 l = _mm512_set1_ps(low), s = _mm512_set1_ps(scale), most = _mm512_set1_ps((float)last);
+
+	for (size_t i = 0; i < n; i += LANES) {
+		__mmask16 in = mask_of(n - i);
+		__m512i one = bins_of(_mm512_maskz_loadu_ps(in, a + i), l, s, most),
+		        other = bins_of(_mm512_maskz_loadu_ps(in, b + i), l, s, most);
+
+		_mm512_mask_storeu_epi32(out + i, in, _mm512_add_epi32(one, _mm512_slli_epi32(other, 6)));
+	}
+}
+
 static size_t count_reaching(const float *value, size_t n, __m512i least)
 {
 	size_t count = 0;
@@ -344,6 +394,8 @@ const kernels kernels_avx512 = {
 	.combine = combine,
 	.filter = filter,
 	.greatest = greatest,
+	.outside = outside,
+	.pair_bins = pair_bins,
 	.kth = kth,
 	.compact = compact,
 	.adam = adam,

@@ -77,7 +77,6 @@ static size_t filter(uint32_t *index, float *value, const float *pre, const floa
 	return kept;
 }
 
-/* Positive floats order as their bits do: find the highest bits that k values reach, bit by bit. */
 static float greatest(const float *pre, const float *bias, size_t n)
 {
 	float best = -INFINITY;
@@ -87,6 +86,31 @@ static float greatest(const float *pre, const float *bias, size_t n)
 	return best;
 }
 
+static size_t outside(const float *x, size_t n, float low, float high)
+{
+	size_t i = 0;
+
+	while (i < n && !(x[i] < low || x[i] > high))
+		i++;
+	return i;
+}
+
+static uint32_t bin_of(float x, float low, float scale, float last)
+{
+	float at = (x - low) * scale;
+
+	at = at > 0 ? at : 0;
+	return (uint32_t)(at < last ? at : last);
+}
+
+static void pair_bins(uint32_t *out, const float *a, const float *b, size_t n, float low, float scale,
+                      uint32_t last)
+{
+	for (size_t i = 0; i < n; i++)
+		out[i] = bin_of(a[i], low, scale, (float)last) + 64 * bin_of(b[i], low, scale, (float)last);
+}
+
+/* Positive floats order as their bits do: find the highest bits that k values reach, bit by bit. */
 static float kth(const float *value, size_t n, size_t k)
 {
 	uint32_t reach = 0;
@@ -145,6 +169,8 @@ const kernels kernels_scalar = {
 	.combine = combine,
 	.filter = filter,
 	.greatest = greatest,
+	.outside = outside,
+	.pair_bins = pair_bins,
 	.kth = kth,
 	.compact = compact,
 	.adam = adam,

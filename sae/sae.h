@@ -269,7 +269,40 @@ int sae_codes_writer_add(sae_codes_writer *w, const sae_codes *c, const uint8_t 
 int sae_codes_writer_commit(sae_codes_writer *w, error *err) MUST_USE;
 void sae_codes_writer_abort(sae_codes_writer *w); /* frees, also after commit; NULL is fine */
 
-/* ---- Strongest partners of decoder rows (ranked.c) ------------------------------------------------------------------------------- */
+/* ---- Codes computed elsewhere (latents.c), and neurons as they are (neurons.c) ---------------------------------------------------- */
+
+typedef struct sae_latents_info {
+	uint64_t n_contexts;
+	uint32_t ctx_len, n_features;
+	uint64_t n_codes, n_dropped; /* over 0; of 0 or less, which do not count */
+	const char *model;           /* from config.json; NULL: not given */
+	const cJSON *config;         /* config.json; NULL: there is none */
+	char sha256[SHA256_HEX];     /* of the files' hashes in the order of their latents */
+} sae_latents_info;
+
+/* delphi's cache of one hook point: a folder of files FIRST_LAST.safetensors, each with the codes of latents FIRST to LAST: `locations`
+ * (n, 3), any integers: context, position, latent - FIRST, in any order; `activations` (n), any floats; and in one at least `tokens`
+ * (contexts, ctx_len). All rows are checked when it is opened. Memory: 4 bytes a context and a few MB; the contexts that are read
+ * together have at most 2 M codes or are one. Belongs to one thread, but for sae_latents_tokens().
+ * ERR_FORMAT names the file, the row and what is wrong with it. */
+typedef struct sae_latents sae_latents;
+int sae_latents_open(sae_latents **out, const char *dir, error *err) MUST_USE;
+void sae_latents_close(sae_latents *l); /* NULL is fine */
+const sae_latents_info *sae_latents_get_info(const sae_latents *l);
+int sae_latents_tokens(const sae_latents *l, uint64_t context, uint32_t *out /* (ctx_len) */,
+                       error *err) MUST_USE;
+/* How many contexts from this one on can be read together. */
+uint64_t sae_latents_together(const sae_latents *l, uint64_t context);
+/* Codes of the tokens of contexts first .. first + n - 1, which can be read together: n * ctx_len rows. ERR_FORMAT: a code comes
+ * twice. */
+int sae_latents_read(sae_latents *l, uint64_t first, uint64_t n, sae_codes *out, error *err) MUST_USE;
+
+/* Rows x (n, d) as codes: feature i fires where column i is over the threshold (0 or more), with the column's value. both_signs: 2 d
+ * features, feature d + i where minus column i is. */
+int sae_neurons_encode(sae_codes *out, const float *x, size_t n, uint32_t d, float threshold, bool both_signs,
+                       pool *p, error *err) MUST_USE;
+
+/* ---- Strongest partners of decoder rows (ranked.c, logits.c) ------------------------------------------------------------------------------- */
 
 /* For each row of something the `n` strongest others, strongest first; equal values by id. */
 typedef struct sae_ranked {
@@ -290,23 +323,23 @@ int sae_rank_cosines(sae_ranked *out, const float *a, uint32_t n_a, const float 
  * bits at any thread count. */
 int sae_rank_neighbours(sae_ranked *out, const sae_model *m, uint32_t n, pool *p, error *err) MUST_USE;
 
-/* Logits of a feature over the vocabulary: `n` bins of equal width from low to high, the least that hold all of them. (A logit
- * over 16 standard deviations from the mean of the first 1,024 tokens' is in the outermost bin.) */
+/* All logits of a feature: bin i counts those with floor((logit - low) * (SAE_LOGIT_BINS / (high - low))) = i, in floats; the highest is
+ * in the last bin. All equal: all in the first. */
 #define SAE_LOGIT_BINS 50
 typedef struct sae_logit_histogram {
-	float low, high;
-	uint32_t n; /* 1 .. SAE_LOGIT_BINS */
+	float low, high; /* the least and the greatest */
 	uint32_t counts[SAE_LOGIT_BINS];
 } sae_logit_histogram;
 
 /* Tokens whose logits each feature's direction raises most (top) and lowers most (bottom): (F, min(n, n_vocab)) each.
  * A logit here is lm_head.weight . (norm.weight * decoder row): of the direction alone, without the model's division by the
  * residual's norm, so values compare within a feature.
- *   path        .safetensors with `lm_head.weight` (V, d), V >= n_vocab, and `norm.weight` (d); read in blocks
+ *   histograms  (F), of all logits; NULL: none
+ *   path        .safetensors with `lm_head.weight` (V, d), V >= n_vocab, and `norm.weight` (d)
  *   n_vocab     tokens of the vocabulary: rows behind are padding
- *   histograms  (F), the caller's; NULL: none. Counts are exact. While it runs 2 KB a feature more
- *   pr          may be NULL; updated in tokens
- * ERR_FORMAT names the tensor that is not there or has another shape. */
+ *   pr          may be NULL; updated in features
+ * The head is read once for every 512 features, or fewer where the vocabulary has over 53,248 tokens. Memory: 104 MB (256 bytes a token,
+ * if that is more), and 4 KB a dimension and thread. ERR_FORMAT names the tensor that is not there or has another shape. */
 int sae_rank_logits(sae_ranked *top, sae_ranked *bottom, sae_logit_histogram *histograms, const sae_model *m,
                     const char *path, uint32_t n_vocab, uint32_t n, pool *p, progress *pr,
                     error *err) MUST_USE;

@@ -162,6 +162,37 @@ static bool binned_alike(const char *a, const char *b)
 	return alike && total == total_again && apart <= 2 + total * 1e-3;
 }
 
+/* {"low","high","counts"} of such products: the ends alike, and no bin's edge passed by more than a few that lie at it. */
+static bool histograms_alike(const char *a, const char *b)
+{
+	cJSON *x = a ? cJSON_Parse(a) : NULL, *y = b ? cJSON_Parse(b) : NULL;
+	const cJSON *one, *other = cJSON_GetObjectItem(y, "counts");
+	const char *const ends[] = { "low", "high" };
+	double sum = 0, other_sum = 0, slack, high = cJSON_GetNumberValue(cJSON_GetObjectItem(x, "high")),
+	       low = cJSON_GetNumberValue(cJSON_GetObjectItem(x, "low"));
+	bool alike =
+	        x && y && cJSON_GetArraySize(cJSON_GetObjectItem(x, "counts")) == cJSON_GetArraySize(other);
+
+	slack = 1e-5 * fmax(fabs(low), fabs(high));
+	for (int i = 0; i < 2; i++)
+		alike = alike && fabs(cJSON_GetNumberValue(cJSON_GetObjectItem(x, ends[i])) -
+		                      cJSON_GetNumberValue(cJSON_GetObjectItem(y, ends[i]))) <= slack;
+	other = other ? other->child : NULL;
+	cJSON_ArrayForEach(one, cJSON_GetObjectItem(x, "counts"))
+	{
+		if (!alike)
+			break;
+		sum += one->valuedouble;
+		other_sum += other->valuedouble;
+		alike = fabs(sum - other_sum) <= 2 + 1e-4 * fmax(sum, other_sum);
+		other = other->next;
+	}
+	alike = alike && sum == other_sum;
+	cJSON_Delete(x);
+	cJSON_Delete(y);
+	return alike;
+}
+
 static bool same_value(sqlite3_stmt *a, sqlite3_stmt *b, int i)
 {
 	static const char *const sums[] = { "sum1", "sum2", "sum3", "sum4", NULL };
@@ -185,6 +216,9 @@ static bool same_value(sqlite3_stmt *a, sqlite3_stmt *b, int i)
 	if (type == SQLITE_TEXT && strcmp(name, "logit_histogram") == 0)
 		return binned_alike((const char *)sqlite3_column_text(a, i),
 		                    (const char *)sqlite3_column_text(b, i));
+	if (type == SQLITE_TEXT && strcmp(name, "logit_histogram") == 0)
+		return histograms_alike((const char *)sqlite3_column_text(a, i),
+		                        (const char *)sqlite3_column_text(b, i));
 	n = sqlite3_column_bytes(a, i);
 	return n == sqlite3_column_bytes(b, i) &&
 	       (n == 0 || memcmp(sqlite3_column_blob(a, i), sqlite3_column_blob(b, i), (size_t)n) == 0);

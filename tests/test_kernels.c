@@ -154,6 +154,38 @@ START_TEST(filter_equals_its_definition)
 }
 END_TEST
 
+static void check_histogram_kernels(const kernels *k)
+{
+	float x[2 * MAX];
+	uint32_t out[MAX], want[MAX];
+
+	for (size_t i = 0; i < ARRAY_LEN(x); i++)
+		x[i] = (float)(hash64_unit(hash64_mix(5, i)) * 8 - 4);
+	x[3] = NAN;
+	x[MAX + 9] = INFINITY;
+	x[MAX + 11] = -INFINITY;
+	x[20] = 1e30f;
+	for (size_t n = 0; n <= 70; n++) {
+		for (float edge = 0; edge < 5; edge += 0.25f)
+			ck_assert_uint_eq(k->outside(x + n % 5, n, -edge, edge + 1),
+			                  kernels_scalar.outside(x + n % 5, n, -edge, edge + 1));
+		k->pair_bins(out, x, x + MAX, n, -2, 12.5f, 49);
+		kernels_scalar.pair_bins(want, x, x + MAX, n, -2, 12.5f, 49);
+		ck_assert_mem_eq(out, want, n * sizeof(*out));
+		for (size_t i = 0; i < n; i++)
+			ck_assert(out[i] % 64 < 50 && out[i] / 64 < 50);
+	}
+	ck_assert_uint_eq(want[3] % 64, 0);
+	ck_assert_uint_eq(want[9] / 64, 49);
+	ck_assert_uint_eq(want[11] / 64, 0);
+}
+
+START_TEST(places_and_bins_equal_their_definition)
+{
+	each_set(check_histogram_kernels);
+}
+END_TEST
+
 static int descending(const void *a, const void *b)
 {
 	float x = *(const float *)a, y = *(const float *)b;
@@ -242,6 +274,7 @@ static void cases(Suite *s)
 {
 	SUPPORT_CASE(s, "kernels", sums_agree_with_double, row_operations_touch_n_elements,
 	             combine_agrees_with_double, filter_equals_its_definition,
+	             places_and_bins_equal_their_definition,
 	             kth_and_compact_keep_the_best_and_the_first_of_equals, adam_agrees_with_double,
 	             unknown_set_is_refused);
 }

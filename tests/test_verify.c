@@ -27,7 +27,28 @@ static store *setup(bool corpus)
 	s = corpus_open();
 	o.corpus = corpus;
 	OK(corpus_index(s, &o, N, 0));
+	OK(store_exec(s,
+	              "UPDATE feature_detail SET top_logits = '[[1,0.5],[2,0.25]]',"
+	              " logit_histogram = '{\"low\":-5,\"high\":2,\"counts\":[4,1,100]}'",
+	              &corpus_err));
 	return s;
+}
+
+/* As setup() says they are. */
+static int give_logits(store_index *ix)
+{
+	static uint32_t tokens[FEATURES * 2];
+	static float values[FEATURES * 2];
+	int rc;
+
+	for (uint32_t i = 0; i < FEATURES * 2; i++) {
+		tokens[i] = 1 + i % 2;
+		values[i] = i % 2 ? 0.25f : 0.5f;
+	}
+	rc = store_index_ranked(ix, 't', 2, tokens, values, &corpus_err);
+	for (uint32_t f = 0; f < FEATURES && rc == 0; f++)
+		rc = store_index_logits(ix, f, -5, 2, 3, (const uint32_t[]){ 4, 1, 100 }, &corpus_err);
+	return rc;
 }
 
 static int feed(store_verify *v, store_index *ix)
@@ -68,6 +89,8 @@ static int verify(cJSON **out, store *s, uint32_t n_checked, uint64_t seed)
 		rc = store_verify_again(&ix, v, 0, &corpus_err);
 	if (rc == 0 && ix)
 		rc = corpus_give_rest(ix);
+	if (rc == 0 && ix)
+		rc = give_logits(ix);
 	if (rc == 0)
 		rc = feed(v, ix);
 	if (rc == 0 && ix) {
@@ -210,6 +233,25 @@ static const struct {
 	{ "UPDATE document SET group_key = 777, part = 'select' WHERE key = 1000", "document.group_key",
 	  NULL },
 	{ "UPDATE grid SET edge = edge * 2 WHERE i = 0", "grid.edge", NULL },
+	{ "UPDATE feature_detail SET top_logits = '[[3,0.5],[2,0.25]]' WHERE feature = 9",
+	  "feature_detail.top_logits", NULL },
+	{ "UPDATE feature_detail SET logit_histogram = '{\"low\":-5,\"high\":2,\"counts\":[4,4,97]}' WHERE "
+	  "feature = 4",
+	  "feature_detail.logit_histogram", NULL },
+	{ "UPDATE feature_detail SET logit_histogram = '{\"low\":-5,\"high\":2.01,\"counts\":[4,1,100]}' "
+	  "WHERE feature = 4",
+	  "feature_detail.logit_histogram", NULL },
+	{ "UPDATE feature_detail SET logit_histogram = '{\"low\":-5,\"high\":2,\"counts\":[4,1,101]}' WHERE "
+	  "feature = 4",
+	  "feature_detail.logit_histogram", NULL },
+	{ "UPDATE feature_detail SET cofiring = replace(cofiring, '[[', '[[1') WHERE feature = 4",
+	  "feature_detail.cofiring", NULL },
+	/* Products rounded in another way are no lie. */
+	{ "UPDATE feature_detail SET logit_histogram = '{\"low\":-5.00001,\"high\":2,\"counts\":[5,0,100]}' "
+	  "WHERE feature = 4",
+	  NULL, NULL },
+	{ "UPDATE feature_detail SET top_logits = replace(top_logits, ']]', '0001]]') WHERE feature = 3",
+	  NULL, NULL },
 };
 
 START_TEST(each_lie_is_caught)
