@@ -1,11 +1,10 @@
-/* Which rows of two matrices belong together by cosine: the nearest of each, and the best one-to-one assignment. */
-#include <cblas.h>
+/* Which rows of two matrices belong together by cosine: the nearest of each, one-to-one matches, sums of rows that stand for
+ * one, and what of this is chance. */
 #include <math.h>
 
-#include "sae/encode.h"
 #include "sae/sae.h"
 
-enum { BLOCK_ROWS = 128, BLOCK_COLUMNS = 1024 }; /* of a GEMM: recorded constants, results depend on them */
+enum { NEAR = SAE_MATCH_NEAR };
 
 float *sae_unit_rows(const float *x, uint32_t n, uint32_t d)
 {
@@ -23,272 +22,216 @@ float *sae_unit_rows(const float *x, uint32_t n, uint32_t d)
 	return rows;
 }
 
-/* ---- All cosines -------------------------------------------------------------------------------------------------- */
-
-typedef struct cosines {
-	const float *a, *b; /* unit rows (n_a, d), (n_b, d) */
-	uint32_t n_a, n_b, d;
-	float *cost; /* (n_a, n_b): minus the cosines */
-} cosines;
-
-static void cost_task(void *payload, size_t i, unsigned worker)
+static double dot(const float *a, const float *b, uint32_t d)
 {
-	const cosines *c = payload;
-	size_t from = i * BLOCK_ROWS, n = c->n_a - from < BLOCK_ROWS ? c->n_a - from : BLOCK_ROWS;
+	double sum = 0;
 
-	(void)worker;
-	for (uint32_t j = 0; j < c->n_b; j += BLOCK_COLUMNS) {
-		uint32_t m = c->n_b - j < BLOCK_COLUMNS ? c->n_b - j : BLOCK_COLUMNS;
-
-		cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (blasint)n, (blasint)m, (blasint)c->d,
-		            -1, c->a + from * c->d, (blasint)c->d, c->b + (size_t)j * c->d, (blasint)c->d, 0,
-		            c->cost + from * c->n_b + j, (blasint)c->n_b);
-	}
+	for (uint32_t i = 0; i < d; i++)
+		sum += (double)a[i] * b[i];
+	return sum;
 }
 
-/* ---- Assignment ----------------------------------------------------------------------------------------------------- */
+/* ---- One to one --------------------------------------------------------------------------------------------------------- */
 
-#define NONE SAE_MATCH_NONE
-
-/* Jonker and Volgenant's algorithm ("A shortest augmenting path algorithm for dense and sparse linear assignment problems",
- * Computing 38, 1987) for at most as many rows as columns: a start by row minima and two rounds of augmenting row reduction,
- * then a shortest augmenting path for each row that is still free. Columns that stay free have the price 0. */
-typedef struct assignment {
-	uint32_t rows, columns;
-	const float *cost; /* (rows, columns) */
-	double *price;     /* (columns), at most 0 */
-	uint32_t *column_of, *row_of;
-	uint32_t *free_rows, n_free;
-	/* of one path */
-	double *distance;
-	uint32_t *from, *order; /* order: scanned, then to be scanned, then the rest */
-} assignment;
-
-static int assignment_init(assignment *s, arena *mem, error *err)
+/* Rows that are each other's nearest. Of equal ones each takes one that is free, lower numbers first. */
+static int match_mutually(sae_match *m, error *err)
 {
-	s->price = arena_alloc(mem, s->columns, sizeof(*s->price));
-	s->distance = arena_alloc(mem, s->columns, sizeof(*s->distance));
-	s->row_of = arena_alloc(mem, s->columns, sizeof(*s->row_of));
-	s->from = arena_alloc(mem, s->columns, sizeof(*s->from));
-	s->order = arena_alloc(mem, s->columns, sizeof(*s->order));
-	s->column_of = arena_alloc(mem, s->rows, sizeof(*s->column_of));
-	s->free_rows = arena_alloc(mem, s->rows, sizeof(*s->free_rows));
-	if (!s->price || !s->distance || !s->row_of || !s->from || !s->order || !s->column_of ||
-	    !s->free_rows)
-		return error_nomem(err, "an assignment");
-	for (uint32_t j = 0; j < s->columns; j++)
-		s->row_of[j] = NONE;
+	const sae_ranked *a = &m->near[0], *b = &m->near[1];
+	uint8_t *taken = calloc((size_t)m->n[1] + 1, 1);
+
+	if (!taken)
+		return error_nomem(err, "matched rows");
+	for (uint32_t i = 0; i < m->n[0]; i++) {
+		const float *values = a->values + (size_t)i * a->n;
+
+		m->of_a[i] = SAE_MATCH_NONE;
+		for (uint32_t k = 0; k < a->n && values[k] >= values[0] - SAE_MATCH_TIE; k++) {
+			uint32_t j = a->ids[(size_t)i * a->n + k];
+
+			if (taken[j] || values[k] < b->values[(size_t)j * b->n] - SAE_MATCH_TIE)
+				continue;
+			taken[j] = 1;
+			m->of_a[i] = j;
+			break;
+		}
+	}
+	free(taken);
 	return 0;
 }
 
-static double reduced(const assignment *s, uint32_t i, uint32_t j)
+static void measure_matches(sae_match *m, const float *a, const float *b)
 {
-	return (double)s->cost[(size_t)i * s->columns + j] - s->price[j];
-}
+	double sum = 0;
+	uint32_t n = 0;
 
-static void give(assignment *s, uint32_t row, uint32_t column)
-{
-	s->column_of[row] = column;
-	s->row_of[column] = row;
-}
+	for (uint32_t i = 0; i < m->n[0]; i++) {
+		uint32_t j = m->of_a[i];
 
-/* Each row to its cheapest column, where that is free. */
-static void start_greedily(assignment *s)
-{
-	for (uint32_t i = 0; i < s->rows; i++) {
-		uint32_t best = 0;
-
-		for (uint32_t j = 1; j < s->columns; j++)
-			if (s->cost[(size_t)i * s->columns + j] < s->cost[(size_t)i * s->columns + best])
-				best = j;
-		if (s->row_of[best] == NONE)
-			give(s, i, best);
-		else
-			s->free_rows[s->n_free++] = i;
+		m->cosine[i] = NAN;
+		if (j == SAE_MATCH_NONE)
+			continue;
+		m->cosine[i] = (float)dot(a + (size_t)i * m->d, b + (size_t)j * m->d, m->d);
+		sum += (double)m->cosine[i];
+		n++;
 	}
+	m->mean_matched = n ? sum / n : (double)NAN;
 }
 
-/* The two cheapest columns of a row; one column: the second is the first at an infinite cost. */
-static void two_cheapest(const assignment *s, uint32_t row, uint32_t j[2], double c[2])
-{
-	j[0] = j[1] = 0;
-	c[0] = c[1] = INFINITY;
-	for (uint32_t k = 0; k < s->columns; k++) {
-		double x = reduced(s, row, k);
+/* ---- Sums that stand for one ------------------------------------------------------------------------------------------------ */
 
-		if (x < c[0]) {
-			j[1] = j[0];
-			c[1] = c[0];
-			j[0] = k;
-			c[0] = x;
-		} else if (x < c[1]) {
-			j[1] = k;
-			c[1] = x;
+#define LEAST_SHARE 0.2 /* of a part in the square of the sum */
+
+/* The weights >= 0 of n unit rows whose sum is nearest to a row, by descent along one after the other: gram holds their
+ * products, c those with the row. Returns the square of the sum's norm, which is its cosine's too. */
+static double fit(double *weight, double gram[NEAR][NEAR], const double *c, uint32_t n)
+{
+	double squares = 0, change = 1;
+
+	memset(weight, 0, n * sizeof(*weight));
+	for (int sweep = 0; sweep < 200 && change > 1e-6; sweep++) {
+		change = 0;
+		for (uint32_t i = 0; i < n; i++) {
+			double w = c[i];
+
+			for (uint32_t j = 0; j < n; j++)
+				w -= j == i ? 0 : gram[i][j] * weight[j];
+			w = fmax(w, 0);
+			change = fmax(change, fabs(w - weight[i]));
+			weight[i] = w;
 		}
 	}
+	for (uint32_t i = 0; i < n; i++)
+		squares += weight[i] * c[i];
+	return squares;
 }
 
-/* Each free row takes its cheapest column and lowers its price to the second best; who had it is free, and next. */
-static void reduce_rows(assignment *s)
+typedef struct blending {
+	sae_match *m;
+	const float *rows[2];
+	int side;
+} blending;
+
+/* The parts of row f: of the rows nearest to it those that make up LEAST_SHARE of their best sum. */
+static void blend_row(const blending *s, uint32_t f)
 {
-	uint32_t n = s->n_free, k = 0;
-	uint64_t budget =
-	        16 * (uint64_t)s->rows; /* near ties may push each other out for long: paths end it faster */
+	sae_match *m = s->m;
+	const sae_ranked *near = &m->near[s->side];
+	const float *row = s->rows[s->side] + (size_t)f * m->d, *other[NEAR];
+	const uint32_t *ids = near->ids + (size_t)f * near->n;
+	uint32_t *parts = m->parts[s->side] + (size_t)f * NEAR, kept[NEAR], n = 0;
+	double gram[NEAR][NEAR], c[NEAR] = { 0 }, weight[NEAR], part_gram[NEAR][NEAR], part_c[NEAR], squares;
 
-	s->n_free = 0;
-	while (k < n) {
-		uint32_t row = s->free_rows[k++], j[2], before;
-		double c[2];
-
-		two_cheapest(s, row, j, c);
-		before = s->row_of[j[0]];
-		if (c[0] < c[1] && isfinite(c[1]))
-			s->price[j[0]] -= c[1] - c[0];
-		else if (before != NONE && isfinite(c[1])) {
-			j[0] = j[1];
-			before = s->row_of[j[0]];
-		} else if (before != NONE) { /* a lone column that is taken */
-			s->free_rows[s->n_free++] = row;
-			continue;
-		}
-		give(s, row, j[0]);
-		if (before == NONE)
-			continue;
-		if (c[0] < c[1] && budget > 0) {
-			budget--;
-			s->free_rows[--k] = before;
-		} else {
-			s->free_rows[s->n_free++] = before;
-		}
+	for (uint32_t i = 0; i < near->n; i++) {
+		other[i] = s->rows[!s->side] + (size_t)ids[i] * m->d;
+		c[i] = dot(row, other[i], m->d);
+		for (uint32_t j = 0; j <= i; j++)
+			gram[i][j] = gram[j][i] = dot(other[i], other[j], m->d);
 	}
-}
-
-/* The columns at the least distance among order[up..] go to order[low..*up - 1]; a free one ends the path: returned. */
-static uint32_t next_nearest(assignment *s, uint32_t *up)
-{
-	uint32_t low = *up;
-	double least = s->distance[s->order[low]];
-
-	*up = low + 1;
-	for (uint32_t k = low + 1; k < s->columns; k++) {
-		uint32_t j = s->order[k];
-		double d = s->distance[j];
-
-		if (d > least)
-			continue;
-		if (d < least) {
-			*up = low;
-			least = d;
-		}
-		s->order[k] = s->order[*up];
-		s->order[(*up)++] = j;
+	squares = fit(weight, gram, c, near->n);
+	for (uint32_t i = 0; i < near->n; i++)
+		if (weight[i] > 0 && weight[i] * c[i] >= LEAST_SHARE * squares)
+			kept[n++] = i;
+	n = n > 1 ? n : 0;
+	for (uint32_t i = 0; i < n; i++) {
+		part_c[i] = c[kept[i]];
+		for (uint32_t j = 0; j < n; j++)
+			part_gram[i][j] = gram[kept[i]][kept[j]];
 	}
-	for (uint32_t k = low; k < *up; k++)
-		if (s->row_of[s->order[k]] == NONE)
-			return s->order[k];
-	return NONE;
+	m->together[s->side][f] = n ? (float)sqrt(fit(weight, part_gram, part_c, n)) : NAN;
+	for (uint32_t i = 0; i < NEAR; i++)
+		parts[i] = i < n ? ids[kept[i]] : SAE_MATCH_NONE;
 }
 
-/* Scan a column at distance `least`; a free column found at the same distance is returned. */
-static uint32_t scan_column(assignment *s, uint32_t column, double least, uint32_t *up)
+enum { BLEND_ROWS = 64 };
+
+static void blend_rows(void *payload, size_t i, unsigned worker)
 {
-	uint32_t row = s->row_of[column];
-	double base = reduced(s, row, column) - least;
+	const blending *s = payload;
+	uint32_t first = (uint32_t)i * BLEND_ROWS, n = s->m->n[s->side];
 
-	for (uint32_t k = *up; k < s->columns; k++) {
-		uint32_t j = s->order[k];
-		double d = reduced(s, row, j) - base;
-
-		if (d >= s->distance[j])
-			continue;
-		s->distance[j] = d;
-		s->from[j] = row;
-		if (d > least)
-			continue;
-		if (s->row_of[j] == NONE)
-			return j;
-		s->order[k] = s->order[*up];
-		s->order[(*up)++] = j;
-	}
-	return NONE;
+	(void)worker;
+	for (uint32_t f = first; f < n && f < first + BLEND_ROWS; f++)
+		blend_row(s, f);
 }
 
-static void augment(assignment *s, uint32_t row)
+/* ---- All of it ------------------------------------------------------------------------------------------------------------------ */
+
+static int by_value(const void *a, const void *b)
 {
-	uint32_t low = 0, up = 0, ready = 0, end = NONE, i;
-	double least = 0;
+	float x = *(const float *)a, y = *(const float *)b;
 
-	for (uint32_t j = 0; j < s->columns; j++) {
-		s->order[j] = j;
-		s->from[j] = row;
-		s->distance[j] = reduced(s, row, j);
-	}
-	while (end == NONE) {
-		if (low == up) {
-			ready = low;
-			end = next_nearest(s, &up);
-			least = s->distance[s->order[low]];
-		}
-		while (end == NONE && low < up)
-			end = scan_column(s, s->order[low++], least, &up);
-	}
-	for (uint32_t k = 0; k < ready; k++)
-		s->price[s->order[k]] += s->distance[s->order[k]] - least;
-	do { /* back along the path */
-		uint32_t before;
-
-		i = s->from[end];
-		before = s->column_of[i];
-		give(s, i, end);
-		end = before;
-	} while (i != row);
+	return x < y ? -1 : x > y;
 }
 
-static void solve(assignment *s)
+/* Of the best cosines of a side's rows the mean, and what one in a hundred is over. */
+static int summarise(sae_match *m, int side, error *err)
 {
-	for (uint32_t i = 0; i < s->rows; i++)
-		s->column_of[i] = NONE;
-	start_greedily(s);
-	for (int round = 0; round < 2 && s->n_free; round++)
-		reduce_rows(s);
-	for (uint32_t k = 0; k < s->n_free; k++) {
-		s->column_of[s->free_rows[k]] = NONE;
-		augment(s, s->free_rows[k]);
-	}
+	const sae_ranked *near = &m->near[side];
+	uint32_t n = near->n ? m->n[side] : 0;
+	float *best = malloc(((size_t)n + 1) * sizeof(*best));
+	double sum = 0;
+
+	if (!best)
+		return error_nomem(err, "matched rows");
+	for (uint32_t f = 0; f < n; f++)
+		sum += (double)(best[f] = near->values[(size_t)f * near->n]);
+	qsort(best, n, sizeof(*best), by_value);
+	m->mean_best[side] = n ? sum / n : (double)NAN;
+	m->high_best[side] = n ? (double)best[(size_t)(0.99 * (n - 1))] : (double)NAN;
+	free(best);
+	return 0;
 }
 
-uint64_t sae_match_assign_bytes(uint32_t n_a, uint32_t n_b)
+static int match_side(sae_match *m, int side, const float *const rows[2], pool *p, error *err)
 {
-	return (uint64_t)n_a * n_b * sizeof(float);
-}
+	blending s = { m, { rows[0], rows[1] }, side };
+	size_t n = m->n[side];
+	int rc = sae_rank_cosines(&m->near[side], rows[side], m->n[side], rows[!side], m->n[!side], m->d,
+	                          NEAR, false, p, err);
 
-int sae_match_assign(uint32_t *b_of_a, const float *a, uint32_t n_a, const float *b, uint32_t n_b, uint32_t d,
-                     pool *p, error *err)
-{
-	bool turned = n_a > n_b;
-	cosines c = { .a = turned ? b : a,
-		      .b = turned ? a : b,
-		      .n_a = turned ? n_b : n_a,
-		      .n_b = turned ? n_a : n_b,
-		      .d = d };
-	assignment s = { .rows = c.n_a, .columns = c.n_b };
-	arena mem = ARENA_INIT;
-	int rc = 0;
-
-	c.cost = arena_alloc(&mem, (size_t)n_a * n_b, sizeof(*c.cost));
-	s.cost = c.cost;
-	if (!c.cost)
-		rc = error_nomem(err, "all cosines of two sources");
+	m->parts[side] = malloc((n * NEAR + 1) * sizeof(*m->parts[side]));
+	m->together[side] = malloc((n + 1) * sizeof(*m->together[side]));
+	if (rc == 0 && (!m->parts[side] || !m->together[side]))
+		rc = error_nomem(err, "matched rows");
 	if (rc == 0)
-		rc = assignment_init(&s, &mem, err);
-	if (rc == 0) {
-		encode_blas_single_threaded();
-		pool_run(p, (c.n_a + BLOCK_ROWS - 1) / BLOCK_ROWS, cost_task, &c);
-		solve(&s);
-		memcpy(b_of_a, turned ? s.row_of : s.column_of, n_a * sizeof(*b_of_a));
+		pool_run(p, (n + BLEND_ROWS - 1) / BLEND_ROWS, blend_rows, &s);
+	return rc ? rc : summarise(m, side, err);
+}
+
+int sae_match_rows(sae_match *out, const float *a, uint32_t n_a, const float *b, uint32_t n_b, uint32_t d,
+                   bool assign, pool *p, error *err)
+{
+	const float *const rows[2] = { a, b };
+	sae_match m = { .n = { n_a, n_b }, .d = d };
+	int rc = match_side(&m, 0, rows, p, err);
+
+	if (rc == 0)
+		rc = match_side(&m, 1, rows, p, err);
+	m.of_a = malloc(((size_t)n_a + 1) * sizeof(*m.of_a));
+	m.cosine = malloc(((size_t)n_a + 1) * sizeof(*m.cosine));
+	if (rc == 0 && (!m.of_a || !m.cosine))
+		rc = error_nomem(err, "matched rows");
+	if (rc == 0)
+		rc = assign ? sae_match_assign(m.of_a, a, n_a, b, n_b, d, p, err) : match_mutually(&m, err);
+	if (rc < 0) {
+		sae_match_free(&m);
+		return rc;
 	}
-	arena_clear(&mem);
-	return rc;
+	measure_matches(&m, a, b);
+	*out = m;
+	return 0;
+}
+
+void sae_match_free(sae_match *m)
+{
+	for (int side = 0; side < 2; side++) {
+		sae_ranked_free(&m->near[side]);
+		free(m->parts[side]);
+		free(m->together[side]);
+	}
+	free(m->of_a);
+	free(m->cosine);
+	*m = (sae_match){ 0 };
 }
 
 /* ---- Chance ----------------------------------------------------------------------------------------------------------- */

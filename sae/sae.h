@@ -344,9 +344,31 @@ int sae_rank_logits(sae_ranked *top, sae_ranked *bottom, sae_logit_histogram *hi
                     const char *path, uint32_t n_vocab, uint32_t n, pool *p, progress *pr,
                     error *err) MUST_USE;
 
-/* ---- Matching two sets of directions (match.c) -------------------------------------------------------------------------------------- */
+/* ---- Matching two sets of directions (match.c, assign.c) -------------------------------------------------------------------------- */
 
 #define SAE_MATCH_NONE UINT32_MAX
+#define SAE_MATCH_TIE  1e-6f /* cosines so near are equal: rows may be copies of each other */
+enum { SAE_MATCH_NEAR = 8 };
+
+typedef struct sae_match {
+	uint32_t n[2], d;
+	uint32_t *of_a;     /* (n_a) the row of b matched with a row of a, one to one; SAE_MATCH_NONE: none */
+	float *cosine;      /* (n_a) theirs; NaN: none */
+	sae_ranked near[2]; /* the SAE_MATCH_NEAR nearest rows of b to each of a, and of a to each of b */
+	/* Of those nearest the parts of a row: a sum of them with weights >= 0 (least squares) comes nearest to it, and each makes
+	 * up a fifth of the square of that sum. (n, SAE_MATCH_NEAR), SAE_MATCH_NONE behind the last; at least two, or none. */
+	uint32_t *parts[2];
+	float *together[2]; /* (n) cosine of a row with the best such sum of its parts alone; NaN: no parts */
+	double mean_matched; /* mean cosine of the matched; NaN: none are */
+	/* Of each row's largest cosine: the mean (MMCS), what one in a hundred is over. */
+	double mean_best[2], high_best[2];
+} sae_match;
+/* Match the rows of a (n_a, d) with those of b (n_b, d), unit rows both. assign: by sae_match_assign(), else those that are each
+ * other's nearest. Products are made in blocks; assign holds all cosines. The same bits at any thread count. */
+int sae_match_rows(sae_match *out, const float *a, uint32_t n_a, const float *b, uint32_t n_b, uint32_t d,
+                   bool assign, pool *p, error *err) MUST_USE;
+void sae_match_free(sae_match *m);
+
 /* The one-to-one assignment of rows of a (n_a, d) to rows of b (n_b, d), unit rows both, with the largest sum of cosines (as
  * Paulo and Belrose, arXiv 2501.16615, and the public code, scipy's linear_sum_assignment): b_of_a (n_a), SAE_MATCH_NONE for
  * the rows of a that stay alone where n_a > n_b. By Jonker and Volgenant's algorithm, in time of about the cube of the smaller

@@ -84,8 +84,8 @@ START_TEST(agrees_with_all_permutations)
 	uint32_t b_of_a[7];
 
 	ck_assert_int_eq(pool_new(&p, 2, NULL), 0);
-	for (uint64_t seed = 0; seed < 60; seed++) {
-		uint32_t n_a = 1 + (uint32_t)(seed % 6), n_b = 1 + (uint32_t)(seed / 6 % 7), d = 3;
+	for (uint64_t seed = 0; seed < 98; seed++) {
+		uint32_t n_a = 1 + (uint32_t)(seed % 7), n_b = 1 + (uint32_t)(seed / 7 % 7), d = 3;
 		float *a = random_rows(n_a, d, seed), *b = random_rows(n_b, d, seed + 1000);
 
 		if (seed % 4 == 0 && n_a > 1) /* a tie */
@@ -194,10 +194,181 @@ START_TEST(nearest_of_another_set)
 }
 END_TEST
 
+/* a: N - 2 rows of their own, a sum of two rows of b, one row of the next two of b's halves. b: the same rows in another
+ * order, the parts. */
+START_TEST(finds_sums_that_stand_for_one)
+{
+	enum { N = 40, D = 64 };
+	float *own = random_rows(N, D, 11), *e = random_rows(4, D, 12), a[N * D], b[N * D], *ua, *ub;
+	sae_match m;
+	pool *p = NULL;
+
+	memcpy(a, own, sizeof(a));
+	for (uint32_t i = 0; i < N; i++)
+		memcpy(b + (size_t)((i * 7 + 3) % N) * D, own + (size_t)i * D, D * sizeof(*b));
+	for (uint32_t i = 0; i < D; i++) {
+		a[0 * D + i] = e[i] + 0.8f * e[D + i]; /* in b: rows 3 and 10 */
+		b[3 * D + i] = e[i];
+		b[10 * D + i] = e[D + i];
+		a[2 * D + i] = e[2 * D + i]; /* in b: row 17, of which row 24 is a copy */
+		a[3 * D + i] = e[3 * D + i];
+		b[17 * D + i] = e[2 * D + i] + 0.8f * e[3 * D + i];
+	}
+	ua = sae_unit_rows(a, N, D);
+	ub = sae_unit_rows(b, N, D);
+	ck_assert_int_eq(pool_new(&p, 2, NULL), 0);
+	ck_assert_int_eq(sae_match_rows(&m, ua, N, ub, N, D, false, p, NULL), 0);
+	ck_assert_uint_eq(m.parts[0][0], 3);
+	ck_assert_uint_eq(m.parts[0][1], 10);
+	ck_assert_uint_eq(m.parts[0][2], SAE_MATCH_NONE);
+	ck_assert_float_eq_tol(m.together[0][0], 1, 1e-5f);
+	ck_assert_uint_eq(m.parts[1][17 * SAE_MATCH_NEAR], 2);
+	ck_assert_uint_eq(m.parts[1][17 * SAE_MATCH_NEAR + 1], 3);
+	ck_assert_float_eq_tol(m.together[1][17], 1, 1e-5f);
+	for (uint32_t i = 4; i < N; i++) { /* a row that is there needs no sum */
+		ck_assert_uint_eq(m.of_a[i], (i * 7 + 3) % N);
+		ck_assert(isnan(m.together[0][i]));
+		ck_assert_uint_eq(m.parts[0][i * SAE_MATCH_NEAR], SAE_MATCH_NONE);
+	}
+	sae_match_free(&m);
+	pool_free(p);
+	free(own);
+	free(e);
+	free(ua);
+	free(ub);
+}
+END_TEST
+
+/* The same rows, copies among them: all are matched with one that equals them, by either method. */
+START_TEST(the_same_rows_match)
+{
+	enum { N = 60, D = 24 };
+	float *a = random_rows(N, D, 21);
+	sae_match m;
+	pool *p = NULL;
+
+	memcpy(a + 5 * D, a + 50 * D, D * sizeof(*a));
+	memcpy(a + 6 * D, a + 50 * D, D * sizeof(*a));
+	ck_assert_int_eq(pool_new(&p, 2, NULL), 0);
+	for (int assign = 0; assign < 2; assign++) {
+		ck_assert_int_eq(sae_match_rows(&m, a, N, a, N, D, assign, p, NULL), 0);
+		check_valid(m.of_a, N, N);
+		for (uint32_t i = 0; i < N; i++)
+			ck_assert_float_eq_tol(m.cosine[i], 1, 1e-5f);
+		ck_assert_double_eq_tol(m.mean_matched, 1, 1e-5);
+		ck_assert_double_eq_tol(m.mean_best[1], 1, 1e-5);
+		sae_match_free(&m);
+	}
+	pool_free(p);
+	free(a);
+}
+END_TEST
+
+/* Rows with directions in common, as decoders have them. */
+static float *leaning_rows(uint32_t n, uint32_t d, uint64_t seed)
+{
+	float *x = random_rows(n, d, seed), *unit;
+
+	for (size_t i = 0; i < n; i++)
+		for (uint32_t j = 0; j < d; j++)
+			x[i * d + j] *= j < 8 ? 4 : 1;
+	unit = sae_unit_rows(x, n, d);
+	free(x);
+	return unit;
+}
+
+/* Rows that have nothing to do with each other are as like as chance says, and no more. */
+START_TEST(chance_is_what_unrelated_rows_give)
+{
+	enum { N = 700, M = 1000, D = 96 };
+	float *a = leaning_rows(N, D, 31), *b = leaning_rows(M, D, 32), *null = sae_null_rows(b, M, D, 0),
+	      *again = sae_null_rows(b, M, D, 0), *other = sae_null_rows(b, M, D, 1);
+	sae_match real, chance;
+	pool *p = NULL;
+
+	ck_assert_mem_eq(null, again, (size_t)M * D * sizeof(*null));
+	ck_assert_mem_ne(null, other, (size_t)M * D * sizeof(*null));
+	ck_assert_int_eq(pool_new(&p, 2, NULL), 0);
+	ck_assert_int_eq(sae_match_rows(&real, a, N, b, M, D, true, p, NULL), 0);
+	ck_assert_int_eq(sae_match_rows(&chance, a, N, null, M, D, true, p, NULL), 0);
+	check_valid(real.of_a, N, M);
+	ck_assert_double_eq_tol(real.mean_matched, chance.mean_matched, 0.01);
+	for (int s = 0; s < 2; s++) {
+		ck_assert_double_gt(real.mean_best[s], 0.5); /* much, for the directions in common */
+		ck_assert_double_eq_tol(real.mean_best[s], chance.mean_best[s], 0.02);
+		ck_assert_double_eq_tol(real.high_best[s], chance.high_best[s], 0.03);
+	}
+	sae_match_free(&real);
+	sae_match_free(&chance);
+	pool_free(p);
+	free(a);
+	free(b);
+	free(null);
+	free(again);
+	free(other);
+}
+END_TEST
+
+START_TEST(threads_do_not_matter)
+{
+	enum { N = 300, M = 210, D = 32 };
+	float *a = random_rows(N, D, 41), *b = random_rows(M, D, 42);
+	sae_match one, three;
+	pool *p = NULL;
+
+	ck_assert_int_eq(pool_new(&p, 1, NULL), 0);
+	ck_assert_int_eq(sae_match_rows(&one, a, N, b, M, D, false, p, NULL), 0);
+	pool_free(p);
+	ck_assert_int_eq(pool_new(&p, 3, NULL), 0);
+	ck_assert_int_eq(sae_match_rows(&three, a, N, b, M, D, false, p, NULL), 0);
+	pool_free(p);
+	ck_assert_mem_eq(one.of_a, three.of_a, N * sizeof(*one.of_a));
+	ck_assert_mem_eq(one.near[1].ids, three.near[1].ids, M * SAE_MATCH_NEAR * sizeof(uint32_t));
+	ck_assert_mem_eq(one.parts[0], three.parts[0], N * SAE_MATCH_NEAR * sizeof(uint32_t));
+	ck_assert_mem_eq(one.together[1], three.together[1], M * sizeof(float));
+	for (uint32_t i = 0; i < N; i++) /* each other's nearest */
+		if (one.of_a[i] != SAE_MATCH_NONE)
+			ck_assert_uint_eq(one.near[1].ids[(size_t)one.of_a[i] * SAE_MATCH_NEAR], i);
+	sae_match_free(&one);
+	sae_match_free(&three);
+	free(a);
+	free(b);
+}
+END_TEST
+
+/* Each allocation fails once: an error, and nothing is lost. */
+START_TEST(out_of_memory)
+{
+	enum { N = 20, D = 8 };
+	float *a = random_rows(N, D, 51), *b = random_rows(N, D, 52);
+	pool *p = NULL;
+	sae_match m;
+
+	ck_assert_int_eq(pool_new(&p, 2, NULL), 0);
+	for (long n = 0;; n++) {
+		int rc;
+
+		fault_arm(FAULT_ALLOC, n);
+		rc = sae_match_rows(&m, a, N, b, N, D, true, p, NULL);
+		if (!fault_disarm(FAULT_ALLOC)) {
+			ck_assert_int_eq(rc, 0);
+			break;
+		}
+		ck_assert_int_eq(rc, ERR_NOMEM);
+	}
+	sae_match_free(&m);
+	pool_free(p);
+	free(a);
+	free(b);
+}
+END_TEST
+
 static void cases(Suite *s)
 {
 	SUPPORT_CASE(s, "match", agrees_with_all_permutations, finds_a_planted_permutation,
-	             ties_and_threads_do_not_matter, nearest_of_another_set);
+	             ties_and_threads_do_not_matter, nearest_of_another_set, finds_sums_that_stand_for_one,
+	             the_same_rows_match, chance_is_what_unrelated_rows_give, threads_do_not_matter,
+	             out_of_memory);
 }
 
 SUPPORT_MAIN("match", cases)
