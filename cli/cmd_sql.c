@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "cli/commands.h"
+#include "cli/csv.h"
 #include "cli/store_args.h"
 
 typedef struct sql_opts {
@@ -77,33 +78,6 @@ static int print_table(const cJSON *page, error *err)
 	return rc;
 }
 
-/* One field: quoted where RFC 4180 wants it, and where it is empty, so that NULL (nothing at all) is another thing. On a
- * terminal nothing of it steers that. */
-static int print_field(const char *string, bool visible)
-{
-	text safe;
-	int rc = 0;
-
-	text_init(&safe, (size_t)1 << 30);
-	if (visible) {
-		rc = text_add_visible(&safe, string, strlen(string));
-		string = safe.data ? safe.data : "";
-	}
-	if (!rc && *string && !string[strcspn(string, ",\"\r\n")]) {
-		fputs(string, stdout);
-	} else if (!rc) {
-		putchar('"');
-		for (; *string; string++) {
-			if (*string == '"')
-				putchar('"');
-			putchar(*string);
-		}
-		putchar('"');
-	}
-	text_free(&safe);
-	return rc;
-}
-
 static int print_csv_row(const cJSON *row, bool visible)
 {
 	const cJSON *value;
@@ -117,7 +91,7 @@ static int print_csv_row(const cJSON *row, bool visible)
 		if (cJSON_IsNull(value))
 			continue;
 		field = value_text(value, true);
-		rc = field ? print_field(field, visible) : ERR_NOMEM;
+		rc = field ? csv_field(field, visible) : ERR_NOMEM;
 		free(field);
 		if (rc)
 			return rc;

@@ -1,33 +1,29 @@
 /* Firings of two sources on the contexts that both have stored. */
 #include "store/compare.h"
 
-#include <math.h>
-
-enum { MAX_FIRINGS = 32 << 20 }; /* of one side; 20 bytes each */
+enum { MAX_FIRINGS = 32 << 20 }; /* of one side; 16 bytes each */
 
 uint32_t compare_fires(const compare_side *side, uint32_t f)
 {
-	return (uint32_t)(side->by_feature[f + 1] - side->by_feature[f]);
+	return side->by_feature ? (uint32_t)(side->by_feature[f + 1] - side->by_feature[f]) : 0;
 }
 
-void compare_side_clear(compare_side *side)
+static void side_clear(compare_side *side)
 {
 	free(side->by_token);
-	free(side->feature);
-	free(side->value);
+	free(side->on);
 	free(side->by_feature);
-	free(side->token);
-	free(side->token_value);
-	free(side->nearest.ids);
-	free(side->nearest.common);
-	free(side->nearest.cosine);
-	*side = (compare_side){ 0 };
+	free(side->of);
+	free(side->sum);
+	free(side->variance);
 }
 
-void compare_places_clear(compare_places *p)
+void compare_clear(comparison *c)
 {
-	free(p->begin);
-	*p = (compare_places){ 0 };
+	side_clear(&c->side[0]);
+	side_clear(&c->side[1]);
+	free(c->begin);
+	*c = (comparison){ 0 };
 }
 
 /* ---- Reading ---------------------------------------------------------------------------------------------------------- */
@@ -68,223 +64,108 @@ static int add_token(compare_side *side, uint32_t token, const store_codes *code
 	uint32_t first = codes->start[i], n = codes->start[i + 1] - first;
 
 	if (mem_grow(&side->by_token, &side->token_cap, (size_t)token + 2, sizeof(*side->by_token)) < 0 ||
-	    mem_grow(&side->feature, &side->feature_cap, side->n_firings + n, sizeof(*side->feature)) < 0 ||
-	    mem_grow(&side->value, &side->value_cap, side->n_firings + n, sizeof(*side->value)) < 0)
+	    mem_grow(&side->on, &side->firing_cap, side->n_firings + n, sizeof(*side->on)) < 0)
 		return error_nomem(err, "stored firings");
 	side->by_token[token] = side->n_firings;
-	memcpy(side->feature + side->n_firings, codes->feature + first, n * sizeof(*side->feature));
-	memcpy(side->value + side->n_firings, codes->value + first, n * sizeof(*side->value));
-	side->n_firings += n;
+	for (uint32_t j = first; j < first + n; j++)
+		side->on[side->n_firings++] = (compare_firing){ codes->feature[j], codes->value[j] };
 	side->by_token[token + 1] = side->n_firings;
 	return 0;
 }
 
-static int add_context(compare_places *p, compare_side side[2], const firing_scan *scan, const partner *other,
-                       error *err)
+static int add_context(comparison *c, firing_scan *scan, const partner *other, error *err)
 {
-	int rc = 0;
+	int rc = firing_scan_codes(scan, err);
 
-	if (mem_grow(&p->begin, &p->begin_cap, (size_t)p->n_contexts + 2, sizeof(*p->begin)) < 0)
-		return error_nomem(err, "stored firings");
-	p->begin[p->n_contexts] = p->n_tokens;
+	if (rc == 0 && mem_grow(&c->begin, &c->begin_cap, (size_t)c->n_contexts + 2, sizeof(*c->begin)) < 0)
+		rc = error_nomem(err, "stored firings");
+	if (rc < 0)
+		return rc;
+	c->begin[c->n_contexts] = c->n_tokens;
 	for (uint32_t i = 0; i < scan->context.n_tokens && rc == 0; i++) {
 		if (!bit_is_set(scan->counted, i) || !bit_is_set(other->counted, i))
 			continue;
-		rc = add_token(&side[0], p->n_tokens, &scan->codes, i, err);
+		rc = add_token(&c->side[0], c->n_tokens, &scan->codes, i, err);
 		if (rc == 0)
-			rc = add_token(&side[1], p->n_tokens, &other->codes, i, err);
-		p->n_tokens++;
+			rc = add_token(&c->side[1], c->n_tokens, &other->codes, i, err);
+		c->n_tokens++;
 	}
-	p->begin[++p->n_contexts] = p->n_tokens;
+	c->begin[++c->n_contexts] = c->n_tokens;
 	return rc;
+}
+
+/* What correlations need of each feature. */
+static void sum_values(compare_side *side, uint32_t n_tokens)
+{
+	for (uint32_t f = 0; f < side->n_features; f++) {
+		double sum = 0, squares = 0;
+
+		for (size_t i = side->by_feature[f]; i < side->by_feature[f + 1]; i++) {
+			sum += (double)side->of[i].value;
+			squares += (double)side->of[i].value * (double)side->of[i].value;
+		}
+		side->sum[f] = sum;
+		side->variance[f] = squares - sum * sum / n_tokens;
+		if (side->variance[f] < 1e-12 * squares)
+			side->variance[f] = 0; /* always the same value */
+	}
 }
 
 /* The same firings by feature. */
 static int turn(compare_side *side, uint32_t n_tokens, error *err)
 {
-	size_t *next = malloc(((size_t)side->n_features + 1) * sizeof(*next));
+	size_t n = side->n_features, *next = malloc((n + 1) * sizeof(*next));
 
-	side->by_feature = calloc((size_t)side->n_features + 1, sizeof(*side->by_feature));
-	side->token = malloc((side->n_firings + 1) * sizeof(*side->token));
-	side->token_value = malloc((side->n_firings + 1) * sizeof(*side->token_value));
-	if (!next || !side->by_feature || !side->token || !side->token_value) {
+	side->by_feature = calloc(n + 1, sizeof(*side->by_feature));
+	side->of = malloc((side->n_firings + 1) * sizeof(*side->of));
+	side->sum = malloc((n + 1) * sizeof(*side->sum));
+	side->variance = malloc((n + 1) * sizeof(*side->variance));
+	if (!next || !side->by_feature || !side->of || !side->sum || !side->variance) {
 		free(next);
 		return error_nomem(err, "stored firings");
 	}
 	for (size_t i = 0; i < side->n_firings; i++)
-		side->by_feature[side->feature[i] + 1]++;
-	for (uint32_t f = 0; f < side->n_features; f++)
+		side->by_feature[side->on[i].id + 1]++;
+	for (size_t f = 0; f < n; f++)
 		side->by_feature[f + 1] += side->by_feature[f];
-	memcpy(next, side->by_feature, ((size_t)side->n_features + 1) * sizeof(*next));
+	memcpy(next, side->by_feature, (n + 1) * sizeof(*next));
 	for (uint32_t t = 0; t < n_tokens; t++)
-		for (size_t i = side->by_token[t]; i < side->by_token[t + 1]; i++) {
-			size_t at = next[side->feature[i]]++;
-
-			side->token[at] = t;
-			side->token_value[at] = side->value[i];
-		}
+		for (size_t i = side->by_token[t]; i < side->by_token[t + 1]; i++)
+			side->of[next[side->on[i].id]++] = (compare_firing){ t, side->on[i].value };
 	free(next);
+	sum_values(side, n_tokens);
 	return 0;
 }
 
-int compare_places_read(compare_places *p, compare_side side[2], error *err)
+int compare_read(comparison *c, error *err)
 {
-	partner other = { .s = side[1].s, .source = side[1].source.id, .n_features = side[1].n_features };
+	partner other = { .s = c->side[1].s,
+		          .source = c->side[1].source.id,
+		          .n_features = c->side[1].n_features };
 	firing_scan scan = { 0 };
 	bool more = false, found;
-	int rc = firing_scan_begin(&scan, side[0].s, side[0].source.id, err);
+	int rc = firing_scan_begin(&scan, c->side[0].s, c->side[0].source.id, err);
 
-	p->all_used = true;
+	c->all_used = true;
+	scan.lazy = true;
 	if (rc == 0)
 		rc = store_prepare(
 		        &other.row, other.s,
 		        "SELECT counted, codes FROM firing WHERE source_id = ?1 AND context_id = ?2", err);
 	while (rc == 0 && (rc = firing_scan_next(&scan, &more, err)) == 0 && more) {
-		if (side[0].n_firings > MAX_FIRINGS || side[1].n_firings > MAX_FIRINGS) {
-			p->all_used = false;
+		rc = partner_find(&other, scan.context.id, scan.context.n_tokens, &found, err);
+		if (rc < 0 || !found)
+			continue;
+		if (c->side[0].n_firings > MAX_FIRINGS || c->side[1].n_firings > MAX_FIRINGS) {
+			c->all_used = false;
 			break;
 		}
-		rc = partner_find(&other, scan.context.id, scan.context.n_tokens, &found, err);
-		if (rc == 0 && found)
-			rc = add_context(p, side, &scan, &other, err);
+		rc = add_context(c, &scan, &other, err);
 	}
-	for (int s = 0; s < 2 && rc == 0 && p->n_tokens; s++)
-		rc = turn(&side[s], p->n_tokens, err);
+	for (int s = 0; s < 2 && rc == 0 && c->n_tokens; s++)
+		rc = turn(&c->side[s], c->n_tokens, err);
 	sqlite3_finalize(other.row);
 	store_codes_free(&other.codes);
 	firing_scan_end(&scan);
 	return rc;
-}
-
-/* ---- Counting ------------------------------------------------------------------------------------------------------------ */
-
-/* shift[t]: the token of the next context at the same place as t, or NONE where that is shorter. */
-static uint32_t *shifted_tokens(const compare_places *p)
-{
-	uint32_t *shift = malloc(((size_t)p->n_tokens + 1) * sizeof(*shift));
-
-	for (uint32_t c = 0; c < p->n_contexts && shift; c++) {
-		uint32_t next = c + 1 < p->n_contexts ? c + 1 : 0,
-		         length = p->begin[next + 1] - p->begin[next];
-
-		for (uint32_t t = p->begin[c]; t < p->begin[c + 1]; t++)
-			shift[t] = t - p->begin[c] < length ? p->begin[next] + t - p->begin[c] : NONE;
-	}
-	return shift;
-}
-
-static void offer(uint32_t *ids, uint32_t *common, float *cosine, uint32_t id, uint32_t n, float value)
-{
-	uint32_t i = COMPARE_NEAREST;
-
-	while (i > 0 &&
-	       (ids[i - 1] == NONE || value > cosine[i - 1] || (value == cosine[i - 1] && id < ids[i - 1])))
-		i--;
-	if (i == COMPARE_NEAREST)
-		return;
-	memmove(ids + i + 1, ids + i, (COMPARE_NEAREST - 1 - i) * sizeof(*ids));
-	memmove(common + i + 1, common + i, (COMPARE_NEAREST - 1 - i) * sizeof(*common));
-	memmove(cosine + i + 1, cosine + i, (COMPARE_NEAREST - 1 - i) * sizeof(*cosine));
-	ids[i] = id;
-	common[i] = n;
-	cosine[i] = value;
-}
-
-static void nearest_of(compare_nearest *n, const compare_side *side, const compare_side *other, uint32_t f,
-                       const uint32_t *shift, uint32_t *count, uint32_t *touched)
-{
-	size_t at = (size_t)f * COMPARE_NEAREST;
-	uint32_t n_touched = 0, fires = compare_fires(side, f);
-
-	for (size_t i = side->by_feature[f]; i < side->by_feature[f + 1]; i++) {
-		uint32_t t = shift ? shift[side->token[i]] : side->token[i];
-
-		for (size_t j = t == NONE ? 0 : other->by_token[t]; t != NONE && j < other->by_token[t + 1];
-		     j++)
-			if (count[other->feature[j]]++ == 0)
-				touched[n_touched++] = other->feature[j];
-	}
-	for (uint32_t k = 0; k < n_touched; k++) {
-		uint32_t id = touched[k];
-
-		offer(n->ids + at, n->common + at, n->cosine + at, id, count[id],
-		      (float)(count[id] / sqrt((double)fires * compare_fires(other, id))));
-		count[id] = 0;
-	}
-}
-
-int compare_nearest_find(compare_nearest *n, const compare_places *p, const compare_side side[2], int s,
-                         bool shifted, error *err)
-{
-	const compare_side *mine = &side[s], *other = &side[!s];
-	size_t all = (size_t)mine->n_features * COMPARE_NEAREST;
-	uint32_t *count = calloc(other->n_features, sizeof(*count)),
-	         *touched = malloc((size_t)other->n_features * sizeof(*touched)),
-	         *shift = shifted ? shifted_tokens(p) : NULL;
-	int rc = 0;
-
-	if (!n->ids) {
-		n->ids = malloc(all * sizeof(*n->ids));
-		n->common = calloc(all, sizeof(*n->common));
-		n->cosine = calloc(all, sizeof(*n->cosine));
-	}
-	if (!count || !touched || (shifted && !shift) || !n->ids || !n->common || !n->cosine)
-		rc = error_nomem(err, "a comparison");
-	for (size_t i = 0; i < all && rc == 0; i++)
-		n->ids[i] = NONE;
-	for (uint32_t f = 0; f < mine->n_features && rc == 0; f++)
-		nearest_of(n, mine, other, f, shift, count, touched);
-	free(count);
-	free(touched);
-	free(shift);
-	return rc;
-}
-
-void compare_measure(compare_pair *out, const compare_places *p, const compare_side side[2], uint32_t a,
-                     uint32_t b)
-{
-	size_t i = side[0].by_feature[a], i_end = side[0].by_feature[a + 1];
-	size_t j = side[1].by_feature[b], j_end = side[1].by_feature[b + 1];
-	double n_a = (double)(i_end - i), n_b = (double)(j_end - j), both = 0, n = p->n_tokens;
-	double sum_a = 0, sum_b = 0, squares_a = 0, squares_b = 0, product = 0, var;
-
-	for (size_t k = i; k < i_end; k++) {
-		sum_a += side[0].token_value[k];
-		squares_a += (double)side[0].token_value[k] * side[0].token_value[k];
-	}
-	for (size_t k = j; k < j_end; k++) {
-		sum_b += side[1].token_value[k];
-		squares_b += (double)side[1].token_value[k] * side[1].token_value[k];
-	}
-	while (i < i_end && j < j_end) {
-		uint32_t t = side[0].token[i], u = side[1].token[j];
-
-		if (t == u) {
-			both++;
-			product += (double)side[0].token_value[i] * side[1].token_value[j];
-		}
-		i += t <= u;
-		j += u <= t;
-	}
-	out->cosine = n_a > 0 && n_b > 0 ? both / sqrt(n_a * n_b) : (double)NAN;
-	out->jaccard = n_a > 0 && n_b > 0 ? both / (n_a + n_b - both) : (double)NAN;
-	var = (squares_a - sum_a * sum_a / n) * (squares_b - sum_b * sum_b / n);
-	out->correlation = var > 0 ? (product - sum_a * sum_b / n) / sqrt(var) : (double)NAN;
-}
-
-uint32_t compare_covered(const compare_side *side, const compare_side *other, uint32_t f,
-                         const uint32_t *parts, uint32_t n)
-{
-	uint32_t covered = 0;
-
-	for (size_t i = side->by_feature[f]; i < side->by_feature[f + 1]; i++) {
-		uint32_t t = side->token[i];
-		bool hit = false;
-
-		for (size_t j = other->by_token[t]; j < other->by_token[t + 1] && !hit; j++)
-			for (uint32_t k = 0; k < n && !hit; k++)
-				hit = other->feature[j] == parts[k];
-		covered += hit;
-	}
-	return covered;
 }

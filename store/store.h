@@ -337,36 +337,68 @@ typedef struct store_csv_result {
 int store_export_csv(store_csv_result *out, store *s, const char *folder, const store_csv_opts *o,
                      progress *pr, error *err) MUST_USE;
 
-/* ---- Two sources compared (compare.c) --------------------------------------------------------------------------------------- */
+/* ---- Two sources compared (compare*.c) ---------------------------------------------------------------------------------------- */
 
-/* Decoder vectors (F, d_in) of a source (NULL: the only one), as stored (F16), malloc'd; NULL with 0 where the store has none. */
+/* Decoder vectors (F, d_in) of a source (NULL: the only one), as stored (F16), malloc'd; NULL with 0 where the store has none.
+ * ERR_FORMAT: of some features only, or not finite. */
 int store_vectors(float **out, store *s, const char *source, error *err) MUST_USE;
+
+/* What the decoder directions of two sources say of each other, found by the caller (sae/ has the products). [0] is A's, [1] B's;
+ * features of the other side are named by number, UINT32_MAX: none. */
+enum { STORE_DIRECTION_PARTS = 8 };
+typedef struct store_directions {
+	const float *rows[2]; /* (F, d) at norm 1 */
+	uint32_t d;
+	const uint32_t *match;   /* (F of A) one to one */
+	const uint32_t *near[2]; /* (F, n_near) by cosine, the largest first */
+	uint32_t n_near[2];
+	/* (F, STORE_DIRECTION_PARTS) at least two whose weighted sum stands for it, none behind the last */
+	const uint32_t *parts[2];
+	const float *together[2]; /* (F) cosine with that sum; NaN: no parts */
+} store_directions;
 
 typedef struct store_compare_opts {
 	store *a, *b; /* may be the same */
 	const char *source_a, *source_b;
-	/* A one-to-one match by decoder direction, which the caller finds (sae/ has the products): for each feature of A one of B, or
-	 * UINT32_MAX, and their cosine. NULL: there are no directions; a match is then mutual best by firing cosine. */
-	const uint32_t *match;
-	const float *cosine;
-	double min_cosine;   /* of a match that is the same feature. 0.7 */
-	double min_overlap;  /* of the parts of a split. 0.5 */
-	uint32_t min_common; /* tokens that a part has in common with the whole. 5 */
+	const store_directions *directions; /* NULL: there are none, or they are of different width */
+	const store_directions *chance; /* the same with random rows in B's place; NULL where directions is */
+	double chance_cosine;           /* what one best cosine in a hundred is over by chance */
+	bool by_firing;                 /* match by co-firing, though there are directions */
+	double min_cosine;              /* of a match by direction that is the same feature. 0.7 */
+	double min_correlation;         /* of one by co-firing; and below it a feature may be split. 0.7 */
+	double min_overlap; /* of a split: of the parts inside the whole, and of the whole that they cover. 0.5 */
+	double min_gain; /* what each part adds to that; what parts by direction add to the best cosine. 0.1 */
+	double min_together; /* cosine with the sum of parts by direction. 0.7 */
+	uint32_t min_common; /* tokens that a part shares with the whole. 5 */
+	uint64_t seed;       /* of chance */
+	bool pairs;          /* also "pairs" */
+	pool *pool;          /* NULL: one thread. The same answer at any number of them */
 } store_compare_opts;
 /* Compare the features of two sources over the tokens that count for both in contexts with stored firings of both (as many
- * as fit: 32 M firings a side). Firing cosine of two features: tokens on which both fire / sqrt(product of their counts).
- * Verdicts, for both sides:
- *	same       matched, and the decoder cosine (without directions: the firing cosine) is at least min_cosine
- *	split      not the same; at least two features of the other side, of the 16 of largest firing cosine, each share min_common
- *	           tokens with it and fire for min_overlap of their own firings where it fires, and together they cover
- *	           min_overlap of its firings: these are its parts
- *	merged     neither, but one of the parts of a split feature of the other side
+ * as fit: 32 M firings a side, 16 bytes each). With directions matches are theirs; else mutual best by the correlation of
+ * activations over all common tokens. Verdicts, for both sides:
+ *	same       matched, each is the other's best, and their decoder cosine (by co-firing: their correlation) is at least
+ *	           min_cosine (min_correlation)
+ *	split      not the same, nobody correlates with it at min_correlation, and it is divided among at least two features of
+ *	           the other side, its parts. Each of them shares
+ *	           min_common tokens with it and fires mostly inside it: (share of the part's firings on which the whole fires -
+ *	           share of all tokens on which it does) >= min_overlap (1 - the latter). And either
+ *	           by firing: the decoder cosine of each with it is over chance_cosine (where directions count), taken in the
+ *	           order of what they add each covers min_gain of its firings that those before do not, and all cover min_overlap; or
+ *	           by direction: its cosine with the sum of its parts is at least min_together, and min_gain over its best cosine.
+ *	           Without common contexts: by direction alone, which is weak
+ *	merged     neither, but a part of a split feature of the other side
  *	unmatched  none of these
- * chance: the best firing cosine of each feature when the other side's firings are those of the next context.
- * {"a":{"source","store","features","verdicts":{...},"mean_best_firing_cosine","chance_mean","chance_99"},"b":{...},
- *  "common":{"contexts","tokens","all_used"},"features":[{"side","feature","verdict","fires","match","cosine","firing_cosine",
- *  "jaccard","correlation","parts" or "part_of","label","match_label"}]}
- * ERR_ARG: neither directions nor common contexts. */
+ * By chance: the same with `chance` for directions, and for the other side's firings at a token those at the same place of
+ * another context.
+ * {"a":{"source","store","features","firing","verdicts":{...},"chance_verdicts":{...}},"b":{...},
+ *  "matched":{"by","pairs","over","chance_over"},"common":{"contexts","tokens","all_used"},
+ *  "correlation":{"a":{"mean_best","chance_mean","chance_99"},"b":{...}} or null,"jaccard":the same for who correlates best,
+ *  "features":[{"side","feature","verdict","fires","match","cosine","common","firing_cosine","jaccard","correlation","nearest",
+ *  "nearest_cosine","cofiring","cofiring_correlation",("parts","by","covered" or "together"),("part_of"),"label","match_label"}],
+ *  "pairs":[{"a","b","cosine","common","firing_cosine","jaccard","correlation"}]: matches, parts and for each feature the 5
+ *  nearest by cosine and by correlation}
+ * ERR_NOTFOUND: neither directions nor common contexts. */
 int store_compare(cJSON **out, const store_compare_opts *o, error *err) MUST_USE;
 
 /* ---- Likeness (similar.c, duplicates.c) ----------------------------------------------------------------------------------------- */
