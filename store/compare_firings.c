@@ -1,5 +1,6 @@
 /* Firings of two sources on the contexts that both have stored. */
 #include "store/compare.h"
+#include "store/joint_scan.h"
 
 enum { MAX_FIRINGS = 32 << 20 }; /* of one side; 16 bytes each */
 
@@ -28,37 +29,6 @@ void compare_clear(comparison *c)
 
 /* ---- Reading ---------------------------------------------------------------------------------------------------------- */
 
-/* One context of the other source, if that has its firings. */
-typedef struct partner {
-	store *s;
-	sqlite3_stmt *row;
-	int64_t source;
-	uint32_t n_features;
-	const unsigned char *counted; /* until the next */
-	store_codes codes;
-} partner;
-
-static int partner_find(partner *p, int64_t context, uint32_t n_tokens, bool *found, error *err)
-{
-	error cause = { 0 };
-	int rc;
-
-	sqlite3_reset(p->row);
-	rc = store_bind(p->s, p->row, err, "ii", p->source, context);
-	if (rc == 0)
-		rc = store_step(p->s, p->row, found, err);
-	if (rc < 0 || !*found)
-		return rc;
-	p->counted = sqlite3_column_blob(p->row, 0);
-	if (!p->counted || (uint32_t)sqlite3_column_bytes(p->row, 0) != (n_tokens + 7) / 8 ||
-	    store_codes_decode(&p->codes, sqlite3_column_blob(p->row, 1),
-	                       (size_t)sqlite3_column_bytes(p->row, 1), p->n_features, n_tokens, &cause) < 0)
-		return error_set(err, cause.code ? cause.code : ERR_FORMAT,
-		                 "'%s': context %lld is corrupt: %s", store_path(p->s), (long long)context,
-		                 cause.code ? cause.msg : "its mask is of another length");
-	return 0;
-}
-
 static int add_token(compare_side *side, uint32_t token, const store_codes *codes, uint32_t i, error *err)
 {
 	uint32_t first = codes->start[i], n = codes->start[i + 1] - first;
@@ -73,21 +43,18 @@ static int add_token(compare_side *side, uint32_t token, const store_codes *code
 	return 0;
 }
 
-static int add_context(comparison *c, firing_scan *scan, const partner *other, error *err)
+static int add_context(comparison *c, const joint_scan *scan, error *err)
 {
-	int rc = firing_scan_codes(scan, err);
+	int rc = 0;
 
-	if (rc == 0 && mem_grow(&c->begin, &c->begin_cap, (size_t)c->n_contexts + 2, sizeof(*c->begin)) < 0)
-		rc = error_nomem(err, "stored firings");
-	if (rc < 0)
-		return rc;
+	if (mem_grow(&c->begin, &c->begin_cap, (size_t)c->n_contexts + 2, sizeof(*c->begin)) < 0)
+		return error_nomem(err, "stored firings");
 	c->begin[c->n_contexts] = c->n_tokens;
-	for (uint32_t i = 0; i < scan->context.n_tokens && rc == 0; i++) {
-		if (!bit_is_set(scan->counted, i) || !bit_is_set(other->counted, i))
+	for (uint32_t i = 0; i < scan->n_tokens && rc == 0; i++) {
+		if (!bit_is_set(scan->counted, i))
 			continue;
-		rc = add_token(&c->side[0], c->n_tokens, &scan->codes, i, err);
-		if (rc == 0)
-			rc = add_token(&c->side[1], c->n_tokens, &other->codes, i, err);
+		for (int s = 0; s < 2 && rc == 0; s++)
+			rc = add_token(&c->side[s], c->n_tokens, &scan->parts[s].codes, i, err);
 		c->n_tokens++;
 	}
 	c->begin[++c->n_contexts] = c->n_tokens;
@@ -139,33 +106,25 @@ static int turn(compare_side *side, uint32_t n_tokens, error *err)
 
 int compare_read(comparison *c, error *err)
 {
-	partner other = { .s = c->side[1].s,
-		          .source = c->side[1].source.id,
-		          .n_features = c->side[1].n_features };
-	firing_scan scan = { 0 };
-	bool more = false, found;
-	int rc = firing_scan_begin(&scan, c->side[0].s, c->side[0].source.id, err);
+	store *const stores[2] = { c->side[0].s, c->side[1].s };
+	const store_source sources[2] = { c->side[0].source, c->side[1].source };
+	joint_scan scan;
+	bool more = false;
+	int rc = joint_scan_begin(&scan, stores, sources, 2, err);
 
+	if (rc < 0)
+		return rc;
 	c->all_used = true;
-	scan.lazy = true;
-	if (rc == 0)
-		rc = store_prepare(
-		        &other.row, other.s,
-		        "SELECT counted, codes FROM firing WHERE source_id = ?1 AND context_id = ?2", err);
-	while (rc == 0 && (rc = firing_scan_next(&scan, &more, err)) == 0 && more) {
-		rc = partner_find(&other, scan.context.id, scan.context.n_tokens, &found, err);
-		if (rc < 0 || !found)
-			continue;
-		if (c->side[0].n_firings > MAX_FIRINGS || c->side[1].n_firings > MAX_FIRINGS) {
+	while ((rc = joint_scan_next(&scan, &more, err)) == 0 && more && c->all_used) {
+		if (c->side[0].n_firings > MAX_FIRINGS || c->side[1].n_firings > MAX_FIRINGS)
 			c->all_used = false;
+		else
+			rc = add_context(c, &scan, err);
+		if (rc < 0)
 			break;
-		}
-		rc = add_context(c, &scan, &other, err);
 	}
 	for (int s = 0; s < 2 && rc == 0 && c->n_tokens; s++)
 		rc = turn(&c->side[s], c->n_tokens, err);
-	sqlite3_finalize(other.row);
-	store_codes_free(&other.codes);
-	firing_scan_end(&scan);
+	joint_scan_end(&scan);
 	return rc;
 }
