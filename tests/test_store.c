@@ -181,7 +181,7 @@ START_TEST(refuses_a_damaged_file)
 	}
 	memset(data + 100, 0x5a, 3000); /* the page of the schema */
 	support_put(path, data, n);
-	refused(STORE_WRITE, ERR_FORMAT, "is not a Gloss store");
+	refused(STORE_WRITE, ERR_FORMAT, "is corrupt or cut off");
 	free(data);
 	support_rmdir(folder);
 }

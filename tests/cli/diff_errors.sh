@@ -17,7 +17,7 @@ try small other -d t.db --pairs
 cp "$GLOSS_SOURCE/demo/data/tokenizer.json" no.db
 try small other -d t.db --with no.db
 cp t.db newer.db && sqlite3 newer.db "PRAGMA user_version = 99"
-try small other -d t.db --with newer.db
+try small other -d t.db --with newer.db | sed 's|up to [0-9]*|up to N|'
 head -c 20000 t.db >cut.db
 try small other -d cut.db
 echo "no vectors, then only in one"
