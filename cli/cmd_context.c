@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "cli/commands.h"
+#include "cli/page.h"
 #include "cli/store_args.h"
 
 typedef struct context_opts {
@@ -50,77 +51,50 @@ static int add_features(text *out, const cJSON *features)
 	return rc;
 }
 
-static int print_tokens(const cJSON *page, error *err)
+static int add_token(cli_table *t, const cJSON *token)
 {
-	static const cli_column columns[] = { { "position", true, 0 },
-		                              { "token", false, 24 },
-		                              { "firing", true, 0 },
-		                              { "strongest features", false, 0 } };
-	cli_table *t = NULL;
-	const cJSON *token;
 	text cell;
-	int position = 0, rc = cli_table_new(&t, columns, ARRAY_LEN(columns), err);
+	int rc;
 
 	text_init(&cell, 1 << 20);
-	cJSON_ArrayForEach(token, cJSON_GetObjectItem(page, "tokens"))
-	{
-		int bad = cli_table_cell(t, "%d", position++);
-
-		if (rc)
-			break;
-		bad = bad ? bad : token_cell(t, answer_string(token, "text"));
-		bad = bad ? bad : number_cell(t, answer_number(token, "n_features"), 6);
-		bad = bad ? bad : add_features(&cell, cJSON_GetObjectItem(token, "features"));
-		if (!bad)
-			bad = cJSON_IsFalse(cJSON_GetObjectItem(token, "counts"))
-			              ? cli_table_cell(t, "(left out)")
-			              : cli_table_cell(t, "%s", cell.len ? cell.data : "");
-		if (bad)
-			rc = error_nomem(err, "the table of tokens");
-	}
-	if (!rc)
-		cli_table_print(t, stdout);
+	rc = number_cell(t, answer_number(token, "position"), 10);
+	rc = rc ? rc : token_cell(t, answer_string(token, "text"));
+	rc = rc ? rc : number_cell(t, answer_number(token, "n_features"), 6);
+	rc = rc ? rc : add_features(&cell, cJSON_GetObjectItem(token, "features"));
+	if (!rc && cJSON_IsFalse(cJSON_GetObjectItem(token, "counts")))
+		rc = cli_table_cell(t, "(left out)");
+	else if (!rc)
+		rc = cli_table_cell(t, "%s", cell.len ? cell.data : "");
 	text_free(&cell);
-	cli_table_free(t);
 	return rc;
 }
 
-static int print_features(const cJSON *page, error *err)
+static int add_feature(cli_table *t, const cJSON *f)
 {
-	static const cli_column columns[] = { { "feature", true, 0 },
-		                              { "max", true, 0 },
-		                              { "at", true, 0 },
-		                              { "fires", true, 0 },
-		                              { "label", false, 60 } };
-	cli_table *t = NULL;
-	const cJSON *f;
-	int rc = cli_table_new(&t, columns, ARRAY_LEN(columns), err);
+	int rc = number_cell(t, answer_number(f, "feature"), 10);
 
-	cJSON_ArrayForEach(f, cJSON_GetObjectItem(page, "features"))
-	{
-		int bad;
-
-		if (rc)
-			break;
-		bad = number_cell(t, answer_number(f, "feature"), 10);
-		bad = bad ? bad : number_cell(t, answer_number(f, "max"), 4);
-		bad = bad ? bad : number_cell(t, answer_number(f, "position"), 10);
-		bad = bad ? bad : number_cell(t, answer_number(f, "fires"), 10);
-		bad = bad ? bad : string_cell(t, answer_string(f, "label"));
-		if (bad)
-			rc = error_nomem(err, "the table of features");
-	}
-	if (!rc)
-		cli_table_print(t, stdout);
-	cli_table_free(t);
-	return rc;
+	rc = rc ? rc : number_cell(t, answer_number(f, "max"), 4);
+	rc = rc ? rc : number_cell(t, answer_number(f, "position"), 10);
+	rc = rc ? rc : number_cell(t, answer_number(f, "fires"), 10);
+	return rc ? rc : string_cell(t, answer_string(f, "label"));
 }
 
-static int print_page(const cJSON *page, error *err)
+static int print(const cJSON *page, const cli_parsed *p, const void *opts, error *err)
 {
+	static const cli_column of_tokens[] = { { "position", true, 0 },
+		                                { "token", false, 24 },
+		                                { "firing", true, 0 },
+		                                { "strongest features", false, 0 } };
+	static const cli_column of_features[] = { { "feature", true, 0 },
+		                                  { "max", true, 0 },
+		                                  { "at", true, 0 },
+		                                  { "fires", true, 0 },
+		                                  { "label", false, 60 } };
 	bool firings = cJSON_IsTrue(cJSON_GetObjectItem(page, "firings"));
 	int rc = 0;
 
+	(void)p;
+	(void)opts;
 	printf("context %s of document %s (%s), %.0f tokens\n", answer_string(page, "context"),
 	       answer_string(page, "document"), answer_string(page, "part"), answer_number(page, "n_tokens"));
 	if (!firings)
@@ -128,50 +102,40 @@ static int print_page(const cJSON *page, error *err)
 		       "among its\n"
 		       "strongest contexts, the strongest token\n");
 	if (firings)
-		rc = print_tokens(page, err);
+		rc = page_print_rows(cJSON_GetObjectItem(page, "tokens"), of_tokens, ARRAY_LEN(of_tokens),
+		                     add_token, err);
 	if (rc || cJSON_GetArraySize(cJSON_GetObjectItem(page, "features")) == 0)
 		return rc;
 	printf("\n");
-	rc = print_features(page, err);
+	rc = page_print_rows(cJSON_GetObjectItem(page, "features"), of_features, ARRAY_LEN(of_features),
+	                     add_feature, err);
 	if (!rc)
 		printf("%d of %.0f features\n", cJSON_GetArraySize(cJSON_GetObjectItem(page, "features")),
 		       answer_number(page, "n_features"));
 	return rc;
 }
 
+static int ask(cJSON **page, const cli_parsed *p, void *opts, error *err)
+{
+	const context_opts *o = opts;
+	int64_t context = 0;
+	store *s = NULL;
+	int rc = context_arg(&context, p->args[0], err);
+
+	if (!rc)
+		rc = store_args_open(&s, &o->store, err);
+	if (!rc)
+		rc = store_show_context(page, s, o->store.source, context, o->top, o->limit, err);
+	store_close(s);
+	return rc;
+}
+
 static int run(const command *self, int argc, char **argv)
 {
+	static const page_command page = { ask, print };
 	context_opts o = { 0 };
-	cJSON *page = NULL;
-	store *s = NULL;
-	cli_parsed p;
-	error err = { 0 };
-	int64_t context = 0;
-	int rc, code = EXIT_DONE;
 
-	cli_parse(&p, self, &o, argc, argv);
-	if (p.done) {
-		code = p.exit_code;
-		goto out;
-	}
-	rc = context_arg(&context, p.args[0], &err);
-	if (!rc)
-		rc = store_args_open(&s, &o.store, &err);
-	if (!rc)
-		rc = store_show_context(&page, s, o.store.source, context, o.top, o.limit, &err);
-	if (!rc && p.common.json) {
-		code = cli_print_json(self, page);
-		page = NULL;
-	} else if (!rc) {
-		rc = print_page(page, &err);
-	}
-	if (rc)
-		code = cli_fail(self, &err);
-out:
-	cJSON_Delete(page);
-	store_close(s);
-	cli_parsed_clear(&p);
-	return code;
+	return page_run(self, argc, argv, &o, &page);
 }
 
 const command cmd_context_command = {

@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 
 #include "cli/commands.h"
+#include "cli/page.h"
 #include "cli/diff.h"
 
 static const option options[] = {
@@ -100,43 +101,38 @@ static int compare(cJSON **page, store *const s[2], const char *const names[2], 
 	return rc;
 }
 
-static int run(const command *self, int argc, char **argv)
+static int ask(cJSON **page, const cli_parsed *p, void *opts, error *err)
 {
-	diff_opts o = { 0 };
-	cJSON *page = NULL;
+	const diff_opts *o = opts;
 	store *s[2] = { NULL, NULL }, *other = NULL;
-	cli_parsed p;
-	error err = { 0 };
-	int rc, code = EXIT_DONE;
+	int rc = o->pairs && !p->common.json && !o->csv
+	                 ? error_set(err, ERR_ARG, "--pairs goes with --json or --csv")
+	                 : store_args_open(&s[0], &o->store, err);
 
-	cli_parse(&p, self, &o, argc, argv);
-	if (p.done) {
-		code = p.exit_code;
-		goto out;
-	}
-	rc = o.pairs && !p.common.json && !o.csv
-	             ? error_set(&err, ERR_ARG, "--pairs goes with --json or --csv")
-	             : store_args_open(&s[0], &o.store, &err);
-	if (!rc && o.with)
-		rc = store_open(&other, o.with, STORE_READ, &err);
+	if (!rc && o->with)
+		rc = store_open(&other, o->with, STORE_READ, err);
 	s[1] = other ? other : s[0];
 	if (!rc)
-		rc = compare(&page, s, (const char *const[]){ p.args[0], p.args[1] }, &o, &err);
-	if (!rc && p.common.json) {
-		code = cli_print_json(self, page);
-		page = NULL;
-	} else if (!rc) {
-		rc = o.csv ? diff_print_csv(page, &o, cli_given(&p, "side") ? o.side : NULL, &err)
-		           : diff_print(page, &o, &err);
-	}
-	if (rc)
-		code = cli_fail(self, &err);
-out:
-	cJSON_Delete(page);
+		rc = compare(page, s, (const char *const[]){ p->args[0], p->args[1] }, o, err);
 	store_close(s[0]);
 	store_close(other);
-	cli_parsed_clear(&p);
-	return code;
+	return rc;
+}
+
+static int print(const cJSON *page, const cli_parsed *p, const void *opts, error *err)
+{
+	const diff_opts *o = opts;
+
+	return o->csv ? diff_print_csv(page, o, cli_given(p, "side") ? o->side : NULL, err)
+	              : diff_print(page, o, err);
+}
+
+static int run(const command *self, int argc, char **argv)
+{
+	static const page_command page = { ask, print };
+	diff_opts o = { 0 };
+
+	return page_run(self, argc, argv, &o, &page);
 }
 
 const command cmd_diff_command = {

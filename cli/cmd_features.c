@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "cli/commands.h"
+#include "cli/page.h"
 #include "cli/store_args.h"
 
 typedef struct features_opts {
@@ -57,7 +58,7 @@ static int add_row(cli_table *t, const cJSON *f, bool several)
 	return rc ? rc : string_cell(t, answer_string(f, "label"));
 }
 
-static int print_page(const cJSON *page, error *err)
+static int print(const cJSON *page, const cli_parsed *p, const void *opts, error *err)
 {
 	static const cli_column columns[] = {
 		{ "source", false, 24 }, { "feature", true, 0 }, { "density", true, 0 },
@@ -70,6 +71,8 @@ static int print_page(const cJSON *page, error *err)
 	int n = cJSON_GetArraySize(features), rc;
 	cli_table *t = NULL;
 
+	(void)p;
+	(void)opts;
 	if (n == 0) {
 		if (total > 0)
 			printf("none behind the first %.0f: %.0f in all\n", first - 1, total);
@@ -94,8 +97,9 @@ static int print_page(const cJSON *page, error *err)
 	return rc;
 }
 
-static int ask(cJSON **page, const features_opts *o, const cli_parsed *p, error *err)
+static int ask(cJSON **page, const cli_parsed *p, void *opts, error *err)
 {
+	const features_opts *o = opts;
 	store_features_opts query = { .where = o->where,
 		                      .sort = o->sort,
 		                      .list = o->list,
@@ -126,30 +130,10 @@ static int ask(cJSON **page, const features_opts *o, const cli_parsed *p, error 
 
 static int run(const command *self, int argc, char **argv)
 {
+	static const page_command page = { ask, print };
 	features_opts o = { 0 };
-	cJSON *page = NULL;
-	cli_parsed p;
-	error err = { 0 };
-	int rc, code = EXIT_DONE;
 
-	cli_parse(&p, self, &o, argc, argv);
-	if (p.done) {
-		code = p.exit_code;
-		goto out;
-	}
-	rc = ask(&page, &o, &p, &err);
-	if (!rc && p.common.json) {
-		code = cli_print_json(self, page);
-		page = NULL;
-	} else if (!rc) {
-		rc = print_page(page, &err);
-	}
-	if (rc)
-		code = cli_fail(self, &err);
-out:
-	cJSON_Delete(page);
-	cli_parsed_clear(&p);
-	return code;
+	return page_run(self, argc, argv, &o, &page);
 }
 
 const command cmd_features_command = {

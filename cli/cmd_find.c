@@ -4,6 +4,7 @@
 #include "cli/commands.h"
 #include "cli/find_print.h"
 #include "cli/input_lines.h"
+#include "cli/page.h"
 #include "cli/store_args.h"
 
 typedef struct find_opts {
@@ -114,46 +115,36 @@ static int check(const cli_parsed *p, const find_opts *o, error *err)
 	return 0;
 }
 
-static int print(const cJSON *page, const find_opts *o, bool color, error *err)
+static int ask(cJSON **page, const cli_parsed *p, void *opts, error *err)
 {
+	const find_opts *o = opts;
+	store *s = NULL;
+	int rc = check(p, o, err);
+
+	if (!rc)
+		rc = store_args_open(&s, &o->store, err);
+	if (!rc)
+		rc = find(page, s, o, err);
+	store_close(s);
+	return rc;
+}
+
+static int print(const cJSON *page, const cli_parsed *p, const void *opts, error *err)
+{
+	const find_opts *o = opts;
+
 	return o->regex  ? find_print_regex(page, err)
 	       : o->of   ? find_print_of(page, err)
 	       : o->like ? find_print_like(page, err)
-	                 : find_print_text(page, color, err);
+	                 : find_print_text(page, cli_color(p), err);
 }
 
 static int run(const command *self, int argc, char **argv)
 {
+	static const page_command page = { ask, print };
 	find_opts o = { 0 };
-	cJSON *page = NULL;
-	store *s = NULL;
-	cli_parsed p;
-	error err = { 0 };
-	int rc, code = EXIT_DONE;
 
-	cli_parse(&p, self, &o, argc, argv);
-	if (p.done) {
-		code = p.exit_code;
-		goto out;
-	}
-	rc = check(&p, &o, &err);
-	if (!rc)
-		rc = store_args_open(&s, &o.store, &err);
-	if (!rc)
-		rc = find(&page, s, &o, &err);
-	if (!rc && p.common.json) {
-		code = cli_print_json(self, page);
-		page = NULL;
-	} else if (!rc) {
-		rc = print(page, &o, cli_color(&p), &err);
-	}
-	if (rc)
-		code = cli_fail(self, &err);
-out:
-	cJSON_Delete(page);
-	store_close(s);
-	cli_parsed_clear(&p);
-	return code;
+	return page_run(self, argc, argv, &o, &page);
 }
 
 const command cmd_find_command = {

@@ -1,6 +1,7 @@
 /* gloss label: a person's own labels, and the history of a feature's labels. */
 #include "cli/commands.h"
 #include "cli/label_file.h"
+#include "cli/page.h"
 #include "cli/store_args.h"
 
 #include <math.h>
@@ -132,36 +133,33 @@ static int check(const cli_parsed *p, const label_opts *o, error *err)
 	return 0;
 }
 
+static int ask(cJSON **page, const cli_parsed *p, void *opts, error *err)
+{
+	const label_opts *o = opts;
+	int rc = check(p, o, err);
+
+	if (rc)
+		return rc;
+	return o->from ? add_file(page, o, err) : one_feature(page, p, o, err);
+}
+
+static int print(const cJSON *page, const cli_parsed *p, const void *opts, error *err)
+{
+	const label_opts *o = opts;
+
+	(void)p;
+	if (!o->from)
+		return print_history(page, err);
+	printf("added %.0f labels\n", answer_number(page, "added"));
+	return 0;
+}
+
 static int run(const command *self, int argc, char **argv)
 {
+	static const page_command page = { ask, print };
 	label_opts o = { 0 };
-	cJSON *page = NULL;
-	cli_parsed p;
-	error err = { 0 };
-	int rc, code = EXIT_DONE;
 
-	cli_parse(&p, self, &o, argc, argv);
-	if (p.done) {
-		code = p.exit_code;
-		goto out;
-	}
-	rc = check(&p, &o, &err);
-	if (!rc)
-		rc = o.from ? add_file(&page, &o, &err) : one_feature(&page, &p, &o, &err);
-	if (!rc && p.common.json) {
-		code = cli_print_json(self, page);
-		page = NULL;
-	} else if (!rc && o.from) {
-		printf("added %.0f labels\n", answer_number(page, "added"));
-	} else if (!rc) {
-		rc = print_history(page, &err);
-	}
-	if (rc)
-		code = cli_fail(self, &err);
-out:
-	cJSON_Delete(page);
-	cli_parsed_clear(&p);
-	return code;
+	return page_run(self, argc, argv, &o, &page);
 }
 
 const command cmd_label_command = {

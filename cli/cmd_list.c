@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "cli/commands.h"
+#include "cli/page.h"
 #include "cli/store_args.h"
 
 typedef struct list_opts {
@@ -51,24 +52,6 @@ static int add_feature(cli_table *t, const cJSON *f)
 	return rc ? rc : string_cell(t, answer_string(f, "label"));
 }
 
-static int print_rows(const cJSON *rows, const cli_column *columns, size_t n,
-                      int (*add)(cli_table *t, const cJSON *row), error *err)
-{
-	cli_table *t = NULL;
-	const cJSON *row;
-	int rc = cli_table_new(&t, columns, n, err);
-
-	cJSON_ArrayForEach(row, rows)
-	{
-		if (!rc && add(t, row))
-			rc = error_nomem(err, "a table");
-	}
-	if (!rc)
-		cli_table_print(t, stdout);
-	cli_table_free(t);
-	return rc;
-}
-
 /* What store_lists() or store_list_get() gave. */
 static int print_page(const cJSON *page, error *err)
 {
@@ -92,8 +75,8 @@ static int print_page(const cJSON *page, error *err)
 		printf("the list is empty\n");
 		return 0;
 	}
-	return lists ? print_rows(lists, of_lists, ARRAY_LEN(of_lists), add_list, err)
-	             : print_rows(features, of_features, ARRAY_LEN(of_features), add_feature, err);
+	return lists ? page_print_rows(lists, of_lists, ARRAY_LEN(of_lists), add_list, err)
+	             : page_print_rows(features, of_features, ARRAY_LEN(of_features), add_feature, err);
 }
 
 /* ---- Changing ---------------------------------------------------------------------------------------------------------- */

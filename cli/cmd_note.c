@@ -1,5 +1,6 @@
 /* gloss note: a person's notes on a feature. */
 #include "cli/commands.h"
+#include "cli/page.h"
 #include "cli/store_args.h"
 
 #include <string.h>
@@ -15,12 +16,14 @@ static const option options[] = {
 	       "throw away the note of this number, as the list shows it"),
 };
 
-static int print_page(const cJSON *page, error *err)
+static int print(const cJSON *page, const cli_parsed *p, const void *opts, error *err)
 {
 	const cJSON *notes = cJSON_GetObjectItem(page, "notes"), *note;
 	text out;
 	int rc = 0;
 
+	(void)p;
+	(void)opts;
 	text_init(&out, (size_t)256 << 20);
 	cJSON_ArrayForEach(note, notes)
 	{
@@ -41,8 +44,9 @@ static int print_page(const cJSON *page, error *err)
 }
 
 /* Make the change that is asked for, and give the notes as they are then. */
-static int act(cJSON **page, const cli_parsed *p, const note_opts *o, error *err)
+static int ask(cJSON **page, const cli_parsed *p, void *opts, error *err)
 {
+	const note_opts *o = opts;
 	bool deletes = cli_given(p, "delete"), adds = p->n_args > 1;
 	const char *source = o->store.source;
 	uint32_t feature;
@@ -65,30 +69,10 @@ static int act(cJSON **page, const cli_parsed *p, const note_opts *o, error *err
 
 static int run(const command *self, int argc, char **argv)
 {
+	static const page_command page = { ask, print };
 	note_opts o = { 0 };
-	cJSON *page = NULL;
-	cli_parsed p;
-	error err = { 0 };
-	int rc, code = EXIT_DONE;
 
-	cli_parse(&p, self, &o, argc, argv);
-	if (p.done) {
-		code = p.exit_code;
-		goto out;
-	}
-	rc = act(&page, &p, &o, &err);
-	if (!rc && p.common.json) {
-		code = cli_print_json(self, page);
-		page = NULL;
-	} else if (!rc) {
-		rc = print_page(page, &err);
-	}
-	if (rc)
-		code = cli_fail(self, &err);
-out:
-	cJSON_Delete(page);
-	cli_parsed_clear(&p);
-	return code;
+	return page_run(self, argc, argv, &o, &page);
 }
 
 const command cmd_note_command = {

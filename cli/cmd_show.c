@@ -5,6 +5,7 @@
 
 #include "cli/commands.h"
 #include "cli/context_line.h"
+#include "cli/page.h"
 #include "cli/store_args.h"
 
 typedef struct show_opts {
@@ -449,7 +450,7 @@ static int check(show_opts *o, const cli_parsed *p, error *err)
 	return 0;
 }
 
-static int ask(cJSON **page, store *s, show_opts *o, const cli_parsed *p, error *err)
+static int ask_store(cJSON **page, store *s, show_opts *o, const cli_parsed *p, error *err)
 {
 	uint32_t feature = 0;
 	int rc = o->random ? draw(&feature, s, o, p, err) : feature_arg(&feature, p->args[0], err);
@@ -459,38 +460,31 @@ static int ask(cJSON **page, store *s, show_opts *o, const cli_parsed *p, error 
 	                       err);
 }
 
+static int ask(cJSON **page, const cli_parsed *p, void *opts, error *err)
+{
+	show_opts *o = opts;
+	store *s = NULL;
+	int rc = check(o, p, err);
+
+	if (!rc)
+		rc = store_args_open(&s, &o->store, err);
+	if (!rc)
+		rc = ask_store(page, s, o, p, err);
+	store_close(s);
+	return rc;
+}
+
+static int print(const cJSON *page, const cli_parsed *p, const void *opts, error *err)
+{
+	return print_page(page, opts, cli_color(p), err);
+}
+
 static int run(const command *self, int argc, char **argv)
 {
+	static const page_command page = { ask, print };
 	show_opts o = { 0 };
-	cJSON *page = NULL;
-	store *s = NULL;
-	cli_parsed p;
-	error err = { 0 };
-	int rc, code = EXIT_DONE;
 
-	cli_parse(&p, self, &o, argc, argv);
-	if (p.done) {
-		code = p.exit_code;
-		goto out;
-	}
-	rc = check(&o, &p, &err);
-	if (!rc)
-		rc = store_args_open(&s, &o.store, &err);
-	if (!rc)
-		rc = ask(&page, s, &o, &p, &err);
-	if (!rc && p.common.json) {
-		code = cli_print_json(self, page);
-		page = NULL;
-	} else if (!rc) {
-		rc = print_page(page, &o, cli_color(&p), &err);
-	}
-	if (rc)
-		code = cli_fail(self, &err);
-out:
-	cJSON_Delete(page);
-	store_close(s);
-	cli_parsed_clear(&p);
-	return code;
+	return page_run(self, argc, argv, &o, &page);
 }
 
 const command cmd_show_command = {

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "cli/commands.h"
+#include "cli/page.h"
 #include "cli/store_args.h"
 
 typedef struct similar_opts {
@@ -61,24 +62,6 @@ static int add_cofiring(cli_table *t, const cJSON *f)
 	return rc ? rc : string_cell(t, answer_string(f, "label"));
 }
 
-static int print_rows(const cJSON *rows, const cli_column *columns, size_t n,
-                      int (*add)(cli_table *t, const cJSON *row), error *err)
-{
-	cli_table *t = NULL;
-	const cJSON *row;
-	int rc = cli_table_new(&t, columns, n, err);
-
-	cJSON_ArrayForEach(row, rows)
-	{
-		if (!rc && add(t, row))
-			rc = error_nomem(err, "a table");
-	}
-	if (!rc)
-		cli_table_print(t, stdout);
-	cli_table_free(t);
-	return rc;
-}
-
 static int print_similar(const cJSON *page, error *err)
 {
 	static const cli_column of_directions[] = { { "feature", true, 0 },
@@ -95,7 +78,7 @@ static int print_similar(const cJSON *page, error *err)
 
 	if (cJSON_IsArray(decoder)) {
 		printf("by direction of the decoder\n");
-		rc = print_rows(decoder, of_directions, ARRAY_LEN(of_directions), add_direction, err);
+		rc = page_print_rows(decoder, of_directions, ARRAY_LEN(of_directions), add_direction, err);
 	} else {
 		printf("no decoder vectors of one width to compare\n");
 	}
@@ -109,7 +92,7 @@ static int print_similar(const cJSON *page, error *err)
 	       answer_number(cofiring, "fires"), answer_number(cofiring, "tokens"),
 	       answer_number(cofiring, "contexts"));
 	if (cJSON_GetArraySize(features))
-		return print_rows(features, of_cofiring, ARRAY_LEN(of_cofiring), add_cofiring, err);
+		return page_print_rows(features, of_cofiring, ARRAY_LEN(of_cofiring), add_cofiring, err);
 	printf("no feature fires together with it often enough\n");
 	return 0;
 }
@@ -252,39 +235,35 @@ static int ask_similar(cJSON **page, store *s, const char *feature, const simila
 	return rc;
 }
 
+static int ask(cJSON **page, const cli_parsed *p, void *opts, error *err)
+{
+	const similar_opts *o = opts;
+	store *s = NULL;
+	int rc = check(p, o, err);
+
+	if (!rc)
+		rc = store_args_open(&s, &(store_args){ .store = o->store }, err);
+	if (!rc)
+		rc = o->duplicates ? ask_duplicates(page, s, o, err)
+		                   : ask_similar(page, s, p->args[0], o, err);
+	store_close(s);
+	return rc;
+}
+
+static int print(const cJSON *page, const cli_parsed *p, const void *opts, error *err)
+{
+	const similar_opts *o = opts;
+
+	(void)p;
+	return o->duplicates ? print_duplicates(page, err) : print_similar(page, err);
+}
+
 static int run(const command *self, int argc, char **argv)
 {
+	static const page_command page = { ask, print };
 	similar_opts o = { 0 };
-	cJSON *page = NULL;
-	store *s = NULL;
-	cli_parsed p;
-	error err = { 0 };
-	int rc, code = EXIT_DONE;
 
-	cli_parse(&p, self, &o, argc, argv);
-	if (p.done) {
-		code = p.exit_code;
-		goto out;
-	}
-	rc = check(&p, &o, &err);
-	if (!rc)
-		rc = store_args_open(&s, &(store_args){ .store = o.store }, &err);
-	if (!rc)
-		rc = o.duplicates ? ask_duplicates(&page, s, &o, &err)
-		                  : ask_similar(&page, s, p.args[0], &o, &err);
-	if (!rc && p.common.json) {
-		code = cli_print_json(self, page);
-		page = NULL;
-	} else if (!rc) {
-		rc = o.duplicates ? print_duplicates(page, &err) : print_similar(page, &err);
-	}
-	if (rc)
-		code = cli_fail(self, &err);
-out:
-	cJSON_Delete(page);
-	store_close(s);
-	cli_parsed_clear(&p);
-	return code;
+	return page_run(self, argc, argv, &o, &page);
 }
 
 const command cmd_similar_command = {

@@ -1,5 +1,6 @@
 /* gloss sources: what a store holds. */
 #include "cli/commands.h"
+#include "cli/page.h"
 #include "cli/store_args.h"
 
 typedef struct sources_opts {
@@ -31,7 +32,7 @@ static int add_source(cli_table *t, const cJSON *s)
 	return rc;
 }
 
-static int print_page(const cJSON *page, error *err)
+static int print(const cJSON *page, const cli_parsed *p, const void *opts, error *err)
 {
 	static const cli_column columns[] = {
 		{ "source", false, 40 }, { "kind", false, 0 },    { "architecture", false, 24 },
@@ -39,56 +40,35 @@ static int print_page(const cJSON *page, error *err)
 		{ "firings", true, 0 },  { "stored", true, 0 },   { "dead", true, 0 },
 		{ "dense", true, 0 },    { "labelled", true, 0 }, { "scored", true, 0 },
 	};
-	const cJSON *sources = cJSON_GetObjectItem(page, "sources"), *source;
-	cli_table *t = NULL;
-	int rc;
+	const cJSON *sources = cJSON_GetObjectItem(page, "sources");
 
-	if (!cJSON_GetArraySize(sources)) {
-		printf("no sources: gloss index makes one\n");
-		return 0;
-	}
-	rc = cli_table_new(&t, columns, ARRAY_LEN(columns), err);
-	cJSON_ArrayForEach(source, sources)
-	{
-		if (!rc && add_source(t, source))
-			rc = error_nomem(err, "the table of sources");
-	}
+	(void)p;
+	(void)opts;
+	if (cJSON_GetArraySize(sources))
+		return page_print_rows(sources, columns, ARRAY_LEN(columns), add_source, err);
+	printf("no sources: gloss index makes one\n");
+	return 0;
+}
+
+static int ask(cJSON **page, const cli_parsed *p, void *opts, error *err)
+{
+	const sources_opts *o = opts;
+	store *s = NULL;
+	int rc = store_args_open(&s, &o->store, err);
+
+	(void)p;
 	if (!rc)
-		cli_table_print(t, stdout);
-	cli_table_free(t);
+		rc = store_source_list(page, s, err);
+	store_close(s);
 	return rc;
 }
 
 static int run(const command *self, int argc, char **argv)
 {
+	static const page_command page = { ask, print };
 	sources_opts o = { 0 };
-	cJSON *page = NULL;
-	store *s = NULL;
-	cli_parsed p;
-	error err = { 0 };
-	int rc, code = EXIT_DONE;
 
-	cli_parse(&p, self, &o, argc, argv);
-	if (p.done) {
-		code = p.exit_code;
-		goto out;
-	}
-	rc = store_args_open(&s, &o.store, &err);
-	if (!rc)
-		rc = store_source_list(&page, s, &err);
-	if (!rc && p.common.json) {
-		code = cli_print_json(self, page);
-		page = NULL;
-	} else if (!rc) {
-		rc = print_page(page, &err);
-	}
-	if (rc)
-		code = cli_fail(self, &err);
-out:
-	cJSON_Delete(page);
-	store_close(s);
-	cli_parsed_clear(&p);
-	return code;
+	return page_run(self, argc, argv, &o, &page);
 }
 
 const command cmd_sources_command = {

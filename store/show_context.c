@@ -64,6 +64,7 @@ static int put_tokens(cJSON *page, view *v, unsigned top, error *err)
 		cJSON *item = json_put_object(list, NULL, &v->failed);
 		size_t n = 0;
 
+		json_put_number(item, "position", i, &v->failed);
 		json_put_text(item, "text", v->texts[i], &v->failed);
 		json_put_number(item, "token", context_row_token(&v->context, i), &v->failed);
 		if (!v->counted)

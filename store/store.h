@@ -236,7 +236,7 @@ typedef enum store_intervals {
 int store_show(cJSON **out, store *s, const char *source, uint32_t feature, unsigned n_examples,
                store_intervals which, error *err) MUST_USE;
 
-/* One context: {"source","context","document","part","n_tokens","firings":bool,"tokens":[{"text","token","counts","n_features",
+/* One context: {"source","context","document","part","n_tokens","firings":bool,"tokens":[{"position","text","token","counts","n_features",
  *  "features":[{"feature","value","label"}]}],"n_features","features":[{"feature","max","position","fires","label"}]}, the
  * strongest `top` features of each token and `limit` of the whole. firings false: they are not stored; tokens have no features,
  * and those of the whole are the ones that have the context among their strongest. ERR_NOTFOUND. */
