@@ -215,8 +215,8 @@ static int choose_words(const bench *b, char word[3][64])
 	static const char *const sql[] = {
 		"CREATE VIRTUAL TABLE temp.words USING fts5vocab(main, context_fts, row)",
 		"SELECT term FROM temp.words WHERE length(term) > 3 AND doc >= 8 ORDER BY doc, term LIMIT 1",
-		"SELECT term FROM temp.words WHERE length(term) > 3 AND doc >= 400 ORDER BY doc, term LIMIT "
-		"1",
+		("SELECT term FROM temp.words WHERE length(term) > 3 AND doc >= 400 ORDER BY doc, term "
+		 "LIMIT 1"),
 		"SELECT term FROM temp.words WHERE length(term) > 2 ORDER BY doc DESC, term LIMIT 1"
 	};
 	sqlite3 *db = NULL;
