@@ -45,6 +45,10 @@ int store_db_error(sqlite3 *db, const char *path, int code, const char *what, er
 	if ((code & 0xff) == SQLITE_CORRUPT)
 		return error_set(err, ERR_FORMAT, "'%s' is corrupt or cut off: %s", path,
 		                 sqlite3_errstr(code));
+	if (db && (code & 0xff) == SQLITE_IOERR &&
+	    sqlite3_system_errno(db)) /* a full disk is not always told as one */
+		return error_set(err, ours, "'%s': cannot %s: %s", path, what,
+		                 strerror(sqlite3_system_errno(db)));
 	/* a fault that a test put in is not SQLite's own */
 	return error_set(err, ours, "'%s': cannot %s: %s", path, what,
 	                 db && (sqlite3_errcode(db) & 0xff) == (code & 0xff) ? sqlite3_errmsg(db)
