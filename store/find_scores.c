@@ -24,11 +24,50 @@ void find_marks_clear(find_marks *m)
 
 /* ---- One feature --------------------------------------------------------------------------------------------------------- */
 
+enum { DIGIT = 11, BUCKETS = 1 << DIGIT };
+
 static int strongest_first(const void *a, const void *b)
 {
 	float x = *(const float *)a, y = *(const float *)b;
 
 	return x > y ? -1 : x < y;
+}
+
+/* The one of three digits, least first, of a float over 0: as numbers its bits are in its own order. */
+static uint32_t digit_of(float value, int digit)
+{
+	uint32_t bits;
+
+	memcpy(&bits, &value, sizeof(bits));
+	return bits >> (digit * DIGIT) & (BUCKETS - 1);
+}
+
+/* Values over 0, strongest first; many by a radix sort, since a pattern may match all firings of a dense feature. scratch (n). */
+static void sort_values(float *values, size_t n, float *scratch)
+{
+	float *from = values, *to = scratch;
+
+	if (n < BUCKETS) {
+		qsort(values, n, sizeof(*values), strongest_first);
+		return;
+	}
+	for (int digit = 0; digit < 3; digit++) {
+		size_t begin[BUCKETS] = { 0 }, at = 0;
+
+		for (size_t i = 0; i < n; i++)
+			begin[digit_of(from[i], digit)]++;
+		for (uint32_t b = BUCKETS; b-- > 0;) {
+			size_t count = begin[b];
+
+			begin[b] = at;
+			at += count;
+		}
+		for (size_t i = 0; i < n; i++)
+			to[begin[digit_of(from[i], digit)]++] = from[i];
+		to = from;
+		from = from == values ? scratch : values;
+	}
+	memcpy(values, scratch, n * sizeof(*values));
 }
 
 /* Bring the marked values to the front, strongest first, then make of them one a level. Returns how many levels; *n_marked: how
@@ -45,7 +84,8 @@ static size_t make_levels(find_level *levels, size_t *n_marked, float *values, s
 			values[front++] = value;
 		}
 	}
-	qsort(values, front, sizeof(*values), strongest_first);
+	_Static_assert(sizeof(*levels) >= sizeof(*values), "levels hold the values while they are sorted");
+	sort_values(values, front, (float *)(void *)levels);
 	for (size_t i = 0; i < front; i++) {
 		if (made == 0 || values[made - 1] != values[i]) {
 			levels[made] = (find_level){ 0 };

@@ -161,14 +161,17 @@ int regex_walk_next(bool *more, size_t *begin, size_t *end, regex_walk *w, error
 
 int regex_mark(bool *matched, const regex *re, const context_row *c, bool checked, error *err)
 {
+	uint32_t token = 0;
 	size_t begin, end;
 	regex_walk w;
 	bool more;
 	int rc = regex_walk_begin(&w, re, c, checked, err);
 
 	while (rc == 0 && (rc = regex_walk_next(&more, &begin, &end, &w, err)) == 0 && more) {
-		uint32_t token = context_row_token_at(c, (uint32_t)begin);
-
+		if (begin < context_row_offset(c, token)) /* a group may look back */
+			token = context_row_token_at(c, (uint32_t)begin);
+		while (token < c->n_tokens && context_row_offset(c, token + 1) <= begin)
+			token++;
 		if (token < c->n_tokens)
 			matched[token] = true;
 	}

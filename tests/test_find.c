@@ -101,6 +101,7 @@ static const struct {
 	{ "nowhere", NULL },
 	{ "(?s)(.)", on_everything },
 	{ "(?:^|(?<=\\n))(?:)|(cat)", on_cat },
+	{ "(?s)(?|\\A(?=.*( cat))|( cat))", on_cat }, /* the last one first */
 };
 
 START_TEST(regex_matches_the_definition)

@@ -1,7 +1,7 @@
 /* store/find_like.c, context_set.c and rank_sum.c against their definitions, pair by pair. */
 #include <math.h>
 
-#include "store/query_internal.h"
+#include "store/find_scores.h"
 #include "store/rank_sum.h"
 #include "tests/support_index.h"
 #include "tests/support_json.h"
@@ -98,6 +98,44 @@ START_TEST(q_is_that_of_r)
 	rank_sum_adjust(p, order, 5);
 	for (size_t i = 0; i < 5; i++)
 		ck_assert_double_eq_tol(p[i], q[i], 1e-15);
+}
+END_TEST
+
+/* More values than are sorted by comparing: AUROC as by ranks, and the best of all thresholds. */
+START_TEST(scores_agree_with_ranks)
+{
+	enum { N = 9000, LEVELS = 700, MARKED = 5000, TOKENS = 12000 };
+	float *values = calloc(N, sizeof(*values)), *sorted = calloc(N, sizeof(*sorted));
+	find_level *levels = calloc(N, sizeof(*levels));
+	double best = 0, at = 0;
+	find_score score;
+
+	ck_assert(values && sorted && levels);
+	for (size_t i = 0; i < N; i++) {
+		uint64_t bits = hash64_mix(7, i);
+		float value = (float)(1 + bits % LEVELS + (i < N / 2 ? bits % 90 : 0)) / 64;
+
+		values[i] = i < N / 2 ? value : -value;
+	}
+	for (int l = 1; l <= LEVELS + 90; l++) {
+		double hits = 0, fires = 0, f1;
+
+		for (size_t i = 0; i < N; i++) {
+			fires += fabsf(values[i]) * 64 >= (float)l;
+			hits += values[i] * 64 >= (float)l;
+		}
+		f1 = 2 * hits / (fires + MARKED);
+		best = f1 >= best ? f1 : best;
+		at = f1 >= best ? l : at;
+	}
+	memcpy(sorted, values, N * sizeof(*values));
+	score = find_score_of(values, N, MARKED, TOKENS, levels);
+	ck_assert_double_eq_tol(score.f1, best, 1e-15);
+	ck_assert_double_eq(score.threshold * 64, at);
+	ck_assert_double_eq_tol(score.auroc, rank_sum_of(sorted, N, MARKED, TOKENS - MARKED).auroc, 1e-12);
+	free(values);
+	free(sorted);
+	free(levels);
 }
 END_TEST
 
@@ -345,7 +383,8 @@ static void cases(Suite *suite)
 {
 	TCase *tc = tcase_create("find_like");
 
-	SUPPORT_CASE(suite, "rank_sum", ranks_are_those_of_all_pairs, p_is_that_of_scipy, q_is_that_of_r);
+	SUPPORT_CASE(suite, "rank_sum", ranks_are_those_of_all_pairs, p_is_that_of_scipy, q_is_that_of_r,
+	             scores_agree_with_ranks);
 	tcase_set_timeout(tc, 60);
 	tcase_add_unchecked_fixture(tc, setup, teardown);
 	tcase_add_loop_test(tc, like_is_its_definition, 0, 8);
