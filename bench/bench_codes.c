@@ -59,7 +59,7 @@ static int encode(work *w, error *err)
 	if (!rc)
 		rc = sae_encode(w->encoder, w->x, w->n, &w->codes, err);
 	if (!rc)
-		sae_decode(w->model, &w->codes, w->hat, w->pool);
+		sae_decode(w->model, w->x, &w->codes, w->hat, w->pool);
 	return rc;
 }
 

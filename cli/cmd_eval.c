@@ -8,11 +8,16 @@
 typedef struct eval_opts {
 	dump_args dump;
 	dump_split_args split;
+	const char *target, *target_key;
 } eval_opts;
 
 static const option options[] = {
 	DUMP_ARGS_OPTIONS(eval_opts, dump),
 	DUMP_SPLIT_OPTIONS(eval_opts, split),
+	OPTION(eval_opts, target, "target", 0, OPTION_STRING, "DUMP", NULL, 0, 0,
+	       "rows to compare the output with, in the dump's order: what a transcoder is to give"),
+	OPTION(eval_opts, target_key, "target-key", 0, OPTION_STRING, "NAME", NULL, 0, 0,
+	       "tensor that holds them, where it is not the dump's"),
 };
 
 /* In the order they are printed; table and JSON share the names. */
@@ -144,14 +149,26 @@ static void print_rows(const sae_metrics *m, const sae_rows_stats *rows, const d
 	printf("\n");
 }
 
-static int evaluate(sae_metrics *m, const sae_model *model, dump_input *in, const cli_parsed *p, error *err)
+static int open_target(sae_dump **out, const eval_opts *o, error *err)
 {
-	progress pr;
-	int rc;
+	const sae_dump_opts from = { .key = o->target_key ? o->target_key : o->dump.key };
 
+	return o->target ? sae_dump_open(out, &o->target, 1, &from, err) : 0;
+}
+
+static int evaluate(sae_metrics *m, const sae_model *model, dump_input *in, const eval_opts *o,
+                    const cli_parsed *p, error *err)
+{
+	sae_dump *target = NULL;
+	progress pr;
+	int rc = open_target(&target, o, err);
+
+	if (rc < 0)
+		return rc;
 	progress_start(&pr, cli_progress_stream(p), "eval", "rows", sae_rows_n(in->rows, true));
-	rc = sae_eval(m, model, in->dump, in->rows, true, in->pool, &pr, err);
+	rc = sae_eval(m, model, in->dump, target, in->rows, true, in->pool, &pr, err);
 	progress_end(&pr);
+	sae_dump_close(target);
 	return rc;
 }
 
@@ -171,6 +188,11 @@ static int run(const command *self, int argc, char **argv)
 		goto out;
 	}
 	rc = sae_model_load(&model, p.args[0], &err);
+	if (!rc && model->transcodes && !o.target)
+		rc = error_set(
+		        &err, ERR_ARG,
+		        "'%s' is a transcoder: give the rows that its output is compared with as --target",
+		        p.args[0]);
 	/* Rows that training left out for their norm stay out, unless the user asks otherwise; an SAE that tells no limit gets
 	 * the usual one. */
 	if (!rc)
@@ -181,7 +203,7 @@ static int run(const command *self, int argc, char **argv)
 	if (!rc)
 		rc = dump_input_split(&in, &o.split, &err);
 	if (!rc)
-		rc = evaluate(&m, model, &in, &p, &err);
+		rc = evaluate(&m, model, &in, &o, &p, &err);
 	if (!rc && p.common.json) {
 		code = cli_print_json(self,
 		                      result_json(p.args[0], &m, sae_rows_get_stats(in.rows), &o.split));
@@ -214,7 +236,10 @@ const command cmd_eval_command = {
 	         "Rows whose norm is over the limit that training used are left out here too; "
 	         "--max-norm-ratio sets a\n"
 	         "limit anew. A metric that is not defined on the rows (no variance) is 'undefined', in JSON "
-	         "null.",
+	         "null.\n\n"
+	         "A transcoder's output is not its input but the rows of another hook point: --target names "
+	         "a dump of "
+	         "them.",
 	.examples = "gloss eval sae/ dump/\n"
 	            "gloss eval sae/ dump/ --holdout 1 --json",
 	.options = options,

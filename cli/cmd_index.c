@@ -196,7 +196,7 @@ static int begin(index_run *r, error *err)
 	o.model = first_of(r->model->model_name, info->model);
 	o.hook_point = first_of(r->model->hook_name, info->hook_point);
 	o.layer = info->layer;
-	o.d_in = r->model->d_in;
+	o.d_in = r->model->d_out; /* of the decoder's rows */
 	o.n_features = r->model->d_sae;
 	o.k = r->model->k;
 	o.weights_sha256 = r->model->weights_sha256;

@@ -1,4 +1,4 @@
-/* gloss inspect: what a dump holds and what to expect of it. */
+/* gloss inspect: what a dump holds and what to expect of it; or what an SAE is. */
 #include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
@@ -179,6 +179,10 @@ static int run_inspect(const command *self, int argc, char **argv)
 		goto out;
 	}
 	text_init(&r.sample, 1 << 20);
+	if (p.n_args == 1 && sae_model_is_at(p.args[0])) {
+		code = inspect_sae(self, &p, p.args[0]);
+		goto out;
+	}
 	if (gather(&r, &p, &o, &err) < 0) {
 		code = cli_fail(self, &err);
 		goto out;
@@ -203,8 +207,8 @@ out:
 const command cmd_inspect_command = {
 	.name = "inspect",
 	.run = run_inspect,
-	.help = "look at an activation dump: shapes, norms, outliers, documents",
-	.usage = "DUMP...",
+	.help = "look at an activation dump: shapes, norms, outliers, documents; or at an SAE",
+	.usage = "DUMP... | SAE",
 	.about = "Reads the whole dump once and tells what it holds: shards, shapes, token ids, norms, rows "
 	         "that are left out by "
 	         "default (NaN, infinity, norms far over the median), duplicate rows, how the variance lies, "
@@ -212,8 +216,13 @@ const command cmd_inspect_command = {
 	         "share text, and what a training run takes of memory.\n\n"
 	         "A DUMP is a .safetensors or .npy file, a folder of them or a pattern in quotes. The hash "
 	         "covers values, shape "
-	         "and tokens, so the same dump in other shards has the same hash.",
+	         "and tokens, so the same dump in other shards has the same hash.\n\n"
+	         "Of the folder of an SAE it tells the format, the architecture and how it is computed, "
+	         "shapes, and what "
+	         "is folded into "
+	         "the weights when it is loaded; no weight is read. docs/formats.md has the formats.",
 	.examples = "gloss inspect activations/\n"
+	            "gloss inspect sae/\n"
 	            "gloss inspect 'acts-*.npy' --tokens tokens.npy --tokenizer tokenizer.json\n"
 	            "gloss inspect activations/ --json | jq .rows",
 	.options = options,

@@ -1,4 +1,4 @@
-/* What gloss inspect finds (cmd_inspect.c) and prints (inspect_print.c). */
+/* What gloss inspect finds in a dump (cmd_inspect.c) and prints (inspect_print.c); and in the folder of an SAE (inspect_sae.c). */
 #ifndef GLOSS_CLI_INSPECT_H
 #define GLOSS_CLI_INSPECT_H
 
@@ -41,5 +41,8 @@ typedef struct inspect_report {
 
 int inspect_print(const inspect_report *r, error *err) MUST_USE; /* as text on stdout */
 cJSON *inspect_json(const inspect_report *r) MUST_USE;           /* NULL: no memory */
+
+/* Print what the SAE at `path` is; returns EXIT_. */
+int inspect_sae(const command *self, const cli_parsed *p, const char *path);
 
 #endif

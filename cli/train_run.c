@@ -116,7 +116,7 @@ static int evaluate_one(train_job *j, size_t i, error *err)
 	if (rc == ERR_LIMIT) /* weights that are not finite: the next step will lose it */
 		return 0;
 	if (rc == 0)
-		rc = sae_eval(&m, model, j->in.dump, j->sample, true, j->in.pool, NULL, err);
+		rc = sae_eval(&m, model, j->in.dump, NULL, j->sample, true, j->in.pool, NULL, err);
 	if (rc == 0) {
 		train_log_held_out(&s->log, s->last.step, &m);
 		s->sampled = m.fvu;
@@ -255,7 +255,7 @@ static int measure(train_job *j, train_sae *s, const sae_model *model, error *er
 	if (sae_rows_n(j->in.rows, true) == 0)
 		return 0;
 	progress_start(&pr, cli_progress_stream(j->parsed), "eval", "rows", sae_rows_n(j->in.rows, true));
-	rc = sae_eval(&s->held_out, model, j->in.dump, j->in.rows, true, j->in.pool, &pr, err);
+	rc = sae_eval(&s->held_out, model, j->in.dump, NULL, j->in.rows, true, j->in.pool, &pr, err);
 	progress_end(&pr);
 	s->has_held_out = rc == 0;
 	return rc;

@@ -1,7 +1,10 @@
 /* Sparse codes of rows, and the encoder of a model. */
 #include <math.h>
 
+#include <cblas.h>
+
 #include "sae/encode_over.h"
+#include "sae/pursuit.h"
 
 void sae_codes_free(sae_codes *c)
 {
@@ -33,15 +36,16 @@ static void tile_free(tile *t)
 }
 
 typedef struct worker {
-	float *x; /* (SAE_ENCODE_TILE, d): rows less b_dec */
+	float *x; /* (SAE_ENCODE_TILE, d): prepared rows */
 	encode_scratch scratch;
 	uint32_t *count; /* (SAE_ENCODE_TILE) */
 	/* TopK and GroupMax: up to k features a row */
 	uint32_t *index; /* (SAE_ENCODE_TILE, k) */
 	float *value;
-	/* JumpReLU */
+	/* JumpReLU and ReLU */
 	encode_found found;
 	size_t *begin; /* (SAE_ENCODE_TILE) */
+	pursuit pursuit;
 } worker;
 
 struct sae_encoder {
@@ -50,7 +54,7 @@ struct sae_encoder {
 	pool *pool;
 	encode_job job;
 	encode_aid aid;
-	float least;     /* threshold; JumpReLU */
+	float least;     /* threshold; JumpReLU. 0: ReLU */
 	worker *workers; /* (threads) */
 	tile *tiles;
 	size_t tiles_room, n_tiles; /* n_tiles: those that have ever held something */
@@ -69,11 +73,13 @@ static int worker_init(worker *w, sae_encoder *e, error *err)
 	if (e->job.rule == ENCODE_JUMPRELU) {
 		w->begin = arena_alloc(mem, SAE_ENCODE_TILE, sizeof(*w->begin));
 	} else {
-		w->index = arena_alloc(mem, SAE_ENCODE_TILE, m->k * sizeof(*w->index));
-		w->value = arena_alloc(mem, SAE_ENCODE_TILE, m->k * sizeof(*w->value));
+		w->index = arena_alloc(mem, SAE_ENCODE_TILE, e->job.width * sizeof(*w->index));
+		w->value = arena_alloc(mem, SAE_ENCODE_TILE, e->job.width * sizeof(*w->value));
 	}
 	if (!w->x || !w->count || !(w->begin || (w->index && w->value)))
 		return error_nomem(err, "an encoder tile");
+	if (m->arch == SAE_PURSUIT && pursuit_init(&w->pursuit, mem, err) < 0)
+		return ERR_NOMEM;
 	return encode_scratch_init(&w->scratch, mem, SAE_ENCODE_TILE, m->d_sae, e->job.width, e->job.screen,
 	                           err);
 }
@@ -98,18 +104,23 @@ static void aid_task(void *payload, size_t f, unsigned worker_id)
 /* All memory of an encoder; the model's weights are not looked at. */
 static int encoder_room(sae_encoder *e, const sae_model *m, pool *p, const kernels *k, error *err)
 {
+	static const encode_rule rules[] = {
+		[SAE_TOPK] = ENCODE_TOPK,         [SAE_GROUPMAX] = ENCODE_GROUPMAX,
+		[SAE_JUMPRELU] = ENCODE_JUMPRELU, [SAE_RELU] = ENCODE_JUMPRELU,
+		[SAE_PURSUIT] = ENCODE_TOPK, /* a step chooses one */
+	};
 	int rc;
 
 	*e = (sae_encoder){ .model = m, .pool = p };
 	e->job = (encode_job){ .k = k,
-		               .rule = m->arch == SAE_JUMPRELU   ? ENCODE_JUMPRELU
-		                       : m->arch == SAE_GROUPMAX ? ENCODE_GROUPMAX
-		                                                 : ENCODE_TOPK,
+		               .rule = rules[m->arch],
 		               .weights = m->W_enc,
 		               .bias = m->b_enc,
 		               .n_features = m->d_sae,
 		               .d = m->d_in,
-		               .width = m->arch == SAE_JUMPRELU ? 0 : m->k };
+		               .width = rules[m->arch] == ENCODE_JUMPRELU ? 0
+		                        : m->arch == SAE_PURSUIT          ? 1
+		                                                          : m->k };
 	e->workers = arena_alloc(&e->mem, pool_threads(p), sizeof(*e->workers));
 	if (!e->workers)
 		return error_nomem(err, "an encoder");
@@ -165,8 +176,10 @@ void sae_encoder_free(sae_encoder *e)
 		return;
 	for (size_t i = 0; i < e->n_tiles; i++)
 		tile_free(&e->tiles[i]);
-	for (unsigned i = 0; e->workers && i < pool_threads(e->pool); i++)
+	for (unsigned i = 0; e->workers && i < pool_threads(e->pool); i++) {
 		encode_found_clear(&e->workers[i].found);
+		pursuit_clear(&e->workers[i].pursuit);
+	}
 	free(e->tiles);
 	arena_clear(&e->mem);
 	free(e);
@@ -210,7 +223,7 @@ static bool find_candidates(const sae_encoder *e, worker *w, size_t n)
 	}
 }
 
-/* Drop those whose value, or bound, is not over their own threshold. */
+/* Drop those whose value, or bound, is not over their own threshold (NULL: 0). */
 static void drop_silent(encode_found *f, const float *threshold)
 {
 	size_t kept = 0;
@@ -219,7 +232,7 @@ static void drop_silent(encode_found *f, const float *threshold)
 		f->row[kept] = f->row[i];
 		f->index[kept] = f->index[i];
 		f->value[kept] = f->value[i];
-		kept += f->value[i] > threshold[f->index[i]];
+		kept += f->value[i] > (threshold ? threshold[f->index[i]] : 0);
 	}
 	f->n = kept;
 }
@@ -255,11 +268,24 @@ static void encode_largest(worker *w, const encode_job *j, size_t n, tile *t, si
 		tile_append(t, w->index + i * j->width, w->value + i * j->width, count[i]);
 }
 
+static void encode_pursuit(const sae_encoder *e, worker *w, size_t n, tile *t, size_t *count)
+{
+	pursuit *p = &w->pursuit;
+
+	if (pursuit_run(p, &w->scratch, &e->job, e->model, w->x, n) < 0 || !tile_reserve(t, p->n)) {
+		t->failed = true;
+		return;
+	}
+	t->n = pursuit_codes(p, n, count, t->index, t->value);
+}
+
 /* Codes of the n rows in w->x by the model's rule into the empty tile `t`; count[i] of row i. */
 static void encode_rows(sae_encoder *e, worker *w, size_t n, tile *t, size_t *count)
 {
-	if (e->model->arch == SAE_JUMPRELU)
+	if (e->job.rule == ENCODE_JUMPRELU)
 		encode_jumprelu(e, w, n, t, count);
+	else if (e->model->arch == SAE_PURSUIT)
+		encode_pursuit(e, w, n, t, count);
 	else
 		encode_largest(w, &e->job, n, t, count);
 }
@@ -268,6 +294,47 @@ static void encode_rows(sae_encoder *e, worker *w, size_t n, tile *t, size_t *co
 static size_t tile_rows(size_t n, size_t i)
 {
 	return n - i * SAE_ENCODE_TILE < SAE_ENCODE_TILE ? n - i * SAE_ENCODE_TILE : SAE_ENCODE_TILE;
+}
+
+/* How a row is normalised: (x - shift) * scale; the way back is x * back + shift. */
+typedef struct row_norm {
+	float shift, scale, back;
+} row_norm;
+
+static row_norm norm_of(sae_norm norm, const float *x, size_t d)
+{
+	double sum = 0, squares = 0, mean, deviation, length;
+
+	if (norm == SAE_NORM_NONE)
+		return (row_norm){ 0, 1, 1 };
+	if (norm == SAE_NORM_UNIT) {
+		for (size_t i = 0; i < d; i++)
+			squares += (double)x[i] * (double)x[i];
+		length = sqrt(squares / (double)d);
+		return (row_norm){ 0, length > 0 ? (float)(1 / length) : 0, (float)length };
+	}
+	for (size_t i = 0; i < d; i++)
+		sum += (double)x[i];
+	mean = sum / (double)d;
+	for (size_t i = 0; i < d; i++)
+		squares += ((double)x[i] - mean) * ((double)x[i] - mean);
+	deviation = d > 1 ? sqrt(squares / (double)(d - 1)) : 0;
+	return (row_norm){ (float)mean, (float)(1 / (deviation + 1e-5)), (float)deviation };
+}
+
+/* A row as the encoder's weights take it. */
+static void prepare(const sae_encoder *e, float *out, const float *x)
+{
+	const sae_model *m = e->model;
+
+	if (m->norm == SAE_NORM_NONE && m->centers) {
+		e->job.k->center(out, x, 1, m->b_dec, m->d_in);
+		return;
+	}
+	const row_norm r = norm_of(m->norm, x, m->d_in);
+
+	for (size_t i = 0; i < m->d_in; i++)
+		out[i] = (x[i] - r.shift) * r.scale - (m->centers ? m->b_dec[i] : 0);
 }
 
 /* Until the tiles are joined, out->first[i + 1] is the number of row i's features. */
@@ -279,7 +346,7 @@ static void encode_task(void *payload, size_t i, unsigned worker_id)
 
 	tile_clear(&e->tiles[i]);
 	for (size_t t = 0; t < n; t++)
-		e->job.k->center(w->x + t * d, e->rows + (first + t) * d, 1, e->model->b_dec, d);
+		prepare(e, w->x + t * d, e->rows + (first + t) * d);
 	encode_rows(e, w, n, &e->tiles[i], e->out->first + first + 1);
 }
 
@@ -336,6 +403,7 @@ int sae_encode(sae_encoder *e, const float *x, size_t n, sae_codes *out, error *
 
 typedef struct decode_call {
 	const sae_model *model;
+	const float *x;
 	const sae_codes *codes;
 	const kernels *k;
 	float *out;
@@ -344,22 +412,34 @@ typedef struct decode_call {
 static void decode_task(void *payload, size_t i, unsigned worker_id)
 {
 	decode_call *c = payload;
+	const sae_model *m = c->model;
 	const sae_codes *codes = c->codes;
-	size_t d = c->model->d_in, first = i * SAE_ENCODE_TILE, end = first + tile_rows(codes->n, i);
+	size_t d = m->d_out, first = i * SAE_ENCODE_TILE, n = tile_rows(codes->n, i), end = first + n;
 
 	(void)worker_id;
 	for (size_t t = first; t < end; t++) {
 		float *row = c->out + t * d;
 
-		c->k->combine(row, c->model->W_dec, d, codes->index + codes->first[t],
+		c->k->combine(row, m->W_dec, d, codes->index + codes->first[t],
 		              codes->value + codes->first[t], codes->first[t + 1] - codes->first[t]);
-		c->k->axpy(row, 1, c->model->b_dec, d);
+		c->k->axpy(row, 1, m->b_dec, d);
+		if (m->norm != SAE_NORM_NONE && !m->transcodes) {
+			const row_norm r = norm_of(m->norm, c->x + t * m->d_in, d);
+
+			for (size_t j = 0; j < d; j++)
+				row[j] = row[j] * r.back + r.shift;
+		}
 	}
+	if (m->W_skip)
+		cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (blasint)n, (blasint)d, (blasint)m->d_in,
+		            1, c->x + first * m->d_in, (blasint)m->d_in, m->W_skip, (blasint)m->d_in, 1,
+		            c->out + first * d, (blasint)d);
 }
 
-void sae_decode(const sae_model *m, const sae_codes *c, float *out, pool *p)
+void sae_decode(const sae_model *m, const float *x, const sae_codes *c, float *out, pool *p)
 {
-	decode_call call = { .model = m, .codes = c, .k = kernels_get(NULL), .out = out };
+	decode_call call = { .model = m, .x = x, .codes = c, .k = kernels_get(NULL), .out = out };
 
+	encode_blas_single_threaded();
 	pool_run(p, (c->n + SAE_ENCODE_TILE - 1) / SAE_ENCODE_TILE, decode_task, &call);
 }

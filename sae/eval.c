@@ -38,12 +38,14 @@ typedef struct sums {
 
 typedef struct eval {
 	const sae_model *model;
-	const sae_dump *dump;
+	const sae_dump *dump,
+	        *target; /* target: what the output is compared with; the same dump but for a transcoder */
 	const sae_rows *rows;
 	bool held_out;
-	uint32_t d;
+	uint32_t d;        /* of the output */
 	uint64_t first, n; /* the block: rows first..first+n-1 of the evaluated ones */
-	float *x, *hat;    /* (BLOCK_ROWS, d) */
+	float *in;         /* (BLOCK_ROWS, d_in): rows to encode; x itself where they are the target */
+	float *x, *hat;    /* (BLOCK_ROWS, d): target and output */
 	sae_codes codes;
 	double *mean;       /* (d) of the evaluated rows */
 	double mean_square; /* E |x|^2 */
@@ -86,7 +88,7 @@ static size_t tile_rows(const eval *e, size_t i, size_t *first)
 }
 
 /* Rows that lie side by side in the dump are read at once. */
-static int read_tile(eval *e, size_t i, error *err)
+static int read_tile(eval *e, size_t i, const sae_dump *from, float *to, uint32_t d, error *err)
 {
 	size_t first, n = tile_rows(e, i, &first);
 	int rc = 0;
@@ -97,9 +99,14 @@ static int read_tile(eval *e, size_t i, error *err)
 		for (run = 1; done + run < n; run++)
 			if (sae_rows_at(e->rows, e->held_out, e->first + first + done + run) != start + run)
 				break;
-		rc = sae_dump_read(e->dump, start, run, e->x + (first + done) * e->d, err);
+		rc = sae_dump_read(from, start, run, to + (first + done) * d, err);
 	}
 	return rc;
+}
+
+static void read_target(eval *e, size_t i)
+{
+	e->tile[i].rc = read_tile(e, i, e->target, e->x, e->d, &e->tile[i].err);
 }
 
 static void read_task(void *payload, size_t i, unsigned worker)
@@ -107,7 +114,9 @@ static void read_task(void *payload, size_t i, unsigned worker)
 	eval *e = payload;
 
 	(void)worker;
-	e->tile[i].rc = read_tile(e, i, &e->tile[i].err);
+	read_target(e, i);
+	if (!e->tile[i].rc && e->in != e->x)
+		e->tile[i].rc = read_tile(e, i, e->dump, e->in, e->model->d_in, &e->tile[i].err);
 }
 
 /* The first pass: sums of the rows and of their squares. */
@@ -117,7 +126,8 @@ static void moment_task(void *payload, size_t i, unsigned worker)
 	sums *t = &e->tile[i];
 	size_t first, n = tile_rows(e, i, &first);
 
-	read_task(payload, i, worker);
+	(void)worker;
+	read_target(e, i);
 	if (t->rc)
 		return;
 	memset(t->vector, 0, e->d * sizeof(double));
@@ -266,10 +276,10 @@ static int second_pass(eval *e, uint64_t n_rows, sae_encoder *encoder, uint64_t 
 		pool_run(p, n_tiles, read_task, e);
 		rc = read_failed(e, n_tiles, err);
 		if (!rc)
-			rc = sae_encode(encoder, e->x, (size_t)e->n, &e->codes, err);
+			rc = sae_encode(encoder, e->in, (size_t)e->n, &e->codes, err);
 		if (rc)
 			return rc;
-		sae_decode(e->model, &e->codes, e->hat, p);
+		sae_decode(e->model, e->in, &e->codes, e->hat, p);
 		pool_run(p, n_tiles, sum_task, e);
 		for (size_t i = 0; i < n_tiles; i++)
 			join(&e->total, &e->tile[i], e->d);
@@ -316,10 +326,11 @@ static int eval_alloc(eval *e, uint64_t n_rows, error *err)
 	size_t n = n_rows < BLOCK_ROWS ? (size_t)n_rows : BLOCK_ROWS;
 
 	e->x = mem_alloc_aligned(n * e->d, sizeof(float));
+	e->in = e->target == e->dump ? e->x : mem_alloc_aligned(n * e->model->d_in, sizeof(float));
 	e->hat = mem_alloc_aligned(n * e->d, sizeof(float));
 	e->mean = mem_alloc_aligned(e->d, sizeof(double));
 	e->vectors = mem_alloc_aligned((BLOCK_TILES + 1) * (size_t)e->d, sizeof(double));
-	if (!e->x || !e->hat || !e->mean || !e->vectors)
+	if (!e->x || !e->in || !e->hat || !e->mean || !e->vectors)
 		return error_nomem(err, "the rows to evaluate");
 	for (size_t i = 0; i < BLOCK_TILES; i++)
 		e->tile[i].vector = e->vectors + i * e->d;
@@ -331,6 +342,8 @@ static void eval_free(eval *e)
 {
 	if (!e)
 		return;
+	if (e->in != e->x)
+		free(e->in);
 	free(e->x);
 	free(e->hat);
 	free(e->mean);
@@ -339,18 +352,39 @@ static void eval_free(eval *e)
 	free(e);
 }
 
-int sae_eval(sae_metrics *out, const sae_model *m, const sae_dump *d, const sae_rows *rows, bool held_out,
-             pool *p, progress *pr, error *err)
+/* Rows must fit the model, and those of the target its output and the rows' number. */
+static int check_dumps(const sae_model *m, const sae_dump *d, const sae_dump *target, error *err)
 {
-	const sae_dump_info *info = sae_dump_get_info(d);
+	const sae_dump_info *in = sae_dump_get_info(d), *out = sae_dump_get_info(target ? target : d);
+
+	if (in->d_in != m->d_in)
+		return error_set(err, ERR_ARG, "the SAE takes rows of %u, '%s' has rows of %u", m->d_in,
+		                 sae_dump_shard(d, 0, NULL), in->d_in);
+	if (m->transcodes && !target)
+		return error_set(
+		        err, ERR_ARG,
+		        "a transcoder's output is compared with the rows of another hook point: give them");
+	if (out->d_in != m->d_out)
+		return error_set(err, ERR_ARG, "the SAE gives rows of %u, '%s' has rows of %u", m->d_out,
+		                 sae_dump_shard(target, 0, NULL), out->d_in);
+	if (out->n_rows != in->n_rows)
+		return error_set(err, ERR_ARG, "'%s' has %llu rows, '%s' %llu: they do not belong together",
+		                 sae_dump_shard(target, 0, NULL), (unsigned long long)out->n_rows,
+		                 sae_dump_shard(d, 0, NULL), (unsigned long long)in->n_rows);
+	return 0;
+}
+
+int sae_eval(sae_metrics *out, const sae_model *m, const sae_dump *d, const sae_dump *target,
+             const sae_rows *rows, bool held_out, pool *p, progress *pr, error *err)
+{
 	uint64_t n_rows = sae_rows_n(rows, held_out), *fires = NULL;
 	sae_encoder *encoder = NULL;
 	eval *e = NULL;
 	int rc;
 
-	if (info->d_in != m->d_in)
-		return error_set(err, ERR_ARG, "the SAE takes rows of %u, '%s' has rows of %u", m->d_in,
-		                 sae_dump_shard(d, 0, NULL), info->d_in);
+	rc = check_dumps(m, d, target, err);
+	if (rc < 0)
+		return rc;
 	if (!n_rows)
 		return error_set(err, ERR_FORMAT, "no %s rows to evaluate in '%s'",
 		                 held_out ? "held-out" : "training", sae_dump_shard(d, 0, NULL));
@@ -360,7 +394,12 @@ int sae_eval(sae_metrics *out, const sae_model *m, const sae_dump *d, const sae_
 		rc = error_nomem(err, "the counts of firings");
 		goto out;
 	}
-	*e = (eval){ .model = m, .dump = d, .rows = rows, .held_out = held_out, .d = m->d_in };
+	*e = (eval){ .model = m,
+		     .dump = d,
+		     .target = target ? target : d,
+		     .rows = rows,
+		     .held_out = held_out,
+		     .d = m->d_out };
 	rc = eval_alloc(e, n_rows, err);
 	if (!rc)
 		rc = sae_encoder_new(&encoder, m, p, NULL, err);

@@ -100,7 +100,7 @@ static void product_task(void *payload, size_t i, unsigned worker_id)
 {
 	logits *l = payload;
 	worker *w = &l->workers[worker_id];
-	uint32_t from = (uint32_t)i * LOGIT_COLUMNS, d = l->m->d_in,
+	uint32_t from = (uint32_t)i * LOGIT_COLUMNS, d = l->m->d_out,
 	         n = l->n_vocab - from < LOGIT_COLUMNS ? l->n_vocab - from : LOGIT_COLUMNS;
 
 	if (w->err.code ||
@@ -126,7 +126,7 @@ static void rank_task(void *payload, size_t i, unsigned worker_id)
 
 static int run_block(logits *l, pool *p, error *err)
 {
-	uint32_t d = l->m->d_in;
+	uint32_t d = l->m->d_out;
 
 	for (uint32_t r = 0; r < l->n; r++) {
 		const float *row = l->m->W_dec + (size_t)(l->first + r) * d;
@@ -145,7 +145,7 @@ static int run_block(logits *l, pool *p, error *err)
 
 static int allocate(logits *l, arena *mem, uint32_t n, pool *p, error *err)
 {
-	size_t d = l->m->d_in,
+	size_t d = l->m->d_out,
 	       fit = BLOCK_BYTES / ((size_t)l->n_vocab * sizeof(float)) / LEAST_ROWS * LEAST_ROWS;
 	bool good;
 	int rc;
@@ -180,12 +180,12 @@ int sae_rank_logits(sae_ranked *top, sae_ranked *bottom, sae_logit_histogram *hi
 	encode_blas_single_threaded();
 	l.f = f;
 	if (rc == 0)
-		rc = find_head(&l.head, &norm, f, m->d_in, n_vocab, err);
+		rc = find_head(&l.head, &norm, f, m->d_out, n_vocab, err);
 	if (rc == 0)
 		rc = allocate(&l, &mem, most ? most : 1, p,
 		              err); /* the ends of a histogram are the first of the lists */
 	if (rc == 0)
-		rc = sae_file_read_f32(f, norm, 0, m->d_in, l.weight, err);
+		rc = sae_file_read_f32(f, norm, 0, m->d_out, l.weight, err);
 	for (; rc == 0 && l.first < m->d_sae; l.first += l.n) {
 		l.n = m->d_sae - l.first < l.block ? m->d_sae - l.first : l.block;
 		rc = run_block(&l, p, err);

@@ -6,16 +6,16 @@
 const char *sae_arch_name(sae_arch a)
 {
 	static const char *const names[] = {
-		[SAE_TOPK] = "topk",
-		[SAE_BATCHTOPK] = "batchtopk",
-		[SAE_GROUPMAX] = "groupmax",
-		[SAE_JUMPRELU] = "jumprelu",
+		[SAE_TOPK] = "topk",         [SAE_BATCHTOPK] = "batchtopk",
+		[SAE_GROUPMAX] = "groupmax", [SAE_JUMPRELU] = "jumprelu",
+		[SAE_RELU] = "relu",         [SAE_PURSUIT] = "matching_pursuit",
 	};
 
 	return names[a];
 }
 
-int sae_model_new(sae_model **out, sae_arch arch, uint32_t d_in, uint32_t d_sae, uint32_t k, error *err)
+int sae_model_new_to(sae_model **out, sae_arch arch, uint32_t d_in, uint32_t d_out, uint32_t d_sae,
+                     uint32_t k, bool skip, error *err)
 {
 	sae_model *m;
 
@@ -27,14 +27,23 @@ int sae_model_new(sae_model **out, sae_arch arch, uint32_t d_in, uint32_t d_sae,
 	m = calloc(1, sizeof(*m));
 	if (!m)
 		return error_nomem(err, "a model");
-	*m = (sae_model){ .arch = arch, .d_in = d_in, .d_sae = d_sae, .k = k, .norm_limit = INFINITY };
-	m->W_enc = mem_alloc_aligned(d_sae, (size_t)d_in * sizeof(float));
-	m->W_dec = mem_alloc_aligned(d_sae, (size_t)d_in * sizeof(float));
+	*m = (sae_model){ .arch = arch,
+		          .d_in = d_in,
+		          .d_out = d_out,
+		          .d_sae = d_sae,
+		          .k = k,
+		          .centers = true,
+		          .norm_limit = INFINITY };
+	m->W_dec = mem_alloc_aligned(d_sae, (size_t)d_out * sizeof(float));
+	m->W_enc = arch == SAE_PURSUIT ? m->W_dec : mem_alloc_aligned(d_sae, (size_t)d_in * sizeof(float));
 	m->b_enc = mem_alloc_aligned(d_sae, sizeof(float));
-	m->b_dec = mem_alloc_aligned(d_in, sizeof(float));
+	m->b_dec = mem_alloc_aligned(d_out, sizeof(float));
 	if (arch == SAE_JUMPRELU)
 		m->threshold = mem_alloc_aligned(d_sae, sizeof(float));
-	if (!m->W_enc || !m->W_dec || !m->b_enc || !m->b_dec || (arch == SAE_JUMPRELU && !m->threshold)) {
+	if (skip)
+		m->W_skip = mem_alloc_aligned(d_out, (size_t)d_in * sizeof(float));
+	if (!m->W_enc || !m->W_dec || !m->b_enc || !m->b_dec || (arch == SAE_JUMPRELU && !m->threshold) ||
+	    (skip && !m->W_skip)) {
 		sae_model_free(m);
 		return error_nomem(err, "a model's weights");
 	}
@@ -42,15 +51,22 @@ int sae_model_new(sae_model **out, sae_arch arch, uint32_t d_in, uint32_t d_sae,
 	return 0;
 }
 
+int sae_model_new(sae_model **out, sae_arch arch, uint32_t d_in, uint32_t d_sae, uint32_t k, error *err)
+{
+	return sae_model_new_to(out, arch, d_in, d_in, d_sae, k, false, err);
+}
+
 void sae_model_free(sae_model *m)
 {
 	if (!m)
 		return;
-	free(m->W_enc);
+	if (m->W_enc != m->W_dec)
+		free(m->W_enc);
 	free(m->W_dec);
 	free(m->b_enc);
 	free(m->b_dec);
 	free(m->threshold);
+	free(m->W_skip);
 	free(m->model_name);
 	free(m->hook_name);
 	free(m);

@@ -156,7 +156,7 @@ typedef struct unit_rows {
 static void unit_row(void *payload, size_t f, unsigned worker)
 {
 	const unit_rows *u = payload;
-	size_t d = u->m->d_in;
+	size_t d = u->m->d_out;
 	const float *from = u->m->W_dec + f * d;
 	double squares = kernels_get(NULL)->sum_squares(from, d), norm = squares > 0 ? 1 / sqrt(squares) : 0;
 
@@ -167,13 +167,13 @@ static void unit_row(void *payload, size_t f, unsigned worker)
 
 int sae_rank_neighbours(sae_ranked *out, const sae_model *m, uint32_t n, pool *p, error *err)
 {
-	unit_rows u = { m, mem_alloc_aligned((size_t)m->d_sae * m->d_in, sizeof(float)) };
+	unit_rows u = { m, mem_alloc_aligned((size_t)m->d_sae * m->d_out, sizeof(float)) };
 	int rc;
 
 	if (!u.rows)
 		return error_nomem(err, "ranked features");
 	pool_run(p, m->d_sae, unit_row, &u);
-	rc = sae_rank_cosines(out, u.rows, m->d_sae, u.rows, m->d_sae, m->d_in, n, true, p, err);
+	rc = sae_rank_cosines(out, u.rows, m->d_sae, u.rows, m->d_sae, m->d_out, n, true, p, err);
 	free(u.rows);
 	return rc;
 }

@@ -188,43 +188,87 @@ const char *sae_tokenizer_bytes(const sae_tokenizer *t, uint32_t id, size_t *n);
 bool sae_tokenizer_special(const sae_tokenizer *t, uint32_t id);
 const char *sae_tokenizer_sha256(const sae_tokenizer *t); /* of the file */
 
-/* ---- Models (model.c, saelens.c) ------------------------------------------------------------------------------------------ */
+/* ---- Models (model.c, formats.c) ------------------------------------------------------------------------------------------ */
 
-/* With pre = (x - b_dec) W_enc^T + b_enc, the features of a row that are kept, each with the value pre: */
+/* With pre = x W_enc^T + b_enc for a row x as it is prepared (sae_model), the features of a row that are kept, each with the value pre: */
 typedef enum sae_arch {
 	SAE_TOPK, /* the k largest that are over 0; ties: the lower feature */
 	SAE_BATCHTOPK, /* of training only: the k n largest that are over 0 of a batch of n rows. Its model is SAE_JUMPRELU */
 	SAE_GROUPMAX, /* the largest of each of k groups of F/k consecutive features, where over 0; ties: the lower feature */
-	SAE_JUMPRELU /* all that are over their feature's threshold */
+	SAE_JUMPRELU, /* all that are over their feature's threshold */
+	SAE_RELU,     /* all that are over 0 */
+	/* Matching pursuit: again and again, the feature of the largest <residual, decoder row> over 0 gets that product added to its
+	 * value, and the residual loses the product times the row. W_enc is W_dec, b_enc is 0. sae_pursuit says when it ends. */
+	SAE_PURSUIT
 } sae_arch;
-const char *sae_arch_name(sae_arch a); /* "topk", "batchtopk", "groupmax", "jumprelu" */
+const char *
+sae_arch_name(sae_arch a); /* "topk", "batchtopk", "groupmax", "jumprelu", "relu", "matching_pursuit" */
+
+/* What is done to a row before all else, and undone behind the decoder (not by a transcoder, whose output is something else). */
+typedef enum sae_norm {
+	SAE_NORM_NONE,
+	SAE_NORM_LAYER, /* its mean taken off, divided by its standard deviation (of d - 1) + 1e-5 */
+	SAE_NORM_UNIT   /* scaled to the norm sqrt(d) */
+} sae_norm;
+
+typedef struct sae_pursuit { /* a row is done when */
+	double residual;     /* its residual's norm is under this; 0: never so */
+	uint32_t steps;      /* so many were made; 1 or more */
+	bool repeat_ends;    /* a step chose a feature that was there already */
+} sae_pursuit;
 
 typedef struct sae_model {
 	sae_arch arch;
-	uint32_t d_in, d_sae;
-	uint32_t k;        /* SAE_JUMPRELU: the mean number a row that training aimed at; 0: not known */
-	float *W_enc;      /* (F, d): feature-major, the transpose of SAELens's (d, F) on disk */
-	float *W_dec;      /* (F, d) */
-	float *b_enc;      /* (F) */
-	float *b_dec;      /* (d) */
-	float *threshold;  /* (F), 0 or more; SAE_JUMPRELU only, else NULL */
-	double norm_limit; /* rows over this norm were left out of training; infinity: none */
+	uint32_t d_in, d_out, d_sae; /* d_out is d_in but for a transcoder */
+	uint32_t k; /* SAE_JUMPRELU, SAE_RELU: the mean number a row that training aimed at; 0: not known */
+	float *W_enc; /* (F, d_in): feature-major, the transpose of SAELens's (d, F) on disk; SAE_PURSUIT: W_dec itself */
+	float *W_dec;     /* (F, d_out) */
+	float *b_enc;     /* (F) */
+	float *b_dec;     /* (d_out) */
+	float *threshold; /* (F), 0 or more; SAE_JUMPRELU only, else NULL */
+	float *W_skip;    /* (d_out, d_in): xhat gains W_skip x of the row as it came; NULL: none */
+	sae_norm norm;
+	bool centers;    /* b_dec is taken off the row before it is encoded */
+	bool transcodes; /* what comes out is not the input but the row of another hook point */
+	sae_pursuit pursuit;
+	double norm_limit;               /* rows over this norm were left out of training; infinity: none */
 	char *model_name, *hook_name;    /* NULL: not known; owned */
-	char weights_sha256[SHA256_HEX]; /* of sae_weights.safetensors; "" for a model not loaded */
+	char weights_sha256[SHA256_HEX]; /* of the file of weights; "" for a model not loaded */
 } sae_model; /* acts on raw activations x: xhat = f W_dec + b_dec. A model of rows s x becomes one of x by s W_enc, W_dec / s and
               * b_dec / s: pre-activations, and so b_enc, the values f and the threshold, stay as they are. */
 
 /* Zeroed weights. SAE_BATCHTOPK makes a SAE_JUMPRELU. ERR_ARG: SAE_GROUPMAX whose d_sae is no multiple of k. */
 int sae_model_new(sae_model **out, sae_arch arch, uint32_t d_in, uint32_t d_sae, uint32_t k,
                   error *err) MUST_USE;
+/* The same with a decoder to d_out and, where asked for, W_skip; centers and transcodes are the caller's to set (true, false). */
+int sae_model_new_to(sae_model **out, sae_arch arch, uint32_t d_in, uint32_t d_out, uint32_t d_sae,
+                     uint32_t k, bool skip, error *err) MUST_USE;
 void sae_model_free(sae_model *m);
-/* A SAELens folder: cfg.json and sae_weights.safetensors, of architecture topk, jumprelu or gloss_groupmax. Folds what can be folded (rescale_acts_by_decoder_norm);
- * refuses an architecture or normalisation it cannot compute, naming it. */
-int sae_model_load(sae_model **out, const char *dir, error *err) MUST_USE;
+/* A folder of any format of the table in formats.c, or the one file of such a folder. Folds what can be folded exactly; refuses what it
+ * cannot compute, naming it. Nothing is allocated before the files' shapes agree with each other. */
+int sae_model_load(sae_model **out, const char *path, error *err) MUST_USE;
+/* Whether there is an SAE in a folder, by the names of the files in it. */
+bool sae_model_is_at(const char *path);
 /* Write cfg.json, sae_weights.safetensors and, with frequencies (F) of firing a row, sparsity.safetensors (log10(freq + 1e-10)).
- * `metadata` (may be NULL) is added to cfg.json's metadata. Readable by SAELens 6, but for SAE_GROUPMAX, which it does not know. Each file atomically, cfg.json last. */
+ * `metadata` (may be NULL) is added to cfg.json's metadata. Readable by SAELens 6, but for what it does not know, which has an architecture
+ * gloss_NAME. Each file atomically, cfg.json last. */
 int sae_model_save(const sae_model *m, const char *dir, const double *freq, const cJSON *metadata,
                    error *err) MUST_USE;
+
+/* What a folder says of its SAE; no weight is read. */
+typedef struct sae_model_facts {
+	const char *format;    /* a name of the table in formats.c */
+	char architecture[64]; /* as the format calls it */
+	sae_arch arch;         /* as it is computed */
+	uint32_t d_in, d_out, d_sae, k;
+	sae_dtype dtype; /* of W_dec on disk */
+	sae_norm norm;
+	bool centers, transcodes, skip;
+	char model_name[256], hook_name[256]; /* "": not known */
+	char folded[256];                     /* what loading changes, ", " between; "": nothing */
+	uint64_t weight_bytes;                /* on disk */
+} sae_model_facts;
+int sae_model_look(sae_model_facts *out, const char *path, error *err) MUST_USE;
 
 /* ---- Encoding (codes.c) ------------------------------------------------------------------------------------------------------- */
 
@@ -249,8 +293,9 @@ void sae_encoder_free(sae_encoder *e);
  * Memory beyond the encoder's own: 8 bytes a feature that fires, in `out` and once more in the encoder, so at most 16 n F, and
  * for SAE_JUMPRELU, a thread, 36 for each feature of a tile that may be over the least threshold; none left: ERR_NOMEM, and `out` holds no rows. */
 int sae_encode(sae_encoder *e, const float *x, size_t n, sae_codes *out, error *err) MUST_USE;
-/* out (c->n, d) = codes times W_dec + b_dec. */
-void sae_decode(const sae_model *m, const sae_codes *c, float *out, pool *p);
+/* out (c->n, d_out): codes times W_dec + b_dec, normalisation undone, the skip added. x (c->n, d_in) the rows that were encoded; may be
+ * NULL where the model has neither. */
+void sae_decode(const sae_model *m, const float *x, const sae_codes *c, float *out, pool *p);
 
 /* Codes of a dump as one sparse matrix (rows, F) on disk (codes_file.c): CSR, its arrays
  *	indptr (rows + 1) I64, indices I32, data F32, shape (2) I64, and kept (rows) U8: 0 for a row that was left out, which is empty.
@@ -552,9 +597,10 @@ typedef struct sae_metrics { /* over the rows evaluated; sums in FP64; e = x - x
 	uint64_t n_features, n_dead, n_dense_10, n_dense_1; /* never fired; fired on over 10 %, 1 % of rows */
 	uint64_t *fires;                                    /* malloc'd (F) */
 } sae_metrics;
-/* Over the held-out rows of `rows` (or the training rows). ERR_ARG: another d_in; ERR_FORMAT: no rows. */
-int sae_eval(sae_metrics *out, const sae_model *m, const sae_dump *d, const sae_rows *rows, bool held_out,
-             pool *p, progress *pr, error *err) MUST_USE;
+/* Over the held-out rows of `rows` (or the training rows). target: NULL, or a dump of as many rows that the output is compared with
+ * in place of its input, for a transcoder. ERR_ARG: another d_in or d_out, a transcoder without target; ERR_FORMAT: no rows. */
+int sae_eval(sae_metrics *out, const sae_model *m, const sae_dump *d, const sae_dump *target,
+             const sae_rows *rows, bool held_out, pool *p, progress *pr, error *err) MUST_USE;
 void sae_metrics_clear(sae_metrics *m);
 
 /* ---- Checkpoints (checkpoint.c) ----------------------------------------------------------------------------------------------------- */

@@ -22,6 +22,8 @@ static int eval_bytes(uint64_t *bytes, const sae_trainer *t, const train_member 
 	const sae_train_opts *o = &m->o;
 	const sae_model shape = { .arch = o->arch == SAE_BATCHTOPK ? SAE_JUMPRELU : o->arch,
 		                  .d_in = t->d,
+		                  .d_out = t->d,
+		                  .centers = true,
 		                  .d_sae = o->d_sae,
 		                  .k = o->k };
 	uint64_t code = sizeof(uint32_t) + sizeof(float), encoder = 0;

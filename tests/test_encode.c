@@ -272,7 +272,7 @@ START_TEST(threads_do_not_change_a_bit)
 		ck_assert_int_eq(pool_new(&p, threads, NULL), 0);
 		ck_assert_int_eq(sae_encoder_new(&e, m, p, NULL, NULL), 0);
 		ck_assert_int_eq(sae_encode(e, x, n, &c, NULL), 0);
-		sae_decode(m, &c, threads == 1 ? first : out, p);
+		sae_decode(m, x, &c, threads == 1 ? first : out, p);
 		if (threads > 1)
 			ck_assert_mem_eq(out, first, n * d * sizeof(float));
 		sae_encoder_free(e);
@@ -296,7 +296,7 @@ START_TEST(decode_adds_rows_and_bias)
 	pool *p;
 
 	ck_assert_int_eq(pool_new(&p, 1, NULL), 0);
-	sae_decode(m, &c, out, p);
+	sae_decode(m, NULL, &c, out, p);
 	for (size_t i = 0; i < 6; i++)
 		ck_assert_double_le(
 		        fabs(out[i] - (2.0 * m->W_dec[6 + i] + 0.5 * m->W_dec[42 + i] + m->b_dec[i])), 1e-6);

@@ -84,7 +84,7 @@ static int evaluate(sae_metrics *out, const sae_model *m, const float *x, size_t
 
 	ck_assert_int_eq(pool_new(&p, threads, err), 0);
 	open_rows(&d, &r, x, n, share, p);
-	rc = sae_eval(out, m, d, r, true, p, NULL, err);
+	rc = sae_eval(out, m, d, NULL, r, true, p, NULL, err);
 	sae_rows_free(r);
 	sae_dump_close(d);
 	pool_free(p);
@@ -102,7 +102,7 @@ static float *reconstruct(const sae_model *m, const float *x, size_t n, sae_code
 	ck_assert_int_eq(pool_new(&p, 1, &e), 0);
 	ck_assert_int_eq(sae_encoder_new(&encoder, m, p, NULL, &e), 0);
 	ck_assert_int_eq(sae_encode(encoder, x, n, c, &e), 0);
-	sae_decode(m, c, hat, p);
+	sae_decode(m, x, c, hat, p);
 	sae_encoder_free(encoder);
 	pool_free(p);
 	return hat;
@@ -388,7 +388,7 @@ START_TEST(faults_are_errors)
 		int rc;
 
 		fault_arm(faults[_i].kind, n);
-		rc = sae_eval(&got, m, d, r, true, p, NULL, &e);
+		rc = sae_eval(&got, m, d, NULL, r, true, p, NULL, &e);
 		if (!fault_disarm(faults[_i].kind)) {
 			ck_assert_int_eq(rc, 0);
 			sae_metrics_clear(&got);

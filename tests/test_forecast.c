@@ -95,7 +95,8 @@ static uint64_t run(const input *in, sae_trainer *t, bool evaluates)
 		if (i < 4 && !(evaluates && i == 2))
 			continue;
 		ck_assert_msg(sae_trainer_model(&m, NULL, t, 0, &err) == 0, "%s", err.msg);
-		ck_assert_int_eq(sae_eval(&metrics, m, in->dump, in->rows, true, in->pool, NULL, &err), 0);
+		ck_assert_int_eq(sae_eval(&metrics, m, in->dump, NULL, in->rows, true, in->pool, NULL, &err),
+		                 0);
 		note_memory(&peak); /* what measuring took may have gone, but malloc keeps small memory */
 		if (i == 4)
 			ck_assert_int_eq(sae_model_save(m, in->dir, NULL, NULL, &err), 0);

@@ -268,7 +268,8 @@ START_TEST(a_run_lowers_the_loss_and_repeats_at_any_thread_count)
 		if (!first) {
 			sae_metrics held_out;
 
-			ck_assert_int_eq(sae_eval(&held_out, m, f.dump, f.rows, true, f.pool, NULL, &err), 0);
+			ck_assert_int_eq(
+			        sae_eval(&held_out, m, f.dump, NULL, f.rows, true, f.pool, NULL, &err), 0);
 			ck_assert_double_lt(held_out.fvu, 1.5 * r.last.fvu); /* the scale is folded right */
 			sae_metrics_clear(&held_out);
 			first = m;

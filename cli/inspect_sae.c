@@ -1,0 +1,101 @@
+/* gloss inspect on the folder of an SAE: what it says of itself, without its weights. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/inspect.h"
+
+static const char *norm_name(sae_norm n)
+{
+	static const char *const names[] = { [SAE_NORM_NONE] = "none",
+		                             [SAE_NORM_LAYER] = "layer norm of each row",
+		                             [SAE_NORM_UNIT] = "each row scaled to the norm sqrt(d)" };
+
+	return names[n];
+}
+
+static int print_fact(const char *label, const char *value, error *err)
+{
+	text visible;
+	int rc = 0;
+
+	if (!*value)
+		return 0;
+	text_init(&visible, 1 << 16);
+	if (text_add_visible(&visible, value, strlen(value)) < 0)
+		rc = error_nomem(err, "text");
+	else
+		printf("%-13s %s\n", label, visible.data);
+	text_free(&visible);
+	return rc;
+}
+
+static int print_facts(const sae_model_facts *m, error *err)
+{
+	char line[256];
+	int rc;
+
+	snprintf(line, sizeof(line), "%s, architecture %s", m->format, m->architecture);
+	rc = print_fact("SAE", line, err);
+	if (m->transcodes)
+		snprintf(line, sizeof(line),
+		         "rows of %u to %u features to rows of %u at another hook point%s", m->d_in, m->d_sae,
+		         m->d_out, m->skip ? ", with a skip" : "");
+	else
+		snprintf(line, sizeof(line), "rows of %u to %u features", m->d_in, m->d_sae);
+	if (rc == 0)
+		rc = print_fact("shape", line, err);
+	snprintf(line, sizeof(line), "%s", sae_arch_name(m->arch));
+	if (m->k)
+		snprintf(line, sizeof(line), "%s, k %u", sae_arch_name(m->arch), m->k);
+	if (rc == 0)
+		rc = print_fact("computed as", line, err);
+	if (rc == 0)
+		rc = print_fact("input", m->centers ? "b_dec is taken off" : "as it is", err);
+	if (rc == 0 && m->norm != SAE_NORM_NONE)
+		rc = print_fact("normalised", norm_name(m->norm), err);
+	snprintf(line, sizeof(line), "%s, %.1f MB", sae_dtype_name(m->dtype), (double)m->weight_bytes / 1e6);
+	if (rc == 0)
+		rc = print_fact("weights", line, err);
+	if (rc == 0)
+		rc = print_fact("model", m->model_name, err);
+	if (rc == 0)
+		rc = print_fact("hook point", m->hook_name, err);
+	return rc == 0 ? print_fact("folded", m->folded, err) : rc;
+}
+
+static cJSON *facts_json(const sae_model_facts *m)
+{
+	cJSON *o = cJSON_CreateObject();
+
+	if (o && cJSON_AddStringToObject(o, "format", m->format) &&
+	    cJSON_AddStringToObject(o, "architecture", m->architecture) &&
+	    cJSON_AddStringToObject(o, "computed_as", sae_arch_name(m->arch)) &&
+	    cJSON_AddNumberToObject(o, "d_in", m->d_in) && cJSON_AddNumberToObject(o, "d_out", m->d_out) &&
+	    cJSON_AddNumberToObject(o, "features", m->d_sae) && cJSON_AddNumberToObject(o, "k", m->k) &&
+	    cJSON_AddBoolToObject(o, "subtracts_b_dec", m->centers) &&
+	    cJSON_AddStringToObject(o, "normalised", norm_name(m->norm)) &&
+	    cJSON_AddBoolToObject(o, "transcoder", m->transcodes) &&
+	    cJSON_AddBoolToObject(o, "skip", m->skip) &&
+	    cJSON_AddStringToObject(o, "dtype", sae_dtype_name(m->dtype)) &&
+	    cJSON_AddNumberToObject(o, "bytes", (double)m->weight_bytes) &&
+	    cJSON_AddStringToObject(o, "model", m->model_name) &&
+	    cJSON_AddStringToObject(o, "hook_point", m->hook_name) &&
+	    cJSON_AddStringToObject(o, "folded", m->folded))
+		return o;
+	cJSON_Delete(o);
+	return NULL;
+}
+
+int inspect_sae(const command *self, const cli_parsed *p, const char *path)
+{
+	sae_model_facts m;
+	error err = { 0 };
+	int rc = sae_model_look(&m, path, &err);
+
+	if (rc == 0 && p->common.json)
+		return cli_print_json(self, facts_json(&m));
+	if (rc == 0)
+		rc = print_facts(&m, &err);
+	return rc == 0 ? EXIT_DONE : cli_fail(self, &err);
+}

@@ -1,0 +1,63 @@
+/* What a folder says of its SAE: the rule, where the weights are and how they lie there, what is to be folded into them. A format
+ * (format_NAME.c) fills it from its config; what follows is the same for all: sizes checked against the tensors, memory, reading,
+ * folding. */
+#ifndef GLOSS_SAE_LAYOUT_H
+#define GLOSS_SAE_LAYOUT_H
+
+#include "sae/sae.h"
+
+#define LAYOUT_MAX_WIDTH (1u << 26)
+
+typedef struct layout_matrix {
+	const char *name; /* NULL: there is none */
+	bool turned;      /* on disk its rows are our columns */
+} layout_matrix;
+
+typedef struct layout {
+	const char *format; /* a name of the table */
+	char architecture[64];
+	char config[FILE_PATH_MAX], weights[FILE_PATH_MAX]; /* config may be "" */
+	cJSON *json;                                        /* the config; names below may point into it */
+	/* The rule, as in sae_model. Sizes of 0 are told by the tensors. */
+	sae_arch arch;
+	uint64_t d_in, d_out, d_sae, k;
+	sae_norm norm;
+	bool centers, transcodes;
+	double residual; /* SAE_PURSUIT */
+	uint64_t steps;  /* 0: d_in */
+	bool repeat_ends;
+	double norm_limit;
+	const char *model_name, *hook_name;
+	/* Tensors: (F, d_in), (F, d_out), (d_out, d_in) unless turned. */
+	layout_matrix enc, dec, skip;
+	const char *b_enc, *b_dec; /* NULL: zeros */
+	const char *threshold;     /* (F) or one for all; NULL: threshold_for_all. Under 0 is as 0 */
+	double threshold_for_all;
+	bool threshold_is_log;
+	/* Folded in this order. */
+	const char *r_mag,
+	        *b_gate; /* the gate: pre counts where pre / exp(r_mag) was over -b_gate; b_enc is b_mag */
+	const char *dec_scale; /* (F): times a decoder row */
+	double scale;          /* the weights are for rows times this; 1 */
+	double matrix_scale;   /* W_enc times this, W_dec divided by it, b_dec as it is; 1 */
+	bool values_by_norm;   /* values, and the threshold for all, are meant times the decoder row's norm */
+	bool threshold_by_norm; /* so is the threshold alone */
+	char folded[256];
+} layout;
+
+/* A zeroed layout of `format` with the usual names: W_enc (d, F), W_dec (F, d), b_enc, b_dec. */
+void layout_init(layout *l, const char *format);
+void layout_clear(layout *l);
+/* l->config and l->json from DIR/NAME. */
+int layout_config(layout *l, const char *dir, const char *name, error *err) MUST_USE;
+void layout_folds(layout *l, const char *what); /* note it for a person */
+
+/* Open the weights; fill in sizes; check sizes, rule and shapes. *out is the caller's to close. */
+int layout_open(sae_file **out, layout *l, error *err) MUST_USE;
+int layout_load(sae_model **out, layout *l, error *err) MUST_USE;
+void layout_facts(sae_model_facts *out, const layout *l, const sae_file *f);
+
+/* For writers: a copy of x (rows, columns) as (columns, rows); malloc'd. NULL: no memory. */
+float *layout_turn(const float *x, size_t rows, size_t columns) MUST_USE;
+
+#endif
