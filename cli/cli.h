@@ -116,6 +116,11 @@ void cli_table_free(cli_table *t);
 void cli_catch_signals(void);
 bool cli_stop_requested(void);
 
+/* From now until cli_deadline_end(): after so many seconds the program ends at once with "gloss COMMAND: MESSAGE" and EXIT_FAILED.
+ * For what cannot be asked to stop and leaves nothing behind. */
+void cli_deadline_start(const command *self, double seconds, const char *message);
+void cli_deadline_end(void);
+
 /* The man page gloss(1) in mdoc from the tables; what `gloss help --man` prints. */
 int cli_print_man(FILE *to);
 int cli_print_help(const command *self, FILE *to); /* NULL: the list of commands */

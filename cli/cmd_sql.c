@@ -114,6 +114,19 @@ static int print_csv(const cJSON *page, error *err)
 	return rc ? error_nomem(err, "a row") : 0;
 }
 
+/* The store stops statements between two steps; what it cannot stop ends the program a little later. */
+static int ask(cJSON **page, const command *self, store *s, const sql_opts *o, const char *sql, error *err)
+{
+	char message[80];
+	int rc;
+
+	snprintf(message, sizeof(message), "stopped after %g s, the time limit", o->time_limit);
+	cli_deadline_start(self, o->time_limit + 0.3, message);
+	rc = store_sql(page, s, sql, o->limit, o->time_limit, err);
+	cli_deadline_end();
+	return rc;
+}
+
 static int run(const command *self, int argc, char **argv)
 {
 	sql_opts o = { 0 };
@@ -131,7 +144,7 @@ static int run(const command *self, int argc, char **argv)
 	}
 	rc = store_args_open(&s, &o.store, &err);
 	if (!rc)
-		rc = store_sql(&page, s, p.args[0], o.limit, o.time_limit, &err);
+		rc = ask(&page, self, s, &o, p.args[0], &err);
 	if (!rc)
 		truncated = cJSON_IsTrue(cJSON_GetObjectItem(page, "truncated"));
 	if (!rc && p.common.json) {

@@ -1,10 +1,12 @@
 /* What commands print: errors, JSON, colours, and the flag that a signal sets. */
 #include <errno.h>
+#include <math.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include "cli/cli_internal.h"
@@ -147,4 +149,39 @@ void cli_catch_signals(void)
 bool cli_stop_requested(void)
 {
 	return stop_requested != 0;
+}
+
+static char deadline_message[256]; /* a signal handler cannot make it */
+
+static void on_deadline(int number)
+{
+	ssize_t written = write(STDERR_FILENO, deadline_message, strlen(deadline_message));
+
+	(void)number;
+	(void)written;
+	_exit(EXIT_FAILED);
+}
+
+static void set_timer(double seconds)
+{
+	struct itimerval timer = { 0 };
+
+	timer.it_value.tv_sec = (time_t)seconds;
+	timer.it_value.tv_usec = (suseconds_t)((seconds - floor(seconds)) * 1e6);
+	setitimer(ITIMER_REAL, &timer, NULL);
+}
+
+void cli_deadline_start(const command *self, double seconds, const char *message)
+{
+	struct sigaction action = { .sa_handler = on_deadline };
+
+	snprintf(deadline_message, sizeof(deadline_message), "gloss %s: %s\n", self->name, message);
+	sigemptyset(&action.sa_mask);
+	sigaction(SIGALRM, &action, NULL);
+	set_timer(seconds);
+}
+
+void cli_deadline_end(void)
+{
+	set_timer(0);
 }

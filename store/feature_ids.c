@@ -86,7 +86,7 @@ static int filter_list(bool *wanted, const feature_query *q, error *err)
 	bool more;
 	int rc;
 
-	time_limit_start(&limit, q->s, WHERE_SECONDS);
+	time_limit_start(&limit, q->s, WHERE_SECONDS, WHERE_MAX_LENGTH, WHERE_MAX_PATTERN);
 	rc = feature_query_prepare(&st, q, "feature", "ORDER BY feature", err);
 	while (rc == 0 && (rc = feature_query_step(q, st, &more, err)) == 0 && more) {
 		feature = sqlite3_column_int64(st, 0);

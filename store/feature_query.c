@@ -85,9 +85,9 @@ int feature_query_step(const feature_query *q, sqlite3_stmt *st, bool *more, err
 	error cause = { 0 };
 	int rc = store_step(q->s, st, more, &cause);
 
-	if (rc == ERR_LIMIT && q->where)
+	if (rc == ERR_LIMIT && q->where && strstr(cause.msg, "interrupt"))
 		return error_set(err, rc, "where '%.200s': stopped after %.0f s", q->where, WHERE_SECONDS);
-	if (rc == ERR_ARG && q->where)
+	if ((rc == ERR_ARG || rc == ERR_LIMIT) && q->where)
 		return error_set(err, rc, "where '%.200s': %s", q->where, sqlite3_errmsg(q->s->db));
 	if (rc < 0)
 		return error_set(err, rc, "%s", cause.msg);

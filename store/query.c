@@ -200,16 +200,16 @@ int store_features(cJSON **out, store *s, const store_features_opts *o, error *e
 	int rc;
 
 	text_init(&l.keys, 4096);
-	time_limit_start(&limit, s, WHERE_SECONDS);
 	rc = begin(&l, err);
+	time_limit_start(&limit, s, WHERE_SECONDS, o->where ? WHERE_MAX_LENGTH : INT_MAX, WHERE_MAX_PATTERN);
 	for (uint32_t i = 0; i < l.n && rc == 0; i++)
 		rc = offer_rows(&l, i, err);
+	time_limit_end(&limit);
 	top_rows_sort(&l.top);
 	if (rc == 0) {
 		page = cJSON_CreateObject();
 		rc = put_page(page, &l, &failed, err);
 	}
-	time_limit_end(&limit);
 	top_rows_clear(&l.top);
 	text_free(&l.keys);
 	arena_clear(&l.mem);

@@ -100,13 +100,17 @@ int firing_cache_get(const firing_cache **out, store *s, int64_t source, error *
 
 /* ---- Time (time_limit.c) -------------------------------------------------------------------------------------- */
 
-/* From start to end, statements on this store stop (ERR_LIMIT) when the seconds are over, and no value may pass 64 MB. */
+/* From start to end, statements on this store stop (ERR_LIMIT) when the seconds are over, no value may pass max_length bytes, no
+ * pattern of LIKE and GLOB max_pattern, and SQLite takes up to TIME_LIMIT_HEAP bytes in all of this process. One call of a function
+ * is not interrupted: on values of n bytes it can take as long as n * max_pattern or n * n / 4 steps do. */
 typedef struct time_limit {
 	store *s;
 	double end; /* by clock_now() */
 	int max_length, max_pattern;
+	int64_t max_heap;
 } time_limit;
-void time_limit_start(time_limit *limit, store *s, double seconds);
+#define TIME_LIMIT_HEAP ((int64_t)1 << 30)
+void time_limit_start(time_limit *limit, store *s, double seconds, int max_length, int max_pattern);
 void time_limit_end(time_limit *limit);
 
 /* ---- JSON (json_put.c) ---------------------------------------------------------------------------------------- */

@@ -4,7 +4,9 @@
 
 #include <strings.h>
 
-#define MAX_ANSWER ((size_t)256 << 20) /* bytes of all values; the rows behind are cut off */
+#define MAX_ANSWER  ((size_t)256 << 20) /* bytes of all values; the rows behind are cut off */
+#define MAX_LENGTH  (64 << 20)          /* bytes of a value */
+#define MAX_PATTERN 1000                /* of LIKE and GLOB */
 
 /* Pragmas that tell something, and nothing else when no value is given. */
 static const char *const pragmas[] = {
@@ -158,7 +160,7 @@ int store_sql(cJSON **out, store *s, const char *sql, uint64_t max_rows, double 
 	time_limit limit;
 	int rc;
 
-	time_limit_start(&limit, s, seconds);
+	time_limit_start(&limit, s, seconds, MAX_LENGTH, MAX_PATTERN);
 	rc = prepare_sql(&st, s, sql, err);
 	if (rc < 0)
 		goto out;

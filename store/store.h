@@ -316,7 +316,8 @@ int store_find_like(cJSON **out, store *s, const store_like_opts *o, error *err)
 int store_find_text(cJSON **out, store *s, const char *source, const char *words, unsigned limit,
                     error *err) MUST_USE;
 /* Read-only SQL: one statement, no attach, no pragma but reading ones, no writes, at most `seconds`.
- * {"columns":[...],"rows":[[...]],"truncated":bool}; blobs as {"blob":hex}. */
+ * {"columns":[...],"rows":[[...]],"truncated":bool}; blobs as {"blob":hex}. ERR_LIMIT: it was stopped. It cannot be within one
+ * call of a function, like instr() of values of up to 64 MB: who takes SQL from strangers sets the process a timer too. */
 int store_sql(cJSON **out, store *s, const char *sql, uint64_t max_rows, double seconds, error *err) MUST_USE;
 
 /* ---- Export (export_csv.c) -------------------------------------------------------------------------------------- */

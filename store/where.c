@@ -7,13 +7,13 @@
 
 #define WHERE_MAX 8192 /* bytes of an expression */
 
-/* Functions without effect that cannot make large values. */
+/* Functions without effect that are done at once on values of WHERE_MAX_LENGTH; trim(a, b) is not. */
 static const char *const functions[] = {
-	"abs",    "acos",      "asin",  "atan",    "ceil",  "ceiling", "char",    "coalesce", "cos",
-	"exp",    "floor",     "glob",  "ifnull",  "iif",   "instr",   "length",  "like",     "ln",
-	"log",    "log10",     "log2",  "lower",   "ltrim", "max",     "min",     "mod",      "nullif",
-	"pi",     "pow",       "power", "replace", "round", "rtrim",   "sign",    "sin",      "sqrt",
-	"substr", "substring", "tan",   "trim",    "trunc", "typeof",  "unicode", "upper",
+	"abs", "acos",  "asin",    "atan",    "ceil",  "ceiling", "char",   "coalesce", "cos",
+	"exp", "floor", "glob",    "ifnull",  "iif",   "instr",   "length", "like",     "ln",
+	"log", "log10", "log2",    "lower",   "max",   "min",     "mod",    "nullif",   "pi",
+	"pow", "power", "replace", "round",   "sign",  "sin",     "sqrt",   "substr",   "substring",
+	"tan", "trunc", "typeof",  "unicode", "upper",
 };
 
 bool name_is_among(const char *const *names, size_t n, const char *name)

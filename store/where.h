@@ -5,6 +5,9 @@
 #include "store/store_internal.h"
 
 #define WHERE_SECONDS 10.0 /* that a query with an expression may take */
+/* Of its values and its patterns: the slowest function then takes some 40 ms, the longest expression a few seconds a row. */
+#define WHERE_MAX_LENGTH  (32 << 10)
+#define WHERE_MAX_PATTERN 500
 
 /* What an expression may name (n_names); the first n_columns are in the answers of store_features(), in this order. */
 extern const char *const feature_columns[];

@@ -142,6 +142,8 @@ START_TEST(features_draws)
 }
 END_TEST
 
+#define A_64 "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+
 static const struct {
 	const char *where, *sort;
 	int code;
@@ -180,6 +182,10 @@ static const struct {
 	{ "max(1) OVER () > 1", NULL, ERR_ARG, "where" },
 	{ "label MATCH 'x'", NULL, ERR_ARG, "where" },
 	{ "abs(-9223372036854775807 - 1) = 0", NULL, ERR_ARG, "integer overflow" },
+	{ "trim('a', 'b') = ''", NULL, ERR_ARG, "character 1: the function 'trim' is not allowed here" },
+	{ "density + replace(replace(replace('aaaaaaaa', 'a', '" A_64 "'), 'a', '" A_64 "'), 'a', 'bb') > ''",
+	  NULL, ERR_LIMIT, ": string or blob too big" },
+	{ "label GLOB '" A_64 A_64 A_64 A_64 A_64 A_64 A_64 A_64 "'", NULL, ERR_ARG, "pattern too complex" },
 	{ "(WITH x AS (VALUES (1)) TABLE x)", NULL, ERR_ARG, "queries within" },
 	{ NULL, "densty", ERR_ARG, "cannot sort by 'densty'; did you mean 'density'?" },
 	{ NULL, "density,-scor", ERR_ARG, "cannot sort by 'scor'; did you mean 'score'?" },
@@ -220,7 +226,7 @@ START_TEST(features_stops_in_time)
 	sqlite3_stmt *st = NULL;
 	bool more;
 
-	time_limit_start(&limit, s, 0.05);
+	time_limit_start(&limit, s, 0.05, 1 << 20, 100);
 	ck_assert_int_eq(store_prepare(&st, s,
 	                               "WITH RECURSIVE n(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n) "
 	                               "SELECT max(i) FROM n",
