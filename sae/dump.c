@@ -76,6 +76,10 @@ static int check_activations(const sae_file *f, const sae_tensor *t, const sae_d
 	if (t->n_dims == 3 && (t->dims[1] == 0 || t->dims[1] > UINT32_MAX / 2))
 		return error_set(err, ERR_FORMAT, "'%s': tensor '%s' has contexts of %" PRIu64 " rows",
 		                 sae_file_path(f), t->name, t->dims[1]);
+	if (!file_is_plain(t)) /* rows are read from anywhere, by many threads, as the file holds them */
+		return error_set(err, ERR_FORMAT, "'%s': tensor '%s' is %s; save it %s", sae_file_path(f),
+		                 t->name, t->packed ? "compressed" : "in Fortran order",
+		                 t->packed ? "uncompressed (numpy.savez)" : "with numpy.ascontiguousarray()");
 	if (sae_file_tensor(f, "mask") || sae_file_tensor(f, "lengths"))
 		return error_set(
 		        err, ERR_FORMAT,

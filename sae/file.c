@@ -1,4 +1,4 @@
-/* Open tensor files and read from them; the two header formats are in safetensors.c and npy.c. */
+/* Open tensor files and read from them; the formats are in safetensors.c, npy.c, npz.c and torch.c. */
 #include "sae/file_internal.h"
 
 #include <inttypes.h>
@@ -39,9 +39,8 @@ int sae_file_open(sae_file **out, const char *path, error *err)
 	if (rc < 0)
 		goto out;
 	if (f->size < sizeof(start)) {
-		rc = error_set(err, ERR_FORMAT,
-		               "'%s' has %" PRIu64 " bytes: too short for a safetensors or .npy file", path,
-		               f->size);
+		rc = error_set(err, ERR_FORMAT, "'%s' has %" PRIu64 " bytes: too short for a tensor file",
+		               path, f->size);
 		goto out;
 	}
 	rc = file_pread(f->fd, start, sizeof(start), 0, path, err);
@@ -51,9 +50,12 @@ int sae_file_open(sae_file **out, const char *path, error *err)
 		rc = file_parse_npy(f, err);
 	else if (start[8] == '{')
 		rc = file_parse_safetensors(f, err);
+	else if (memcmp(start, "PK\3\4", 4) == 0 || memcmp(start, "PK\5\6", 4) == 0)
+		rc = file_parse_zip(f, err);
 	else
 		rc = error_set(err, ERR_FORMAT,
-		               "'%s' is neither a safetensors nor a .npy file (by its first bytes)", path);
+		               "'%s' is no safetensors, .npy, .npz or .pt file (by its first bytes)",
+		               path);
 	if (rc < 0)
 		goto out;
 	*out = f;
@@ -69,6 +71,7 @@ void sae_file_close(sae_file *f)
 		return;
 	if (f->fd >= 0)
 		close(f->fd);
+	archive_close(f->archive);
 	arena_clear(&f->mem);
 	free(f);
 }
@@ -118,41 +121,73 @@ static int check_range(const sae_file *f, const sae_tensor *t, uint64_t first, u
 	return 0;
 }
 
+bool file_is_plain(const sae_tensor *t)
+{
+	return !t->packed && t->run == 0 && !t->value;
+}
+
+int file_read_raw(const sae_file *f, const sae_tensor *t, uint64_t first, size_t n, void *out, error *err)
+{
+	const size_t size = sae_dtype_size(t->dtype);
+	const uint64_t at = t->offset + first * size;
+	const archive_member *m;
+
+	if (t->value) {
+		memcpy(out, (const unsigned char *)t->value + first * size, n * size);
+		return 0;
+	}
+	if (!t->member)
+		return file_pread(f->fd, out, n * size, at, f->path, err);
+	m = &f->archive->members[t->member - 1];
+	return archive_read(f->archive, m, t->packed ? at : at - m->offset, out, n * size, f->fd, f->path,
+	                    err);
+}
+
 int sae_file_read_f32(const sae_file *f, const sae_tensor *t, uint64_t first, uint64_t n, float *out,
                       error *err)
 {
-	const size_t size = sae_dtype_size(t->dtype), step = READ_BLOCK / size;
+	const size_t step = READ_BLOCK / sae_dtype_size(t->dtype);
 	_Alignas(64) unsigned char raw[READ_BLOCK];
 	int rc = check_range(f, t, first, n, convert_is_float(t->dtype), "floats", err);
 
+	if (rc == 0 && t->run)
+		return file_read_runs(f, t, first, n, out, NULL, err);
 	if (rc == 0 && t->dtype == SAE_F32)
-		return file_pread(f->fd, out, n * size, t->offset + first * size, f->path, err);
+		return file_read_raw(f, t, first, n, out, err);
 	for (uint64_t done = 0; rc == 0 && done < n; done += step) {
 		size_t m = n - done < step ? (size_t)(n - done) : step;
-		rc = file_pread(f->fd, raw, m * size, t->offset + (first + done) * size, f->path, err);
+		rc = file_read_raw(f, t, first + done, m, raw, err);
 		if (rc == 0)
 			convert_to_f32(out + done, raw, m, t->dtype);
 	}
 	return rc;
 }
 
+int file_to_i64(int64_t *out, const void *in, uint64_t first, size_t n, const sae_file *f,
+                const sae_tensor *t, error *err)
+{
+	size_t bad = convert_to_i64(out, in, n, t->dtype);
+
+	if (bad == n)
+		return 0;
+	return error_set(err, ERR_FORMAT, "'%s': element %" PRIu64 " of tensor '%s' does not fit 63 bits",
+	                 f->path, first + bad, t->name);
+}
+
 int sae_file_read_i64(const sae_file *f, const sae_tensor *t, uint64_t first, uint64_t n, int64_t *out,
                       error *err)
 {
-	const size_t size = sae_dtype_size(t->dtype), step = READ_BLOCK / size;
+	const size_t step = READ_BLOCK / sae_dtype_size(t->dtype);
 	_Alignas(64) unsigned char raw[READ_BLOCK];
 	int rc = check_range(f, t, first, n, !convert_is_float(t->dtype), "integers", err);
 
+	if (rc == 0 && t->run)
+		return file_read_runs(f, t, first, n, NULL, out, err);
 	for (uint64_t done = 0; rc == 0 && done < n; done += step) {
-		size_t m = n - done < step ? (size_t)(n - done) : step, bad;
-		rc = file_pread(f->fd, raw, m * size, t->offset + (first + done) * size, f->path, err);
-		if (rc < 0)
-			break;
-		bad = convert_to_i64(out + done, raw, m, t->dtype);
-		if (bad < m)
-			rc = error_set(err, ERR_FORMAT,
-			               "'%s': element %" PRIu64 " of tensor '%s' does not fit 63 bits",
-			               f->path, first + done + bad, t->name);
+		size_t m = n - done < step ? (size_t)(n - done) : step;
+		rc = file_read_raw(f, t, first + done, m, raw, err);
+		if (rc == 0)
+			rc = file_to_i64(out + done, raw, first + done, m, f, t, err);
 	}
 	return rc;
 }

@@ -1,7 +1,8 @@
-/* What the container readers (file.c, safetensors.c, npy.c) and the dump reader share. */
+/* What the container readers (file.c, safetensors.c, npy.c, npz.c, torch.c) and the dump reader share. */
 #ifndef GLOSS_SAE_FILE_INTERNAL_H
 #define GLOSS_SAE_FILE_INTERNAL_H
 
+#include "sae/archive.h"
 #include "sae/sae.h"
 
 #if defined(__BYTE_ORDER__) && __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
@@ -12,16 +13,36 @@ struct sae_file {
 	int fd;
 	uint64_t size;
 	const char *path;
-	sae_tensor *tensors; /* in the order of their bytes */
+	sae_tensor *tensors; /* in the order of their bytes; in an archive, of their names */
 	size_t n_tensors;
 	const char **metadata; /* 2 * n_metadata strings: key, value */
 	size_t n_metadata;
-	arena mem; /* holds everything above */
+	archive *archive; /* NULL: no zip archive */
+	arena mem;        /* holds everything above */
 };
 
 /* Fill tensors and metadata from the header. The caller closes `f` on failure. */
 int file_parse_safetensors(sae_file *f, error *err) MUST_USE;
 int file_parse_npy(sae_file *f, error *err) MUST_USE;
+int file_parse_zip(sae_file *f, error *err) MUST_USE;
+
+/* The header of a .npy that is the whole file (`m` NULL) or a member of its archive; all of *t but its name. *is_number: false
+ * for text, which is no tensor: *t is left as it was. `label` stands for the path in errors. */
+int npy_parse(sae_file *f, sae_tensor *t, bool *is_number, archive_member *m, const char *label,
+              error *err) MUST_USE;
+
+/* n elements of the tensor as it is stored, from the storage's element `first` on (of the first run; gaps count). */
+int file_read_raw(const sae_file *f, const sae_tensor *t, uint64_t first, size_t n, void *out,
+                  error *err) MUST_USE;
+/* n integers to I64; `first` is the element that `in` begins with, for the error where one does not fit. */
+int file_to_i64(int64_t *out, const void *in, uint64_t first, size_t n, const sae_file *f,
+                const sae_tensor *t, error *err) MUST_USE;
+/* As sae_file_read_f32 and _i64 (one of the two is not NULL) for a tensor with runs. Reads whole runs in their order, so that
+ * all of a tensor, or many rows of it, take one pass over the file. */
+int file_read_runs(const sae_file *f, const sae_tensor *t, uint64_t first, uint64_t n, float *f32,
+                   int64_t *i64, error *err) MUST_USE;
+/* Whether the file holds the elements one after another, in order, from t->offset on. */
+bool file_is_plain(const sae_tensor *t);
 
 /* Open `w` for a .safetensors file and write its header; the tensors' bytes follow, in order (t[i].data is not looked at).
  * Every way out is the writer's commit or abort, also after a failure. */

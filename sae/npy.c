@@ -10,10 +10,11 @@
 enum { HEADER_MAX = 1 << 20, MAGIC = 8 }; /* bytes; a right header has about 120 */
 
 typedef struct parser {
-	const char *at; /* NUL-terminated */
-	const char *path;
+	const char *at;   /* NUL-terminated */
+	const char *path; /* as errors name it */
 	sae_tensor *t;
 	bool has_descr, has_order, has_shape;
+	bool is_text, fortran;
 } parser;
 
 static void skip_space(parser *p)
@@ -85,16 +86,17 @@ static int parse_descr(parser *p, error *err)
 		p->t->dtype = kinds[i].dtype;
 		return 0;
 	}
+	p->is_text = descr[0] && (descr[1] == 'S' || descr[1] == 'U');
+	if (p->is_text)
+		return 0;
 	return error_set(err, ERR_FORMAT, "'%s' has descr '%s', which is not supported", p->path, descr);
 }
 
 static int parse_order(parser *p, error *err)
 {
-	if (accept_word(p, "False"))
+	p->fortran = accept_word(p, "True");
+	if (p->fortran || accept_word(p, "False"))
 		return 0;
-	if (accept_word(p, "True"))
-		return error_set(err, ERR_FORMAT,
-		                 "'%s' is in Fortran order; save it with numpy.ascontiguousarray()", p->path);
 	return error_set(err, ERR_FORMAT, "'%s': fortran_order is neither True nor False", p->path);
 }
 
@@ -173,66 +175,133 @@ static int parse_dict(parser *p, error *err)
 	return 0;
 }
 
+/* What lies in Fortran order: two dimensions are columns; more are refused; one or none are the same in any order. */
+static int settle_order(parser *p, error *err)
+{
+	sae_tensor *t = p->t;
+
+	if (!p->fortran || t->n_dims < 2 || t->count == 0)
+		return 0;
+	if (t->n_dims > 2)
+		return error_set(err, ERR_FORMAT,
+		                 "'%s' is in Fortran order; save it with numpy.ascontiguousarray()", p->path);
+	t->turned = true;
+	t->run = t->pitch = t->dims[0];
+	return 0;
+}
+
+/* The bytes of the .npy, which is the file or a member of it. */
+typedef struct source {
+	const sae_file *f;
+	archive_member *m; /* NULL: the file */
+	uint64_t size;
+	const char *label;
+} source;
+
+static int source_read(const source *s, void *out, size_t n, uint64_t offset, error *err)
+{
+	if (!s->m)
+		return file_pread(s->f->fd, out, n, offset, s->label, err);
+	return archive_read(s->f->archive, s->m, offset, out, n, s->f->fd, s->f->path, err);
+}
+
 /* Where the header's text begins and how long it is. */
-static int parse_preamble(const sae_file *f, size_t *start, uint32_t *length, error *err)
+static int parse_preamble(const source *s, size_t *start, uint32_t *length, error *err)
 {
 	unsigned char head[MAGIC + 4] = { 0 };
-	size_t n = f->size < sizeof(head) ? (size_t)f->size : sizeof(head);
-	int rc = file_pread(f->fd, head, n, 0, f->path, err);
+	size_t n = s->size < sizeof(head) ? (size_t)s->size : sizeof(head);
+	int rc = source_read(s, head, n, 0, err);
 
 	if (rc < 0)
 		return rc;
+	if (memcmp(head, "\x93NUMPY", 6) != 0)
+		return error_set(err, ERR_FORMAT, "'%s' is no .npy file (by its first bytes)", s->label);
 	if (head[6] < 1 || head[6] > 3 || head[7] != 0)
 		return error_set(err, ERR_FORMAT, "'%s' is .npy version %u.%u; 1.0, 2.0 and 3.0 are read",
-		                 f->path, head[6], head[7]);
+		                 s->label, head[6], head[7]);
 	*start = MAGIC + (head[6] == 1 ? 2 : 4);
 	*length = (uint32_t)head[8] | (uint32_t)head[9] << 8;
 	if (head[6] > 1)
 		*length |= (uint32_t)head[10] << 16 | (uint32_t)head[11] << 24;
 	if (*length > HEADER_MAX)
 		return error_set(err, ERR_LIMIT, "'%s': the header claims %u bytes, at most %d are read",
-		                 f->path, *length, HEADER_MAX);
-	if (*start > f->size || *length > f->size - *start)
+		                 s->label, *length, HEADER_MAX);
+	if (*start > s->size || *length > s->size - *start)
 		return error_set(err, ERR_FORMAT, "'%s': the header claims %u bytes, the file has %" PRIu64,
-		                 f->path, *length, f->size);
+		                 s->label, *length, s->size);
+	if (s->m)
+		archive_start(s->m, head, *start);
+	return 0;
+}
+
+/* The dict behind the preamble, parsed. */
+static int parse_header(parser *p, const source *s, size_t start, uint32_t length, error *err)
+{
+	char *header = malloc((size_t)length + 1);
+	int rc;
+
+	if (!header)
+		return error_nomem(err, "a .npy header");
+	header[length] = '\0';
+	rc = source_read(s, header, length, start, err);
+	if (rc == 0 && memchr(header, '\0', length))
+		rc = error_set(err, ERR_FORMAT, "'%s': the header holds a NUL", p->path);
+	p->at = header;
+	if (rc == 0)
+		rc = parse_dict(p, err);
+	if (rc == 0 && s->m)
+		archive_start(s->m, header, length);
+	p->at = NULL;
+	free(header);
+	return rc;
+}
+
+int npy_parse(sae_file *f, sae_tensor *t, bool *is_number, archive_member *m, const char *label, error *err)
+{
+	const source s = { f, m, m ? m->size : f->size, label };
+	sae_tensor found = { .name = t->name };
+	parser p = { .path = label, .t = &found };
+	uint32_t length = 0;
+	uint64_t bytes;
+	size_t start = 0;
+	int rc = parse_preamble(&s, &start, &length, err);
+
+	if (rc == 0)
+		rc = parse_header(&p, &s, start, length, err);
+	*is_number = !p.is_text;
+	if (rc < 0 || p.is_text)
+		return rc;
+	rc = file_tensor_size(&found, &bytes, label, "the array", err);
+	if (rc < 0)
+		return rc;
+	found.offset = start + length;
+	if (bytes != s.size - found.offset)
+		return error_set(err, ERR_FORMAT,
+		                 "'%s': shape and descr ask for %" PRIu64 " bytes, %" PRIu64
+		                 " are behind the header",
+		                 label, bytes, s.size - found.offset);
+	rc = settle_order(&p, err);
+	if (rc < 0)
+		return rc;
+	found.packed = m && m->deflated;
+	if (m && !m->deflated)
+		found.offset += m->offset;
+	*t = found;
 	return 0;
 }
 
 int file_parse_npy(sae_file *f, error *err)
 {
-	parser p = { .path = f->path };
-	uint32_t length = 0;
-	uint64_t bytes;
-	size_t start = 0;
-	char *header;
-	int rc = parse_preamble(f, &start, &length, err);
+	bool is_number;
+	int rc;
 
-	if (rc < 0)
-		return rc;
-	header = arena_alloc(&f->mem, (size_t)length + 1, 1);
 	f->tensors = arena_alloc(&f->mem, 1, sizeof(*f->tensors));
-	if (!header || !f->tensors)
+	if (!f->tensors)
 		return error_nomem(err, "a .npy header");
-	rc = file_pread(f->fd, header, length, start, f->path, err);
-	if (rc < 0)
-		return rc;
-	if (memchr(header, '\0', length))
-		return error_set(err, ERR_FORMAT, "'%s': the header holds a NUL", f->path);
 	f->n_tensors = 1;
-	p.t = f->tensors;
-	p.t->name = "";
-	p.at = header;
-	rc = parse_dict(&p, err);
-	if (rc < 0)
-		return rc;
-	rc = file_tensor_size(p.t, &bytes, f->path, "the array", err);
-	if (rc < 0)
-		return rc;
-	p.t->offset = start + length;
-	if (bytes != f->size - p.t->offset)
-		return error_set(err, ERR_FORMAT,
-		                 "'%s': shape and descr ask for %" PRIu64 " bytes, %" PRIu64
-		                 " are behind the header",
-		                 f->path, bytes, f->size - p.t->offset);
-	return 0;
+	f->tensors->name = "";
+	rc = npy_parse(f, f->tensors, &is_number, NULL, f->path, err);
+	if (rc == 0 && !is_number)
+		rc = error_set(err, ERR_FORMAT, "'%s' holds text, not numbers", f->path);
+	return rc;
 }

@@ -5,7 +5,7 @@
 
 #include "base/base.h"
 
-/* ---- Tensor containers (safetensors.c, npy.c) -------------------------------------------------------------------- */
+/* ---- Tensor containers (safetensors.c, npy.c, npz.c, torch.c) -------------------------------------------------------------------- */
 
 typedef enum sae_dtype {
 	SAE_F16,
@@ -27,17 +27,28 @@ const char *sae_dtype_name(sae_dtype t); /* "F16", as safetensors writes it */
 
 #define SAE_MAX_DIMS 8
 typedef struct sae_tensor {
-	const char *name; /* owned by the file; "" in .npy */
+	const char *
+	        name; /* owned by the file; "" in .npy, without its ".npy" in .npz; "outer.inner" for nested dicts in .pt */
 	sae_dtype dtype;
 	unsigned n_dims;
 	uint64_t dims[SAE_MAX_DIMS];
-	uint64_t count;  /* product of dims, checked */
-	uint64_t offset; /* of the first byte in the file */
+	uint64_t count; /* product of dims, checked */
+	/* The rest is for the readers of this folder. */
+	uint64_t offset; /* of the first byte: in the file, or, where `packed`, in the unpacked member */
+	uint32_t member; /* of an archive, from 1; 0: no archive */
+	bool packed;     /* the member is deflated */
+	bool turned; /* runs are columns of the (run, count / run) matrix, else rows of (count / run, run) */
+	uint64_t run,
+	        pitch; /* elements that lie together, and from one such run to the next; 0: all lie together */
+	const void *
+	        value; /* the elements themselves, owned by the file, where it does not hold them so (a number in .pt) */
 } sae_tensor;
 
-/* An open .safetensors or .npy file (by its first bytes, not its name). Everything in the header is checked before it is
+/* An open .safetensors, .npy or .npz file (by its first bytes, not its name). Everything in the header is checked before it is
  * believed: header length against the file's and against 100 MB, JSON depth, dtypes, shape products, offsets inside the
- * file, equal to the shape's size and not overlapping. Reads by pread; safe from several threads. */
+ * file, equal to the shape's size and not overlapping. Reads by pread; safe from several threads.
+ *   .npz  each member NAME.npy is the tensor NAME; text (a SciPy matrix's "format") is left out. Fortran order of two
+ *         dimensions is read too, here and in .npy. Deflated members are inflated while they are read: fast in order only. */
 typedef struct sae_file sae_file;
 int sae_file_open(sae_file **out, const char *path, error *err) MUST_USE;
 void sae_file_close(sae_file *f);

@@ -18,7 +18,7 @@ find base sae store explain cli tests bench -name '*.[ch]' | sort | xargs awk '
 			"pthread|sched|semaphore|setjmp|signal|stdalign|stdarg|stdatomic|stdbool|stddef|stdint|stdio|stdlib|" \
 			"string|strings|time|unistd|wchar|arpa/inet|netinet/in|netinet/tcp|sys/[a-z]+)\\.h$"
 		libraries["base"] = "^(cjson/cJSON\\.h|openssl/.*|zlib\\.h|cpuid\\.h|immintrin\\.h)$"
-		libraries["sae"] = "^(cblas\\.h|openblas_config\\.h|immintrin\\.h|zip\\.h)$"
+		libraries["sae"] = "^(cblas\\.h|openblas_config\\.h|immintrin\\.h|zip\\.h|zlib\\.h)$"
 		libraries["store"] = "^(sqlite3\\.h|pcre2\\.h)$"
 		libraries["explain"] = "^curl/curl\\.h$"
 		libraries["cli"] = "^microhttpd\\.h$"

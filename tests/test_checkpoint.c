@@ -244,7 +244,7 @@ START_TEST(hostile_headers_are_refused)
 	support_put(state_file(dir), "\xff\xff\xff\xff\xff\xff\xff\x7f{}", 10);
 	expect_refusal(dir, ERR_LIMIT, "claims");
 	support_put(state_file(dir), "not a checkpoint", 16);
-	expect_refusal(dir, ERR_FORMAT, "neither");
+	expect_refusal(dir, ERR_FORMAT, "is no safetensors");
 	support_rmdir(dir);
 }
 END_TEST

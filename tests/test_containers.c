@@ -329,8 +329,8 @@ START_TEST(refuses_lying_header_lengths)
 	}
 	support_put(path, bytes, 8);
 	refused(path, "too short");
-	support_put_text(path, "PK\3\4 something else entirely");
-	refused(path, "neither");
+	support_put_text(path, "PK\3\5 something else entirely");
+	refused(path, "is no safetensors");
 	leave_folder();
 }
 END_TEST
@@ -358,7 +358,8 @@ START_TEST(refuses_lying_npy)
 		const char *dict; /* with 64 bytes behind it */
 		const char *words;
 	} bad[] = {
-		{ "{'descr': '<f4', 'fortran_order': True, 'shape': (4, 4), }", "Fortran order" },
+		{ "{'descr': '<f4', 'fortran_order': True, 'shape': (2, 2, 4), }", "Fortran order" },
+		{ "{'descr': '<U4', 'fortran_order': False, 'shape': (4,), }", "holds text, not numbers" },
 		{ "{'descr': '>f4', 'fortran_order': False, 'shape': (16,), }", "big-endian" },
 		{ "{'descr': '<f16', 'fortran_order': False, 'shape': (4,), }",
 		  "'<f16', which is not supported" },
