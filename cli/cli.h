@@ -91,6 +91,8 @@ int cli_option_set(void *fields, const option *o, const char *value, bool first,
 /* "gloss COMMAND: message" on stderr; returns EXIT_FAILED (EXIT_USAGE for ERR_ARG, EXIT_SAVED for ERR_STOPPED). */
 int cli_fail(const command *self, const error *err);
 void cli_warn(const command *self, const char *fmt, ...) PRINTF_LIKE(2, 3);
+/* A string of a file's or a store's on stdout, with nothing in it that steers a terminal. */
+void cli_put(const char *string);
 /* stderr for progress, or NULL with --quiet. */
 FILE *cli_progress_stream(const cli_parsed *p);
 /* Whether stdout gets colours: --color, else a terminal, TERM not dumb, NO_COLOR unset. */

@@ -153,8 +153,9 @@ static cJSON *result_json(const encoding *e, const encode_opts *o)
 
 static void print_result(const encoding *e, const encode_opts *o)
 {
-	printf("%s: %" PRIu64 " rows by %u features, %" PRIu64 " codes", o->output, e->n_rows,
-	       e->model->d_sae, e->n_codes);
+	cli_put(o->output);
+	printf(": %" PRIu64 " rows by %u features, %" PRIu64 " codes", e->n_rows, e->model->d_sae,
+	       e->n_codes);
 	if (e->n_kept)
 		printf(", %.4g a row", (double)e->n_codes / (double)e->n_kept);
 	printf("\n%" PRIu64 " rows left out: they are empty, and 0 in 'kept'\n", e->n_rows - e->n_kept);

@@ -54,6 +54,13 @@ static int export(store_csv_result *r, const export_opts *o, FILE *progress_to, 
 	return rc;
 }
 
+static void print_result(const store_csv_result *r, const char *folder)
+{
+	cli_put(folder);
+	printf(": %" PRIu64 " files, %" PRIu64 " rows, %.1f MB\n", r->n_files, r->n_rows,
+	       (double)r->n_bytes / 1e6);
+}
+
 static int run(const command *self, int argc, char **argv)
 {
 	export_opts o = { 0 };
@@ -74,8 +81,7 @@ static int run(const command *self, int argc, char **argv)
 	else if (p.common.json)
 		code = cli_print_json(self, result_json(&r, o.output));
 	else
-		printf("%s: %" PRIu64 " files, %" PRIu64 " rows, %.1f MB\n", o.output, r.n_files, r.n_rows,
-		       (double)r.n_bytes / 1e6);
+		print_result(&r, o.output);
 out:
 	cli_parsed_clear(&p);
 	return code;

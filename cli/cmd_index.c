@@ -337,7 +337,10 @@ static void print_summary(const index_run *r)
 	const sae_rows_stats *rows = sae_rows_get_stats(r->in.rows);
 	const store_index_result *x = &r->result;
 
-	printf("%s: source '%s'\n", r->o->store, r->source);
+	cli_put(r->o->store);
+	printf(": source '");
+	cli_put(r->source);
+	printf("'\n");
 	printf("  features    %u: %" PRIu64 " dead, %" PRIu64 " dense (on over 10 %% of tokens)\n",
 	       r->model->d_sae, x->n_dead, x->n_dense);
 	printf("  tokens      %" PRIu64 " in %" PRIu64 " contexts; %" PRIu64 " rows left out", x->n_tokens,

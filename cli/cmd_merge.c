@@ -38,12 +38,17 @@ static int describe_argv(text *out, int argc, char **argv)
 static void print_source(const cJSON *one)
 {
 	const cJSON *from = cJSON_GetObjectItem(one, "from"), *path;
-	const char *before = "from";
+	const char *before = "from", *name = answer_string(one, "source");
+	size_t columns = text_columns(name, strlen(name));
 
-	printf("  %-11s ", answer_string(one, "source"));
+	printf("  ");
+	cli_put(name);
+	printf("%*s ", columns < 11 ? (int)(11 - columns) : 0, "");
 	cJSON_ArrayForEach(path, from)
 	{
-		printf("%s '%s'", before, path->valuestring);
+		printf("%s '", before);
+		cli_put(path->valuestring);
+		printf("'");
 		before = ",";
 	}
 	if (cJSON_IsTrue(cJSON_GetObjectItem(one, "joined")))
@@ -59,7 +64,8 @@ static void print_report(const command *self, const cJSON *page)
 	const cJSON *one;
 	double joined = answer_number(page, "groups_joined"), changed = 0;
 
-	printf("%s:\n", answer_string(page, "store"));
+	cli_put(answer_string(page, "store"));
+	printf(":\n");
 	cJSON_ArrayForEach(one, cJSON_GetObjectItem(page, "sources")) print_source(one);
 	printf("  stored      %.0f contexts of %.0f documents", answer_number(page, "contexts"),
 	       answer_number(page, "documents"));

@@ -64,7 +64,8 @@ static cJSON *result_json(const store_pack_result *r, const char *from, const ch
 
 static void print_result(const store_pack_result *r, const store_pack_opts *o, const char *to)
 {
-	printf("%s: %.1f MB, from %.1f MB\n", to, (double)r->bytes / 1e6, (double)r->bytes_before / 1e6);
+	cli_put(to);
+	printf(": %.1f MB, from %.1f MB\n", (double)r->bytes / 1e6, (double)r->bytes_before / 1e6);
 	if (o->without_corpus)
 		printf("  left out    the firings of %" PRIu64 " contexts, %" PRIu64
 		       " contexts that nothing else needs\n",

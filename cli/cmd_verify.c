@@ -395,9 +395,14 @@ static int print_report(const verification *v, error *err)
 	const char *before = "  compared    ";
 	double n = answer_number(v->report, "differences");
 
-	printf("%s: source '%s'\n", v->p->args[0], v->record.name);
+	cli_put(v->p->args[0]);
+	printf(": source '");
+	cli_put(v->record.name);
+	printf("'\n");
 	verify_hashes_print(&v->hashes);
-	printf("  indexed by  gloss %s, verified by %s\n", v->record.version, GLOSS_VERSION);
+	printf("  indexed by  gloss ");
+	cli_put(v->record.version);
+	printf(", verified by %s\n", GLOSS_VERSION);
 	if (!v->report) {
 		printf("nothing was recomputed: this is not what the store was made of\n");
 		return 0;

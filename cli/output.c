@@ -11,19 +11,32 @@
 
 #include "cli/cli_internal.h"
 
-/* Messages hold file names and replies of others: nothing of them may steer the terminal. */
-static void print_line(const command *self, const char *kind, const char *message)
+/* File names and replies of others: nothing of them may steer the terminal. */
+static void put_visible(FILE *to, const char *string)
 {
 	text safe;
 
-	text_init(&safe, 1 << 16);
-	fflush(stdout);
-	if (text_add_visible(&safe, message, strlen(message)) == 0 && safe.data)
-		fprintf(stderr, "gloss%s%s: %s%s\n", self ? " " : "", self ? self->name : "", kind,
-		        safe.data);
-	else
-		fprintf(stderr, "gloss%s%s: %s%s\n", self ? " " : "", self ? self->name : "", kind, message);
+	text_init(&safe, (size_t)1 << 24);
+	if (text_add_visible(&safe, string, strlen(string)) == 0) {
+		fputs(safe.data, to);
+	} else { /* no memory, or no end of it */
+		for (const char *p = string; *p; p++)
+			putc(*p >= ' ' && *p < 0x7f ? *p : '?', to);
+	}
 	text_free(&safe);
+}
+
+static void print_line(const command *self, const char *kind, const char *message)
+{
+	fflush(stdout);
+	fprintf(stderr, "gloss%s%s: %s", self ? " " : "", self ? self->name : "", kind);
+	put_visible(stderr, message);
+	putc('\n', stderr);
+}
+
+void cli_put(const char *string)
+{
+	put_visible(stdout, string);
 }
 
 int cli_fail(const command *self, const error *err)

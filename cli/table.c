@@ -12,28 +12,48 @@ typedef struct cell {
 
 struct cli_table {
 	cli_column *columns; /* (n) */
+	char **titles;       /* (n), safe for a terminal */
 	size_t *widths;      /* (n): of the title and the widest cell so far */
 	size_t n;
 	cell *cells; /* (n_cells), row-major */
 	size_t n_cells, cap;
 };
 
+/* The title of a column, which may be a word of SQL of the user's. */
+static int set_title(cli_table *t, size_t i, const char *title)
+{
+	text safe;
+
+	text_init(&safe, 1 << 20);
+	if (text_add_visible(&safe, title, strlen(title)) < 0) {
+		text_free(&safe);
+		return ERR_NOMEM;
+	}
+	t->titles[i] = safe.data; /* the table's now */
+	t->widths[i] = text_columns(safe.data, safe.len);
+	return 0;
+}
+
 int cli_table_new(cli_table **out, const cli_column *columns, size_t n, error *err)
 {
 	cli_table *t = calloc(1, sizeof(*t));
+	int rc;
 
 	if (!t)
 		return error_nomem(err, "a table");
+	t->n = n;
 	t->columns = calloc(n, sizeof(*t->columns));
+	t->titles = calloc(n, sizeof(*t->titles));
 	t->widths = calloc(n, sizeof(*t->widths));
-	if (!t->columns || !t->widths) {
+	rc = t->columns && t->titles && t->widths ? 0 : ERR_NOMEM;
+	for (size_t i = 0; i < n && rc == 0; i++) {
+		t->columns[i] = columns[i];
+		rc = set_title(t, i, columns[i].title);
+	}
+	if (rc < 0) {
 		cli_table_free(t);
 		return error_nomem(err, "a table");
 	}
-	memcpy(t->columns, columns, n * sizeof(*columns));
-	for (size_t i = 0; i < n; i++)
-		t->widths[i] = text_columns(columns[i].title, strlen(columns[i].title));
-	t->n = n;
 	*out = t;
 	return 0;
 }
@@ -44,7 +64,10 @@ void cli_table_free(cli_table *t)
 		return;
 	for (size_t i = 0; i < t->n_cells; i++)
 		free(t->cells[i].text);
+	for (size_t i = 0; t->titles && i < t->n; i++)
+		free(t->titles[i]);
 	free(t->cells);
+	free(t->titles);
 	free(t->widths);
 	free(t->columns);
 	free(t);
@@ -148,11 +171,8 @@ static void print_cell(const cli_table *t, FILE *to, size_t column, const char *
 
 void cli_table_print(const cli_table *t, FILE *to)
 {
-	for (size_t c = 0; c < t->n; c++) {
-		const char *title = t->columns[c].title;
-
-		print_cell(t, to, c, title, text_columns(title, strlen(title)));
-	}
+	for (size_t c = 0; c < t->n; c++)
+		print_cell(t, to, c, t->titles[c], text_columns(t->titles[c], strlen(t->titles[c])));
 	for (size_t i = 0; i < t->n_cells; i++)
 		print_cell(t, to, i % t->n, t->cells[i].text, t->cells[i].columns);
 }

@@ -106,6 +106,13 @@ cJSON *verify_hashes_json(const verify_hashes *h)
 	return NULL;
 }
 
+static void print_other(const verify_hash *one)
+{
+	printf("another one: the store has ");
+	cli_put(one->stored ? one->stored : "none");
+	printf(", given is %s\n", one->given);
+}
+
 void verify_hashes_print(const verify_hashes *h)
 {
 	for (int i = 0; i < HASH_KINDS; i++) {
@@ -115,8 +122,7 @@ void verify_hashes_print(const verify_hashes *h)
 		if (!one->given[0])
 			printf(i == HASH_TOKENIZER ? "not given\n" : "not compared\n");
 		else if (!one->same)
-			printf("another one: the store has %s, given is %s\n",
-			       one->stored ? one->stored : "none", one->given);
+			print_other(one);
 		else if (i == HASH_DUMP && h->partial)
 			printf("one of the %zu that the store has\n", h->n_dumps);
 		else if (i == HASH_DUMP && h->n_dumps > 1)
