@@ -1,8 +1,8 @@
-/* Write the codes and reconstructions that Gloss computes for the first rows of a dump, for check_saelens.py to compare.
+/* Write the codes and reconstructions that Gloss computes for the first rows of a dump, for interop.py to compare.
  *
  *	bench_codes SAE DUMP OUT.safetensors [ROWS]
  *
- * Rows are those that count (of NaN or massive norm left out). Tensors: row (n) I64 numbers in the dump, x (n, d), hat (n, d), and
+ * Rows are those that count (of NaN or massive norm left out). Tensors: row (n) I64 numbers in the dump, x (n, d), hat (n, d_out), and
  * the codes of row i at first[i] .. first[i + 1] - 1 of index and value. */
 #include <stdlib.h>
 #include <string.h>
@@ -49,7 +49,7 @@ static int encode(work *w, error *err)
 
 	w->row = malloc(w->n * sizeof(*w->row));
 	w->x = mem_alloc_aligned(w->n * d, sizeof(float));
-	w->hat = mem_alloc_aligned(w->n * d, sizeof(float));
+	w->hat = mem_alloc_aligned(w->n * w->model->d_out, sizeof(float));
 	if (!w->row || !w->x || !w->hat)
 		rc = error_nomem(err, "the rows");
 	for (size_t i = 0; !rc && i < w->n; i++) {
@@ -65,11 +65,11 @@ static int encode(work *w, error *err)
 
 static int write_all(const work *w, const char *path, error *err)
 {
-	uint64_t n = w->n, d = w->model->d_in, firings = w->codes.first[w->n];
+	uint64_t n = w->n, d = w->model->d_in, out = w->model->d_out, firings = w->codes.first[w->n];
 	const sae_tensor_out t[] = {
 		{ "row", SAE_I64, 1, { n }, w->row },
 		{ "x", SAE_F32, 2, { n, d }, w->x },
-		{ "hat", SAE_F32, 2, { n, d }, w->hat },
+		{ "hat", SAE_F32, 2, { n, out }, w->hat },
 		{ "first", SAE_I64, 1, { n + 1 }, w->codes.first },
 		{ "index", SAE_I32, 1, { firings }, w->codes.index },
 		{ "value", SAE_F32, 1, { firings }, w->codes.value },

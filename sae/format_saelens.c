@@ -434,24 +434,6 @@ static cJSON *config_json(const sae_model *m, const cJSON *metadata)
 	return NULL;
 }
 
-static int write_config(const sae_model *m, const char *dir, const cJSON *metadata, error *err)
-{
-	cJSON *json = config_json(m, metadata);
-	char *data = json ? json_print(json) : NULL;
-	char path[FILE_PATH_MAX];
-	int rc;
-
-	if (!data)
-		rc = error_nomem(err, "cfg.json");
-	else
-		rc = file_join(path, dir, config_name, err);
-	if (rc == 0)
-		rc = file_write(path, data, strlen(data), err);
-	free(data);
-	cJSON_Delete(json);
-	return rc;
-}
-
 int sae_model_save(const sae_model *m, const char *dir, const double *freq, const cJSON *metadata, error *err)
 {
 	int rc = architecture_of(m) ? file_mkdir(dir, err)
@@ -462,7 +444,7 @@ int sae_model_save(const sae_model *m, const char *dir, const double *freq, cons
 	if (rc == 0 && freq)
 		rc = write_sparsity(m, dir, freq, err);
 	if (rc == 0)
-		rc = write_config(m, dir, metadata, err);
+		rc = layout_write_json(config_json(m, metadata), dir, config_name, err);
 	return rc;
 }
 
@@ -487,7 +469,6 @@ static const char *saelens_cannot(const sae_model *m)
 
 const format format_saelens = {
 	.name = "saelens",
-	.about = "cfg.json, sae_weights.safetensors",
 	.config = config_name,
 	.weights = weights_name,
 	.read = read_saelens,
@@ -497,7 +478,6 @@ const format format_saelens = {
 
 const format format_gloss = {
 	.name = "gloss",
-	.about = "SAELens's layout with more architectures",
 	.config = config_name,
 	.weights = weights_name,
 	.cannot = gloss_cannot,

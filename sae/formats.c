@@ -4,7 +4,8 @@
 #include <errno.h>
 #include <string.h>
 
-static const format *const formats[] = { &format_saelens, &format_gloss };
+static const format *const formats[] = { &format_saelens, &format_gloss, &format_sparsify,
+	                                 &format_gemma_scope, &format_gemma_scope_2 };
 
 /* Where `path`, a folder or a file in one, has the format's files; dir (FILE_PATH_MAX) becomes the folder. */
 static bool is_at(const format *f, const char *path, char *dir)
@@ -97,4 +98,34 @@ int sae_model_look(sae_model_facts *out, const char *path, error *err)
 	sae_file_close(f);
 	layout_clear(&l);
 	return rc;
+}
+
+static int find_writer(const format **out, const char *name, error *err)
+{
+	for (size_t i = 0; i < ARRAY_LEN(formats); i++) {
+		if (strcmp(formats[i]->name, name) == 0 && formats[i]->write) {
+			*out = formats[i];
+			return 0;
+		}
+	}
+	return error_set(err, ERR_ARG, "'%s' is no format that SAEs are written in", name);
+}
+
+int sae_model_export(const sae_model *m, const char *name, const char *dir, bool force, error *err)
+{
+	char path[FILE_PATH_MAX];
+	const format *f = NULL;
+	int rc = find_writer(&f, name, err);
+
+	if (rc == 0 && f->cannot(m))
+		rc = error_set(err, ERR_ARG, "%s cannot hold this SAE (%s%s%s): %s", name,
+		               sae_arch_name(m->arch), m->W_skip ? " skip" : "",
+		               m->transcodes ? " transcoder" : "", f->cannot(m));
+	if (rc == 0)
+		rc = file_join(path, dir, f->weights, err);
+	if (rc == 0 && !force && file_exists(path))
+		rc = error_set(err, ERR_EXISTS, "'%s' is there already", path);
+	if (rc == 0)
+		rc = file_mkdir(dir, err);
+	return rc == 0 ? f->write(m, dir, err) : rc;
 }

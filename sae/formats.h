@@ -5,7 +5,7 @@
 #include "sae/layout.h"
 
 typedef struct format {
-	const char *name, *about;
+	const char *name;
 	/* A folder that holds both is of this format; the first of the table that fits. config: NULL: it has none. */
 	const char *config, *weights;
 	/* Fill the layout from the config in `dir`, all but sizes that the tensors tell; l->weights is set. */
@@ -15,6 +15,6 @@ typedef struct format {
 	int (*write)(const sae_model *m, const char *dir, error *err);
 } format;
 
-extern const format format_saelens, format_gloss;
+extern const format format_saelens, format_gloss, format_sparsify, format_gemma_scope, format_gemma_scope_2;
 
 #endif

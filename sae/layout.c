@@ -7,7 +7,6 @@
 #include <string.h>
 
 #define CONFIG_MAX_BYTES (16u << 20)
-#define TURN_ROWS        16 /* rows of a turned matrix read at a time: a cache line of ours */
 
 void layout_init(layout *l, const char *format)
 {
@@ -19,8 +18,7 @@ void layout_init(layout *l, const char *format)
 		       .dec = { "W_dec", false },
 		       .b_enc = "b_enc",
 		       .b_dec = "b_dec",
-		       .scale = 1,
-		       .matrix_scale = 1 };
+		       .scale = 1 };
 }
 
 void layout_clear(layout *l)
@@ -71,7 +69,7 @@ static int refuse_shape(const layout *l, const sae_tensor *t, uint64_t rows, uin
 		n += (size_t)snprintf(have + n, sizeof(have) - n, "%s%" PRIu64, i ? ", " : "", t->dims[i]);
 	snprintf(want, sizeof(want), columns ? "(%" PRIu64 ", %" PRIu64 ")" : "(%" PRIu64 ")", rows, columns);
 	return error_set(err, ERR_FORMAT, "'%s': tensor '%s' has shape (%s), %s %s %s", l->weights, t->name,
-	                 have, *l->config ? file_base(l->config) : "the others", *l->config ? "says" : "say",
+	                 have, l->deduced ? "the others" : file_base(l->config), l->deduced ? "say" : "says",
 	                 want);
 }
 
@@ -106,6 +104,7 @@ static int take_sizes(layout *l, const sae_file *f, const layout_matrix *m, uint
 	if (t->n_dims != 2)
 		return error_set(err, ERR_FORMAT, "'%s': tensor '%s' has %u dimensions, not 2", l->weights,
 		                 m->name, t->n_dims);
+	l->deduced = true;
 	if (!*d)
 		*d = t->dims[m->turned ? 0 : 1];
 	if (!l->d_sae)
@@ -144,6 +143,9 @@ static int check_rule(layout *l, error *err)
 	if (!(l->scale > 0 && isfinite(l->scale)))
 		return error_set(err, ERR_FORMAT, "'%s': the input scale %g is not positive", where,
 		                 l->scale);
+	if (!(l->scale_out >= 0 && isfinite(l->scale_out)))
+		return error_set(err, ERR_FORMAT, "'%s': the output scale %g is negative", where,
+		                 l->scale_out);
 	if (!(l->norm_limit > 0))
 		return error_set(err, ERR_FORMAT, "'%s': norm_limit %g is not positive", where,
 		                 l->norm_limit);
@@ -235,11 +237,11 @@ int layout_open(sae_file **out, layout *l, error *err)
 static int read_turned(float *out, const sae_file *f, const sae_tensor *t, size_t rows, size_t columns,
                        error *err)
 {
-	float *block = mem_alloc_aligned(TURN_ROWS, rows * sizeof(float));
+	float *block = mem_alloc_aligned(LAYOUT_TURN_ROWS, rows * sizeof(float));
 	int rc = block ? 0 : error_nomem(err, "rows of a matrix");
 
-	for (size_t first = 0; first < columns && rc == 0; first += TURN_ROWS) {
-		size_t n = columns - first < TURN_ROWS ? columns - first : TURN_ROWS;
+	for (size_t first = 0; first < columns && rc == 0; first += LAYOUT_TURN_ROWS) {
+		size_t n = columns - first < LAYOUT_TURN_ROWS ? columns - first : LAYOUT_TURN_ROWS;
 
 		rc = sae_file_read_f32(f, t, first * rows, n * rows, block, err);
 		for (size_t j = 0; j < rows && rc == 0; j++)
@@ -395,13 +397,14 @@ static void fold_threshold_norms(sae_model *m)
 
 static void fold_scale(sae_model *m, const layout *l)
 {
-	double all = l->scale * l->matrix_scale;
+	double root = l->matrix_root ? sqrt((double)m->d_in) : 1;
+	double out = l->scale_out > 0 ? l->scale_out : l->scale;
 
-	multiply(m->W_enc, all, (size_t)m->d_sae * m->d_in);
-	multiply(m->W_dec, 1 / all, (size_t)m->d_sae * m->d_out);
-	multiply(m->b_dec, 1 / l->scale, m->d_out);
+	multiply(m->W_enc, l->scale / root, (size_t)m->d_sae * m->d_in);
+	multiply(m->W_dec, root / out, (size_t)m->d_sae * m->d_out);
+	multiply(m->b_dec, 1 / out, m->d_out);
 	if (l->values_by_norm && m->threshold) /* the norms have just been divided */
-		multiply(m->threshold, 1 / all, m->d_sae);
+		multiply(m->threshold, root / out, m->d_sae);
 }
 
 static int fold(sae_model *m, const layout *l, const sae_file *f, error *err)
@@ -414,10 +417,10 @@ static int fold(sae_model *m, const layout *l, const sae_file *f, error *err)
 		rc = fold_dec_scale(m, l, f, err);
 	if (rc < 0)
 		return rc;
-	if (l->scale * l->matrix_scale != 1) // NOLINT(clang-diagnostic-float-equal)
-		fold_scale(m, l);
 	if (l->threshold_by_norm && m->threshold)
 		fold_threshold_norms(m);
+	if (l->matrix_root || l->scale_out > 0 || l->scale < 1 || l->scale > 1)
+		fold_scale(m, l);
 	if (l->values_by_norm)
 		fold_norms(m);
 	for (size_t i = 0; m->threshold && i < m->d_sae; i++)
@@ -508,15 +511,4 @@ void layout_facts(sae_model_facts *out, const layout *l, const sae_file *f)
 	for (size_t i = 0; i < sae_file_n_tensors(f); i++)
 		out->weight_bytes +=
 		        sae_file_tensor_at(f, i)->count * sae_dtype_size(sae_file_tensor_at(f, i)->dtype);
-}
-
-float *layout_turn(const float *x, size_t rows, size_t columns)
-{
-	float *out = mem_alloc_aligned(columns, rows * sizeof(float));
-
-	for (size_t first = 0; out && first < columns; first += TURN_ROWS)
-		for (size_t j = 0; j < rows; j++)
-			for (size_t i = first; i < columns && i < first + TURN_ROWS; i++)
-				out[i * rows + j] = x[j * columns + i];
-	return out;
 }

@@ -7,6 +7,7 @@
 #include "sae/sae.h"
 
 #define LAYOUT_MAX_WIDTH (1u << 26)
+#define LAYOUT_TURN_ROWS 16 /* rows of a matrix turned at a time: a cache line of the other */
 
 typedef struct layout_matrix {
 	const char *name; /* NULL: there is none */
@@ -21,6 +22,7 @@ typedef struct layout {
 	/* The rule, as in sae_model. Sizes of 0 are told by the tensors. */
 	sae_arch arch;
 	uint64_t d_in, d_out, d_sae, k;
+	bool deduced; /* a size was told by a tensor */
 	sae_norm norm;
 	bool centers, transcodes;
 	double residual; /* SAE_PURSUIT */
@@ -39,7 +41,8 @@ typedef struct layout {
 	        *b_gate; /* the gate: pre counts where pre / exp(r_mag) was over -b_gate; b_enc is b_mag */
 	const char *dec_scale; /* (F): times a decoder row */
 	double scale;          /* the weights are for rows times this; 1 */
-	double matrix_scale;   /* W_enc times this, W_dec divided by it, b_dec as it is; 1 */
+	double scale_out;      /* and give rows times that; 0: the same */
+	bool matrix_root;      /* W_enc is to be divided by sqrt(d_in), W_dec times it, b_dec as it is */
 	bool values_by_norm;   /* values, and the threshold for all, are meant times the decoder row's norm */
 	bool threshold_by_norm; /* so is the threshold alone */
 	char folded[256];
@@ -57,7 +60,15 @@ int layout_open(sae_file **out, layout *l, error *err) MUST_USE;
 int layout_load(sae_model **out, layout *l, error *err) MUST_USE;
 void layout_facts(sae_model_facts *out, const layout *l, const sae_file *f);
 
-/* For writers: a copy of x (rows, columns) as (columns, rows); malloc'd. NULL: no memory. */
+/* ---- For writers (layout_write.c) ----------------------------------------------------------------------------------- */
+
+/* A copy of x (rows, columns) as (columns, rows); malloc'd. NULL: no memory. */
 float *layout_turn(const float *x, size_t rows, size_t columns) MUST_USE;
+/* b_enc (F) of the same encoder where b_dec is taken off the input, or is not; malloc'd. NULL: no memory. */
+float *layout_bias(const sae_model *m, bool centers) MUST_USE;
+/* Thresholds (F), 0 where the model has none; malloc'd. NULL: no memory. */
+float *layout_thresholds(const sae_model *m) MUST_USE;
+/* DIR/NAME of a JSON value, which is freed; NULL is ERR_NOMEM. */
+int layout_write_json(cJSON *json, const char *dir, const char *name, error *err) MUST_USE;
 
 #endif

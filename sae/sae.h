@@ -266,6 +266,11 @@ bool sae_model_is_at(const char *path);
 int sae_model_save(const sae_model *m, const char *dir, const double *freq, const cJSON *metadata,
                    error *err) MUST_USE;
 
+/* Write the model as a folder of the format; what can be folded exactly is. ERR_ARG: no such format, or it cannot hold the model, and why;
+ * ERR_EXISTS: the folder has such a file, without `force`. */
+int sae_model_export(const sae_model *m, const char *format, const char *dir, bool force,
+                     error *err) MUST_USE;
+
 /* What a folder says of its SAE; no weight is read. */
 typedef struct sae_model_facts {
 	const char *format;    /* a name of the table in formats.c */

@@ -152,6 +152,8 @@ static void values_of(const made *m, const double *x, double *value)
 		if (is(m, "gated"))
 			value[f] = p + m->b_gate[f] > 0 ? relu(exp(m->r_mag[f]) * p + m->b_enc[f]) : 0;
 	}
+	for (size_t f = 0; is(m, "groupmax") && f < m->f; f += m->f / m->k)
+		keep_top(value + f, m->f / m->k, 1);
 	if (is(m, "topk") && !is(m, "batch"))
 		keep_top(value, m->f, m->k);
 }
@@ -416,11 +418,298 @@ START_TEST(decoder_norms_are_folded)
 }
 END_TEST
 
+/* ---- Other formats ------------------------------------------------------------------------------------------------ */
+
+/* The SAE in `dir`, and what becomes of it in the format `to`. */
+static void check_and_export(made *m, const char *dir, const char *to)
+{
+	sae_model *model, *back;
+	sae_model_facts facts;
+	error err = { 0 };
+
+	compute(m);
+	model = load(dir);
+	check(m, model);
+	ck_assert_msg(sae_model_export(model, to, support_path(dir, "out"), false, &err) == 0, "%s", err.msg);
+	ck_assert_int_eq(sae_model_export(model, to, support_path(dir, "out"), false, &err), ERR_EXISTS);
+	back = load(support_path(dir, "out"));
+	check(m, back);
+	ck_assert_mem_eq(back->W_enc, model->W_enc, m->f * m->d * sizeof(float));
+	ck_assert_mem_eq(back->W_dec, model->W_dec, m->f * m->out * sizeof(float));
+	ck_assert_int_eq(sae_model_look(&facts, support_path(dir, "out"), &err), 0);
+	ck_assert_str_eq(facts.format, strcmp(to, "gloss") == 0 ? "saelens" : to);
+	ck_assert(facts.d_in == m->d && facts.d_out == m->out && facts.d_sae == m->f);
+	ck_assert_int_eq(sae_model_export(model, to, support_path(dir, "out"), true, &err), 0);
+	sae_model_free(back);
+	sae_model_free(model);
+}
+
+/* nn.Linear keeps (F, d); where d == F no shape could tell. */
+static void write_sparsify(const char *dir, const made *m, sae_dtype t, const char *more)
+{
+	float turned[MAX_F * MAX_D];
+	tensors all = { .dtype = t };
+	char config[256];
+
+	for (size_t f = 0; f < m->f; f++)
+		for (size_t i = 0; i < m->d; i++)
+			turned[f * m->d + i] = m->W_enc[i * m->f + f];
+	add(&all, "encoder.weight", turned, m->f, m->d);
+	add(&all, "encoder.bias", m->b_enc, m->f, 0);
+	add(&all, "W_dec", m->W_dec, m->f, m->out);
+	add(&all, "b_dec", m->b_dec, m->out, 0);
+	if (is(m, "skip"))
+		add(&all, "W_skip", m->W_skip, m->out, m->d);
+	write_tensors(&all, support_path(dir, "sae.safetensors"));
+	snprintf(config, sizeof(config),
+	         "{\"activation\":\"%s\",\"k\":%zu,\"d_in\":%zu,\"num_latents\":0,\"expansion_factor\":32,"
+	         "\"normalize_decoder\":true,\"multi_topk\":false%s}",
+	         is(m, "groupmax") ? "groupmax" : "topk", m->k, m->d, more);
+	support_put_text(support_path(dir, "cfg.json"), config);
+}
+
+START_TEST(sparsify_is_read_and_written)
+{
+	static const struct {
+		const char *name, *more;
+	} kinds[] = { { "topk", "" },
+		      { "groupmax", "" },
+		      { "topk skip", ",\"skip_connection\":true" },
+		      { "topk transcoder", ",\"transcode\":true" },
+		      { "topk skip transcoder", ",\"transcode\":true,\"skip_connection\":true" } };
+
+	for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
+		char dir[FILE_PATH_MAX];
+		made m;
+
+		if (shapes[_i].f % shapes[_i].k && i == 1)
+			continue;
+		make(&m, kinds[i].name, shapes[_i].d, shapes[_i].d, shapes[_i].f, shapes[_i].k, shapes[_i].t);
+		m.centers = !is(&m, "transcoder");
+		support_mkdir(dir);
+		write_sparsify(dir, &m, shapes[_i].t, kinds[i].more);
+		check_and_export(&m, dir, "sparsify");
+		support_rmdir(dir);
+	}
+}
+END_TEST
+
+static void write_gemma_scope_2(const char *dir, const made *m, sae_dtype t)
+{
+	float turned[MAX_D * MAX_D];
+	tensors all = { .dtype = t };
+	char config[256];
+
+	for (size_t i = 0; i < m->out; i++)
+		for (size_t j = 0; j < m->d; j++)
+			turned[j * m->out + i] = m->W_skip[i * m->d + j];
+	add(&all, "w_enc", m->W_enc, m->d, m->f);
+	add(&all, "w_dec", m->W_dec, m->f, m->out);
+	add(&all, "b_enc", m->b_enc, m->f, 0);
+	add(&all, "b_dec", m->b_dec, m->out, 0);
+	add(&all, "threshold", m->threshold, m->f, 0);
+	if (is(m, "skip"))
+		add(&all, "affine_skip_connection", turned, m->d, m->out);
+	write_tensors(&all, support_path(dir, "params.safetensors"));
+	snprintf(config, sizeof(config),
+	         "{\"architecture\":\"jump_relu\",\"hf_hook_point_in\":\"a\",\"hf_hook_point_out\":\"%s\","
+	         "\"affine_connection\":%s}",
+	         is(m, "transcoder") ? "b" : "a", is(m, "skip") ? "true" : "false");
+	support_put_text(support_path(dir, "config.json"), config);
+}
+
+START_TEST(gemma_scope_2_is_read_and_written)
+{
+	const char *const names[] = { "jumprelu", "jumprelu_transcoder", "jumprelu_skip_transcoder" };
+
+	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+		size_t d = shapes[_i].d;
+		char dir[FILE_PATH_MAX];
+		made m;
+
+		make(&m, names[i], d, i && d != 6 ? 7 : d, shapes[_i].f, 0, shapes[_i].t);
+		m.centers = false;
+		support_mkdir(dir);
+		write_gemma_scope_2(dir, &m, shapes[_i].t);
+		check_and_export(&m, dir, "gemma-scope-2");
+		support_rmdir(dir);
+	}
+}
+END_TEST
+
+/* What one format has and another has not, where it can be said otherwise. */
+START_TEST(exports_fold_what_is_exact)
+{
+	static const struct {
+		const char *from, *to;
+		bool centers;
+	} ways[] = { { "topk", "sparsify", false },
+		     { "jumprelu", "gemma-scope-2", true },
+		     { "standard", "gemma-scope-2", true },
+		     { "gated", "gemma-scope-2", true },
+		     { "gated", "saelens", false } };
+
+	for (size_t i = 0; i < ARRAY_LEN(ways); i++) {
+		sae_model *model, *back;
+		char dir[FILE_PATH_MAX];
+		error err = { 0 };
+		made m;
+
+		make(&m, ways[i].from, 5, 5, 37, 3, SAE_F32);
+		m.centers = ways[i].centers;
+		support_mkdir(dir);
+		write_saelens(dir, &m, SAE_F32, ",\"k\":3");
+		compute(&m);
+		model = load(dir);
+		ck_assert_msg(sae_model_export(model, ways[i].to, support_path(dir, "out"), false, &err) == 0,
+		              "%s", err.msg);
+		back = load(support_path(dir, "out"));
+		check(&m, back);
+		sae_model_free(back);
+		sae_model_free(model);
+		support_rmdir(dir);
+	}
+}
+END_TEST
+
+START_TEST(exports_refuse_what_they_cannot_say)
+{
+	static const struct {
+		const char *from, *more, *to, *message;
+	} ways[] = {
+		{ "jumprelu", "", "sparsify",
+		  "sparsify cannot hold this SAE (jumprelu): it knows only topk" },
+		{ "topk", ",\"k\":3", "gemma-scope-2", "(topk): it knows only jumprelu" },
+		{ "topk", ",\"k\":3,\"normalize_activations\":\"layer_norm\"", "sparsify",
+		  "it cannot normalise rows" },
+		{ "gloss_groupmax", ",\"k\":1", "saelens", "(groupmax): it has no such architecture" },
+		{ "topk", ",\"k\":3", "gguf", "'gguf' is no format that SAEs are written in" },
+		{ "matching_pursuit", "", "sparsify", "(matching_pursuit)" },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(ways); i++) {
+		char dir[FILE_PATH_MAX];
+		sae_model *model;
+		error err = { 0 };
+		made m;
+
+		make(&m, ways[i].from, 5, 5, 37, 3, SAE_F32);
+		support_mkdir(dir);
+		write_saelens(dir, &m, SAE_F32, ways[i].more);
+		model = load(dir);
+		ck_assert_int_eq(sae_model_export(model, ways[i].to, support_path(dir, "out"), false, &err),
+		                 ERR_ARG);
+		ck_assert_msg(strstr(err.msg, ways[i].message) != NULL, "'%s' lacks '%s'", err.msg,
+		              ways[i].message);
+		ck_assert(!file_exists(support_path(dir, "out")));
+		sae_model_free(model);
+		support_rmdir(dir);
+	}
+}
+END_TEST
+
+/* ---- What is wrong ------------------------------------------------------------------------------------------------ */
+
+static void expect(const char *dir, const char *config, const char *message)
+{
+	sae_model *m = NULL;
+	sae_model_facts facts;
+	error err = { 0 };
+
+	support_put_text(support_path(dir, "cfg.json"), config);
+	ck_assert_int_eq(sae_model_load(&m, dir, &err), ERR_FORMAT);
+	ck_assert_ptr_null(m);
+	ck_assert_msg(strstr(err.msg, message) != NULL, "'%s' lacks '%s'", err.msg, message);
+	ck_assert_int_eq(sae_model_look(&facts, dir, &err), ERR_FORMAT); /* without reading a weight */
+}
+
+START_TEST(wrong_folders_are_refused)
+{
+	char dir[FILE_PATH_MAX];
+	tensors all = { .dtype = SAE_F32 };
+	made m;
+
+	support_mkdir(dir);
+	make(&m, "topk", 5, 5, 37, 3, SAE_F32);
+	write_sparsify(dir, &m, SAE_F32, "");
+	expect(dir, "{\"k\":0,\"d_in\":5}", "k 0 is not in 1..d_sae = 37");
+	expect(dir, "{\"k\":38,\"d_in\":5}", "k 38 is not in 1..d_sae = 37");
+	expect(dir, "{\"k\":3,\"d_in\":6}", "'W_dec' has shape (37, 5), the others say (37, 6)");
+	expect(dir, "{\"k\":3,\"d_in\":5,\"num_latents\":36}", "cfg.json says (36, 5)");
+	expect(dir, "{\"k\":3,\"d_in\":99999999999}", "d_in 99999999999 is not in 1..");
+	expect(dir, "{\"k\":3,\"d_in\":-1}", "d_in");
+	expect(dir, "{\"k\":3,\"activation\":\"groupmax\"}", "d_sae 37 is no multiple of k = 3 groups");
+	expect(dir, "{\"k\":3,\"activation\":\"softmax\"}", "activation 'softmax' is not supported");
+	expect(dir, "{\"k\":3,\"signed\":true}", "signed activations");
+	expect(dir, "{\"k\":3,\"skip_connection\":true}", "has no tensor 'W_skip'");
+	expect(dir, "[]", "is not a JSON object");
+	/* the encoder the other way round */
+	add(&all, "encoder.weight", m.W_enc, m.d, m.f);
+	add(&all, "encoder.bias", m.b_enc, m.f, 0);
+	add(&all, "W_dec", m.W_dec, m.f, m.d);
+	add(&all, "b_dec", m.b_dec, m.d, 0);
+	write_tensors(&all, support_path(dir, "sae.safetensors"));
+	expect(dir, "{\"k\":3,\"d_in\":5}", "'W_dec' has shape (37, 5), the others say (5, 5)");
+	expect(dir, "{\"k\":3,\"d_in\":5,\"num_latents\":37}",
+	       "'encoder.weight' has shape (5, 37), cfg.json says (37, 5)");
+	support_rmdir(dir);
+}
+END_TEST
+
+static void each_fault(fault_kind kind, const char *dir, const char *out, const char *to)
+{
+	for (long n = 0;; n++) {
+		sae_model *m = NULL;
+		error err = { 0 };
+		int rc;
+
+		fault_arm(kind, n);
+		rc = sae_model_load(&m, dir, &err);
+		if (rc == 0)
+			rc = sae_model_export(m, to, out, true, &err);
+		sae_model_free(m);
+		if (!fault_disarm(kind)) {
+			ck_assert_int_eq(rc, 0);
+			return;
+		}
+		ck_assert_int_lt(rc, 0);
+		ck_assert_str_ne(err.msg, "");
+	}
+}
+
+START_TEST(each_fault_is_reported)
+{
+	static const struct {
+		const char *from, *to;
+	} ways[] = { { "gated", "gemma-scope-2" },
+		     { "matching_pursuit", "saelens" },
+		     { "topk", "sparsify" } };
+	const fault_kind kinds[] = { FAULT_ALLOC, FAULT_READ, FAULT_WRITE, FAULT_SYNC };
+
+	for (size_t i = 0; i < ARRAY_LEN(ways); i++) {
+		char dir[FILE_PATH_MAX], out[FILE_PATH_MAX];
+		made m;
+
+		make(&m, ways[i].from, 5, 5, 37, 3, SAE_F32);
+		support_mkdir(dir);
+		ck_assert_int_eq(file_join(out, dir, "out", NULL), 0);
+		write_saelens(dir, &m, SAE_F32, ",\"k\":3");
+		for (size_t k = 0; k < ARRAY_LEN(kinds); k++)
+			each_fault(kinds[k], dir, out, ways[i].to);
+		support_rmdir(dir);
+	}
+}
+END_TEST
+
 static void cases(Suite *s)
 {
 	TCase *t = SUPPORT_CASE(s, "saelens", rows_are_normalised_and_back, decoder_norms_are_folded);
 
 	tcase_add_loop_test(t, saelens_architectures_are_computed, 0, (int)ARRAY_LEN(shapes));
 	tcase_add_loop_test(t, saelens_transcoders_are_computed, 0, (int)ARRAY_LEN(shapes));
+	t = SUPPORT_CASE(s, "others", exports_fold_what_is_exact, exports_refuse_what_they_cannot_say);
+	tcase_add_loop_test(t, sparsify_is_read_and_written, 0, (int)ARRAY_LEN(shapes));
+	tcase_add_loop_test(t, gemma_scope_2_is_read_and_written, 0, (int)ARRAY_LEN(shapes));
+	SUPPORT_CASE(s, "wrong", wrong_folders_are_refused, each_fault_is_reported);
 }
 SUPPORT_MAIN("formats", cases)

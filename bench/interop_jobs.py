@@ -1,0 +1,323 @@
+"""What interop.py runs inside the virtual environment: DUMP WORK BUILD ROWS FEATURES TOOL..."""
+import json
+import logging
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+
+LIMIT = 1e-4
+D_OUT = 77  # of transcoders whose output is another size
+
+
+class Case:
+    """An SAE as a tool has it: `sae` with encode(x) -> (n, F) and decode(f, x) -> (n, d_out)."""
+
+    def __init__(self, tool, name, save, load, target, threshold=None, trained=None):
+        self.tool, self.name, self.save, self.load, self.target, self.threshold = tool, name, save, load, target, threshold
+        self.trained = trained  # by Gloss, with this architecture
+
+
+def run(*line):
+    out = subprocess.run(list(map(str, line)), capture_output=True, text=True)
+    if out.returncode:
+        raise RuntimeError(out.stderr.strip().splitlines()[-1])
+    return out.stdout
+
+
+class Bench:
+    def __init__(self, dump, work, build, rows, features):
+        self.work, self.build, self.f = Path(work), Path(build), features
+        torch.manual_seed(0)
+        torch.set_num_threads(2)
+        self.dump, self.bad = dump, 0
+        print(f"{'tool':19} {'architecture':27} {'dir':4} {'L0':>6} {'error':>8} {'hat':>8} {'swaps':>6} {'gap':>8}")
+        self.x = self.real_rows(rows)
+        self.d = self.x.shape[1]
+        save_file({"activations": self.x}, self.work / "rows.safetensors")
+        self.weights()
+
+    def real_rows(self, n):
+        """The first rows of the dump of no massive norm."""
+        shards = sorted(Path(self.dump).glob("*.safetensors")) if Path(self.dump).is_dir() else [Path(self.dump)]
+        tensors = (load_file(s) for s in shards)
+        x = next(t["activations"] for t in tensors if "activations" in t).float()
+        x = x.reshape(-1, x.shape[-1])
+        norm = x.norm(dim=1)
+        return x[norm < 10 * norm.median()][:n].contiguous()
+
+    def weights(self):
+        f, d, x = self.f, self.d, self.x
+        self.mean = x.mean(0)
+        centred = x - self.mean
+        pick = torch.randint(len(x), (f,))
+        dec = centred[pick] + centred.norm(dim=1).mean() / d**0.5 * torch.randn(f, d)
+        self.dec = dec / dec.norm(dim=1, keepdim=True)
+        self.enc = self.dec + 0.1 * torch.randn(f, d) / d**0.5  # (F, d)
+        pre = centred @ self.enc.T
+        self.b_enc = -pre.quantile(0.9, dim=0)  # about a tenth of the rows, or 100 features a row
+        self.threshold = 0.2 * pre.std(dim=0) * (1 + torch.rand(f))
+        self.to = torch.randn(f, D_OUT) / D_OUT**0.5
+        self.b_to = torch.randn(D_OUT)
+        self.skip = torch.randn(D_OUT, d) / d
+        self.square_skip = torch.randn(d, d) / d
+
+    def ours(self, folder):
+        out = self.work / "codes.safetensors"
+        run(self.build / "bench_codes", folder, self.work / "rows.safetensors", out, len(self.x))
+        t = load_file(out)
+        dense = torch.zeros(len(self.x), self.f)
+        row = torch.repeat_interleave(torch.arange(len(self.x)), t["first"].diff())
+        dense[row, t["index"].long()] = t["value"]
+        return dense, t["hat"]
+
+    def compare(self, tool, name, direction, ours, theirs, edge):
+        """edge: threshold (F), or None for the smallest kept value of a row."""
+        (a, a_hat), (b, b_hat) = ours, theirs
+        swapped, both = (a != 0) != (b != 0), (a != 0) & (b != 0)
+        top = b.amax(1).clamp(min=1e-30)
+        error = (((a - b).abs() * both).amax(1) / top).max().item()
+        limit = edge[None] if edge is not None else torch.where(both, b, torch.inf).amin(1, keepdim=True)
+        gap = torch.where(swapped, (torch.maximum(a, b) - limit).clamp(min=0) / top[:, None], 0.0).max().item()
+        whole = ~swapped.any(1)
+        hat = ((a_hat - b_hat).norm(dim=1) / b_hat.norm(dim=1).clamp(min=1e-30))[whole].max().item()
+        l0 = (b != 0).sum(1).float().mean().item()
+        good = error <= LIMIT and gap <= LIMIT and hat <= LIMIT and 0 < l0
+        self.bad += not good
+        print(
+            f"{tool:19} {name:27} {direction:4} {l0:6.1f} {error:8.1e} {hat:8.1e} {int(swapped.sum()):6} {gap:8.1e}"
+            f"{'' if good else '  DIFFERS'}",
+            flush=True,
+        )
+
+    def theirs(self, case, folder):
+        sae = case.load(folder)
+        with torch.inference_mode():
+            f = sae.encode(self.x)
+            return f, sae.decode(f, self.x)
+
+    def train(self, folder, arch):
+        rows, size = self.work / "rows.safetensors", ["--features", self.f, "--k", 44 if self.f % 44 == 0 else 1]
+        run(self.build / "gloss", "train", rows, "-o", folder, "--arch", arch, *size, *"--batch 250 --steps 40 --holdout 0".split())
+
+    def case(self, case):
+        folder, back = self.work / "theirs", self.work / "back"
+        for old in (folder, back):
+            subprocess.run(["rm", "-rf", old])
+        try:
+            if case.trained:
+                self.train(folder, case.trained)
+            else:
+                case.save(folder)
+                self.compare(case.tool, case.name, "in", self.ours(folder), self.theirs(case, folder), case.threshold)
+            run(self.build / "gloss", "export", folder, "--to", case.target, "-o", back)
+            theirs, edge = self.theirs(case, back), case.threshold
+            if case.trained == "batchtopk":
+                edge = load_file(folder / "sae_weights.safetensors")["threshold"]
+            self.compare(case.tool, case.name, "out", self.ours(folder), theirs, edge)
+        except Exception as e:  # a line of the table, and the rest goes on
+            self.bad += 1
+            print(f"{case.tool:19} {case.name:27} FAILED: {e}", flush=True)
+
+
+class Loaded:
+    def __init__(self, encode, decode):
+        self.encode, self.decode = encode, decode
+
+
+# ---- sae-lens
+
+
+def sae_lens_cases(b):
+    from sae_lens import SAE, TrainingSAE
+
+    logging.disable(logging.WARNING)
+    values = {"W_enc": b.enc.T, "W_dec": b.dec, "b_enc": b.b_enc, "b_dec": b.mean, "threshold": b.threshold}
+    values |= {"b_mag": b.b_enc, "b_gate": b.b_enc + 0.2 * b.b_enc.std(), "r_mag": 0.3 * torch.rand(b.f) - 0.1}
+    values |= {"W_skip": b.skip, "topk_threshold": b.threshold.mean().double()}
+
+    def fill(sae, change):
+        for name, tensor in sae.state_dict().items():
+            value = change.get(name, values[name])
+            if tensor.dim() and value.shape != tensor.shape and name in ("W_dec", "b_dec"):
+                value = b.to if name == "W_dec" else b.b_to
+            tensor.copy_(value)
+        return sae
+
+    def load(folder):
+        sae = SAE.load_from_disk(folder)
+        skip = getattr(sae, "W_skip", None)
+
+        def decode(f, x):
+            out = sae.decode(f)  # also undoes the normalisation that encode() did
+            return out if skip is None else out + x @ skip.T
+
+        return Loaded(sae.encode, decode)
+
+    def load_training(folder):
+        config = json.loads((folder / "cfg.json").read_text())
+        if config["architecture"] == "jumprelu":
+            return load(folder)
+        sae = TrainingSAE.from_dict(config)
+        sae.load_weights_from_checkpoint(folder)
+        limit = sae.topk_threshold.item()
+        norm = sae.W_dec.norm(dim=1) if sae.cfg.rescale_acts_by_decoder_norm else torch.ones(b.f)
+
+        def encode(x):  # as the jumprelu that SAELens saves at the end of a run
+            pre = ((x - sae.b_dec) @ sae.W_enc + sae.b_enc) * norm
+            return torch.where(pre > limit, pre.relu(), 0)
+
+        return Loaded(encode, lambda f, x: f / norm @ sae.W_dec + sae.b_dec)
+
+    def case(name, config, change={}, label=None, threshold=None, training=False):
+        config = {"architecture": name, "d_in": b.d, "d_sae": b.f, **config}
+
+        def save(folder):
+            with torch.no_grad():
+                if training:
+                    fill(TrainingSAE.from_dict(config), change).save_model(folder)
+                else:
+                    fill(SAE.from_dict(config), change).save_model(folder)
+
+        return Case("sae-lens", label or name, save, load_training if training else load, "saelens", threshold)
+
+    off = {"apply_b_dec_to_input": False, "d_out": D_OUT}
+    zero = torch.zeros(b.f)
+    no_bias = {"b_enc": zero}
+    yield case("standard", {}, threshold=zero)
+    yield case("standard", {"apply_b_dec_to_input": False}, label="standard, b_dec not taken off", threshold=zero)
+    yield case("topk", {"k": 32}, no_bias)
+    yield case("topk", {"k": 1}, no_bias, label="topk, k 1")
+    yield case("topk", {"k": 32, "normalize_activations": "layer_norm"}, no_bias | {"b_dec": 0 * b.mean}, "topk, layer norm")
+    yield case("topk", {"k": 32, "normalize_activations": "constant_norm_rescale"}, no_bias, "topk, constant norm")
+    long = {"W_dec": b.dec * (0.5 + torch.rand(b.f, 1))}
+    yield case("topk", {"k": 32, "rescale_acts_by_decoder_norm": True}, no_bias | long, "topk, decoder norms")
+    yield case("jumprelu", {}, threshold=b.threshold)
+    e = values["r_mag"].exp()
+    gate = (values["b_mag"] - e * values["b_gate"]).clamp(min=0)
+    yield case("gated", {}, threshold=gate)
+    limit = values["topk_threshold"].float() + zero
+    yield case("batchtopk", {"k": 32}, no_bias, "batchtopk checkpoint", limit, True)
+    widths = {"k": 32, "matryoshka_widths": [200, 600]}
+    yield case("matryoshka_batchtopk", widths, no_bias | long, "matryoshka checkpoint", limit, True)
+    yield case("matching_pursuit", {"max_iterations": 40, "residual_threshold": 60.0})
+    yield case("transcoder", off, {"b_enc": b.b_enc - b.enc @ b.mean}, threshold=zero)
+    yield case("skip_transcoder", off, {"b_enc": b.b_enc - b.enc @ b.mean}, threshold=zero)
+    yield case("jumprelu_transcoder", off, {"b_enc": b.b_enc - b.enc @ b.mean}, threshold=b.threshold)
+    yield case("jumprelu_skip_transcoder", off, {"b_enc": b.b_enc - b.enc @ b.mean}, threshold=b.threshold)
+    for arch in ("topk", "batchtopk"):
+        yield Case("sae-lens", f"gloss train, {arch}", None, load, "saelens", trained=arch)
+
+
+# ---- eai-sparsify
+
+
+def sparsify_cases(b):
+    from sparsify import SparseCoder, SparseCoderConfig
+
+    def load(folder):
+        sae = SparseCoder.load_from_disk(folder)
+        assert sae.num_latents == b.f
+
+        def encode(x):
+            top = sae.encode(x)
+            return torch.zeros(len(x), b.f).scatter_(1, top.top_indices, top.top_acts)
+
+        def decode(f, x):
+            out = f @ sae.W_dec + sae.b_dec
+            return out if sae.W_skip is None else out + x @ sae.W_skip.mT
+
+        return Loaded(encode, decode)
+
+    def case(name, **config):
+        cfg = SparseCoderConfig(num_latents=b.f, **config)
+
+        def save(folder):
+            sae = SparseCoder(b.d, cfg)
+            with torch.no_grad():
+                sae.encoder.weight.copy_(b.enc)
+                sae.encoder.bias.copy_(-b.enc @ b.mean if cfg.transcode else torch.zeros(b.f))
+                sae.W_dec.copy_(b.dec)
+                sae.b_dec.copy_(b.mean)
+                if sae.W_skip is not None:
+                    sae.W_skip.copy_(b.square_skip)
+            sae.save_to_disk(folder)
+
+        return Case("eai-sparsify", name, save, load, "sparsify")
+
+    yield case("topk", k=32)
+    yield case("topk, k 1", k=1)
+    yield case("groupmax", k=44, activation="groupmax") if b.f % 44 == 0 else case("groupmax", k=1, activation="groupmax")
+    yield case("topk skip", k=32, skip_connection=True)
+    yield case("topk transcoder", k=32, transcode=True)
+    yield case("topk skip transcoder", k=32, transcode=True, skip_connection=True)
+    for arch in ("topk", "groupmax"):
+        yield Case("eai-sparsify", f"gloss train, {arch}", None, load, "sparsify", trained=arch)
+
+
+# ---- dictionary-learning
+
+
+def dictionary_learning_cases(b):
+    from dictionary_learning import dictionary as dl
+    from dictionary_learning.trainers.batch_top_k import BatchTopKSAE
+    from dictionary_learning.trainers.matryoshka_batch_top_k import MatryoshkaBatchTopKSAE
+    from dictionary_learning.trainers.top_k import AutoEncoderTopK
+    from dictionary_learning.utils import load_dictionary
+
+    limit = b.threshold.mean()
+    values = {"bias": b.mean, "b_dec": b.mean, "decoder_bias": b.mean, "decoder.bias": b.mean}
+    values |= {"encoder.weight": b.enc, "decoder.weight": b.dec.T, "W_enc": b.enc.T, "W_dec": b.dec}
+    values |= {"encoder.bias": b.b_enc, "b_enc": b.b_enc, "threshold": limit, "k": torch.tensor(32)}
+    values |= {"r_mag": 0.3 * torch.rand(b.f) - 0.1, "mag_bias": b.b_enc, "gate_bias": b.b_enc + 0.2 * b.b_enc.std()}
+    groups = [b.f // 4, b.f // 4, b.f - 2 * (b.f // 4)]
+    values["group_sizes"] = torch.tensor(groups)
+
+    def load(folder):
+        sae, _ = load_dictionary(str(folder), "cpu")
+        return Loaded(sae.encode, lambda f, x: sae.decode(f))
+
+    def case(name, make, change={}, threshold=None):
+        def save(folder):
+            sae = make()
+            with torch.no_grad():
+                for key, tensor in sae.state_dict().items():
+                    tensor.copy_(change.get(key, values[key]))
+            folder.mkdir()
+            torch.save(sae.state_dict(), folder / "ae.pt")
+            trainer = {"dict_class": name, "activation_dim": b.d, "dict_size": b.f, "k": 32, "layer": 15, "lm_name": "m"}
+            (folder / "config.json").write_text(json.dumps({"trainer": trainer, "buffer": {"ctx_len": 128}}))
+
+        return Case("dictionary-learning", name, save, load, "dictionary-learning", threshold)
+
+    zero = torch.zeros(b.f)
+    none = {"encoder.bias": zero, "b_enc": zero}
+    apart = {"b_enc": b.b_enc - b.enc @ b.mean, "threshold": b.threshold, "encoder.bias": b.b_enc - b.enc @ b.mean}
+    e = values["r_mag"].exp()
+    yield case("AutoEncoder", lambda: dl.AutoEncoder(b.d, b.f), threshold=zero)
+    yield case("AutoEncoderNew", lambda: dl.AutoEncoderNew(b.d, b.f), apart, zero)
+    gate = (values["mag_bias"] - e * values["gate_bias"]).clamp(min=0)
+    yield case("GatedAutoEncoder", lambda: dl.GatedAutoEncoder(b.d, b.f), threshold=gate)
+    yield case("AutoEncoderTopK", lambda: AutoEncoderTopK(b.d, b.f, 32), none)
+    yield case("BatchTopKSAE", lambda: BatchTopKSAE(b.d, b.f, 32), none, limit + zero)
+    yield case("MatryoshkaBatchTopKSAE", lambda: MatryoshkaBatchTopKSAE(b.d, b.f, 32, groups), none, limit + zero)
+    yield case("JumpReluAutoEncoder", lambda: dl.JumpReluAutoEncoder(b.d, b.f), apart, b.threshold)
+
+
+CASES = {"sae-lens": sae_lens_cases, "eai-sparsify": sparsify_cases, "dictionary-learning": dictionary_learning_cases}
+
+
+def main():
+    dump, work, build, rows, features = sys.argv[1:6]
+    b = Bench(dump, work, build, int(rows), int(features))
+    for tool in sys.argv[6:]:
+        for case in CASES[tool](b):
+            b.case(case)
+    print(f"{len(b.x)} rows of {b.d}, F {b.f}: " + ("all agree" if not b.bad else f"{b.bad} lines DIFFER or failed"))
+    return b.bad > 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
