@@ -38,5 +38,7 @@ const char *support_path(const char *dir, const char *name);
 /* Make a file of these bytes; support_put_text of a string. */
 void support_put(const char *path, const void *p, size_t n);
 void support_put_text(const char *path, const char *s);
+/* Kill a child so many seconds from now, or let it end by itself (HUGE_VAL: always), with exit status 0. Whether it was killed. */
+bool support_kill(int child, double after);
 
 #endif

@@ -2,8 +2,11 @@
 #include "tests/support.h"
 
 #include <ftw.h>
+#include <math.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 TCase *support_case(Suite *s, const char *name, const TTest *const *tests, size_t n)
@@ -74,4 +77,18 @@ void support_put(const char *path, const void *p, size_t n)
 void support_put_text(const char *path, const char *s)
 {
 	support_put(path, s, strlen(s));
+}
+
+bool support_kill(int child, double after)
+{
+	int status;
+
+	ck_assert_int_gt(child, 0);
+	if (isfinite(after)) {
+		usleep((useconds_t)(after * 1e6));
+		kill(child, SIGKILL);
+	}
+	ck_assert_int_eq(waitpid(child, &status, 0), child);
+	ck_assert(WIFSIGNALED(status) ? WTERMSIG(status) == SIGKILL : WEXITSTATUS(status) == 0);
+	return WIFSIGNALED(status);
 }

@@ -2,8 +2,6 @@
 #include "tests/support_index.h"
 
 #include <math.h>
-#include <signal.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 /* ---- Names, sources ---- */
@@ -255,33 +253,15 @@ static pid_t index_in_child(void)
 		store_close(s);
 		_exit(0);
 	}
-	ck_assert_int_gt(child, 0);
 	return child;
-}
-
-/* The child was killed `after` seconds from its start, or was through. Whether it was killed. */
-static bool kill_after(double after)
-{
-	pid_t child = index_in_child();
-	int status;
-
-	usleep((useconds_t)(after * 1e6));
-	kill(child, SIGKILL);
-	ck_assert_int_eq(waitpid(child, &status, 0), child);
-	if (WIFEXITED(status))
-		ck_assert_int_eq(WEXITSTATUS(status), 0);
-	return !WIFEXITED(status);
 }
 
 /* Seconds that a run takes which nobody kills. */
 static double whole_run(void)
 {
 	double before = clock_now();
-	int status;
-	pid_t child = index_in_child();
 
-	ck_assert_int_eq(waitpid(child, &status, 0), child);
-	ck_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+	ck_assert(!support_kill(index_in_child(), HUGE_VAL));
 	return clock_now() - before;
 }
 
@@ -307,7 +287,7 @@ START_TEST(a_kill_leaves_the_store)
 	span = whole_run();
 	for (uint64_t i = 0; killed < KILLS; i++) {
 		OK(file_write(corpus_path, bytes, n, &corpus_err)); /* store_open() made it one plain file */
-		killed += kill_after(span * hash64_unit(hash64_mix(seed, i)));
+		killed += support_kill(index_in_child(), span * hash64_unit(hash64_mix(seed, i)));
 		s = corpus_open();
 		corpus_check(s);
 		if (corpus_number(s, "SELECT count(*) FROM source") == 1) {

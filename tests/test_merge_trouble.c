@@ -2,10 +2,8 @@
 #include "store/beside.h"
 #include "tests/support_merge.h"
 
-#include <signal.h>
+#include <math.h>
 #include <sys/mount.h>
-#include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 static bool first_half(uint32_t i)
@@ -269,44 +267,48 @@ START_TEST(other_disks)
 }
 END_TEST
 
+static pid_t merge_in_child(const char *const *paths)
+{
+	pid_t child = fork();
+
+	if (child == 0)
+		_exit(merge_try(merge_out, paths, 2, NULL) != 0);
+	return child;
+}
+
 /* Killed anywhere: the new store is not there, or whole, and the next run goes through what was left. */
 START_TEST(kills_leave_nothing_half)
 {
+	enum { KILLS = 30 };
 	const char *paths[] = { corpus_path, merge_b };
 	char before[SHA256_HEX], after[SHA256_HEX], want[SHA256_HEX], got[SHA256_HEX];
 	store_merge_opts force = { .force = true };
+	uint64_t seed = (uint64_t)(clock_now() * 1e9);
+	double span;
 	int killed = 0;
 	store *s;
 
 	setup_pair();
-	OK(merge_try(merge_out, paths, 2, NULL));
+	OK(sha256_file(before, corpus_path, &corpus_err));
+	span = clock_now();
+	ck_assert(!support_kill(merge_in_child(paths), HUGE_VAL));
+	span = clock_now() - span;
 	s = open_merged();
 	corpus_digest(want, s);
 	store_close(s);
-	OK(sha256_file(before, corpus_path, &corpus_err));
-	for (int i = 0; i < 12; i++) {
-		struct timespec wait = { .tv_nsec = (long)(hash64_mix(5, (uint64_t)i) % 40000000) };
-		pid_t child;
-		int status;
-
+	for (uint64_t i = 0; killed < KILLS; i++) {
 		unlink(merge_out);
-		child = fork();
-		ck_assert_int_ge(child, 0);
-		if (child == 0)
-			_exit(merge_try(merge_out, paths, 2, NULL) != 0);
-		nanosleep(&wait, NULL);
-		kill(child, SIGKILL);
-		ck_assert_int_eq(waitpid(child, &status, 0), child);
-		killed += WIFSIGNALED(status);
+		killed += support_kill(merge_in_child(paths), span * hash64_unit(hash64_mix(seed, i)));
+		ck_assert_int_lt(i, 4 * KILLS);
 		if (!file_exists(merge_out))
 			continue;
 		s = open_merged();
 		corpus_digest(got, s);
 		corpus_check(s);
 		store_close(s);
-		ck_assert_str_eq(want, got);
+		ck_assert_msg(strcmp(want, got) == 0, "seed %llu, kill %llu", (unsigned long long)seed,
+		              (unsigned long long)i);
 	}
-	ck_assert_int_gt(killed, 0);
 	OK(merge_try(merge_out, paths, 2, &force));
 	ck_assert_int_eq(merge_entries(), 3);
 	OK(sha256_file(after, corpus_path, &corpus_err));

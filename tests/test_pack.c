@@ -4,6 +4,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <math.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -265,6 +266,55 @@ START_TEST(faults_leave_nothing)
 }
 END_TEST
 
+static pid_t pack_in_child(void)
+{
+	pid_t child = fork();
+
+	if (child == 0) {
+		store_pack_opts o = { .without_corpus = true, .force = true };
+		store_pack_result r = { 0 };
+
+		_exit(store_pack(&r, corpus_path, packed, &o, &corpus_err) != 0);
+	}
+	return child;
+}
+
+/* Killed anywhere: the file that was there is there, or the new one is, whole; and the next run goes through what was left. */
+START_TEST(kills_leave_nothing_half)
+{
+	enum { KILLS = 30 };
+	char before[SHA256_HEX], after[SHA256_HEX], old[SHA256_HEX], new[SHA256_HEX], got[SHA256_HEX];
+	uint64_t seed = (uint64_t)(clock_now() * 1e9);
+	store_pack_opts o = { .force = true };
+	store_pack_result r = { 0 };
+	double span;
+	int killed = 0;
+
+	setup();
+	OK(sha256_file(before, corpus_path, &corpus_err));
+	span = clock_now();
+	ck_assert(!support_kill(pack_in_child(), HUGE_VAL));
+	span = clock_now() - span;
+	OK(sha256_file(new, packed, &corpus_err));
+	OK(store_pack(&r, corpus_path, packed, &o, &corpus_err));
+	OK(sha256_file(old, packed, &corpus_err));
+	ck_assert_str_ne(old, new);
+	for (uint64_t i = 0; killed < KILLS; i++) {
+		OK(store_pack(&r, corpus_path, packed, &o, &corpus_err));
+		killed += support_kill(pack_in_child(), span * hash64_unit(hash64_mix(seed, i)));
+		OK(sha256_file(got, packed, &corpus_err));
+		ck_assert_msg(strcmp(got, old) == 0 || strcmp(got, new) == 0, "seed %llu, kill %llu",
+		              (unsigned long long)seed, (unsigned long long)i);
+		ck_assert_int_lt(i, 4 * KILLS);
+	}
+	OK(store_pack(&r, corpus_path, packed, &o, &corpus_err));
+	ck_assert_int_eq(entries(), 2);
+	OK(sha256_file(after, corpus_path, &corpus_err));
+	ck_assert_str_eq(before, after);
+	support_rmdir(corpus_folder);
+}
+END_TEST
+
 static bool stop_at(void *payload)
 {
 	long *left = payload;
@@ -319,7 +369,8 @@ END_TEST
 static void cases(Suite *s)
 {
 	SUPPORT_CASE(s, "copies", the_whole, parts);
-	SUPPORT_CASE(s, "refusals", refusals, other_disks, stops_when_asked, damage_is_told);
+	SUPPORT_CASE(s, "refusals", refusals, other_disks, kills_leave_nothing_half, stops_when_asked,
+	             damage_is_told);
 	TCase *faults = tcase_create("faults");
 
 	tcase_set_timeout(faults, 60);
