@@ -8,6 +8,18 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+/* What a run that was killed left beside the part. */
+static void clear_away(const char *part)
+{
+	static const char *const left[] = { "-journal", "-wal", "-shm", "-whole", "-whole-journal" };
+	char path[FILE_PATH_MAX + 32];
+
+	for (size_t i = 0; i < ARRAY_LEN(left); i++) {
+		snprintf(path, sizeof(path), "%s%s", part, left[i]);
+		unlink(path);
+	}
+}
+
 /* The run that held it before may have removed or renamed it in between: then once more. */
 int beside_lock(int *lock, const char *part, const char *path, error *err)
 {
@@ -30,6 +42,7 @@ int beside_lock(int *lock, const char *part, const char *path, error *err)
 			break;
 		close(*lock);
 	}
+	clear_away(part);
 	if (ftruncate(*lock, 0) < 0)
 		return error_errno(err, errno, "cannot empty '%s'", part);
 	return 0;

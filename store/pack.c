@@ -82,7 +82,6 @@ static int copy_parts(store_pack_result *out, store *s, const beside *b, const s
 	int rc;
 
 	snprintf(whole, sizeof(whole), "%s-whole", b->part);
-	unlink(whole); /* of a run that was killed */
 	rc = copy(s, whole, b, err);
 	if (rc == 0)
 		rc = store_open(&w, whole, STORE_SCRATCH, err);

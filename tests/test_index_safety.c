@@ -2,6 +2,7 @@
 #include "tests/support_index.h"
 
 #include <math.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* ---- Names, sources ---- */
@@ -306,6 +307,9 @@ START_TEST(a_kill_leaves_the_store)
 	o.source = "c"; /* what the killed left behind is in nobody's way */
 	OK(corpus_index(s, &o, 20, 0));
 	store_close(s);
+	ck_assert_int_eq(unlink(corpus_path), 0);
+	ck_assert_int_eq(rmdir(corpus_folder), 0); /* there was nothing else */
+	ck_assert_int_eq(mkdir(corpus_folder, 0700), 0);
 	free(bytes);
 	support_rmdir(corpus_folder);
 }
