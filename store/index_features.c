@@ -225,8 +225,8 @@ static int write_feature(rows *r, uint32_t id, const feature *f, error *err)
 	                (int64_t)f->fires, (int64_t)f->contexts, density, (double)f->max, m.mean, m.std,
 	                m.skewness, m.kurtosis, m.sum[0], m.sum[1], m.sum[2], m.sum[3]);
 	if (rc == 0)
-		rc = store_bind(r->w->s, r->feature, err, "--------------dddd", t.share, t.entropy,
-		                ix->norms ? ix->norms[id] : 0.0, median);
+		rc = store_bind(r->w->s, r->feature, err, "--------------dddd-i", t.share, t.entropy,
+		                ix->norms ? ix->norms[id] : 0.0, median, r->w->behaviour[id]);
 	if (rc == 0 && !isnan(t.share))
 		rc = store_bind(r->w->s, r->feature, err, "------------------i", (int64_t)t.token);
 	else if (rc == 0)
@@ -289,9 +289,9 @@ static int rows_init(rows *r, index_writer *w, error *err)
 	        "INSERT INTO feature (source_id, feature, n_fires, n_contexts, density, max_act, mean_act, "
 	        "std_act,"
 	        " skewness, kurtosis, sum1, sum2, sum3, sum4, top_token_share, token_entropy, decoder_norm, "
-	        "median_act, top_token)"
+	        "median_act, top_token, behaviour)"
 	        " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, "
-	        "?19)",
+	        "?19, nullif(?20, 0))",
 	        err);
 	if (rc == 0)
 		rc = store_prepare(

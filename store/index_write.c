@@ -361,6 +361,8 @@ static int write_all(index_writer *w, progress *pr, error *err)
 	if (rc == 0)
 		rc = cofiring_find(&w->together, w->s, w->source, ix->o.n_features, COFIRING_MEMORY, err);
 	if (rc == 0)
+		rc = firing_hash_find(&w->behaviour, w->s, w->source, ix->o.n_features, err);
+	if (rc == 0)
 		rc = index_write_features(w, pr, err);
 	if (rc == 0)
 		rc = run_once(w->s, "INSERT INTO vector SELECT ?1, feature, decoder FROM part.vector",
@@ -412,6 +414,7 @@ int index_write(store_index_result *out, store_index *ix, progress *pr, error *e
 			                     .n_dense = w.n_dense };
 	text_free(&w.words);
 	cofiring_clear(&w.together);
+	free(w.behaviour);
 	free(w.tokens);
 	free(w.offsets);
 	free(w.offset_bytes);

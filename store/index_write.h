@@ -15,6 +15,7 @@ typedef struct index_writer {
 	size_t tokens_cap, offsets_cap, offset_bytes_cap;
 	text words;
 	cofiring together;
+	int64_t *behaviour; /* (features) hash of where each fires; 0: nowhere */
 } index_writer;
 
 /* Rows of feature, feature_detail and example. */

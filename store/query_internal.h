@@ -53,7 +53,7 @@ int example_span_find(example_span *out, int64_t position, uint32_t before, uint
 int example_codes_read(float *value /* (length), zeroed */, uint32_t length, uint32_t at, float activation,
                        sqlite3_stmt *row, int column, bool wide, store *s, error *err) MUST_USE;
 
-/* ---- Stored firings (firing_scan.c, firing_cache.c) ---------------------------------------------------------- */
+/* ---- Stored firings (firing_scan.c, firing_hash.c, firing_cache.c) ---------------------------------------------------------- */
 
 /* The context of a source whose firings are stored, one after the other: the sampled ones first, each lot by id. */
 typedef struct firing_scan {
@@ -77,6 +77,10 @@ int firing_scan_pick(firing_scan *scan, const unsigned char *tokens, const uint3
                      error *err) MUST_USE;
 void firing_scan_end(firing_scan *scan); /* fine on a zeroed struct */
 bool bit_is_set(const unsigned char *bits, uint32_t i);
+
+/* Of each feature a hash of the tokens of the source's random contexts on which it fires, 63 bits: the same for features that fire
+ * on the same ones, 0 for those that fire on none. *out (n_features) malloc'd. */
+int firing_hash_find(int64_t **out, store *s, int64_t source, uint32_t n_features, error *err) MUST_USE;
 
 /* Where each feature fires, over as many of those contexts as fit: kept with the store, since explain/ asks for hundreds of
  * features of one source in turn. */

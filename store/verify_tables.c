@@ -162,37 +162,6 @@ static bool binned_alike(const char *a, const char *b)
 	return alike && total == total_again && apart <= 2 + total * 1e-3;
 }
 
-/* {"low","high","counts"} of such products: the ends alike, and no bin's edge passed by more than a few that lie at it. */
-static bool histograms_alike(const char *a, const char *b)
-{
-	cJSON *x = a ? cJSON_Parse(a) : NULL, *y = b ? cJSON_Parse(b) : NULL;
-	const cJSON *one, *other = cJSON_GetObjectItem(y, "counts");
-	const char *const ends[] = { "low", "high" };
-	double sum = 0, other_sum = 0, slack, high = cJSON_GetNumberValue(cJSON_GetObjectItem(x, "high")),
-	       low = cJSON_GetNumberValue(cJSON_GetObjectItem(x, "low"));
-	bool alike =
-	        x && y && cJSON_GetArraySize(cJSON_GetObjectItem(x, "counts")) == cJSON_GetArraySize(other);
-
-	slack = 1e-5 * fmax(fabs(low), fabs(high));
-	for (int i = 0; i < 2; i++)
-		alike = alike && fabs(cJSON_GetNumberValue(cJSON_GetObjectItem(x, ends[i])) -
-		                      cJSON_GetNumberValue(cJSON_GetObjectItem(y, ends[i]))) <= slack;
-	other = other ? other->child : NULL;
-	cJSON_ArrayForEach(one, cJSON_GetObjectItem(x, "counts"))
-	{
-		if (!alike)
-			break;
-		sum += one->valuedouble;
-		other_sum += other->valuedouble;
-		alike = fabs(sum - other_sum) <= 2 + 1e-4 * fmax(sum, other_sum);
-		other = other->next;
-	}
-	alike = alike && sum == other_sum;
-	cJSON_Delete(x);
-	cJSON_Delete(y);
-	return alike;
-}
-
 static bool same_value(sqlite3_stmt *a, sqlite3_stmt *b, int i)
 {
 	static const char *const sums[] = { "sum1", "sum2", "sum3", "sum4", NULL };
@@ -216,20 +185,20 @@ static bool same_value(sqlite3_stmt *a, sqlite3_stmt *b, int i)
 	if (type == SQLITE_TEXT && strcmp(name, "logit_histogram") == 0)
 		return binned_alike((const char *)sqlite3_column_text(a, i),
 		                    (const char *)sqlite3_column_text(b, i));
-	if (type == SQLITE_TEXT && strcmp(name, "logit_histogram") == 0)
-		return histograms_alike((const char *)sqlite3_column_text(a, i),
-		                        (const char *)sqlite3_column_text(b, i));
 	n = sqlite3_column_bytes(a, i);
 	return n == sqlite3_column_bytes(b, i) &&
 	       (n == 0 || memcmp(sqlite3_column_blob(a, i), sqlite3_column_blob(b, i), (size_t)n) == 0);
 }
 
-/* What the caller did not give the index made again cannot be compared. */
-static bool not_made(sqlite3_stmt *again, int i)
+/* What the caller did not give the index made again, or what stores had not at first, cannot be compared. */
+static bool not_made(sqlite3_stmt *stored, sqlite3_stmt *again, int i)
 {
 	static const char *const given[] = { "top_logits", "bottom_logits", "logit_histogram", NULL };
+	const char *name = sqlite3_column_name(again, i);
 
-	return sqlite3_column_type(again, i) == SQLITE_NULL && is_among(sqlite3_column_name(again, i), given);
+	if (strcmp(name, "behaviour") == 0)
+		return sqlite3_column_type(stored, i) == SQLITE_NULL;
+	return sqlite3_column_type(again, i) == SQLITE_NULL && is_among(name, given);
 }
 
 static void compare_row(store_verify *v, const table *t, sqlite3_stmt *stored, sqlite3_stmt *again)
@@ -239,7 +208,7 @@ static void compare_row(store_verify *v, const table *t, sqlite3_stmt *stored, s
 	for (int i = t->n_keys; i < sqlite3_column_count(stored); i++) {
 		int a = sqlite3_column_type(stored, i), b = sqlite3_column_type(again, i);
 
-		if (not_made(again, i) || same_value(stored, again, i))
+		if (not_made(stored, again, i) || same_value(stored, again, i))
 			continue;
 		snprintf(what, sizeof(what), "%s.%s", t->name, sqlite3_column_name(stored, i));
 		if (a == b && (a == SQLITE_BLOB || a == SQLITE_TEXT)) {

@@ -159,7 +159,7 @@ void corpus_digest(char hex[SHA256_HEX], store *s)
 		"JOIN document d ON d.id = c.document_id ORDER BY c.id",
 		"SELECT source_id, feature, n_fires, n_contexts, density, max_act, top_token, "
 		"top_token_share, token_entropy,"
-		" decoder_norm FROM feature",
+		" decoder_norm, behaviour FROM feature",
 		"SELECT * FROM feature_detail",
 		"SELECT * FROM example ORDER BY 1, 2, 3, 4",
 		"SELECT * FROM firing",

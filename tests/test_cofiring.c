@@ -176,6 +176,42 @@ START_TEST(corpus_changes_nothing)
 }
 END_TEST
 
+/* feature.behaviour: the same for features that fire on the same tokens, in every source of the dump; NULL where one fires on none. */
+START_TEST(behaviours_are_where_they_fire)
+{
+	pairs p;
+	store *s = NULL;
+	int64_t n, same = 0;
+
+	count_by_hand(&p, 30);
+	OK(store_open(&s, support_path(folder, "a.db"), STORE_CREATE, &err));
+	index_contexts(s, "a", 30, CONTEXTS, false);
+	index_contexts(s, "b", 30, CONTEXTS, true);
+	for (uint32_t i = 0; i < F; i++)
+		for (uint32_t j = 0; j < F; j++)
+			same += p.both[i][i] > 0 && p.both[i][i] == p.both[i][j] &&
+			        p.both[i][j] == p.both[j][j];
+	ck_assert_int_gt(same, F - 1);
+	OK(store_int(&n, s,
+	             "SELECT count(*) FROM feature x JOIN feature y ON x.behaviour = y.behaviour WHERE "
+	             "x.source_id = 1 AND y.source_id = 1",
+	             -1, &err));
+	ck_assert_int_eq(n, same);
+	OK(store_int(&n, s,
+	             "SELECT count(*) FROM feature x JOIN feature y ON x.behaviour = y.behaviour WHERE "
+	             "x.source_id = 1 AND y.source_id = 2",
+	             -1, &err));
+	ck_assert_int_eq(n, same);
+	OK(store_int(&n, s, "SELECT count(*) FROM feature WHERE behaviour IS NULL AND feature = 1", -1,
+	             &err));
+	ck_assert_int_eq(n, 2);
+	OK(store_int(&n, s, "SELECT count(*) FROM feature WHERE (behaviour IS NULL) <> (n_fires = 0)", -1,
+	             &err));
+	ck_assert_int_eq(n, 0);
+	store_close(s);
+}
+END_TEST
+
 START_TEST(nothing_stored_nothing_fires_together)
 {
 	store *s = NULL;
@@ -230,8 +266,8 @@ static void teardown(void)
 
 static void cases(Suite *s)
 {
-	TCase *c = SUPPORT_CASE(s, "cofiring", corpus_changes_nothing, nothing_stored_nothing_fires_together,
-	                        no_memory_no_result),
+	TCase *c = SUPPORT_CASE(s, "cofiring", corpus_changes_nothing, behaviours_are_where_they_fire,
+	                        nothing_stored_nothing_fires_together, no_memory_no_result),
 	      *pairs_case = tcase_create("pairs");
 
 	tcase_add_loop_test(pairs_case, all_pairs_as_by_hand, 0, 2);

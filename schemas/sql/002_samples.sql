@@ -16,7 +16,7 @@ ALTER TABLE source ADD COLUMN dumps TEXT; -- JSON list: SHA-256 of each dump tha
 -- feature.top_token: the token it most often fires on, over stored examples: samples by weight, strongest ones not among them as 1
 
 ALTER TABLE feature ADD COLUMN median_act REAL; -- of firing tokens; NULL: dead, or of version 1
-ALTER TABLE feature ADD COLUMN behaviour INTEGER; -- hash of where it fires on the random contexts; NULL: not computed
+ALTER TABLE feature ADD COLUMN behaviour INTEGER; -- hash of the tokens of the random contexts on which it fires: features of one dump that have it in common fire on the same ones; NULL: on none, or not computed by the gloss that indexed it
 
 -- feature_detail.histogram: JSON {"per_octave":64,"first":n,"counts":[...]}: bin i holds the firing tokens with values from
 -- 2^((first + i) / per_octave) on, below the next edge. The grid begins at 2^-10 and ends at 2^22, its first and last bins are open.
