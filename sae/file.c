@@ -27,6 +27,8 @@ int file_tensor_size(sae_tensor *t, uint64_t *bytes, const char *path, const cha
 int sae_file_open(sae_file **out, const char *path, error *err)
 {
 	static const char npy[6] = "\x93NUMPY";
+	/* A pickle of protocol 2 of the number 0x1950a86a20f9469cfc6c, torch's until 1.5. */
+	static const char legacy[9] = "\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9";
 	unsigned char start[9] = { 0 };
 	sae_file *f = calloc(1, sizeof(*f));
 	int rc;
@@ -52,10 +54,15 @@ int sae_file_open(sae_file **out, const char *path, error *err)
 		rc = file_parse_safetensors(f, err);
 	else if (memcmp(start, "PK\3\4", 4) == 0 || memcmp(start, "PK\5\6", 4) == 0)
 		rc = file_parse_zip(f, err);
+	else if (memcmp(start, legacy, sizeof(legacy)) == 0)
+		rc = error_set(
+		        err, ERR_FORMAT,
+		        "'%s' is in torch's old format, which is not a zip archive; torch.load() it and "
+		        "torch.save() it again",
+		        path);
 	else
 		rc = error_set(err, ERR_FORMAT,
-		               "'%s' is no safetensors, .npy, .npz or .pt file (by its first bytes)",
-		               path);
+		               "'%s' is no safetensors, .npy, .npz or .pt file (by its first bytes)", path);
 	if (rc < 0)
 		goto out;
 	*out = f;

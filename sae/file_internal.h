@@ -13,7 +13,8 @@ struct sae_file {
 	int fd;
 	uint64_t size;
 	const char *path;
-	sae_tensor *tensors; /* in the order of their bytes; in an archive, of their names */
+	sae_tensor *
+	        tensors; /* in the order of their bytes; in .npz, of their names; in .pt, as they were saved */
 	size_t n_tensors;
 	const char **metadata; /* 2 * n_metadata strings: key, value */
 	size_t n_metadata;
@@ -25,6 +26,8 @@ struct sae_file {
 int file_parse_safetensors(sae_file *f, error *err) MUST_USE;
 int file_parse_npy(sae_file *f, error *err) MUST_USE;
 int file_parse_zip(sae_file *f, error *err) MUST_USE;
+/* From file_parse_zip(): the archive's pickle is `m`, ROOT/data.pkl. */
+int file_parse_torch(sae_file *f, const archive_member *m, error *err) MUST_USE;
 
 /* The header of a .npy that is the whole file (`m` NULL) or a member of its archive; all of *t but its name. *is_number: false
  * for text, which is no tensor: *t is left as it was. `label` stands for the path in errors. */

@@ -1,4 +1,4 @@
-/* NumPy's .npz: a zip archive of .npy files, each the tensor of its name. */
+/* Zip archives with tensors. NumPy's .npz: of .npy files, each the tensor of its name; torch's are torch.c's. */
 #include <string.h>
 
 #include "sae/file_internal.h"
@@ -19,9 +19,11 @@ static int add_member(sae_file *f, size_t i, error *err)
 	int rc;
 
 	if (!ends_with(m->name, ".npy"))
-		return error_set(err, ERR_FORMAT,
-		                 "'%s' is a zip archive, but no .npz: its member '%.100s' is no .npy file",
-		                 f->path, m->name);
+		return error_set(
+		        err, ERR_FORMAT,
+		        "'%s' is a zip archive, but neither .npz nor .pt: its member '%.100s' is no .npy "
+		        "file, and there is no data.pkl",
+		        f->path, m->name);
 	t->name = arena_memdupz(&f->mem, m->name, strlen(m->name) - strlen(".npy"));
 	if (!t->name)
 		return error_nomem(err, "a tensor's name");
@@ -34,12 +36,25 @@ static int add_member(sae_file *f, size_t i, error *err)
 	return rc;
 }
 
+/* The member ROOT/data.pkl of what torch.save wrote, in its one folder, or data.pkl; NULL: there is none. */
+static const archive_member *find_pickle(const archive *a)
+{
+	for (size_t i = 0; i < a->n; i++) {
+		const char *slash = strchr(a->members[i].name, '/');
+
+		if (strcmp(slash ? slash + 1 : a->members[i].name, "data.pkl") == 0)
+			return &a->members[i];
+	}
+	return NULL;
+}
+
 int file_parse_zip(sae_file *f, error *err)
 {
 	int rc = archive_open(&f->archive, f->fd, f->size, f->path, &f->mem, err);
+	const archive_member *m = rc == 0 ? find_pickle(f->archive) : NULL;
 
-	if (rc < 0)
-		return rc;
+	if (rc < 0 || m)
+		return rc < 0 ? rc : file_parse_torch(f, m, err);
 	f->tensors = arena_alloc(&f->mem, f->archive->n + 1, sizeof(*f->tensors));
 	if (!f->tensors)
 		return error_nomem(err, "a list of tensors");

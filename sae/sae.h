@@ -44,11 +44,16 @@ typedef struct sae_tensor {
 	        value; /* the elements themselves, owned by the file, where it does not hold them so (a number in .pt) */
 } sae_tensor;
 
-/* An open .safetensors, .npy or .npz file (by its first bytes, not its name). Everything in the header is checked before it is
- * believed: header length against the file's and against 100 MB, JSON depth, dtypes, shape products, offsets inside the
+/* An open .safetensors, .npy, .npz or .pt file (by its first bytes, not its name). Everything in the header is checked before
+ * it is believed: header length against the file's and against 100 MB, JSON depth, dtypes, shape products, offsets inside the
  * file, equal to the shape's size and not overlapping. Reads by pread; safe from several threads.
- *   .npz  each member NAME.npy is the tensor NAME; text (a SciPy matrix's "format") is left out. Fortran order of two
- *         dimensions is read too, here and in .npy. Deflated members are inflated while they are read: fast in order only. */
+ *   .npz  each member NAME.npy is the tensor NAME; text (a SciPy matrix's "format") is left out. Deflated members are
+ *         inflated while they are read: fast in order only.
+ *   .pt   what torch.save() wrote of dicts and lists of plain tensors, numbers and text: nested ones as "outer.inner", "list.0";
+ *         numbers and lists of them are tensors (I64, F64, BOOL), text is metadata, None is left out. A lone tensor is "".
+ *         Nothing is executed; what asks for anything else is refused.
+ * Transposed tensors (Fortran order of two dimensions; torch's strides) are put in order while they are read: many rows at a
+ * time take one pass over the file. */
 typedef struct sae_file sae_file;
 int sae_file_open(sae_file **out, const char *path, error *err) MUST_USE;
 void sae_file_close(sae_file *f);
@@ -56,7 +61,8 @@ const char *sae_file_path(const sae_file *f);
 size_t sae_file_n_tensors(const sae_file *f);
 const sae_tensor *sae_file_tensor_at(const sae_file *f, size_t i);
 const sae_tensor *sae_file_tensor(const sae_file *f, const char *name); /* NULL: none of that name */
-const char *sae_file_metadata(const sae_file *f, const char *key); /* safetensors __metadata__; NULL: none */
+const char *sae_file_metadata(const sae_file *f,
+                              const char *key); /* safetensors __metadata__, text in .pt; NULL: none */
 /* `n` elements from element `first`, converted to F32 (floats) or I64 (integers; U64 past I64 is ERR_FORMAT). */
 int sae_file_read_f32(const sae_file *f, const sae_tensor *t, uint64_t first, uint64_t n, float *out,
                       error *err) MUST_USE;

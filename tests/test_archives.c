@@ -72,7 +72,7 @@ static void write_npz(const char *path, bool deflate, bool zip64)
 	static const char *const names[] = { "W.npy",       "T.npy",      "ids.npy", "layer.0/half.npy",
 		                             "nothing.npy", "format.npy", "text.npy" };
 	const void *data[] = {
-		x, turned, ids, &half, "", "csr", "a\0\0\0b\0\0\0c\0\0\0d\0\0\0e\0\0\0f\0\0\0g\0\0"
+		x, turned, ids, &half, "", "csr", "a\0\0\0b\0\0\0c\0\0\0d\0\0\0e\0\0\0f\0\0\0g\0\0\0h\0\0\0"
 	};
 	const size_t sizes[] = { sizeof(x), sizeof(x), sizeof(ids), sizeof(half), 0, 3, 32 };
 	made_member m[ARRAY_LEN(names)];
