@@ -92,6 +92,27 @@ static bool roll_back(const char *path)
 	return done;
 }
 
+/* Where SQLite may not even take in what a killed program left, it says little. rc: what was told so far. */
+static int tell_of_journal(const store *s, int rc, error *err)
+{
+	static const char *const journals[] = { "-wal", "-journal" };
+	int code = sqlite3_errcode(s->db) & 0xff;
+	char path[FILE_PATH_MAX + 16];
+
+	if (code != SQLITE_CANTOPEN && code != SQLITE_READONLY)
+		return rc;
+	for (size_t i = 0; i < ARRAY_LEN(journals); i++) {
+		snprintf(path, sizeof(path), "%s%s", s->path, journals[i]);
+		if (file_exists(path))
+			return error_set(err, rc,
+			                 "cannot open '%s': a program that was killed left '%s', which can "
+			                 "only be taken in "
+			                 "where files may be written",
+			                 s->path, path);
+	}
+	return rc;
+}
+
 /* Of a file that is made now; others keep theirs. Rows of `vector` and `feature_detail` are 1 to 2 KB: pages of 4 KB leave a sixth
  * to a third of themselves empty. */
 #define NEW_PAGES "PRAGMA page_size=8192; "
@@ -113,9 +134,8 @@ static int begin_wal(store *s, error *err)
 	if (code == SQLITE_OK)
 		return 0;
 	if ((code & 0xff) == SQLITE_READONLY)
-		return error_set(err, ERR_IO, "cannot write '%s': %s", s->path,
-		                 sqlite3_db_readonly(s->db, "main") ? "it is read-only"
-		                                                    : "nothing may be written in its folder");
+		return error_set(err, ERR_IO, "cannot write '%s': nothing may be written in its folder",
+		                 s->path);
 	return store_error(s, code, "open it to write", err);
 }
 
@@ -151,6 +171,10 @@ static int open_checked(store *s, bool create, bool scratch, error *err)
 	rc = read_versions(s, &application, &version, &tables, err);
 	if (rc < 0 && (sqlite3_errcode(s->db) & 0xff) == SQLITE_READONLY && roll_back(s->path))
 		rc = read_versions(s, &application, &version, &tables, err);
+	if (rc < 0 && rc != ERR_NOMEM)
+		rc = tell_of_journal(s, rc, err);
+	if (rc == 0 && s->writable && sqlite3_db_readonly(s->db, "main") == 1)
+		rc = error_set(err, ERR_IO, "cannot write '%s': it is read-only", s->path);
 	if (rc == 0)
 		rc = check_versions(s, application, version, tables, create, err);
 	if (rc < 0)

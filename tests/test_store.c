@@ -1,6 +1,7 @@
 /* The store's file: opening, creating, and refusing what is not one. */
 #include "tests/support.h"
 
+#include <signal.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -220,6 +221,59 @@ START_TEST(reads_where_nothing_may_be_written)
 }
 END_TEST
 
+/* A program was killed while it wrote, in WAL mode or not, and now nothing may be written there: one line, whether to read or to
+ * write; where it may be, the store is as it was before. */
+START_TEST(tells_of_journals_where_nothing_may_be_written)
+{
+	static const char *const modes[] = { "PRAGMA journal_mode=WAL", "PRAGMA journal_mode=DELETE" };
+	static const char *const left[] = { "a.db-wal", "a.db-journal" };
+	error err = { 0 };
+	store *s = NULL;
+	int64_t n = 1;
+	pid_t child;
+	int status;
+
+	setup();
+	make();
+	child = fork();
+	if (child == 0) {
+		sqlite3 *db = NULL;
+
+		sqlite3_open(path, &db);
+		sqlite3_exec(db, modes[_i], NULL, NULL, NULL);
+		sqlite3_exec(db,
+		             "PRAGMA cache_size=2; BEGIN; INSERT INTO meta WITH RECURSIVE n(i) AS (VALUES "
+		             "(1) UNION ALL SELECT i + 1 "
+		             "FROM n LIMIT 3000) SELECT i, hex(randomblob(40)) FROM n",
+		             NULL, NULL, NULL);
+		kill(getpid(), SIGKILL);
+	}
+	ck_assert_int_eq(waitpid(child, &status, 0), child);
+	ck_assert(WIFSIGNALED(status));
+	ck_assert(file_exists(support_path(folder, left[_i])));
+	unlink(support_path(folder, "a.db-shm"));
+	ck_assert_int_eq(chmod(folder, 0555), 0);
+	child = fork();
+	if (child == 0) { /* root may write anywhere: be somebody else */
+		bool bad = geteuid() == 0 && (setegid(65534) < 0 || seteuid(65534) < 0);
+
+		for (unsigned flags = STORE_READ; flags <= STORE_WRITE; flags++)
+			bad |= store_open(&s, path, flags, &err) != ERR_IO || !strstr(err.msg, path) ||
+			       !strstr(err.msg, left[_i]) ||
+			       !strstr(err.msg, "a program that was killed left");
+		_exit(bad);
+	}
+	ck_assert_int_eq(waitpid(child, &status, 0), child);
+	ck_assert_int_eq(WEXITSTATUS(status), 0);
+	chmod(folder, 0755);
+	ck_assert_msg(store_open(&s, path, STORE_READ, &err) == 0, "%s", err.msg);
+	ck_assert_int_eq(store_int(&n, s, "SELECT count(*) FROM meta", 1, &err), 0);
+	ck_assert_int_eq(n, 0);
+	store_close(s);
+	support_rmdir(folder);
+}
+END_TEST
+
 START_TEST(faults_leave_no_file)
 {
 	setup();
@@ -283,8 +337,11 @@ END_TEST
 
 static void cases(Suite *s)
 {
-	SUPPORT_CASE(s, "file", makes_and_opens, leaves_one_plain_file, full_text_follows_contexts,
-	             refuses_what_is_no_store, refuses_a_newer_version, refuses_a_damaged_file,
-	             reads_where_nothing_may_be_written, faults_leave_no_file, source_by_name);
+	TCase *tc =
+	        SUPPORT_CASE(s, "file", makes_and_opens, leaves_one_plain_file, full_text_follows_contexts,
+	                     refuses_what_is_no_store, refuses_a_newer_version, refuses_a_damaged_file,
+	                     reads_where_nothing_may_be_written, faults_leave_no_file, source_by_name);
+
+	tcase_add_loop_test(tc, tells_of_journals_where_nothing_may_be_written, 0, 2);
 }
 SUPPORT_MAIN("store", cases)

@@ -19,3 +19,13 @@ sqlite3 small.db "CREATE TEMP TABLE other AS SELECT * FROM source; UPDATE other 
 try -d small.db
 try -d small.db --source layer5
 try -d small.db --source small
+# a network file system whose locks other machines do not see: read, but not written; nothing is made there
+echo "1 0 0:1 / / rw - nfs server:/x rw,nolock" >mounts
+export GLOSS_MOUNTINFO="$PWD/mounts"
+cp small.db net.db
+try -d net.db --source small
+for command in "note 0 hello" "label 0 cats" "list mine --add 0" "explain --features 0 --quiet"; do
+	# shellcheck disable=SC2086
+	gloss $command -d net.db --source small || echo "exit $?"
+done
+cmp small.db net.db
