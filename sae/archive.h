@@ -32,12 +32,12 @@ void archive_close(archive *a);
 /* NULL: none of that name. */
 const archive_member *archive_find(const archive *a, const char *name);
 /* The n bytes from `offset` on of the unpacked member; `fd` and `path` as at open. Reads of a deflated member that go on where
- * the last one ended continue it, others start it anew. A member read from its beginning to its end in order has its CRC
- * checked with the last bytes: ERR_FORMAT. Safe from several threads. */
+ * the last one ended continue it, others start it anew. The CRC of a deflated member is checked with its last bytes, that of a
+ * stored one with the read after which all of it was read in pieces that meet: ERR_FORMAT. Safe from several threads. */
 int archive_read(archive *a, const archive_member *m, uint64_t offset, void *out, size_t n, int fd,
                  const char *path, error *err) MUST_USE;
 /* The member's first bytes, or those that follow on them, were read and are these. Before the archive is used by anybody else. */
-void archive_start(archive_member *m, const void *bytes, size_t n);
+void archive_start(archive *a, archive_member *m, const void *bytes, size_t n);
 
 /* For archive.c: the state of archive_read.c. NULL: no memory. */
 struct archive_cursor *archive_cursor_new(void) MUST_USE;

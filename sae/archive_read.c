@@ -1,5 +1,5 @@
-/* archive.h: the bytes of a member. One cursor an archive: the member read last, how far, the CRC so far, and the state of
- * zlib where it is deflated. */
+/* archive.h: the bytes of a member. One cursor an archive: of the deflated member read last, how far, the CRC so far and the
+ * state of zlib; of stored ones, which stretches were read and their CRCs, so that it is known when all of one was. */
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -10,9 +10,19 @@
 #include "sae/archive.h"
 
 enum { INPUT_BYTES = 1 << 16, STORED_BYTES = 1 << 20 }; /* read at a time; the CRC finds them in the cache */
+enum { STRETCHES_MAX = 64 }; /* more than threads that read pieces beside each other */
+
+/* Bytes from..to-1 of a stored member. */
+typedef struct stretch {
+	const archive_member *m;
+	uint64_t from, to;
+	uint32_t crc;
+} stretch;
 
 struct archive_cursor {
 	pthread_mutex_t lock;
+	stretch stretches[STRETCHES_MAX]; /* of one member, none touch; the oldest makes room */
+	size_t n_stretches;
 	const archive_member *member; /* NULL: none */
 	uint64_t at;                  /* bytes of it that were read */
 	uint32_t crc;                 /* of those */
@@ -177,25 +187,43 @@ static int read_deflated(archive *a, const archive_member *m, uint64_t offset, v
 
 /* ---- Stored --------------------------------------------------------------------------------------------------------- */
 
-/* Goes on with the CRC where these bytes follow on the last ones. */
-static int follow(archive *a, const archive_member *m, uint64_t offset, const void *bytes, size_t n,
-                  const char *path, error *err)
+/* The stretch that ends where `s` begins (or begins where it ends) is taken off the list and becomes part of `s`. */
+static bool join(struct archive_cursor *c, stretch *s)
+{
+	for (size_t i = 0; i < c->n_stretches; i++) {
+		const stretch t = c->stretches[i];
+
+		if (t.m != s->m || (t.to != s->from && t.from != s->to))
+			continue;
+		if (t.to == s->from)
+			*s = (stretch){ s->m, t.from, s->to,
+				        (uint32_t)crc32_combine(t.crc, s->crc, (z_off_t)(s->to - s->from)) };
+		else
+			*s = (stretch){ s->m, s->from, t.to,
+				        (uint32_t)crc32_combine(s->crc, t.crc, (z_off_t)(t.to - t.from)) };
+		c->stretches[i] = c->stretches[--c->n_stretches];
+		return true;
+	}
+	return false;
+}
+
+/* Notes that a stretch was read; the CRC is checked once all of the member was, in any order, by any threads. */
+static int note(archive *a, stretch s, const char *path, error *err)
 {
 	struct archive_cursor *c = a->last;
+	const archive_member *m = s.m;
 	int rc = 0;
 
 	pthread_mutex_lock(&c->lock);
-	if (offset == m->start) {
-		forget(c);
-		c->member = m;
-		c->at = offset;
-		c->crc = m->start_crc;
-	}
-	if (c->member == m && c->at == offset) {
-		c->crc = (uint32_t)crc32_z(c->crc, bytes, n);
-		c->at += n;
-		if (c->at == m->size)
-			rc = check_crc(a, m, c->crc, path, err);
+	while (join(c, &s))
+		;
+	if (s.from == m->start && s.to == m->size)
+		rc = check_crc(a, m, (uint32_t)crc32_combine(m->start_crc, s.crc, (z_off_t)(s.to - s.from)),
+		               path, err);
+	else {
+		if (c->n_stretches == STRETCHES_MAX)
+			memmove(c->stretches, c->stretches + 1, --c->n_stretches * sizeof(s));
+		c->stretches[c->n_stretches++] = s;
 	}
 	pthread_mutex_unlock(&c->lock);
 	return rc;
@@ -205,19 +233,23 @@ static int read_stored(archive *a, const archive_member *m, uint64_t offset, voi
                        const char *path, error *err)
 {
 	unsigned char *to = out;
+	uLong crc = crc32(0, NULL, 0);
 	int rc = 0;
 
 	for (size_t done = 0, k; done < n && rc == 0; done += k) {
 		k = n - done < STORED_BYTES ? n - done : STORED_BYTES;
 		rc = file_pread(fd, to + done, k, m->offset + offset + done, path, err);
 		if (rc == 0)
-			rc = follow(a, m, offset + done, to + done, k, path, err);
+			crc = crc32_z(crc, to + done, k);
 	}
-	return rc;
+	if (rc < 0 || n == 0)
+		return rc;
+	return note(a, (stretch){ m, offset, offset + n, (uint32_t)crc }, path, err);
 }
 
-void archive_start(archive_member *m, const void *bytes, size_t n)
+void archive_start(archive *a, archive_member *m, const void *bytes, size_t n)
 {
+	a->last->n_stretches = 0;
 	m->start_crc = (uint32_t)crc32_z(m->start_crc, bytes, n);
 	m->start += n;
 }

@@ -230,7 +230,7 @@ static int parse_preamble(const source *s, size_t *start, uint32_t *length, erro
 		return error_set(err, ERR_FORMAT, "'%s': the header claims %u bytes, the file has %" PRIu64,
 		                 s->label, *length, s->size);
 	if (s->m)
-		archive_start(s->m, head, *start);
+		archive_start(s->f->archive, s->m, head, *start);
 	return 0;
 }
 
@@ -250,7 +250,7 @@ static int parse_header(parser *p, const source *s, size_t start, uint32_t lengt
 	if (rc == 0)
 		rc = parse_dict(p, err);
 	if (rc == 0 && s->m)
-		archive_start(s->m, header, length);
+		archive_start(s->f->archive, s->m, header, length);
 	p->at = NULL;
 	free(header);
 	return rc;

@@ -347,6 +347,23 @@ START_TEST(refuses_every_cut)
 }
 END_TEST
 
+/* Elements of a (16) in pieces that meet, in this order: the last one finds the damage. */
+static void damage_is_found_in_pieces(const char *path)
+{
+	static const unsigned char from[] = { 3, 12, 0, 9, 5, 1 }, to[] = { 5, 16, 3, 12, 6, 3 };
+	sae_file *f = open_file(path);
+	error err = { 0 };
+	float x[16];
+
+	for (size_t i = 0; i < ARRAY_LEN(from); i++)
+		ck_assert_int_eq(sae_file_read_f32(f, sae_file_tensor(f, "a"), from[i],
+		                                   (uint64_t)to[i] - from[i], x, &err),
+		                 0);
+	ck_assert_int_eq(sae_file_read_f32(f, sae_file_tensor(f, "a"), 6, 3, x, &err), ERR_FORMAT);
+	said(&err, path, "damaged: its CRC is");
+	sae_file_close(f);
+}
+
 START_TEST(refuses_damaged_members)
 {
 	const char *path = in_folder("damaged.npz");
@@ -356,6 +373,7 @@ START_TEST(refuses_damaged_members)
 	z.bytes[last] ^= 1;
 	support_put(path, z.bytes, z.n);
 	unreadable(path, "a", "damaged: its CRC is");
+	damage_is_found_in_pieces(path);
 	z.bytes[last] ^= 1;
 	zip_patch(&z, z.local[1] + 14, 1, 4);
 	zip_patch(&z, z.entry[1] + 16, 1, 4);
