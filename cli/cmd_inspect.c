@@ -18,6 +18,8 @@ static const option options[] = {
 	       "features kept a token in the forecast"),
 	OPTION(inspect_opts, batch, "batch", 0, OPTION_U32, "N", "4096", 1, 4294967295.0,
 	       "rows a step in the forecast"),
+	OPTION(inspect_opts, tensors, "tensors", 0, OPTION_BOOL, NULL, NULL, 0, 0,
+	       "list the tensors of .safetensors, .npy, .npz and .pt files, whatever they are"),
 };
 
 /* The positions with most outliers, the lower one first among equals. Empties the counts it takes. */
@@ -179,8 +181,24 @@ static int run_inspect(const command *self, int argc, char **argv)
 		goto out;
 	}
 	text_init(&r.sample, 1 << 20);
+	if (o.tensors) {
+		code = inspect_tensors(self, &p);
+		goto out;
+	}
+	if (o.tensors) {
+		code = inspect_tensors(self, &p);
+		goto out;
+	}
 	if (p.n_args == 1 && sae_model_is_at(p.args[0])) {
 		code = inspect_sae(self, &p, p.args[0]);
+		goto out;
+	}
+	if (p.n_args == 1 && !o.dump.key && inspect_is_archive(p.args[0])) {
+		code = inspect_tensors(self, &p);
+		goto out;
+	}
+	if (p.n_args == 1 && !o.dump.key && inspect_is_archive(p.args[0])) {
+		code = inspect_tensors(self, &p);
 		goto out;
 	}
 	if (gather(&r, &p, &o, &err) < 0) {
@@ -207,8 +225,8 @@ out:
 const command cmd_inspect_command = {
 	.name = "inspect",
 	.run = run_inspect,
-	.help = "look at an activation dump: shapes, norms, outliers, documents; or at an SAE",
-	.usage = "DUMP... | SAE",
+	.help = "look at an activation dump: shapes, norms, outliers, documents; or at an SAE, or tensors",
+	.usage = "DUMP... | SAE | FILE.pt | FILE.npz",
 	.about = "Reads the whole dump once and tells what it holds: shards, shapes, token ids, norms, rows "
 	         "that are left out by "
 	         "default (NaN, infinity, norms far over the median), duplicate rows, how the variance lies, "
@@ -220,9 +238,14 @@ const command cmd_inspect_command = {
 	         "Of the folder of an SAE it tells the format, the architecture and how it is computed, "
 	         "shapes, and what "
 	         "is folded into "
-	         "the weights when it is loaded; no weight is read. docs/formats.md has the formats.",
+	         "the weights when it is loaded; no weight is read. docs/formats.md has the formats.\n\n"
+	         "Of a .pt or .npz file without a tensor 'activations', and with --tensors of any tensor "
+	         "file, it lists "
+	         "the tensors, "
+	         "with the values of small ones, and the texts. Nothing in a .pt is executed.",
 	.examples = "gloss inspect activations/\n"
 	            "gloss inspect sae/\n"
+	            "gloss inspect ae.pt\n"
 	            "gloss inspect 'acts-*.npy' --tokens tokens.npy --tokenizer tokenizer.json\n"
 	            "gloss inspect activations/ --json | jq .rows",
 	.options = options,

@@ -1,4 +1,5 @@
-/* What gloss inspect finds in a dump (cmd_inspect.c) and prints (inspect_print.c); and in the folder of an SAE (inspect_sae.c). */
+/* What gloss inspect finds in a dump (cmd_inspect.c) and prints (inspect_print.c); in the folder of an SAE (inspect_sae.c); in tensor files
+ * (inspect_tensors.c). */
 #ifndef GLOSS_CLI_INSPECT_H
 #define GLOSS_CLI_INSPECT_H
 
@@ -15,6 +16,7 @@ typedef struct inspect_opts {
 	dump_split_args split;
 	const char *tokenizer;
 	uint32_t features, k, batch;
+	bool tensors;
 } inspect_opts;
 
 typedef struct inspect_place {
@@ -44,5 +46,15 @@ cJSON *inspect_json(const inspect_report *r) MUST_USE;           /* NULL: no mem
 
 /* Print what the SAE at `path` is; returns EXIT_. */
 int inspect_sae(const command *self, const cli_parsed *p, const char *path);
+
+/* Print the tensors of the files that are the arguments, with the values of small ones; returns EXIT_. */
+int inspect_tensors(const command *self, const cli_parsed *p);
+/* A .npz or .pt that holds no tensor 'activations' and no lone one: a dump only where --key says so. */
+bool inspect_is_archive(const char *path);
+
+/* Print the tensors of the files that are the arguments, with the values of small ones; returns EXIT_. */
+int inspect_tensors(const command *self, const cli_parsed *p);
+/* A .npz or .pt that holds no tensor 'activations' and no lone one: a dump only where --key says so. */
+bool inspect_is_archive(const char *path);
 
 #endif

@@ -88,6 +88,11 @@ const char *sae_file_path(const sae_file *f)
 	return f->path;
 }
 
+const char *sae_file_format(const sae_file *f)
+{
+	return f->format;
+}
+
 size_t sae_file_n_tensors(const sae_file *f)
 {
 	return f->n_tensors;
@@ -112,6 +117,14 @@ const char *sae_file_metadata(const sae_file *f, const char *key)
 		if (strcmp(f->metadata[2 * i], key) == 0)
 			return f->metadata[2 * i + 1];
 	return NULL;
+}
+
+const char *sae_file_metadata_at(const sae_file *f, size_t i, const char **value)
+{
+	if (i >= f->n_metadata)
+		return NULL;
+	*value = f->metadata[2 * i + 1];
+	return f->metadata[2 * i];
 }
 
 static int check_range(const sae_file *f, const sae_tensor *t, uint64_t first, uint64_t n, bool fits,

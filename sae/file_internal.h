@@ -12,9 +12,8 @@
 struct sae_file {
 	int fd;
 	uint64_t size;
-	const char *path;
-	sae_tensor *
-	        tensors; /* in the order of their bytes; in .npz, of their names; in .pt, as they were saved */
+	const char *path, *format;
+	sae_tensor *tensors; /* in the order of their bytes; .npz: of their names; .pt: as they were saved */
 	size_t n_tensors;
 	const char **metadata; /* 2 * n_metadata strings: key, value */
 	size_t n_metadata;

@@ -295,6 +295,7 @@ int file_parse_npy(sae_file *f, error *err)
 	bool is_number;
 	int rc;
 
+	f->format = "npy";
 	f->tensors = arena_alloc(&f->mem, 1, sizeof(*f->tensors));
 	if (!f->tensors)
 		return error_nomem(err, "a .npy header");

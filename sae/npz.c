@@ -53,6 +53,7 @@ int file_parse_zip(sae_file *f, error *err)
 	int rc = archive_open(&f->archive, f->fd, f->size, f->path, &f->mem, err);
 	const archive_member *m = rc == 0 ? find_pickle(f->archive) : NULL;
 
+	f->format = m ? "pt" : "npz";
 	if (rc < 0 || m)
 		return rc < 0 ? rc : file_parse_torch(f, m, err);
 	f->tensors = arena_alloc(&f->mem, f->archive->n + 1, sizeof(*f->tensors));

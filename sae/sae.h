@@ -58,11 +58,14 @@ typedef struct sae_file sae_file;
 int sae_file_open(sae_file **out, const char *path, error *err) MUST_USE;
 void sae_file_close(sae_file *f);
 const char *sae_file_path(const sae_file *f);
+const char *sae_file_format(const sae_file *f); /* "safetensors", "npy", "npz", "pt" */
 size_t sae_file_n_tensors(const sae_file *f);
 const sae_tensor *sae_file_tensor_at(const sae_file *f, size_t i);
 const sae_tensor *sae_file_tensor(const sae_file *f, const char *name); /* NULL: none of that name */
 const char *sae_file_metadata(const sae_file *f,
                               const char *key); /* safetensors __metadata__, text in .pt; NULL: none */
+/* The i-th of them: its key, and in *value its text; NULL past the last. */
+const char *sae_file_metadata_at(const sae_file *f, size_t i, const char **value);
 /* `n` elements from element `first`, converted to F32 (floats) or I64 (integers; U64 past I64 is ERR_FORMAT). */
 int sae_file_read_f32(const sae_file *f, const sae_tensor *t, uint64_t first, uint64_t n, float *out,
                       error *err) MUST_USE;

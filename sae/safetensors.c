@@ -185,6 +185,7 @@ int file_parse_safetensors(sae_file *f, error *err)
 	cJSON *header = NULL;
 	int rc = file_pread(f->fd, &length, sizeof(length), 0, f->path, err);
 
+	f->format = "safetensors";
 	if (rc < 0)
 		return rc;
 	if (length > HEADER_MAX)
