@@ -1,0 +1,261 @@
+/* Weights from their file: matrices by several threads, some rows at a time, while another hashes the file. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "sae/layout_internal.h"
+
+#define PIECE_FLOATS ((size_t)1 << 20) /* of a matrix that is not turned */
+#define MOST_THREADS 4                 /* each has a block of its own, and a disk has no more to give */
+
+static bool all_finite(const float *x, size_t n)
+{
+	const uint32_t exponent = 0x7f800000u;
+	uint32_t bad = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		uint32_t bits;
+
+		memcpy(&bits, x + i, sizeof(bits));
+		bad |= (bits & exponent) == exponent;
+	}
+	return !bad;
+}
+
+int layout_check_finite(const layout *l, const char *name, const float *x, size_t n, error *err)
+{
+	if (all_finite(x, n))
+		return 0;
+	return error_set(err, ERR_FORMAT, "'%s': %s holds a NaN or infinity", l->weights, name);
+}
+
+/* ---- Matrices ----------------------------------------------------------------------------------------------------- */
+
+typedef struct part { /* a matrix to read */
+	float *out;   /* (rows, columns) */
+	sae_tensor t; /* as it lies in the file: turned or not */
+	bool turned;
+	size_t rows, columns;
+	size_t piece, n_pieces; /* rows of the file read at a time; how many such */
+	size_t n_tasks;         /* n_pieces, or 1 where the file is to be read in order */
+} part;
+
+typedef struct reading {
+	const layout *l;
+	const sae_file *f;
+	part parts[3];
+	size_t n_parts, n_tasks;
+	size_t block_floats;
+	float *blocks; /* (threads, block_floats) */
+	char *sha256;
+	/* of each worker: its first task that failed */
+	size_t failed[MOST_THREADS];
+	error errors[MOST_THREADS];
+} reading;
+
+static int add_part(reading *r, float *out, const layout_matrix *m, size_t rows, size_t columns, error *err)
+{
+	part *p = &r->parts[r->n_parts];
+	const sae_tensor *t;
+	int rc = m->name ? layout_find_matrix(&t, r->l, r->f, m, rows, columns, err) : 0;
+	size_t file_rows;
+
+	if (rc < 0 || !m->name)
+		return rc;
+	*p = (part){ .out = out, .t = *t, .turned = m->turned, .rows = rows, .columns = columns };
+	if (t->run && t->turned && t->pitch == t->run) { /* the file has the transpose whole */
+		p->turned = !p->turned;
+		p->t.run = p->t.pitch = 0;
+		p->t.turned = false;
+	}
+	file_rows = p->turned ? columns : rows;
+	if (p->turned)
+		p->piece = LAYOUT_TURN_ROWS;
+	else
+		p->piece = columns < PIECE_FLOATS ? PIECE_FLOATS / columns : 1;
+	p->n_pieces = (file_rows + p->piece - 1) / p->piece;
+	p->n_tasks = t->packed || p->t.run ? 1 : p->n_pieces;
+	if (p->turned && r->block_floats < LAYOUT_TURN_ROWS * rows)
+		r->block_floats = LAYOUT_TURN_ROWS * rows;
+	r->n_tasks += p->n_tasks;
+	r->n_parts++;
+	return 0;
+}
+
+/* Our (rows, columns) from a file that holds (columns, rows). */
+static int read_turned(const reading *r, const part *p, float *block, size_t first, size_t n, error *err)
+{
+	size_t rows = p->rows, columns = p->columns;
+	int rc = sae_file_read_f32(r->f, &p->t, first * rows, n * rows, block, err);
+
+	if (rc == 0)
+		rc = layout_check_finite(r->l, p->t.name, block, n * rows, err);
+	for (size_t j = 0; j < rows && rc == 0; j++)
+		for (size_t i = 0; i < n; i++)
+			p->out[j * columns + first + i] = block[i * rows + j];
+	return rc;
+}
+
+static int read_piece(const reading *r, const part *p, float *block, size_t i, error *err)
+{
+	size_t first = i * p->piece, all = p->turned ? p->columns : p->rows,
+	       n = all - first < p->piece ? all - first : p->piece;
+	float *out = p->out + first * p->columns;
+	int rc;
+
+	if (p->turned)
+		return read_turned(r, p, block, first, n, err);
+	rc = sae_file_read_f32(r->f, &p->t, first * p->columns, n * p->columns, out, err);
+	return rc < 0 ? rc : layout_check_finite(r->l, p->t.name, out, n * p->columns, err);
+}
+
+static int read_part(const reading *r, size_t task, float *block, error *err)
+{
+	const part *p = r->parts;
+	int rc = 0;
+
+	for (; task >= p->n_tasks; p++)
+		task -= p->n_tasks;
+	if (p->n_tasks == p->n_pieces)
+		return read_piece(r, p, block, task, err);
+	for (size_t i = 0; i < p->n_pieces && rc == 0; i++)
+		rc = read_piece(r, p, block, i, err);
+	return rc;
+}
+
+/* Task 0 is the hash, which takes longest. */
+static void read_task(void *payload, size_t i, unsigned worker)
+{
+	reading *r = payload;
+	error *err = &r->errors[worker];
+	int rc;
+
+	if (err->code)
+		return;
+	rc = i == 0 ? sha256_file(r->sha256, r->l->weights, err)
+	            : read_part(r, i - 1, r->blocks + worker * r->block_floats, err);
+	if (rc < 0) {
+		r->failed[worker] = i;
+		err->code = rc;
+	}
+}
+
+static int run_reading(reading *r, error *err)
+{
+	unsigned threads = cpu_count() < MOST_THREADS ? cpu_count() : MOST_THREADS, first = 0;
+	pool *p = NULL;
+	int rc = pool_new(&p, threads, err);
+
+	if (rc < 0)
+		return rc;
+	r->blocks = mem_alloc_aligned(threads, (r->block_floats + 1) * sizeof(float));
+	if (r->blocks)
+		pool_run(p, r->n_tasks + 1, read_task, r);
+	else
+		rc = error_nomem(err, "rows of a matrix");
+	for (unsigned i = 1; i < threads; i++)
+		if (r->errors[i].code && (!r->errors[first].code || r->failed[i] < r->failed[first]))
+			first = i;
+	if (rc == 0 && r->errors[first].code)
+		rc = error_set(err, r->errors[first].code, "%s", r->errors[first].msg);
+	free(r->blocks);
+	pool_free(p);
+	return rc;
+}
+
+static int read_matrices(sae_model *m, const layout *l, const sae_file *f, error *err)
+{
+	reading r = { .l = l, .f = f, .sha256 = m->weights_sha256 };
+	int rc = add_part(&r, m->W_dec, &l->dec, m->d_sae, m->d_out, err);
+
+	if (rc == 0)
+		rc = add_part(&r, m->W_enc, &l->enc, m->d_sae, m->d_in, err);
+	if (rc == 0)
+		rc = add_part(&r, m->W_skip, &l->skip, m->d_out, m->d_in, err);
+	return rc == 0 ? run_reading(&r, err) : rc;
+}
+
+/* ---- The rest ----------------------------------------------------------------------------------------------------- */
+
+int layout_read_vector(float *out, const layout *l, const sae_file *f, const char *name, size_t n, error *err)
+{
+	const sae_tensor *t;
+	int rc = name ? layout_find(&t, l, f, name, n, 0, err) : 0;
+
+	if (rc < 0 || !name)
+		return rc;
+	rc = sae_file_read_f32(f, t, 0, n, out, err);
+	return rc < 0 ? rc : layout_check_finite(l, name, out, n, err);
+}
+
+static int read_threshold(sae_model *m, const layout *l, const sae_file *f, error *err)
+{
+	const sae_tensor *t = l->threshold ? sae_file_tensor(f, l->threshold) : NULL;
+	float all = (float)l->threshold_for_all;
+	int rc = 0;
+
+	if (t && !layout_is_scalar(t))
+		rc = layout_read_vector(m->threshold, l, f, l->threshold, m->d_sae, err);
+	else if (t)
+		rc = sae_file_read_f32(f, t, 0, 1, &all, err);
+	if (rc == 0 && (!t || layout_is_scalar(t)))
+		for (size_t i = 0; i < m->d_sae; i++)
+			m->threshold[i] = all;
+	for (size_t i = 0; l->threshold_is_log && i < m->d_sae; i++)
+		m->threshold[i] = expf(m->threshold[i]);
+	return rc < 0 ? rc : layout_check_finite(l, "the threshold", m->threshold, m->d_sae, err);
+}
+
+static int copy_name(char **out, const char *name, error *err)
+{
+	if (!name)
+		return 0;
+	*out = strdup(name);
+	return *out ? 0 : error_nomem(err, "a name");
+}
+
+static int read_weights(sae_model *m, const layout *l, const sae_file *f, error *err)
+{
+	int rc = read_matrices(m, l, f, err);
+
+	if (rc == 0)
+		rc = layout_read_vector(m->b_enc, l, f, l->b_enc, m->d_sae, err);
+	if (rc == 0)
+		rc = layout_read_vector(m->b_dec, l, f, l->b_dec, m->d_out, err);
+	if (rc == 0 && m->threshold && !l->b_gate)
+		rc = read_threshold(m, l, f, err);
+	return rc < 0 ? rc : layout_fold(m, l, f, err);
+}
+
+int layout_load(sae_model **out, layout *l, error *err)
+{
+	sae_model *m = NULL;
+	sae_file *f = NULL;
+	int rc = layout_open(&f, l, err);
+
+	if (rc < 0)
+		return rc;
+	rc = sae_model_new_to(&m, l->arch, (uint32_t)l->d_in, (uint32_t)l->d_out, (uint32_t)l->d_sae,
+	                      (uint32_t)l->k, l->skip.name != NULL, err);
+	if (rc < 0)
+		goto out;
+	m->norm = l->norm;
+	m->centers = l->centers;
+	m->transcodes = l->transcodes;
+	m->pursuit = (sae_pursuit){ l->residual, (uint32_t)(l->steps < UINT32_MAX ? l->steps : UINT32_MAX),
+		                    l->repeat_ends };
+	m->norm_limit = l->norm_limit;
+	rc = copy_name(&m->model_name, l->model_name, err);
+	if (rc == 0)
+		rc = copy_name(&m->hook_name, l->hook_name, err);
+	if (rc == 0)
+		rc = read_weights(m, l, f, err);
+	if (rc < 0)
+		goto out;
+	*out = m;
+	m = NULL;
+out:
+	sae_model_free(m);
+	sae_file_close(f);
+	return rc;
+}
