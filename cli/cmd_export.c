@@ -15,8 +15,9 @@ typedef struct export_opts {
 
 static const option options[] = {
 	STORE_ARG_OPTION(export_opts, store),
-	OPTION(export_opts, to, "to", 0, OPTION_ENUM, "csv|saelens|gloss|sparsify|gemma-scope-2", "csv", 0, 0,
-	       "format to write: csv of a store, the others of an SAE"),
+	OPTION(export_opts, to, "to", 0, OPTION_ENUM,
+	       "csv|saelens|gloss|sparsify|gemma-scope|gemma-scope-2|dictionary-learning|openmoss", "csv", 0,
+	       0, "format to write: csv of a store, the others of an SAE"),
 	OPTION(export_opts, output, "output", 'o', OPTION_STRING, "DIR", NULL, 0, 0,
 	       "folder to make; required"),
 	OPTION(export_opts, tables, "table", 0, OPTION_LIST, "NAME", NULL, 0, 0,

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "sae/formats.h"
+#include "sae/zip_write.h"
 
 static const char config_name[] = "config.json", npz_name[] = "params.npz",
                   weights_name[] = "params.safetensors";
@@ -31,6 +32,58 @@ static int read_npz(layout *l, const char *dir, error *err)
 		layout_folds(l, "the embedding's scale, told by the folder's name");
 	}
 	return 0;
+}
+
+static const char *npz_cannot(const sae_model *m)
+{
+	if (m->arch != SAE_JUMPRELU && m->arch != SAE_RELU)
+		return "it knows only jumprelu";
+	if (m->norm != SAE_NORM_NONE)
+		return "it cannot normalise rows";
+	return m->transcodes || m->W_skip ? "it has no transcoders" : NULL;
+}
+
+/* Weights as both versions have them: W_enc (d, F), b_enc of an encoder that does not take b_dec off, thresholds. */
+typedef struct copies {
+	float *enc, *bias, *threshold;
+} copies;
+
+static int copy(copies *c, const sae_model *m, error *err)
+{
+	*c = (copies){ layout_turn(m->W_enc, m->d_sae, m->d_in), layout_bias(m, false),
+		       layout_thresholds(m) };
+	return c->enc && c->bias && c->threshold ? 0 : error_nomem(err, "a copy of the weights");
+}
+
+static void copies_free(copies *c)
+{
+	free(c->enc);
+	free(c->bias);
+	free(c->threshold);
+}
+
+static int write_npz(const sae_model *m, const char *dir, error *err)
+{
+	const uint64_t d = m->d_in, n = m->d_sae;
+	char path[FILE_PATH_MAX];
+	copies c;
+	int rc = copy(&c, m, err);
+
+	if (rc == 0)
+		rc = file_join(path, dir, npz_name, err);
+	if (rc == 0) {
+		const sae_tensor_out tensors[] = {
+			{ "W_dec", SAE_F32, 2, { n, d }, m->W_dec },
+			{ "W_enc", SAE_F32, 2, { d, n }, c.enc },
+			{ "b_dec", SAE_F32, 1, { d }, m->b_dec },
+			{ "b_enc", SAE_F32, 1, { n }, c.bias },
+			{ "threshold", SAE_F32, 1, { n }, c.threshold },
+		};
+
+		rc = npz_write(path, tensors, ARRAY_LEN(tensors), err);
+	}
+	copies_free(&c);
+	return rc;
 }
 
 /* ---- Gemma Scope 2 ------------------------------------------------------------------------------------------------ */
@@ -96,25 +149,28 @@ static cJSON *config_json(const sae_model *m)
 static int write(const sae_model *m, const char *dir, error *err)
 {
 	const uint64_t d = m->d_in, n = m->d_sae, out = m->d_out;
-	float *enc = layout_turn(m->W_enc, n, d), *bias = layout_bias(m, false),
-	      *threshold = layout_thresholds(m), *skip = m->W_skip ? layout_turn(m->W_skip, out, d) : NULL;
-	const sae_tensor_out tensors[] = {
-		{ "w_dec", SAE_F32, 2, { n, out }, m->W_dec },
-		{ "w_enc", SAE_F32, 2, { d, n }, enc },
-		{ "b_dec", SAE_F32, 1, { out }, m->b_dec },
-		{ "b_enc", SAE_F32, 1, { n }, bias },
-		{ "threshold", SAE_F32, 1, { n }, threshold },
-		{ "affine_skip_connection", SAE_F32, 2, { d, out }, skip },
-	};
+	float *skip = m->W_skip ? layout_turn(m->W_skip, out, d) : NULL;
 	char path[FILE_PATH_MAX];
-	bool good = enc && bias && threshold && (skip || !m->W_skip);
-	int rc = good ? file_join(path, dir, weights_name, err) : error_nomem(err, "a copy of the weights");
+	copies c;
+	int rc = copy(&c, m, err);
 
+	if (rc == 0 && m->W_skip && !skip)
+		rc = error_nomem(err, "a copy of the weights");
 	if (rc == 0)
+		rc = file_join(path, dir, weights_name, err);
+	if (rc == 0) {
+		const sae_tensor_out tensors[] = {
+			{ "w_dec", SAE_F32, 2, { n, out }, m->W_dec },
+			{ "w_enc", SAE_F32, 2, { d, n }, c.enc },
+			{ "b_dec", SAE_F32, 1, { out }, m->b_dec },
+			{ "b_enc", SAE_F32, 1, { n }, c.bias },
+			{ "threshold", SAE_F32, 1, { n }, c.threshold },
+			{ "affine_skip_connection", SAE_F32, 2, { d, out }, skip },
+		};
+
 		rc = sae_safetensors_write(path, tensors, ARRAY_LEN(tensors) - !skip, NULL, 0, err);
-	free(enc);
-	free(bias);
-	free(threshold);
+	}
+	copies_free(&c);
 	free(skip);
 	return rc < 0 ? rc : layout_write_json(config_json(m), dir, config_name, err);
 }
@@ -132,4 +188,6 @@ const format format_gemma_scope = {
 	.name = "gemma-scope",
 	.weights = npz_name,
 	.read = read_npz,
+	.cannot = npz_cannot,
+	.write = write_npz,
 };

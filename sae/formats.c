@@ -4,74 +4,105 @@
 #include <errno.h>
 #include <string.h>
 
-static const format *const formats[] = { &format_saelens, &format_gloss, &format_sparsify,
-	                                 &format_gemma_scope, &format_gemma_scope_2 };
+static const format *const formats[] = {
+	&format_saelens,     &format_gloss,         &format_sparsify,
+	&format_gemma_scope, &format_gemma_scope_2, &format_dictionary_learning,
+	&format_openmoss,    &format_llama_scope,   &format_openai,
+};
 
-/* Where `path`, a folder or a file in one, has the format's files; dir (FILE_PATH_MAX) becomes the folder. */
-static bool is_at(const format *f, const char *path, char *dir)
+/* Whether `path` is a file that the format's weights can be; dir (FILE_PATH_MAX) becomes the folder that the config is in. */
+static bool is_file(const format *f, const char *path, char *dir)
 {
-	char file[FILE_PATH_MAX];
 	size_t n = strlen(path), ending = strlen(f->weights);
+	bool any = f->weights[0] == '*';
 
-	if (n >= FILE_PATH_MAX)
+	if (n < ending - any || strcmp(path + n - ending + any, f->weights + any) != 0 ||
+	    (!any && n > ending && path[n - ending - 1] != '/'))
 		return false;
 	memcpy(dir, path, n + 1);
-	if (!file_is_dir(path)) {
-		if (n < ending || strcmp(path + n - ending, f->weights) != 0 ||
-		    (n > ending && path[n - ending - 1] != '/'))
-			return false;
-		dir[n - ending] = '\0';
-		if (n == ending)
-			memcpy(dir, ".", 2);
-	}
-	if (file_join(file, dir, f->weights, NULL) < 0 || !file_exists(file))
+	dir[any ? n : n - ending] = '\0';
+	if (!*dir)
+		memcpy(dir, ".", 2);
+	return true;
+}
+
+/* The format's weights at `path`, a folder or the file itself. */
+static bool has_weights(const format *f, const char *path, char *dir, char *weights)
+{
+	size_t n = strlen(path);
+
+	if (n >= FILE_PATH_MAX || !file_exists(path))
 		return false;
+	memcpy(weights, path, n + 1);
+	if (!file_is_dir(path))
+		return is_file(f, path, dir);
+	memcpy(dir, path, n + 1);
+	return file_join(weights, dir, f->weights, NULL) == 0 && file_exists(weights);
+}
+
+static bool has_config(const format *f, const char *dir)
+{
+	char file[FILE_PATH_MAX];
+
 	return !f->config || (file_join(file, dir, f->config, NULL) == 0 && file_exists(file));
 }
 
-static const format *find(const char *path, char *dir)
+static bool has_mark(const format *f, const char *weights)
+{
+	sae_file *file = NULL;
+	bool has = !f->mark || (sae_file_open(&file, weights, NULL) == 0 && sae_file_tensor(file, f->mark));
+
+	sae_file_close(file);
+	return has;
+}
+
+static const format *find(const char *path, char *dir, char *weights)
 {
 	for (size_t i = 0; i < ARRAY_LEN(formats); i++)
-		if (formats[i]->read && is_at(formats[i], path, dir))
+		if (formats[i]->read && has_weights(formats[i], path, dir, weights) &&
+		    has_config(formats[i], dir) && has_mark(formats[i], weights))
 			return formats[i];
 	return NULL;
 }
 
 static int refuse(const char *path, error *err)
 {
-	char known[160] = "";
+	char known[160] = "", dir[FILE_PATH_MAX], weights[FILE_PATH_MAX];
 	size_t n = 0;
 
 	if (!file_exists(path))
 		return error_set(err, ERR_IO, "cannot open '%s': %s", path, strerror(ENOENT));
-	for (size_t i = 0; i < ARRAY_LEN(formats) && n < sizeof(known) - 64; i++)
-		if (formats[i]->read)
-			n += (size_t)snprintf(known + n, sizeof(known) - n, "%s%s%s%s", n ? ", or " : "",
-			                      formats[i]->config ? formats[i]->config : "",
-			                      formats[i]->config ? " with " : "", formats[i]->weights);
-	return error_set(err, ERR_FORMAT, "'%s' holds no SAE: it would have %s", path, known);
+	for (size_t i = 0; i < ARRAY_LEN(formats); i++)
+		if (formats[i]->read && formats[i]->config && has_weights(formats[i], path, dir, weights))
+			return error_set(err, ERR_FORMAT, "'%s' is there, but no '%s' with it", weights,
+			                 formats[i]->config);
+	for (size_t i = 0; i < ARRAY_LEN(formats) && n < sizeof(known) - 40; i++)
+		if (formats[i]->read && !strstr(known, formats[i]->weights))
+			n += (size_t)snprintf(known + n, sizeof(known) - n, "%s%s", n ? ", " : "",
+			                      formats[i]->weights);
+	return error_set(err, ERR_FORMAT, "'%s' holds no SAE: none of %s", path, known);
 }
 
 static int read_layout(layout *l, const char *path, error *err)
 {
-	char dir[FILE_PATH_MAX];
-	const format *f = find(path, dir);
-	int rc;
+	char dir[FILE_PATH_MAX], weights[FILE_PATH_MAX];
+	const format *f = find(path, dir, weights);
+	int rc = 0;
 
 	layout_init(l, f ? f->name : "");
 	if (!f)
 		return refuse(path, err);
-	rc = file_join(l->weights, dir, f->weights, err);
-	if (rc == 0 && f->config)
+	memcpy(l->weights, weights, strlen(weights) + 1);
+	if (f->config)
 		rc = layout_config(l, dir, f->config, err);
 	return rc == 0 ? f->read(l, dir, err) : rc;
 }
 
 bool sae_model_is_at(const char *path)
 {
-	char dir[FILE_PATH_MAX];
+	char dir[FILE_PATH_MAX], weights[FILE_PATH_MAX];
 
-	return find(path, dir) != NULL;
+	return find(path, dir, weights) != NULL;
 }
 
 int sae_model_load(sae_model **out, const char *path, error *err)

@@ -6,8 +6,10 @@
 
 typedef struct format {
 	const char *name;
-	/* A folder that holds both is of this format; the first of the table that fits. config: NULL: it has none. */
+	/* A folder that holds both is of this format; the first of the table that fits. config: NULL: it has none. weights "*.pt": not a
+	 * folder but any file of that ending. */
 	const char *config, *weights;
+	const char *mark; /* a tensor that the weights must hold to be of this format; NULL: any will do */
 	/* Fill the layout from the config in `dir`, all but sizes that the tensors tell; l->weights is set. */
 	int (*read)(layout *l, const char *dir, error *err);
 	/* Why it cannot hold this model; NULL: it can. Both NULL: it is only read. */
@@ -15,6 +17,7 @@ typedef struct format {
 	int (*write)(const sae_model *m, const char *dir, error *err);
 } format;
 
-extern const format format_saelens, format_gloss, format_sparsify, format_gemma_scope, format_gemma_scope_2;
+extern const format format_saelens, format_gloss, format_sparsify, format_gemma_scope, format_gemma_scope_2,
+        format_dictionary_learning, format_openmoss, format_llama_scope, format_openai;
 
 #endif

@@ -259,7 +259,8 @@ START_TEST(what_cannot_be_computed_is_refused)
 	char dir[FILE_PATH_MAX];
 
 	support_mkdir(dir);
-	expect_refusal(dir, ERR_FORMAT, "holds no SAE: it would have cfg.json with sae_weights.safetensors");
+	expect_refusal(dir, ERR_FORMAT,
+	               "holds no SAE: none of sae_weights.safetensors, sae.safetensors, params.npz");
 	expect_refusal(support_path(dir, "nowhere"), ERR_IO, "nowhere': No such file");
 	write_folder(dir, m, ",\"metadata\":{}");
 	expect_refusal(dir, ERR_FORMAT, "has no architecture");

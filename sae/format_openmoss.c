@@ -1,0 +1,253 @@
+/* OpenMOSS (Language-Model-SAEs): config.json and sae_weights.safetensors; Llama Scope, its older form: hyperparams.json and
+ * checkpoints/final.safetensors. Only its SAEs and transcoders. */
+#include <float.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "sae/formats.h"
+
+static const char config_name[] = "config.json", weights_name[] = "sae_weights.safetensors",
+                  old_config_name[] = "hyperparams.json",
+                  old_weights_name[] = "checkpoints/final.safetensors",
+                  norm_prefix[] = "dataset_average_activation_norm.",
+                  threshold_name[] = "log_jumprelu_threshold",
+                  new_threshold_name[] = "activation_function.log_jumprelu_threshold";
+
+static const struct {
+	const char *name;
+	sae_arch arch;
+} activations[] = { { "relu", SAE_RELU }, { "topk", SAE_TOPK }, { "jumprelu", SAE_JUMPRELU } };
+
+/* ---- Reading ------------------------------------------------------------------------------------------------------ */
+
+static int refuse(const layout *l, const char *key, const char *value, error *err)
+{
+	return error_set(err, ERR_FORMAT, "'%s': %s '%s' is not supported", l->config, key, value);
+}
+
+static int read_activation(layout *l, bool by_norm, error *err)
+{
+	const char *name = "relu";
+	size_t i = 0;
+	int rc = json_get_string(&name, l->json, "act_fn", l->config, err);
+
+	if (rc < 0)
+		return rc;
+	while (i < ARRAY_LEN(activations) && strcasecmp(name, activations[i].name) != 0)
+		i++;
+	if (i == ARRAY_LEN(activations))
+		return refuse(l, "act_fn", name, err);
+	l->arch = activations[i].arch;
+	snprintf(l->architecture, sizeof(l->architecture), "%s%s", activations[i].name,
+	         l->transcodes ? " transcoder" : "");
+	if (by_norm && l->arch == SAE_TOPK) {
+		l->values_by_norm = true;
+		layout_folds(l, "norms of decoder rows into the values");
+	} else if (by_norm && l->arch == SAE_JUMPRELU) {
+		l->threshold_by_norm = true;
+		layout_folds(l, "norms of decoder rows out of the thresholds");
+	}
+	rc = json_get_double(&l->threshold_for_all, l->json, "jump_relu_threshold", l->config, err);
+	return rc < 0 || l->arch != SAE_TOPK ? rc : json_get_u64(&l->k, l->json, "top_k", l->config, err);
+}
+
+/* Names of tensors, which changed over time. */
+static void read_tensors(layout *l, const sae_file *f)
+{
+	if (sae_file_tensor(f, "W_E")) {
+		l->enc = (layout_matrix){ "W_E", true };
+		l->dec = (layout_matrix){ "W_D", false };
+		l->b_enc = "b_E";
+		l->b_dec = l->b_dec ? "b_D" : NULL;
+	} else {
+		l->enc = (layout_matrix){ "encoder.weight", false };
+		l->dec = (layout_matrix){ "decoder.weight", true };
+		l->b_enc = "encoder.bias";
+		l->b_dec = l->b_dec ? "decoder.bias" : NULL;
+	}
+	if (l->arch != SAE_JUMPRELU)
+		return;
+	if (sae_file_tensor(f, threshold_name))
+		l->threshold = threshold_name;
+	else if (sae_file_tensor(f, new_threshold_name) || !(l->threshold_for_all > 0))
+		l->threshold = new_threshold_name;
+	l->threshold_is_log = l->threshold != NULL;
+}
+
+/* The mean norm of rows at a hook point: a tensor, or in the config. */
+static int read_mean_norm(double *out, const layout *l, const sae_file *f, const char *hook, const char *key,
+                          error *err)
+{
+	const cJSON *old = cJSON_GetObjectItemCaseSensitive(l->json, "dataset_average_activation_norm");
+	const sae_tensor *t;
+	char name[320];
+	float value = 0;
+	int rc = 0;
+
+	*out = 0;
+	snprintf(name, sizeof(name), "%s%.256s", norm_prefix, hook ? hook : "");
+	t = sae_file_tensor(f, name);
+	if (t && t->count == 1) {
+		rc = sae_file_read_f32(f, t, 0, 1, &value, err);
+		*out = (double)value;
+	} else if (cJSON_IsObject(old)) {
+		rc = json_get_double(out, old, key, l->config, err);
+	}
+	if (rc == 0 && !(*out > 0 && isfinite(*out)))
+		rc = error_set(err, ERR_FORMAT, "'%s': the mean norm of rows at '%.100s' is not known",
+		               l->weights, hook ? hook : key);
+	return rc;
+}
+
+static int read_norm(layout *l, const sae_file *f, const char *out_hook, error *err)
+{
+	const char *name = "dataset-wise";
+	double in = 0, out = 0, root = sqrt((double)l->d_in);
+	int rc = json_get_string(&name, l->json, "norm_activation", l->config, err);
+
+	if (rc < 0 || strcmp(name, "inference") == 0) /* in the weights already */
+		return rc;
+	if (strcmp(name, "token-wise") == 0) {
+		l->norm = SAE_NORM_UNIT;
+		return 0;
+	}
+	if (strcmp(name, "dataset-wise") != 0)
+		return refuse(l, "norm_activation", name, err);
+	rc = read_mean_norm(&in, l, f, l->hook_name, "in", err);
+	if (rc == 0)
+		rc = read_mean_norm(&out, l, f, out_hook, "out", err);
+	l->scale = root / in;
+	l->scale_out = root / out;
+	layout_folds(l, "the scale of input and output");
+	return rc;
+}
+
+static int read_config(layout *l, const char *dir, error *err)
+{
+	const char *kind = "sae", *out_hook = NULL, *what = l->config;
+	bool bias = true, by_norm = true, glu = false;
+	sae_file *f = NULL;
+	int rc = json_get_string(&kind, l->json, "sae_type", what, err);
+
+	(void)dir;
+	l->centers = false;
+	if (rc == 0)
+		rc = json_get_u64(&l->d_in, l->json, "d_model", what, err);
+	if (rc == 0)
+		rc = json_get_bool(&bias, l->json, "use_decoder_bias", what, err);
+	if (rc == 0)
+		rc = json_get_bool(&by_norm, l->json, "sparsity_include_decoder_norm", what, err);
+	if (rc == 0)
+		rc = json_get_bool(&glu, l->json, "use_glu_encoder", what, err);
+	if (rc == 0)
+		rc = json_get_bool(&l->centers, l->json, "apply_decoder_bias_to_pre_encoder", what, err);
+	if (rc == 0)
+		rc = json_get_string(&l->hook_name, l->json, "hook_point_in", what, err);
+	if (rc == 0)
+		rc = json_get_string(&out_hook, l->json, "hook_point_out", what, err);
+	if (rc == 0 && strcmp(kind, "sae") != 0)
+		rc = refuse(l, "sae_type", kind, err);
+	if (rc == 0 && glu)
+		rc = refuse(l, "use_glu_encoder", "true", err);
+	l->d_out = l->d_in;
+	l->transcodes = l->hook_name && out_hook && strcmp(l->hook_name, out_hook) != 0;
+	if (!bias)
+		l->b_dec = NULL;
+	if (rc == 0)
+		rc = read_activation(l, by_norm, err);
+	if (rc == 0)
+		rc = sae_file_open(&f, l->weights, err);
+	if (rc < 0)
+		return rc;
+	read_tensors(l, f);
+	rc = read_norm(l, f, out_hook, err);
+	sae_file_close(f);
+	return rc;
+}
+
+/* ---- Writing ------------------------------------------------------------------------------------------------------ */
+
+static const char *cannot(const sae_model *m)
+{
+	if (m->arch != SAE_RELU && m->arch != SAE_TOPK && m->arch != SAE_JUMPRELU)
+		return "it knows only relu, topk and jumprelu";
+	if (m->norm == SAE_NORM_LAYER)
+		return "it cannot normalise rows so";
+	if (m->norm != SAE_NORM_NONE && m->centers)
+		return "it cannot take b_dec off a normalised row";
+	if (m->W_skip)
+		return "its transcoders have no skip";
+	return m->d_in != m->d_out ? "its output is as wide as its input" : NULL;
+}
+
+/* The tool takes the whole part of d times this for F. */
+static double expansion(const sae_model *m)
+{
+	double x = (double)m->d_sae / m->d_in;
+
+	while ((uint64_t)(x * m->d_in) < m->d_sae)
+		x = nextafter(x, INFINITY);
+	return x;
+}
+
+static cJSON *config_json(const sae_model *m)
+{
+	const char *hook = m->hook_name ? m->hook_name : "input";
+	cJSON *o = cJSON_CreateObject();
+
+	if (o && cJSON_AddStringToObject(o, "sae_type", "sae") &&
+	    cJSON_AddNumberToObject(o, "d_model", m->d_in) &&
+	    cJSON_AddNumberToObject(o, "expansion_factor", expansion(m)) &&
+	    cJSON_AddTrueToObject(o, "use_decoder_bias") &&
+	    cJSON_AddStringToObject(o, "act_fn", sae_arch_name(m->arch)) &&
+	    (m->arch != SAE_TOPK || cJSON_AddNumberToObject(o, "top_k", m->k)) &&
+	    cJSON_AddStringToObject(o, "norm_activation",
+	                            m->norm == SAE_NORM_UNIT ? "token-wise" : "inference") &&
+	    cJSON_AddFalseToObject(o, "sparsity_include_decoder_norm") &&
+	    cJSON_AddFalseToObject(o, "use_glu_encoder") &&
+	    cJSON_AddStringToObject(o, "hook_point_in", hook) &&
+	    cJSON_AddStringToObject(o, "hook_point_out", m->transcodes ? "output" : hook))
+		return o;
+	cJSON_Delete(o);
+	return NULL;
+}
+
+static int write(const sae_model *m, const char *dir, error *err)
+{
+	const uint64_t d = m->d_in, n = m->d_sae;
+	float *enc = layout_turn(m->W_enc, n, d), *bias = layout_bias(m, false), *log = layout_thresholds(m);
+	const sae_tensor_out tensors[] = {
+		{ "W_D", SAE_F32, 2, { n, m->d_out }, m->W_dec }, { "W_E", SAE_F32, 2, { d, n }, enc },
+		{ "b_D", SAE_F32, 1, { m->d_out }, m->b_dec },    { "b_E", SAE_F32, 1, { n }, bias },
+		{ new_threshold_name, SAE_F32, 1, { n }, log },
+	};
+	char path[FILE_PATH_MAX];
+	int rc = enc && bias && log ? file_join(path, dir, weights_name, err)
+	                            : error_nomem(err, "a copy of the weights");
+
+	for (size_t f = 0; log && f < n; f++)
+		log[f] = logf(log[f] > FLT_MIN ? log[f] : FLT_MIN);
+	if (rc == 0)
+		rc = sae_safetensors_write(path, tensors, m->arch == SAE_JUMPRELU ? 5 : 4, NULL, 0, err);
+	free(enc);
+	free(bias);
+	free(log);
+	return rc < 0 ? rc : layout_write_json(config_json(m), dir, config_name, err);
+}
+
+const format format_openmoss = {
+	.name = "openmoss",
+	.config = config_name,
+	.weights = weights_name,
+	.read = read_config,
+	.cannot = cannot,
+	.write = write,
+};
+
+const format format_llama_scope = {
+	.name = "llama-scope",
+	.config = old_config_name,
+	.weights = old_weights_name,
+	.read = read_config,
+};
