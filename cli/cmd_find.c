@@ -174,6 +174,12 @@ const command cmd_find_command = {
 	        "their share\n"
 	        "of all tokens); and patterns made of these: --regex gives the same numbers for them.\n"
 	        "\n"
+	        "--like: features that tell the contexts of a file from others, by the maximum in each: "
+	        "AUROC, the chance\n"
+	        "that it is higher in one of the file's, with its 95 % interval; p, and q, the share of "
+	        "false ones to\n"
+	        "expect among all features with such a p or less.\n"
+	        "\n"
 	        "--text: contexts and labels that hold the words, by SQLite's FTS5: \"exact phrase\", OR, "
 	        "NOT, pre*,\n"
 	        "and the features strongest on the words found.",
