@@ -185,16 +185,8 @@ static int run_inspect(const command *self, int argc, char **argv)
 		code = inspect_tensors(self, &p);
 		goto out;
 	}
-	if (o.tensors) {
-		code = inspect_tensors(self, &p);
-		goto out;
-	}
 	if (p.n_args == 1 && sae_model_is_at(p.args[0])) {
 		code = inspect_sae(self, &p, p.args[0]);
-		goto out;
-	}
-	if (p.n_args == 1 && !o.dump.key && inspect_is_archive(p.args[0])) {
-		code = inspect_tensors(self, &p);
 		goto out;
 	}
 	if (p.n_args == 1 && !o.dump.key && inspect_is_archive(p.args[0])) {

@@ -52,9 +52,4 @@ int inspect_tensors(const command *self, const cli_parsed *p);
 /* A .npz or .pt that holds no tensor 'activations' and no lone one: a dump only where --key says so. */
 bool inspect_is_archive(const char *path);
 
-/* Print the tensors of the files that are the arguments, with the values of small ones; returns EXIT_. */
-int inspect_tensors(const command *self, const cli_parsed *p);
-/* A .npz or .pt that holds no tensor 'activations' and no lone one: a dump only where --key says so. */
-bool inspect_is_archive(const char *path);
-
 #endif
