@@ -70,6 +70,7 @@ static int one_pass(bench *b, store *s, double seconds[3], uint64_t *memory, err
 	store_index_opts o = store_index_opts_default();
 	index_pass_job job = { .add = index_pass_add, .n_vocab = sae_tokenizer_size(b->tokenizer) };
 	index_pass_stats stats = { 0 };
+	index_feed feed = { 0 };
 	store_index *ix = NULL;
 	progress pr;
 	int rc;
@@ -90,12 +91,15 @@ static int one_pass(bench *b, store *s, double seconds[3], uint64_t *memory, err
 	progress_start(&pr, NULL, "index", "tokens", 0);
 	seconds[0] = clock_now();
 	if (rc == 0)
-		rc = index_pass(&job, &b->in, b->model, &b->docs, &stats, &pr, err);
+		rc = index_feed_sae(&feed, &b->in, b->model, NULL, err);
+	if (rc == 0)
+		rc = index_pass(&job, &feed, &b->docs, &stats, &pr, err);
 	seconds[0] = clock_now() - seconds[0];
 	seconds[1] = stats.encode_seconds;
 	seconds[2] = stats.add_seconds;
 	*memory = cpu_memory_anonymous() - before;
 	progress_end(&pr);
+	index_feed_close(&feed);
 	store_index_abort(ix);
 	return rc;
 }
@@ -136,6 +140,7 @@ static int run(bench *b, error *err)
 static int load(bench *b, error *err)
 {
 	sae_rows_opts keep = { .max_norm_ratio = 10 };
+	index_feed feed = { 0 };
 	int rc = pool_new(&b->in.pool, b->threads, err);
 
 	if (rc == 0)
@@ -147,7 +152,10 @@ static int load(bench *b, error *err)
 	if (rc == 0)
 		rc = sae_rows_scan(&b->in.rows, b->in.dump, &keep, false, b->in.pool, NULL, err);
 	if (rc == 0)
-		rc = index_documents_read(&b->docs, b->in.dump, err);
+		rc = index_feed_sae(&feed, &b->in, b->model, NULL, err);
+	if (rc == 0)
+		rc = index_documents_read(&b->docs, &feed, err);
+	index_feed_close(&feed);
 	if (rc < 0)
 		return rc;
 	b->x = mem_alloc_aligned(BATCH, b->model->d_in * sizeof(float));

@@ -1,4 +1,4 @@
-/* gloss index: one pass of an SAE over a dump, into a store. */
+/* gloss index: one pass over a dump, of an SAE or its neurons, into a store. */
 #include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
@@ -7,10 +7,11 @@
 #include <unistd.h>
 
 #include "cli/commands.h"
-#include "cli/index_pass.h"
+#include "cli/index_input.h"
 
 typedef struct index_opts {
 	dump_args dump;
+	neuron_args neurons;
 	const char *store, *source, *tokenizer, *unembed;
 	bool corpus, force;
 	uint32_t top, samples, random, before, after, neighbours;
@@ -21,7 +22,7 @@ static const option options[] = {
 	OPTION(index_opts, store, "store", 'd', OPTION_STRING, "STORE", NULL, 0, 0,
 	       "the store to write to; made when it is not there"),
 	OPTION(index_opts, source, "source", 0, OPTION_STRING, "NAME", NULL, 0, 0,
-	       "what to call the SAE in the store; if not given, the name of its folder"),
+	       "what to call it in the store; if not given, the name of the SAE's folder, or 'neurons'"),
 	OPTION(index_opts, tokenizer, "tokenizer", 0, OPTION_STRING, "FILE", NULL, 0, 0,
 	       "tokenizer.json of the model that made the dump"),
 	OPTION(index_opts, unembed, "unembed", 0, OPTION_STRING, "FILE", NULL, 0, 0,
@@ -42,6 +43,7 @@ static const option options[] = {
 	       "neighbours by decoder cosine, and logits at each end, kept a feature"),
 	OPTION(index_opts, norm_limit, "norm-limit", 0, OPTION_DOUBLE, "X", NULL, 0, 1e30,
 	       "leave out rows with a norm over X; 0 keeps all. Stores that merge joins need equal limits"),
+	NEURON_ARGS_OPTIONS(index_opts, neurons),
 	DUMP_ARGS_OPTIONS(index_opts, dump),
 };
 
@@ -51,11 +53,9 @@ typedef struct index_run {
 	const cli_parsed *p;
 	const index_opts *o;
 	char source[256];
-	sae_model *model;
+	index_input x;
 	sae_tokenizer *tokenizer;
 	store *store;
-	dump_input in;
-	index_documents docs;
 	store_index *ix;
 	char *config;
 	text argv;
@@ -72,6 +72,8 @@ static int name_source(index_run *r, error *err)
 	const char *given = r->o->source;
 	char *whole = NULL;
 
+	if (!given && r->o->neurons.neurons)
+		given = "neurons";
 	if (!given) {
 		whole = realpath(r->p->args[0], NULL);
 		given = file_base(whole ? whole : r->p->args[0]);
@@ -101,56 +103,62 @@ static int open_store(index_run *r, error *err)
 	return rc == ERR_NOTFOUND ? 0 : store_source_get(&src, r->store, r->source, err);
 }
 
-static int check_dump(const index_run *r, error *err)
-{
-	const sae_dump_info *info = sae_dump_get_info(r->in.dump);
-
-	if (info->d_in != r->model->d_in)
-		return error_set(err, ERR_FORMAT,
-		                 "the SAE '%s' is for %u dimensions, the rows of '%s' have %u", r->p->args[0],
-		                 r->model->d_in, r->p->args[1], info->d_in);
-	if (!info->has_tokens)
-		return error_set(
-		        err, ERR_FORMAT,
-		        "'%s' has no token ids, without which no text can be shown: give them with --tokens",
-		        r->p->args[1]);
-	return 0;
-}
-
-/* Rows that training left out for their norm stay out, unless the user asks otherwise; an SAE that tells no limit gets the
- * usual one (0). */
+/* NAN: the user says nothing, so what training left out stays out. */
 static double norm_limit(const index_run *r)
 {
 	if (cli_given(r->p, "norm-limit"))
 		return r->o->norm_limit > 0 ? r->o->norm_limit : (double)INFINITY;
-	return cli_given(r->p, "max-norm-ratio") || isinf(r->model->norm_limit) ? 0 : r->model->norm_limit;
+	return cli_given(r->p, "max-norm-ratio") ? 0 : (double)NAN;
 }
 
-static int load(index_run *r, error *err)
+/* What comes before the dumps among the arguments, and what options go with it. */
+static int check_args(const index_run *r, error *err)
 {
-	int rc;
+	static const char *const of_neurons[] = { "density", "threshold", "both-signs" };
 
+	for (size_t i = 0; i < ARRAY_LEN(of_neurons) && !r->o->neurons.neurons; i++) {
+		if (cli_given(r->p, of_neurons[i]))
+			return error_set(err, ERR_ARG, "--%s goes with --neurons", of_neurons[i]);
+	}
+	if (!r->o->neurons.neurons && r->p->n_args < 2)
+		return error_set(err, ERR_ARG, "an SAE and a dump are wanted, only '%s' is given",
+		                 r->p->args[0]);
 	if (!r->o->store)
 		return error_set(err, ERR_ARG, "which store? give it with -d STORE");
 	if (!r->o->tokenizer)
 		return error_set(
 		        err, ERR_ARG,
 		        "token ids need a vocabulary: give the model's tokenizer.json with --tokenizer FILE");
-	rc = name_source(r, err);
+	return 0;
+}
+
+static index_input_opts input_opts(const index_run *r)
+{
+	const neuron_args *n = &r->o->neurons;
+	size_t before = n->neurons ? 0 : 1; /* arguments before the dumps */
+
+	return (index_input_opts){ .kind = n->neurons ? INDEX_NEURONS : INDEX_SAE,
+		                   .path = n->neurons ? NULL : r->p->args[0],
+		                   .dumps = r->p->args + before,
+		                   .n_dumps = r->p->n_args - before,
+		                   .dump = &r->o->dump,
+		                   .neurons = { (float)n->threshold, n->density, n->both_signs } };
+}
+
+static int load(index_run *r, error *err)
+{
+	const index_input_opts o = input_opts(r);
+	int rc = check_args(r, err);
+
 	if (rc == 0)
-		rc = sae_model_load(&r->model, r->p->args[0], err);
+		rc = name_source(r, err);
+	if (rc == 0)
+		rc = index_input_load(&r->x, &o, err);
 	if (rc == 0)
 		rc = sae_tokenizer_load(&r->tokenizer, r->o->tokenizer, err);
 	if (rc == 0)
 		rc = open_store(r, err);
-	if (rc == 0)
-		rc = dump_input_open(&r->in, r->p, r->p->args + 1, r->p->n_args - 1, &r->o->dump,
-		                     norm_limit(r), false, err);
-	if (rc == 0)
-		rc = check_dump(r, err);
-	if (rc == 0)
-		rc = index_documents_read(&r->docs, r->in.dump, err);
-	return rc;
+	return rc < 0 ? rc : index_input_open(&r->x, r->p, norm_limit(r), err);
 }
 
 /* ---- The run ---- */
@@ -160,6 +168,9 @@ static int describe_run(index_run *r, int argc, char **argv, error *err)
 	cJSON *config = cli_options_json(r->self, r->o);
 	text word;
 	int rc = config && cJSON_AddStringToObject(config, "kernels", sae_kernels_name(NULL)) ? 0 : ERR_NOMEM;
+
+	if (rc == 0 && r->x.neurons && !cJSON_AddStringToObject(config, "thresholds", r->x.neurons->sha256))
+		rc = ERR_NOMEM;
 
 	r->config = config ? json_print(config) : NULL;
 	cJSON_Delete(config);
@@ -180,29 +191,12 @@ static int describe_run(index_run *r, int argc, char **argv, error *err)
 	return rc < 0 || !r->config ? error_nomem(err, "the options") : 0;
 }
 
-static const char *first_of(const char *a, const char *b)
-{
-	return a ? a : b;
-}
-
 static int begin(index_run *r, error *err)
 {
-	const sae_dump_info *info = sae_dump_get_info(r->in.dump);
-	const sae_rows_stats *rows = sae_rows_get_stats(r->in.rows);
 	store_index_opts o = store_index_opts_default();
 
 	o.source = r->source;
-	o.architecture = sae_arch_name(r->model->arch);
-	o.model = first_of(r->model->model_name, info->model);
-	o.hook_point = first_of(r->model->hook_name, info->hook_point);
-	o.layer = info->layer;
-	o.d_in = r->model->d_out; /* of the decoder's rows */
-	o.n_features = r->model->d_sae;
-	o.k = r->model->k;
-	o.weights_sha256 = r->model->weights_sha256;
-	o.dump_sha256 = rows->sha256;
-	o.norm_limit = rows->norm_limit;
-	o.n_left_out = rows->n_rows - rows->n_kept;
+	index_input_describe(&r->x, &o);
 	o.config = r->config;
 	o.argv = r->argv.data;
 	o.n_top = r->o->top;
@@ -245,8 +239,8 @@ static int pass_over(index_run *r, error *err)
 	int rc;
 
 	progress_start(&pr, cli_progress_stream(r->p), "index", "tokens",
-	               sae_dump_get_info(r->in.dump)->n_rows);
-	rc = index_pass(&job, &r->in, r->model, &r->docs, &r->times, &pr, err);
+	               r->x.feed.n_contexts * r->x.feed.ctx_len);
+	rc = index_pass(&job, &r->x.feed, &r->x.docs, &r->times, &pr, err);
 	progress_end(&pr);
 	r->pass_seconds = clock_now() - before;
 	return rc;
@@ -259,7 +253,7 @@ static int finish(index_run *r, error *err)
 	int rc;
 
 	r->ix = NULL; /* it is gone in every case */
-	progress_start(&pr, cli_progress_stream(r->p), "write", "features", r->model->d_sae);
+	progress_start(&pr, cli_progress_stream(r->p), "write", "features", r->x.n_features);
 	rc = store_index_finish(ix, &r->result, &pr, err);
 	progress_end(&pr);
 	return rc;
@@ -277,8 +271,8 @@ static int run_index(index_run *r, int argc, char **argv, error *err)
 	if (rc == 0)
 		rc = give_vocab(r, err);
 	if (rc == 0)
-		rc = index_give_features(r->ix, r->model, sae_tokenizer_size(r->tokenizer), r->o->neighbours,
-		                         r->o->unembed, r->in.pool, cli_progress_stream(r->p), err);
+		rc = index_input_features(&r->x, r->ix, sae_tokenizer_size(r->tokenizer), r->o->neighbours,
+		                          r->o->unembed, cli_progress_stream(r->p), err);
 	if (rc == 0)
 		rc = pass_over(r, err);
 	if (rc == 0)
@@ -298,12 +292,12 @@ static uint64_t file_size(const char *path)
 
 static cJSON *summary_json(const index_run *r)
 {
-	const sae_rows_stats *rows = sae_rows_get_stats(r->in.rows);
+	const sae_rows_stats *rows = sae_rows_get_stats(r->x.in.rows);
 	const store_index_result *x = &r->result;
 	const struct {
 		const char *name;
 		double value;
-	} numbers[] = { { "features", r->model->d_sae },
+	} numbers[] = { { "features", r->x.n_features },
 		        { "dead", (double)x->n_dead },
 		        { "dense", (double)x->n_dense },
 		        { "tokens", (double)x->n_tokens },
@@ -334,7 +328,7 @@ static cJSON *summary_json(const index_run *r)
 
 static void print_summary(const index_run *r)
 {
-	const sae_rows_stats *rows = sae_rows_get_stats(r->in.rows);
+	const sae_rows_stats *rows = sae_rows_get_stats(r->x.in.rows);
 	const store_index_result *x = &r->result;
 
 	cli_put(r->o->store);
@@ -342,7 +336,7 @@ static void print_summary(const index_run *r)
 	cli_put(r->source);
 	printf("'\n");
 	printf("  features    %u: %" PRIu64 " dead, %" PRIu64 " dense (on over 10 %% of tokens)\n",
-	       r->model->d_sae, x->n_dead, x->n_dense);
+	       r->x.n_features, x->n_dead, x->n_dense);
 	printf("  tokens      %" PRIu64 " in %" PRIu64 " contexts; %" PRIu64 " rows left out", x->n_tokens,
 	       x->n_contexts, rows->n_rows - rows->n_kept);
 	if (rows->n_outlier)
@@ -388,10 +382,8 @@ static int run(const command *self, int argc, char **argv)
 out:
 	text_free(&r.argv);
 	free(r.config);
-	index_documents_free(&r.docs);
-	dump_input_close(&r.in);
+	index_input_close(&r.x);
 	sae_tokenizer_free(r.tokenizer);
-	sae_model_free(r.model);
 	cli_parsed_clear(&p);
 	return code;
 }
@@ -400,34 +392,56 @@ const command cmd_index_command = {
 	.name = "index",
 	.run = run,
 	.help = "record when every feature of an SAE fires, in a store to query and browse",
-	.usage = "SAE DUMP... -d STORE --tokenizer FILE",
-	.about = "Encodes the dump once and writes to the store, for all features at once: exact counts, "
-	         "maxima, moments and a "
-	         "histogram over firing tokens; the strongest contexts, one a context and none of equal "
-	         "text; a uniform sample of "
-	         "firings, shown by tenths of their values; some random contexts with all their firings; and "
-	         "the neighbours of "
-	         "each feature by "
-	         "decoder cosine. With --unembed also the tokens whose logits it raises and lowers most. "
-	         "With --corpus all "
-	         "firings of all contexts, about 4 bytes each, so that find searches the whole dump.\n\n"
-	         "Several SAEs can share one store, each a source with a name; contexts they have in common "
-	         "are kept once. What "
-	         "is written does not depend on the order of the contexts, nor on the threads. Nothing "
-	         "reaches the store before "
-	         "the end, where one transaction brings it in: a run that is killed leaves the store as it "
-	         "was, and the next run "
-	         "starts over (the file STORE.part beside it may be deleted). With --force a source is "
-	         "replaced; its labels and "
-	         "scores stay when the SAE's weights are the same.\n\n"
-	         "Rows whose norm is over the limit that training used are left out here too; "
-	         "--max-norm-ratio sets a limit anew.",
+	.usage = "SAE DUMP... -d STORE --tokenizer FILE | --neurons DUMP... -d STORE --tokenizer FILE",
+	.about =
+	        "Encodes the dump once and writes to the store, for all features at once: exact counts, "
+	        "maxima, moments and a "
+	        "histogram over firing tokens; the strongest contexts, one a context and none of equal "
+	        "text; a uniform sample of "
+	        "firings, shown by tenths of their values; some random contexts with all their firings; and "
+	        "the neighbours of "
+	        "each feature by "
+	        "decoder cosine. With --unembed also the tokens whose logits it raises and lowers most. "
+	        "With --corpus all "
+	        "firings of all contexts, about 4 bytes each, so that find searches the whole dump.\n\n"
+	        "Several SAEs can share one store, each a source with a name; contexts they have in common "
+	        "are kept once. What "
+	        "is written does not depend on the order of the contexts, nor on the threads. Nothing "
+	        "reaches the store before "
+	        "the end, where one transaction brings it in: a run that is killed leaves the store as it "
+	        "was, and the next run "
+	        "starts over (the file STORE.part beside it may be deleted). With --force a source is "
+	        "replaced; its labels and "
+	        "scores stay when the SAE's weights are the same.\n\n"
+	        "With --neurons there is no SAE: feature i is dimension i of the dump's rows (of a hook "
+	        "point "
+	        "with many neurons, "
+	        "or of the residual stream), and its activation is the value. It fires where the value is "
+	        "over "
+	        "--threshold, and over "
+	        "a threshold of its own, found on a fixed sample of up to 16,384 rows, so that it fires on "
+	        "about "
+	        "--density of the tokens at most: most neurons are over 0 on half of all tokens. --density 0 "
+	        "keeps every value over --threshold, as Neuronpedia does, and is what stores that merge "
+	        "joins "
+	        "need. "
+	        "With --both-signs feature d + i is minus dimension i. Decoder rows are the axes: with "
+	        "--unembed "
+	        "(of the "
+	        "residual stream) logits are ranked, and similar and diff compare neurons with the SAEs of "
+	        "their "
+	        "hook point by direction.\n\n"
+	        "Rows whose norm is over the limit that training used (of neurons: over --max-norm-ratio "
+	        "times the "
+	        "median) are left out here too; "
+	        "--max-norm-ratio sets a limit anew.",
 	.examples = "gloss index sae/ dump/ -d store.db --tokenizer dump/tokenizer.json\n"
 	            "gloss index sae/ dump/ -d store.db --source wide --tokenizer dump/tokenizer.json "
 	            "--corpus --unembed "
-	            "dump/unembed.safetensors",
+	            "dump/unembed.safetensors\n"
+	            "gloss index --neurons dump/ -d store.db --tokenizer dump/tokenizer.json",
 	.options = options,
 	.n_options = ARRAY_LEN(options),
-	.min_args = 2,
+	.min_args = 1,
 	.max_args = UINT32_MAX,
 };

@@ -80,7 +80,9 @@ static int print_similar(const cJSON *page, error *err)
 		printf("by direction of the decoder\n");
 		rc = page_print_rows(decoder, of_directions, ARRAY_LEN(of_directions), add_direction, err);
 	} else {
-		printf("no decoder vectors of one width to compare\n");
+		printf("not by direction: ");
+		cli_put(answer_string(page, "decoder_why"));
+		printf("\n");
 	}
 	if (rc)
 		return rc;

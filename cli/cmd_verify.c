@@ -1,11 +1,11 @@
-/* gloss verify: recompute what a store says of an SAE, and compare. */
+/* gloss verify: recompute what a store says of a source, and compare. */
 #include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "cli/commands.h"
-#include "cli/index_pass.h"
+#include "cli/index_input.h"
 #include "cli/store_args.h"
 #include "cli/verify_hashes.h"
 
@@ -19,7 +19,7 @@ typedef struct verify_opts {
 
 static const option options[] = {
 	OPTION(verify_opts, source, "source", 0, OPTION_STRING, "NAME", NULL, 0, 0,
-	       "indexed SAE; needed where the store holds several"),
+	       "which source; needed where the store holds several"),
 	OPTION(verify_opts, contexts, "contexts", 0, OPTION_U32, "N", "64", 1, 4294967295.0,
 	       "contexts drawn; what is encoded together with them is compared too"),
 	OPTION(verify_opts, all, "all", 0, OPTION_BOOL, NULL, NULL, 0, 0,
@@ -41,11 +41,9 @@ typedef struct verification {
 	store *store;
 	store_record record;
 	cJSON *config; /* of the index run; options point into it */
-	const char *kernels;
-	sae_model *model;
+	index_input_opts input;
+	index_input x;
 	sae_tokenizer *tokenizer;
-	dump_input in;
-	index_documents docs;
 	verify_hashes hashes;
 	int64_t *ids; /* (contexts of the dump) */
 	store_verify *verify;
@@ -121,7 +119,7 @@ static void take_kernels(verification *v)
 	const char *recorded = answer_string(v->config, "kernels");
 
 	if (recorded && sae_kernels_name(recorded))
-		v->kernels = recorded;
+		v->x.o.kernels = recorded;
 	else if (recorded)
 		cli_warn(v->self,
 		         "indexed with kernels '%s', which this CPU does not run: last bits may differ for "
@@ -131,12 +129,52 @@ static void take_kernels(verification *v)
 
 /* ---- Before the pass ---- */
 
-static int load_sae(verification *v, error *err)
+static int recorded_neurons(verification *v, error *err)
 {
-	int rc = sae_model_load(&v->model, v->p->args[1], err);
+	double threshold = 0;
+	int rc = json_get_double(&v->input.neurons.density, v->config, "density", "the store's options", err);
 
 	if (rc == 0)
-		verify_hash_set(&v->hashes, HASH_WEIGHTS, v->model->weights_sha256);
+		rc = json_get_double(&threshold, v->config, "threshold", "the store's options", err);
+	if (rc == 0)
+		rc = json_get_bool(&v->input.neurons.both_signs, v->config, "both-signs",
+		                   "the store's options", err);
+	v->input.neurons.threshold = (float)threshold;
+	return rc;
+}
+
+/* By the kind of the source: STORE SAE DUMP..., or STORE DUMP... */
+static int take_args(verification *v, error *err)
+{
+	bool sae = strcmp(v->record.kind, index_kind_name(INDEX_SAE)) == 0;
+	size_t before = sae ? 2 : 1;
+
+	if (!sae && strcmp(v->record.kind, index_kind_name(INDEX_NEURONS)) != 0)
+		return error_set(err, ERR_FORMAT, "source '%s' is of a kind that is not known: '%s'",
+		                 v->record.name, v->record.kind);
+	if (v->p->n_args <= before)
+		return error_set(err, ERR_ARG, "source '%s' is %s: give the store%s and its dump",
+		                 v->record.name, sae ? "an SAE's" : "neurons", sae ? ", the SAE" : "");
+	v->input = (index_input_opts){ .kind = sae ? INDEX_SAE : INDEX_NEURONS,
+		                       .path = sae ? v->p->args[1] : NULL,
+		                       .dumps = v->p->args + before,
+		                       .n_dumps = v->p->n_args - before,
+		                       .dump = &v->o->dump };
+	return 0;
+}
+
+static int load(verification *v, error *err)
+{
+	int rc = take_args(v, err);
+
+	if (rc == 0)
+		rc = take_recorded(v, err);
+	if (rc == 0 && v->input.kind == INDEX_NEURONS)
+		rc = recorded_neurons(v, err);
+	if (rc == 0)
+		rc = index_input_load(&v->x, &v->input, err);
+	if (rc == 0 && v->input.kind == INDEX_SAE)
+		verify_hash_set(&v->hashes, HASH_WEIGHTS, v->x.weights_sha256);
 	if (rc == 0 && v->o->tokenizer)
 		rc = sae_tokenizer_load(&v->tokenizer, v->o->tokenizer, err);
 	if (rc == 0 && v->tokenizer)
@@ -147,24 +185,18 @@ static int load_sae(verification *v, error *err)
 static int load_dump(verification *v, error *err)
 {
 	const sae_dump_info *info;
-	int rc = take_recorded(v, err);
+	int rc;
 
+	take_kernels(v);
+	rc = index_input_open(&v->x, v->p, v->record.norm_limit, err);
 	if (rc == 0)
-		take_kernels(v);
-	if (rc == 0)
-		rc = dump_input_open(&v->in, v->p, v->p->args + 2, v->p->n_args - 2, &v->o->dump,
-		                     v->record.norm_limit, false, err);
-	if (rc == 0)
-		rc = verify_hash_dump(&v->hashes, &v->in, &v->record, v->p, &v->o->dump, err);
+		rc = verify_hash_dump(&v->hashes, &v->x, &v->record, v->p, err);
 	if (rc < 0)
 		return rc;
-	info = sae_dump_get_info(v->in.dump);
+	info = sae_dump_get_info(v->x.in.dump);
+	verify_hash_set(&v->hashes, HASH_WEIGHTS, v->x.weights_sha256);
 	if (info->tokenizer_sha256 && !v->tokenizer)
 		verify_hash_set(&v->hashes, HASH_TOKENIZER, info->tokenizer_sha256);
-	if (info->d_in != v->model->d_in)
-		return error_set(err, ERR_FORMAT,
-		                 "the SAE '%s' is for %u dimensions, the rows of '%s' have %u", v->p->args[1],
-		                 v->model->d_in, v->p->args[2], info->d_in);
 	if (v->o->all && v->hashes.partial)
 		return error_set(err, ERR_ARG, "--all needs all %zu dumps that the store has of '%s'",
 		                 v->record.n_dumps, v->record.name);
@@ -173,18 +205,18 @@ static int load_dump(verification *v, error *err)
 
 static int find_ids(verification *v, error *err)
 {
-	const sae_dump_info *info = sae_dump_get_info(v->in.dump);
-	uint32_t *tokens = malloc(info->ctx_len * sizeof(*tokens));
-	int rc = index_documents_read(&v->docs, v->in.dump, err);
+	const index_feed *feed = &v->x.feed;
+	uint32_t *tokens = malloc(feed->ctx_len * sizeof(*tokens));
+	int rc = 0;
 
-	v->ids = malloc(info->n_contexts * sizeof(*v->ids));
-	if (rc == 0 && (!tokens || !v->ids))
+	v->ids = malloc(feed->n_contexts * sizeof(*v->ids));
+	if (!tokens || !v->ids)
 		rc = error_nomem(err, "contexts");
-	for (uint64_t c = 0; c < info->n_contexts && rc == 0; c++) {
-		rc = sae_dump_tokens(v->in.dump, c, tokens, err);
+	for (uint64_t c = 0; c < feed->n_contexts && rc == 0; c++) {
+		rc = feed->tokens(feed->payload, c, tokens, err);
 		if (rc == 0)
-			rc = store_context_id(&v->ids[c], v->record.tokenizer_sha256, v->docs.document[c],
-			                      tokens, info->ctx_len, err);
+			rc = store_context_id(&v->ids[c], v->record.tokenizer_sha256, v->x.docs.document[c],
+			                      tokens, feed->ctx_len, err);
 	}
 	free(tokens);
 	return rc;
@@ -214,9 +246,8 @@ static int check_words(verification *v, error *err)
 
 static int pass_over(verification *v, const index_pass_job *job, error *err)
 {
-	const sae_dump_info *info = sae_dump_get_info(v->in.dump);
-	uint32_t per_batch = index_pass_batch(info->ctx_len);
-	uint64_t rows = info->n_rows, n = 0;
+	const index_feed *feed = &v->x.feed;
+	uint64_t rows = feed->n_contexts * feed->ctx_len, n = 0;
 	index_pass_stats times = { 0 };
 	progress pr;
 	int rc;
@@ -226,10 +257,10 @@ static int pass_over(verification *v, const index_pass_job *job, error *err)
 
 		rows = 0;
 		for (uint64_t i = 0; i < n; i++)
-			rows += batches[i] ? (uint64_t)per_batch * info->ctx_len : 0;
+			rows += batches[i] ? (uint64_t)feed->per_batch * feed->ctx_len : 0;
 	}
 	progress_start(&pr, cli_progress_stream(v->p), "verify", "tokens", rows);
-	rc = index_pass(job, &v->in, v->model, &v->docs, &times, &pr, err);
+	rc = index_pass(job, feed, &v->x.docs, &times, &pr, err);
 	progress_end(&pr);
 	return rc;
 }
@@ -240,7 +271,6 @@ static int verify_contexts(verification *v, error *err)
 	const index_pass_job job = { .add = store_verify_context,
 		                     .payload = v->verify,
 		                     .n_vocab = v->record.tokenizer ? v->record.n_vocab : UINT32_MAX,
-		                     .kernels = v->kernels,
 		                     .batches = store_verify_batches(v->verify, &n) };
 
 	return pass_over(v, &job, err);
@@ -256,25 +286,27 @@ static uint32_t recorded_neighbours(const verification *v)
 
 static int verify_all(verification *v, error *err)
 {
-	const sae_rows_stats *rows = sae_rows_get_stats(v->in.rows);
+	store_index_opts said = store_index_opts_default();
 	uint32_t n_vocab = v->record.tokenizer ? v->record.n_vocab : UINT32_MAX;
-	index_pass_job job = { .add = index_pass_add, .n_vocab = n_vocab, .kernels = v->kernels };
+	index_pass_job job = { .add = index_pass_add, .n_vocab = n_vocab };
 	store_index *ix = NULL;
 	progress pr;
-	int rc = store_verify_again(&ix, v->verify, rows->n_rows - rows->n_kept, err);
+	int rc;
 
+	index_input_describe(&v->x, &said);
+	rc = store_verify_again(&ix, v->verify, said.n_left_out, err);
 	if (rc < 0)
 		return rc;
 	job.payload = ix;
-	rc = index_give_features(ix, v->model, n_vocab, recorded_neighbours(v), v->o->unembed, v->in.pool,
-	                         cli_progress_stream(v->p), err);
+	rc = index_input_features(&v->x, ix, n_vocab, recorded_neighbours(v), v->o->unembed,
+	                          cli_progress_stream(v->p), err);
 	if (rc == 0)
 		rc = pass_over(v, &job, err);
 	if (rc < 0) {
 		store_index_abort(ix);
 		return rc;
 	}
-	progress_start(&pr, cli_progress_stream(v->p), "write", "features", v->model->d_sae);
+	progress_start(&pr, cli_progress_stream(v->p), "write", "features", v->x.n_features);
 	rc = store_verify_rows(v->verify, ix, &pr, err);
 	progress_end(&pr);
 	return rc;
@@ -282,12 +314,11 @@ static int verify_all(verification *v, error *err)
 
 static int recompute(verification *v, error *err)
 {
-	const sae_dump_info *info = sae_dump_get_info(v->in.dump);
 	store_verify_opts o = { .source = v->o->source,
 		                .contexts = v->ids,
-		                .n = info->n_contexts,
+		                .n = v->x.feed.n_contexts,
 		                .partial = v->hashes.partial,
-		                .per_batch = index_pass_batch(info->ctx_len),
+		                .per_batch = v->x.feed.per_batch,
 		                .n_checked = v->o->all ? 0 : v->o->contexts,
 		                .seed = v->o->seed,
 		                .most = SHOWN,
@@ -310,13 +341,10 @@ static int verify(verification *v, error *err)
 
 	if (rc == 0)
 		rc = store_record_get(&v->record, v->store, v->o->source, &v->mem, err);
-	if (rc == 0 && strcmp(v->record.kind, "sae") != 0)
-		rc = error_set(err, ERR_ARG, "source '%s' is no SAE's: its kind is '%s'", v->record.name,
-		               v->record.kind);
 	if (rc < 0)
 		return rc;
 	verify_hashes_init(&v->hashes, &v->record);
-	rc = load_sae(v, err);
+	rc = load(v, err);
 	if (rc == 0 && v->hashes.of[HASH_WEIGHTS].same && v->hashes.of[HASH_TOKENIZER].same)
 		rc = load_dump(v, err);
 	if (rc == 0 && verify_hashes_same(&v->hashes)) {
@@ -431,10 +459,8 @@ static void clear(verification *v)
 	cJSON_Delete(v->config);
 	store_verify_free(v->verify);
 	free(v->ids);
-	index_documents_free(&v->docs);
-	dump_input_close(&v->in);
+	index_input_close(&v->x);
 	sae_tokenizer_free(v->tokenizer);
-	sae_model_free(v->model);
 	store_close(v->store);
 	arena_clear(&v->mem);
 }
@@ -473,9 +499,11 @@ out:
 const command cmd_verify_command = {
 	.name = "verify",
 	.run = run,
-	.help = "recompute what a store says of an SAE, and compare",
-	.usage = "STORE SAE DUMP...",
-	.about = "First the hashes of weights, dump and tokenizer are compared with those that the store has "
+	.help = "recompute what a store says of a source, and compare",
+	.usage = "STORE SAE DUMP... | STORE DUMP...",
+	.about = "A source of an SAE is compared with the SAE and the dump, one of neurons with the dump. "
+	         "First the "
+	         "hashes of weights, dump and tokenizer are compared with those that the store has "
 	         "of "
 	         "the source; where one differs it is named, and nothing is recomputed. Then contexts are "
 	         "encoded "
@@ -500,6 +528,6 @@ const command cmd_verify_command = {
 	            "gloss verify store.db sae/ dump/ --all --tokenizer dump/tokenizer.json",
 	.options = options,
 	.n_options = ARRAY_LEN(options),
-	.min_args = 3,
+	.min_args = 2,
 	.max_args = UINT32_MAX,
 };

@@ -1,4 +1,5 @@
 /* Keys of documents and groups by what they hold. */
+#include <inttypes.h>
 #include <stdlib.h>
 
 #include "cli/index_pass.h"
@@ -21,21 +22,20 @@ static int by_document(const void *a, const void *b)
 }
 
 /* Hash of each context's tokens, sorted by document. */
-static int read_pieces(piece *pieces, const sae_dump *d, error *err)
+static int read_pieces(piece *pieces, const index_feed *f, error *err)
 {
-	const sae_dump_info *info = sae_dump_get_info(d);
-	uint32_t *tokens = malloc(info->ctx_len * sizeof(*tokens));
+	uint32_t *tokens = malloc(f->ctx_len * sizeof(*tokens));
 	int rc = tokens ? 0 : error_nomem(err, "documents");
 
-	for (uint64_t c = 0; c < info->n_contexts && rc == 0; c++) {
-		rc = sae_dump_tokens(d, c, tokens, err);
+	for (uint64_t c = 0; c < f->n_contexts && rc == 0; c++) {
+		rc = f->tokens(f->payload, c, tokens, err);
 		if (rc == 0)
-			pieces[c] = (piece){ sae_dump_document(d, c),
-				             hash64(tokens, info->ctx_len * sizeof(*tokens), key_seed), c };
+			pieces[c] = (piece){ f->document(f->payload, c),
+				             hash64(tokens, f->ctx_len * sizeof(*tokens), key_seed), c };
 	}
 	free(tokens);
 	if (rc == 0)
-		qsort(pieces, info->n_contexts, sizeof(*pieces), by_document);
+		qsort(pieces, f->n_contexts, sizeof(*pieces), by_document);
 	return rc;
 }
 
@@ -52,46 +52,66 @@ static void give_keys(uint64_t *document, const piece *pieces, uint64_t n)
 	}
 }
 
-/* A group's key is the least of its documents' keys. */
-static int give_groups(uint64_t *group, const uint64_t *document, const sae_dump *d, error *err)
+static int read_context(void *payload, uint32_t context, uint32_t *tokens, uint32_t *n, error *err)
 {
-	uint64_t n = sae_dump_get_info(d)->n_contexts;
-	uint32_t *groups = NULL, n_groups;
-	uint64_t *least = NULL;
-	int rc = sae_split_groups(&groups, &n_groups, d, COMMON_RUN, err);
+	const index_feed *f = payload;
 
-	if (rc < 0)
-		return rc;
-	least = malloc(n_groups * sizeof(*least));
-	if (!least) {
-		free(groups);
-		return error_nomem(err, "documents");
-	}
-	for (uint32_t g = 0; g < n_groups; g++)
-		least[g] = UINT64_MAX;
-	for (uint64_t c = 0; c < n; c++)
-		least[groups[c]] = document[c] < least[groups[c]] ? document[c] : least[groups[c]];
-	for (uint64_t c = 0; c < n; c++)
-		group[c] = least[groups[c]];
-	free(least);
-	free(groups);
-	return 0;
+	*n = f->ctx_len;
+	return f->tokens(f->payload, context, tokens, err);
 }
 
-int index_documents_read(index_documents *out, const sae_dump *d, error *err)
+/* A group's key is the least of its documents' keys. */
+static int give_groups(uint64_t *group, const uint64_t *document, const piece *pieces, const index_feed *f,
+                       error *err)
 {
-	uint64_t n = sae_dump_get_info(d)->n_contexts;
-	piece *pieces = malloc(n * sizeof(*pieces));
+	uint32_t n = (uint32_t)f->n_contexts, *parent = malloc(n * sizeof(*parent));
+	token_runs from = { .n = n,
+		            .longest = f->ctx_len,
+		            .n_tokens = (uint64_t)n * f->ctx_len,
+		            .read = read_context,
+		            .payload = (void *)(uintptr_t)f };
 	int rc;
 
+	if (!parent)
+		return error_nomem(err, "documents");
+	for (uint32_t c = 0; c < n; c++)
+		parent[c] = c;
+	for (uint32_t i = 1; i < n; i++)
+		if (pieces[i].document == pieces[i - 1].document)
+			sets_join(parent, (uint32_t)pieces[i].context, (uint32_t)pieces[i - 1].context);
+	rc = token_runs_join(parent, &from, COMMON_RUN, err);
+	for (uint32_t c = 0; c < n; c++)
+		group[c] = UINT64_MAX;
+	for (uint32_t c = 0; c < n && rc == 0; c++) {
+		uint64_t *least = &group[sets_find(parent, c)];
+
+		*least = document[c] < *least ? document[c] : *least;
+	}
+	for (uint32_t c = 0; c < n && rc == 0; c++) /* the root of a set comes first */
+		group[c] = group[sets_find(parent, c)];
+	free(parent);
+	return rc;
+}
+
+int index_documents_read(index_documents *out, const index_feed *f, error *err)
+{
+	uint64_t n = f->n_contexts;
+	piece *pieces;
+	int rc;
+
+	if (n >= UINT32_MAX)
+		return error_set(err, ERR_LIMIT,
+		                 "%" PRIu64 " contexts: documents are told apart among at most %u", n,
+		                 UINT32_MAX - 1);
+	pieces = malloc(n * sizeof(*pieces));
 	out->document = malloc(n * sizeof(*out->document));
 	out->group = malloc(n * sizeof(*out->group));
 	rc = pieces && out->document && out->group ? 0 : error_nomem(err, "documents");
 	if (rc == 0)
-		rc = read_pieces(pieces, d, err);
+		rc = read_pieces(pieces, f, err);
 	if (rc == 0) {
 		give_keys(out->document, pieces, n);
-		rc = give_groups(out->group, out->document, d, err);
+		rc = give_groups(out->group, out->document, pieces, f, err);
 	}
 	free(pieces);
 	if (rc < 0)

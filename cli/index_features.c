@@ -45,3 +45,20 @@ int index_give_features(store_index *ix, const sae_model *m, uint32_t n_vocab, u
 		rc = give_logits(ix, m, n_vocab, n_ranked, unembed, pl, progress_stream, err);
 	return rc;
 }
+
+int index_give_axes(store_index *ix, const sae_neurons *n, uint32_t n_vocab, uint32_t n_ranked,
+                    const char *unembed, pool *pl, FILE *progress_stream, error *err)
+{
+	sae_model *axes = NULL;
+	int rc;
+
+	if (!unembed)
+		return 0;
+	rc = sae_model_new(&axes, SAE_JUMPRELU, n->d, n->n_features, 0, err);
+	for (uint32_t f = 0; f < n->n_features && rc == 0; f++)
+		axes->W_dec[(size_t)f * n->d + f % n->d] = f < n->d ? 1 : -1;
+	if (rc == 0)
+		rc = give_logits(ix, axes, n_vocab, n_ranked, unembed, pl, progress_stream, err);
+	sae_model_free(axes);
+	return rc;
+}

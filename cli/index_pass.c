@@ -1,16 +1,13 @@
-/* The pass of gloss index: read, encode, add to the index. Encoding takes the pool; adding what was encoded before runs
+/* The pass of gloss index: codes come from a feed, contexts go to the index. The feed takes the pool; adding what came before runs
  * beside it on a thread of its own. */
 #include <inttypes.h>
-#include <math.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "cli/index_pass.h"
 
-enum { BATCH_ROWS = 4096 };
-
-/* Some contexts on their way: rows as read, then codes. */
+/* Some contexts on their way. */
 typedef struct batch {
 	uint64_t first; /* context */
 	uint32_t n;     /* contexts */
@@ -19,11 +16,9 @@ typedef struct batch {
 
 typedef struct pass {
 	const index_pass_job *job;
-	const dump_input *in;
-	const sae_model *m;
+	const index_feed *feed;
 	const index_documents *docs;
-	uint32_t ctx_len, per_batch; /* contexts */
-	float *x;                    /* (per_batch * ctx_len, d) */
+	uint32_t ctx_len;
 	/* One context as the index takes it. */
 	uint32_t *tokens, *start;
 	uint8_t *counted;
@@ -33,21 +28,6 @@ typedef struct pass {
 	int adding_rc;
 	index_pass_stats *stats;
 } pass;
-
-/* Rows that were left out take part in the encoding as zeros, so that a context's codes do not depend on its neighbours. */
-static int read_rows(pass *p, const batch *b, error *err)
-{
-	uint64_t first = b->first * p->ctx_len, n = (uint64_t)b->n * p->ctx_len;
-	double before = clock_now();
-	int rc = sae_dump_read(p->in->dump, first, n, p->x, err);
-
-	for (uint64_t i = 0; i < n && rc == 0; i++) {
-		if (!sae_rows_kept(p->in->rows, first + i))
-			memset(p->x + i * p->m->d_in, 0, p->m->d_in * sizeof(*p->x));
-	}
-	p->stats->read_seconds += clock_now() - before;
-	return rc;
-}
 
 static int check_tokens(const pass *p, uint64_t context, error *err)
 {
@@ -80,7 +60,7 @@ static int close_up(pass *p, batch *b, uint32_t i, size_t *begin, error *err)
 		size_t n = first[t + 1] - first[t];
 
 		p->start[t] = (uint32_t)(end - first[0]);
-		p->counted[t] = sae_rows_kept(p->in->rows, row + t);
+		p->counted[t] = p->feed->counts(p->feed->payload, row + t);
 		if (!p->counted[t])
 			continue;
 		memmove(b->codes.index + end, b->codes.index + first[t], n * sizeof(*b->codes.index));
@@ -103,7 +83,7 @@ static int add_context(pass *p, batch *b, uint32_t i, error *err)
 		            .counted = p->counted,
 		            .start = p->start };
 	size_t begin = 0;
-	int rc = sae_dump_tokens(p->in->dump, context, p->tokens, err);
+	int rc = p->feed->tokens(p->feed->payload, context, p->tokens, err);
 
 	if (rc == 0)
 		rc = check_tokens(p, context, err);
@@ -129,30 +109,26 @@ static void *add_batch(void *payload)
 
 static int allocate(pass *p, arena *mem, error *err)
 {
-	size_t rows = (size_t)p->per_batch * p->ctx_len;
-
-	p->x = arena_alloc(mem, rows * p->m->d_in, sizeof(*p->x));
 	p->tokens = arena_alloc(mem, p->ctx_len, sizeof(*p->tokens));
 	p->start = arena_alloc(mem, (size_t)p->ctx_len + 1, sizeof(*p->start));
 	p->counted = arena_alloc(mem, p->ctx_len, 1);
-	return p->x && p->tokens && p->start && p->counted ? 0 : error_nomem(err, "a batch of contexts");
+	return p->tokens && p->start && p->counted ? 0 : error_nomem(err, "a batch of contexts");
 }
 
-/* Read and encode one batch while the one before is added. */
-static int run_batch(pass *p, sae_encoder *e, batch *b, batch *before, error *err)
+/* The codes of one batch while the one before is added. */
+static int run_batch(pass *p, batch *b, batch *before, error *err)
 {
 	pthread_t adder;
-	double started;
+	double started, read = 0;
 	bool threaded;
 	int rc;
 
 	p->adding = before;
 	threaded = before && pthread_create(&adder, NULL, add_batch, p) == 0;
-	rc = read_rows(p, b, err);
 	started = clock_now();
-	if (rc == 0)
-		rc = sae_encode(e, p->x, (size_t)b->n * p->ctx_len, &b->codes, err);
-	p->stats->encode_seconds += clock_now() - started;
+	rc = p->feed->codes(p->feed->payload, b->first, b->n, &b->codes, &read, err);
+	p->stats->read_seconds += read;
+	p->stats->encode_seconds += clock_now() - started - read;
 	if (threaded)
 		pthread_join(adder, NULL);
 	else if (before)
@@ -164,24 +140,25 @@ static int run_batch(pass *p, sae_encoder *e, batch *b, batch *before, error *er
 	return rc;
 }
 
-static int run_batches(pass *p, sae_encoder *e, batch batches[2], progress *pr, error *err)
+static int run_batches(pass *p, batch batches[2], progress *pr, error *err)
 {
-	uint64_t n = sae_dump_get_info(p->in->dump)->n_contexts, rows = 0;
+	uint64_t n = p->feed->n_contexts, tokens = 0;
+	uint32_t per_batch = p->feed->per_batch;
 	batch *before = NULL;
 	int rc = 0, turn = 0;
 
-	for (uint64_t c = 0; c < n && rc == 0; c += p->per_batch) {
+	for (uint64_t c = 0; c < n && rc == 0; c += per_batch) {
 		batch *b = &batches[turn];
 
-		if (p->job->batches && !p->job->batches[c / p->per_batch])
+		if (p->job->batches && !p->job->batches[c / per_batch])
 			continue;
 		if (cli_stop_requested())
 			return error_set(err, ERR_STOPPED, "stopped; the store is as it was before");
 		b->first = c;
-		b->n = n - c < p->per_batch ? (uint32_t)(n - c) : p->per_batch;
-		rc = run_batch(p, e, b, before, err);
-		rows += (uint64_t)b->n * p->ctx_len;
-		progress_update(pr, rows, NULL);
+		b->n = n - c < per_batch ? (uint32_t)(n - c) : per_batch;
+		rc = run_batch(p, b, before, err);
+		tokens += (uint64_t)b->n * p->ctx_len;
+		progress_update(pr, tokens, NULL);
 		before = b;
 		turn = !turn;
 	}
@@ -195,28 +172,16 @@ static int run_batches(pass *p, sae_encoder *e, batch batches[2], progress *pr, 
 	return rc;
 }
 
-uint32_t index_pass_batch(uint32_t ctx_len)
+int index_pass(const index_pass_job *job, const index_feed *feed, const index_documents *docs,
+               index_pass_stats *stats, progress *pr, error *err)
 {
-	return ctx_len < BATCH_ROWS ? BATCH_ROWS / ctx_len : 1;
-}
-
-int index_pass(const index_pass_job *job, const dump_input *in, const sae_model *m,
-               const index_documents *docs, index_pass_stats *stats, progress *pr, error *err)
-{
-	uint32_t ctx_len = sae_dump_get_info(in->dump)->ctx_len;
-	pass p = { .job = job, .in = in, .m = m, .docs = docs, .ctx_len = ctx_len, .stats = stats };
+	pass p = { .job = job, .feed = feed, .docs = docs, .ctx_len = feed->ctx_len, .stats = stats };
 	batch batches[2] = { 0 };
-	sae_encoder *e = NULL;
 	arena mem = ARENA_INIT;
-	int rc;
+	int rc = allocate(&p, &mem, err);
 
-	p.per_batch = index_pass_batch(ctx_len);
-	rc = allocate(&p, &mem, err);
 	if (rc == 0)
-		rc = sae_encoder_new(&e, m, in->pool, job->kernels, err);
-	if (rc == 0)
-		rc = run_batches(&p, e, batches, pr, err);
-	sae_encoder_free(e);
+		rc = run_batches(&p, batches, pr, err);
 	sae_codes_free(&batches[0].codes);
 	sae_codes_free(&batches[1].codes);
 	arena_clear(&mem);

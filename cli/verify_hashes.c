@@ -32,10 +32,11 @@ static bool went_in(const store_record *r, const char *digest)
 }
 
 /* Whether each path alone, with its own manifest, is one of the dumps, and all of them are there. */
-static int are_all(bool *all, const store_record *r, const cli_parsed *p, const dump_args *a, error *err)
+static int are_all(bool *all, const store_record *r, const cli_parsed *p, const index_input_opts *o,
+                   error *err)
 {
 	char(*seen)[SHA256_HEX] = calloc(r->n_dumps, sizeof(*seen));
-	dump_args alone = *a;
+	dump_args alone = *o->dump;
 	int rc = seen ? 0 : error_nomem(err, "hashes");
 
 	*all = true;
@@ -43,7 +44,7 @@ static int are_all(bool *all, const store_record *r, const cli_parsed *p, const 
 	for (size_t i = 0; i < r->n_dumps && rc == 0 && *all; i++) {
 		dump_input one = { 0 };
 
-		rc = dump_input_open(&one, p, p->args + 2 + i, 1, &alone, (double)INFINITY, false, err);
+		rc = dump_input_open(&one, p, o->dumps + i, 1, &alone, (double)INFINITY, false, err);
 		if (rc == 0) {
 			snprintf(seen[i], sizeof(seen[i]), "%s", sae_rows_get_stats(one.rows)->sha256);
 			*all = went_in(r, seen[i]);
@@ -60,10 +61,10 @@ static int are_all(bool *all, const store_record *r, const cli_parsed *p, const 
 	return rc;
 }
 
-int verify_hash_dump(verify_hashes *h, const dump_input *in, const store_record *r, const cli_parsed *p,
-                     const dump_args *a, error *err)
+int verify_hash_dump(verify_hashes *h, const index_input *x, const store_record *r, const cli_parsed *p,
+                     error *err)
 {
-	const char *digest = sae_rows_get_stats(in->rows)->sha256;
+	const char *digest = sae_rows_get_stats(x->in.rows)->sha256;
 	int rc = 0;
 
 	verify_hash_set(h, HASH_DUMP, digest);
@@ -71,8 +72,8 @@ int verify_hash_dump(verify_hashes *h, const dump_input *in, const store_record 
 		return 0;
 	h->partial = went_in(r, digest);
 	h->of[HASH_DUMP].same = h->partial;
-	if (!h->partial && p->n_args - 2 == r->n_dumps)
-		rc = are_all(&h->of[HASH_DUMP].same, r, p, a, err);
+	if (!h->partial && x->o.n_dumps == r->n_dumps)
+		rc = are_all(&h->of[HASH_DUMP].same, r, p, &x->o, err);
 	return rc;
 }
 

@@ -2,8 +2,7 @@
 #ifndef GLOSS_CLI_VERIFY_HASHES_H
 #define GLOSS_CLI_VERIFY_HASHES_H
 
-#include "cli/dump_args.h"
-#include "store/store.h"
+#include "cli/index_input.h"
 
 enum { HASH_WEIGHTS, HASH_DUMP, HASH_TOKENIZER, HASH_KINDS };
 typedef struct verify_hash {
@@ -22,8 +21,8 @@ typedef struct verify_hashes {
 void verify_hashes_init(verify_hashes *h, const store_record *r);
 void verify_hash_set(verify_hashes *h, int kind, const char *digest);
 /* Compare the scanned dump; where several went in, each path may be one of them. */
-int verify_hash_dump(verify_hashes *h, const dump_input *in, const store_record *r, const cli_parsed *p,
-                     const dump_args *a, error *err) MUST_USE;
+int verify_hash_dump(verify_hashes *h, const index_input *x, const store_record *r, const cli_parsed *p,
+                     error *err) MUST_USE;
 bool verify_hashes_same(const verify_hashes *h);
 /* [{"what","stored","given","same"}]; NULL: no memory */
 cJSON *verify_hashes_json(const verify_hashes *h);

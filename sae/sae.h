@@ -339,38 +339,30 @@ int sae_codes_writer_add(sae_codes_writer *w, const sae_codes *c, const uint8_t 
 int sae_codes_writer_commit(sae_codes_writer *w, error *err) MUST_USE;
 void sae_codes_writer_abort(sae_codes_writer *w); /* frees, also after commit; NULL is fine */
 
-/* ---- Codes computed elsewhere (latents.c), and neurons as they are (neurons.c) ---------------------------------------------------- */
+/* ---- Neurons as features (neurons.c) --------------------------------------------------------------------------------------------- */
 
-typedef struct sae_latents_info {
-	uint64_t n_contexts;
-	uint32_t ctx_len, n_features;
-	uint64_t n_codes, n_dropped; /* over 0; of 0 or less, which do not count */
-	const char *model;           /* from config.json; NULL: not given */
-	const cJSON *config;         /* config.json; NULL: there is none */
-	char sha256[SHA256_HEX];     /* of the files' hashes in the order of their latents */
-} sae_latents_info;
-
-/* delphi's cache of one hook point: a folder of files FIRST_LAST.safetensors, each with the codes of latents FIRST to LAST: `locations`
- * (n, 3), any integers: context, position, latent - FIRST, in any order; `activations` (n), any floats; and in one at least `tokens`
- * (contexts, ctx_len). All rows are checked when it is opened. Memory: 4 bytes a context and a few MB; the contexts that are read
- * together have at most 2 M codes or are one. Belongs to one thread, but for sae_latents_tokens().
- * ERR_FORMAT names the file, the row and what is wrong with it. */
-typedef struct sae_latents sae_latents;
-int sae_latents_open(sae_latents **out, const char *dir, error *err) MUST_USE;
-void sae_latents_close(sae_latents *l); /* NULL is fine */
-const sae_latents_info *sae_latents_get_info(const sae_latents *l);
-int sae_latents_tokens(const sae_latents *l, uint64_t context, uint32_t *out /* (ctx_len) */,
+/* Dimension i of the rows is feature i; it fires where its value is over a threshold of its own, with that value. With both signs there
+ * are 2 d features: feature d + i is minus dimension i. */
+#define SAE_MAX_NEURONS (1 << 24)
+typedef struct sae_neurons_opts {
+	float threshold; /* the least one; 0 or more */
+	/* Thresholds are raised so that each feature fires on about this share of the rows that count at most: exactly so in a sample
+	 * of up to 16,384 of them (32 M values), evenly spread over the dump, the same ones whatever the threads. 0: they are not. */
+	double density;
+	bool both_signs;
+} sae_neurons_opts;
+typedef struct sae_neurons {
+	uint32_t d, n_features;
+	bool both_signs;
+	float *threshold;        /* (n_features) */
+	char sha256[SHA256_HEX]; /* of the thresholds */
+} sae_neurons;
+int sae_neurons_new(sae_neurons **out, const sae_dump *d, const sae_rows *rows, const sae_neurons_opts *o,
+                    pool *p, error *err) MUST_USE;
+void sae_neurons_free(sae_neurons *n);
+/* Codes of rows x (n, d), as sae_encode() gives them. */
+int sae_neurons_encode(sae_codes *out, const sae_neurons *neurons, const float *x, size_t n, pool *p,
                        error *err) MUST_USE;
-/* How many contexts from this one on can be read together. */
-uint64_t sae_latents_together(const sae_latents *l, uint64_t context);
-/* Codes of the tokens of contexts first .. first + n - 1, which can be read together: n * ctx_len rows. ERR_FORMAT: a code comes
- * twice. */
-int sae_latents_read(sae_latents *l, uint64_t first, uint64_t n, sae_codes *out, error *err) MUST_USE;
-
-/* Rows x (n, d) as codes: feature i fires where column i is over the threshold (0 or more), with the column's value. both_signs: 2 d
- * features, feature d + i where minus column i is. */
-int sae_neurons_encode(sae_codes *out, const float *x, size_t n, uint32_t d, float threshold, bool both_signs,
-                       pool *p, error *err) MUST_USE;
 
 /* ---- Strongest partners of decoder rows (ranked.c, logits.c) ------------------------------------------------------------------------------- */
 

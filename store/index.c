@@ -12,7 +12,8 @@ enum { SEEN_BITS = 21 };
 
 store_index_opts store_index_opts_default(void)
 {
-	return (store_index_opts){ .layer = -1,
+	return (store_index_opts){ .kind = "sae",
+		                   .layer = -1,
 		                   .norm_limit = INFINITY,
 		                   .n_top = 24,
 		                   .n_samples = 160,
@@ -30,8 +31,13 @@ static int check_opts(const store_index_opts *o, error *err)
 		return error_set(err, ERR_ARG, wanted, "the name of the source", "given");
 	if (!o->architecture || !o->weights_sha256 || !o->dump_sha256)
 		return error_set(err, ERR_ARG, wanted, "architecture and hashes", "given");
-	if (o->d_in == 0 || o->n_features == 0)
+	if (strcmp(o->kind, "sae") != 0 && strcmp(o->kind, "neurons") != 0 && strcmp(o->kind, "codes") != 0)
+		return error_set(err, ERR_ARG, wanted, "the kind", "'sae', 'neurons' or 'codes'");
+	if ((o->d_in == 0 && strcmp(o->kind, "codes") != 0) || o->n_features == 0)
 		return error_set(err, ERR_ARG, wanted, "d_in and n_features", "over 0");
+	if (strcmp(o->kind, "neurons") == 0 && o->n_features != o->d_in &&
+	    o->n_features != 2 * (uint64_t)o->d_in)
+		return error_set(err, ERR_ARG, wanted, "neurons", "d_in or twice as many");
 	if (o->n_top > 65535)
 		return error_set(err, ERR_ARG, wanted, "n_top", "at most 65535");
 	if (o->n_samples > FEATURES_MAX_SAMPLES)
@@ -44,8 +50,9 @@ static int check_opts(const store_index_opts *o, error *err)
 /* The options outlive the caller's strings. */
 static int copy_strings(store_index *ix)
 {
-	const char **all[] = { &ix->o.source,         &ix->o.architecture, &ix->o.model,  &ix->o.hook_point,
-		               &ix->o.weights_sha256, &ix->o.dump_sha256,  &ix->o.config, &ix->o.argv };
+	const char **all[] = { &ix->o.source,      &ix->o.kind,       &ix->o.architecture,
+		               &ix->o.model,       &ix->o.hook_point, &ix->o.weights_sha256,
+		               &ix->o.dump_sha256, &ix->o.config,     &ix->o.argv };
 
 	if (!ix->o.config)
 		ix->o.config = "{}";

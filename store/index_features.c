@@ -210,6 +210,12 @@ static int take_up(rows *r, const feature *f, error *err)
 	return rc;
 }
 
+/* Of its decoder row: axes of neurons have 1, and where none is known it is 0. */
+static double norm_of(const store_index *ix, uint32_t id)
+{
+	return ix->norms ? ix->norms[id] : strcmp(ix->o.kind, "neurons") == 0;
+}
+
 static int write_feature(rows *r, uint32_t id, const feature *f, error *err)
 {
 	const store_index *ix = r->w->ix;
@@ -226,7 +232,7 @@ static int write_feature(rows *r, uint32_t id, const feature *f, error *err)
 	                m.skewness, m.kurtosis, m.sum[0], m.sum[1], m.sum[2], m.sum[3]);
 	if (rc == 0)
 		rc = store_bind(r->w->s, r->feature, err, "--------------dddd-i", t.share, t.entropy,
-		                ix->norms ? ix->norms[id] : 0.0, median, r->w->behaviour[id]);
+		                norm_of(ix, id), median, r->w->behaviour[id]);
 	if (rc == 0 && !isnan(t.share))
 		rc = store_bind(r->w->s, r->feature, err, "------------------i", (int64_t)t.token);
 	else if (rc == 0)

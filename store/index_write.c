@@ -87,17 +87,18 @@ static int write_source(index_writer *w, int64_t old, error *err)
 	const store_index_opts *o = &ix->o;
 	sqlite3_stmt *st = NULL;
 	char now[32];
-	int rc = store_prepare(&st, w->s,
-	                       "INSERT OR REPLACE INTO source (id, name, tokenizer_id, architecture, d_in, "
-	                       "n_features, k, model, hook_point,"
-	                       " layer, weights_sha256, dump_sha256, n_tokens, n_left_out, norm_limit, "
-	                       "n_contexts, n_firings, corpus,"
-	                       " config, argv, version, created, before, after, n_top, n_samples, n_random, "
-	                       "sample_rule)"
-	                       " VALUES (nullif(?1, 0), ?2, nullif(?3, 0), ?4, ?5, ?6, nullif(?7, 0), ?8, ?9,"
-	                       " nullif(?10, -1), ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22,"
-	                       " ?23, ?24, ?25, ?26, ?27, 'smallest hash of context, position and feature')",
-	                       err);
+	int rc = store_prepare(
+	        &st, w->s,
+	        "INSERT OR REPLACE INTO source (id, name, tokenizer_id, architecture, d_in, "
+	        "n_features, k, model, hook_point,"
+	        " layer, weights_sha256, dump_sha256, n_tokens, n_left_out, norm_limit, "
+	        "n_contexts, n_firings, corpus,"
+	        " config, argv, version, created, before, after, n_top, n_samples, n_random, "
+	        "sample_rule, kind)"
+	        " VALUES (nullif(?1, 0), ?2, nullif(?3, 0), ?4, ?5, ?6, nullif(?7, 0), ?8, ?9,"
+	        " nullif(?10, -1), ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22,"
+	        " ?23, ?24, ?25, ?26, ?27, 'smallest hash of context, position and feature', ?28)",
+	        err);
 
 	clock_iso8601(now, clock_unix());
 	if (rc == 0)
@@ -109,9 +110,9 @@ static int write_source(index_writer *w, int64_t old, error *err)
 		                (int64_t)ix->n_firings, (int64_t)o->corpus, o->config, o->argv, GLOSS_VERSION,
 		                now);
 	if (rc == 0)
-		rc = store_bind(w->s, st, err, "----------------------iiiii", (int64_t)o->before,
+		rc = store_bind(w->s, st, err, "----------------------iiiiit", (int64_t)o->before,
 		                (int64_t)o->after, (int64_t)o->n_top, (int64_t)o->n_samples,
-		                (int64_t)o->n_random);
+		                (int64_t)o->n_random, o->kind);
 	if (rc == 0)
 		rc = store_run(w->s, st, err);
 	sqlite3_finalize(st);

@@ -332,11 +332,10 @@ static int take_over(joining *j, const merge_part *part, error *err)
 static int finish_row(joining *j, error *err)
 {
 	sqlite3_stmt *st = NULL;
-	int rc = store_prepare(&st, j->m->out, "UPDATE source SET dumps = ?2, kind = ?3 WHERE id = ?1", err);
+	int rc = store_prepare(&st, j->m->out, "UPDATE source SET dumps = ?2 WHERE id = ?1", err);
 
 	if (rc == 0)
-		rc = store_bind(j->m->out, st, err, "itt", j->result.source_id, j->dumps,
-		                j->src->parts[0].r.kind);
+		rc = store_bind(j->m->out, st, err, "it", j->result.source_id, j->dumps);
 	if (rc == 0)
 		rc = store_run(j->m->out, st, err);
 	sqlite3_finalize(st);

@@ -161,21 +161,38 @@ static int check_numbers(const merge_source *src, const merge_part *b, error *er
 	return 0;
 }
 
-/* Which rows count also hangs on these options of the index run. */
+static int thresholds_differ(const merge_source *src, const merge_part *b, error *err)
+{
+	return error_set(
+	        err, ERR_ARG,
+	        "source '%s': neurons fire over other thresholds in '%s' than in '%s'; index both with "
+	        "--density 0 and one --threshold",
+	        src->name, src->parts[0].in->path, b->in->path);
+}
+
+static bool is_none(const cJSON *option)
+{
+	return !option || (cJSON_IsArray(option) && cJSON_GetArraySize(option) == 0);
+}
+
+/* Which rows count, and where neurons fire, also hangs on these options of the index run. */
 static int check_config(const merge_source *src, const merge_part *b, error *err)
 {
-	static const char *const names[] = { "exclude-tokens", "exclude-positions" };
+	static const char *const names[] = { "exclude-tokens", "exclude-positions", "thresholds" };
 	cJSON *x = cJSON_Parse(src->parts[0].r.config), *y = cJSON_Parse(b->r.config);
 	int rc = 0;
 
 	for (size_t i = 0; i < ARRAY_LEN(names) && rc == 0; i++) {
 		const cJSON *p = cJSON_GetObjectItem(x, names[i]), *q = cJSON_GetObjectItem(y, names[i]);
-		bool none = cJSON_GetArraySize(p) == 0 && cJSON_GetArraySize(q) == 0;
+		bool none = is_none(p) && is_none(q);
 
 		if (!none && !cJSON_Compare(p, q, true)) {
 			char *left = p ? json_print(p) : NULL, *right = q ? json_print(q) : NULL;
 
-			rc = differs(src, b, names[i], left ? left : "[]", right ? right : "[]", err);
+			rc = strcmp(names[i], "thresholds") == 0
+			             ? thresholds_differ(src, b, err)
+			             : differs(src, b, names[i], left ? left : "[]", right ? right : "[]",
+			                       err);
 			free(left);
 			free(right);
 		}

@@ -133,6 +133,7 @@ store_index_opts record_index_opts(const store_record *r)
 	store_index_opts o = store_index_opts_default();
 
 	o.source = r->name;
+	o.kind = r->kind;
 	o.architecture = r->architecture;
 	o.model = r->model;
 	o.hook_point = r->hook_point;

@@ -1,6 +1,7 @@
 /* What is like a feature: by decoder direction, and by what fires on the same tokens; in its own source or another, in the same
  * store or another. */
 #include "store/joint_scan.h"
+#include "store/vectors.h"
 
 #include <math.h>
 
@@ -49,43 +50,24 @@ static double cosine(const float *a, const float *b, uint32_t d)
 	return both > 0 ? sum / both : 0;
 }
 
-/* The feature's own vector, malloc'd; NULL where the store has none. */
-static int read_vector(float **out, struct search *q)
+/* "decoder": null where the two cannot be compared, and why. */
+static int put_no_directions(cJSON *page, struct search *q, bool mine, bool others)
 {
-	uint32_t d = q->source->d_in;
-	const unsigned char *halves;
-	sqlite3_stmt *st = NULL;
-	float *v = NULL;
-	bool row = false;
-	int rc = store_prepare(&st, q->s, "SELECT decoder FROM vector WHERE source_id = ?1 AND feature = ?2",
-	                       q->err);
+	const store_source *without = !mine ? q->source : q->in;
+	char why[FILE_PATH_MAX];
 
-	if (rc == 0)
-		rc = store_bind(q->s, st, q->err, "ii", q->source->id, (int64_t)q->o->feature);
-	if (rc == 0)
-		rc = store_step(q->s, st, &row, q->err);
-	if (rc < 0 || !row)
-		goto out;
-	halves = sqlite3_column_blob(st, 0);
-	if ((uint64_t)sqlite3_column_bytes(st, 0) != 2 * (uint64_t)d || !halves) {
-		rc = error_set(q->err, ERR_FORMAT, "'%s': a vector of source '%s' is corrupt",
-		               store_path(q->s), q->source->name);
-		goto out;
-	}
-	v = malloc(d * sizeof(*v));
-	if (!v) {
-		rc = error_nomem(q->err, "a vector");
-		goto out;
-	}
-	for (uint32_t i = 0; i < d; i++)
-		v[i] = store_half_to_float((uint16_t)load_u16le(halves + 2 * (size_t)i));
-	*out = v;
-out:
-	sqlite3_finalize(st);
-	return rc;
+	if (q->itself && q->source->neurons)
+		snprintf(why, sizeof(why), "neurons are at right angles to each other");
+	else if (mine && others)
+		snprintf(why, sizeof(why), "decoder rows of %u and %u dimensions", q->source->d_in,
+		         q->in->d_in);
+	else
+		snprintf(why, sizeof(why), "the store has no decoder rows of '%.200s'", without->name);
+	json_put(page, "decoder", cJSON_CreateNull(), &q->failed);
+	json_put_text(page, "decoder_why", why, &q->failed);
+	return 0;
 }
 
-/* "decoder": null where the two cannot be compared. */
 static int put_directions(cJSON *page, struct search *q)
 {
 	uint32_t d = q->in->d_in, n = q->in->n_features, count = 0;
@@ -94,10 +76,12 @@ static int put_directions(cJSON *page, struct search *q)
 	cJSON *array, *item;
 	int rc = store_vectors(&others, q->other, q->in->name, q->err);
 
-	if (rc == 0 && q->source->d_in == d)
-		rc = read_vector(&mine, q);
-	if (rc < 0 || !mine || !others) {
-		json_put(page, "decoder", cJSON_CreateNull(), &q->failed);
+	if (rc == 0)
+		rc = vector_read(&mine, q->s, q->source, q->o->feature, q->err);
+	if (rc < 0)
+		goto out;
+	if (!mine || !others || q->source->d_in != d || (q->itself && q->source->neurons)) {
+		rc = put_no_directions(page, q, mine, others);
 		goto out;
 	}
 	list = malloc(((size_t)n + 1) * sizeof(*list));

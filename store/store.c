@@ -297,6 +297,7 @@ static int read_source(store_source *out, store *s, sqlite3_stmt *st, error *err
 	out->after = (uint32_t)sqlite3_column_int64(st, 13);
 	out->n_samples = (uint32_t)sqlite3_column_int64(st, 14);
 	out->corpus = sqlite3_column_int(st, 15);
+	out->neurons = sqlite3_column_int(st, 16);
 	return rc;
 }
 
@@ -315,8 +316,8 @@ int store_source_get(store_source *out, store *s, const char *name, error *err)
 	rc = store_prepare(
 	        &st, s,
 	        "SELECT id, name, architecture, model, hook_point, d_in, n_features, k, n_tokens, n_left_out,"
-	        " n_contexts, n_firings, before, after, n_samples, corpus FROM source WHERE ?1 IS NULL OR "
-	        "name = ?1",
+	        " n_contexts, n_firings, before, after, n_samples, corpus, kind = 'neurons' FROM source"
+	        " WHERE ?1 IS NULL OR name = ?1",
 	        err);
 	if (rc == 0)
 		rc = store_bind(s, st, err, "t", name);

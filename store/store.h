@@ -17,15 +17,17 @@ int store_open(store **out, const char *path, unsigned flags, error *err) MUST_U
 void store_close(store *s);
 const char *store_path(const store *s);
 
-/* One indexed SAE. Strings live until the next call of the same function. */
+/* What was indexed: an SAE, neurons, or codes computed elsewhere. Strings live until the next call of the same function. */
 typedef struct store_source {
 	int64_t id;
 	const char *name, *architecture, *model, *hook_point; /* model, hook_point: NULL when not known */
-	uint32_t d_in, n_features, k;
+	uint32_t d_in, n_features, k;                         /* d_in, k: 0 when not known */
 	uint64_t n_tokens, n_left_out, n_contexts, n_firings;
 	uint32_t before, after; /* window of an example around its qualifying token */
 	uint32_t n_samples;     /* firings sampled of a feature; 0: by half octaves, in version 1 */
 	bool corpus;
+	/* Neurons: the decoder row of feature i is axis i of d_in, that of feature d_in + i minus that axis; none is stored. */
+	bool neurons;
 } store_source;
 /* The source called `name`; NULL: the only one, else ERR_ARG listing the names. ERR_NOTFOUND. */
 int store_source_get(store_source *out, store *s, const char *name, error *err) MUST_USE;
@@ -78,10 +80,12 @@ int store_pack(store_pack_result *out, const char *path, const char *to, const s
 
 typedef struct store_index_opts {
 	const char *source;                            /* name; unique in the store */
+	const char *kind;                              /* "sae", "neurons", "codes". "sae" */
 	const char *architecture, *model, *hook_point; /* may be NULL but architecture */
 	int layer;                                     /* -1: not known */
-	uint32_t d_in, n_features, k;
-	const char *weights_sha256, *dump_sha256;
+	uint32_t d_in, n_features, k; /* d_in: of codes 0 where it is not known; k: 0 where there is none */
+	const char *weights_sha256;   /* what features are the same by: labels hold on, stores merge */
+	const char *dump_sha256;
 	double norm_limit; /* infinity: none */
 	uint64_t n_left_out;
 	const char *config, *argv; /* JSON */
@@ -414,7 +418,8 @@ typedef struct store_similar_opts {
 	uint32_t min_both; /* tokens on which both fire, at least; 0: 1 */
 	uint64_t limit;    /* of each list */
 } store_similar_opts;
-/* What is like a feature. By direction: cosine of decoder vectors, as stored; null where one has none or widths differ. By firing,
+/* What is like a feature. By direction: cosine of decoder vectors, as stored; null where one has none or widths differ, which "decoder_why" then
+ * tells; the rows of neurons are axes. By firing,
  * over the tokens that count in both sources, of contexts whose firings both have stored: with a tokens on which it fires, b on
  * which the other does, `both` on which both do, of `tokens`: jaccard = both / (a + b - both), cosine = both / sqrt(a b), lift =
  * both * tokens / (a b).

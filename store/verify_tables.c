@@ -12,7 +12,7 @@ typedef struct table {
 
 static const table tables[] = {
 	{ "source",
-	  "SELECT 1, architecture, d_in, n_features, k, norm_limit, n_tokens, n_left_out, n_contexts, "
+	  "SELECT 1, kind, architecture, d_in, n_features, k, norm_limit, n_tokens, n_left_out, n_contexts, "
 	  "n_firings, corpus"
 	  " FROM source WHERE id = ?1",
 	  1, -1, -1, -1 },

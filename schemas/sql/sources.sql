@@ -3,7 +3,7 @@ SELECT s.name, s.kind, s.architecture, s.model, s.hook_point, s.layer, s.d_in, s
 	s.n_tokens, s.n_left_out, s.norm_limit, s.n_contexts, s.n_firings, s.corpus,
 	(SELECT count(*) FROM firing x WHERE x.source_id = s.id) AS n_stored, -- contexts whose firings are stored
 	f.dead, f.dense, l.labelled, l.scored,
-	EXISTS (SELECT 1 FROM vector v WHERE v.source_id = s.id) AS vectors,
+	s.kind = 'neurons' OR EXISTS (SELECT 1 FROM vector v WHERE v.source_id = s.id) AS vectors, -- those of neurons are axes: not stored
 	s.weights_sha256, s.dump_sha256, t.sha256 AS tokenizer_sha256, s.dumps,
 	s.n_top, s.n_samples, s.n_random, s.before, s.after, s.sample_rule,
 	s.config, s.argv, s.version, s.created

@@ -1,0 +1,116 @@
+/* Decoder rows of a source: all of them for the caller who compares, and one. */
+#include "store/codes.h"
+#include "store/query_internal.h"
+#include "store/vectors.h"
+
+#include <math.h>
+
+static int unpack(float *row, const unsigned char *halves, uint32_t n)
+{
+	bool finite = true;
+
+	for (uint32_t i = 0; i < n; i++) {
+		row[i] = store_half_to_float((uint16_t)load_u16le(halves + 2 * (size_t)i));
+		finite = finite && isfinite(row[i]);
+	}
+	return finite ? 0 : ERR_FORMAT;
+}
+
+/* Column `column` of the row at hand. */
+static int read_row(float *row, store *s, const store_source *source, int64_t feature, sqlite3_stmt *st,
+                    int column, error *err)
+{
+	const unsigned char *halves = sqlite3_column_blob(st, column);
+
+	if (feature < 0 || feature >= source->n_features || !halves ||
+	    (uint64_t)sqlite3_column_bytes(st, column) != 2 * (uint64_t)source->d_in)
+		return error_set(err, ERR_FORMAT, "'%s': vector %lld of source '%s' is corrupt",
+		                 store_path(s), (long long)feature, source->name);
+	if (unpack(row, halves, source->d_in) < 0)
+		return error_set(err, ERR_FORMAT, "'%s': vector %lld of source '%s' is not finite",
+		                 store_path(s), (long long)feature, source->name);
+	return 0;
+}
+
+static void axis(float *row, uint32_t d, uint32_t feature)
+{
+	memset(row, 0, d * sizeof(*row));
+	row[feature % d] = feature < d ? 1 : -1;
+}
+
+static int read_rows(float *rows, uint64_t *n, store *s, const store_source *source, error *err)
+{
+	sqlite3_stmt *st = NULL;
+	bool row = false;
+	int rc = store_prepare(&st, s, "SELECT feature, decoder FROM vector WHERE source_id = ?1", err);
+
+	if (rc == 0)
+		rc = store_bind(s, st, err, "i", source->id);
+	while (rc == 0 && (rc = store_step(s, st, &row, err)) == 0 && row) {
+		int64_t f = sqlite3_column_int64(st, 0);
+		bool inside = f >= 0 && f < source->n_features;
+
+		rc = read_row(inside ? rows + (size_t)f * source->d_in : NULL, s, source, f, st, 1, err);
+		++*n;
+	}
+	sqlite3_finalize(st);
+	return rc;
+}
+
+int store_vectors(float **out, store *s, const char *source, error *err)
+{
+	store_source src;
+	float *rows;
+	uint64_t n = 0;
+	int rc = store_source_get(&src, s, source, err);
+
+	*out = NULL;
+	if (rc < 0 || src.d_in == 0)
+		return rc;
+	rows = mem_alloc_aligned((size_t)src.n_features * src.d_in, sizeof(*rows));
+	if (!rows)
+		return error_nomem(err, "decoder vectors");
+	if (src.neurons) {
+		for (; n < src.n_features; n++)
+			axis(rows + n * src.d_in, src.d_in, (uint32_t)n);
+	} else {
+		rc = read_rows(rows, &n, s, &src, err);
+	}
+	if (rc == 0 && n > 0 && n < src.n_features)
+		rc = error_set(err, ERR_FORMAT, "'%s': source '%s' has vectors of %llu of its %u features",
+		               store_path(s), src.name, (unsigned long long)n, src.n_features);
+	if (rc == 0 && n > 0) {
+		*out = rows;
+		return 0;
+	}
+	free(rows);
+	return rc;
+}
+
+int vector_read(float **out, store *s, const store_source *source, uint32_t feature, error *err)
+{
+	sqlite3_stmt *st = NULL;
+	float *v = malloc(((size_t)source->d_in + 1) * sizeof(*v));
+	bool row = source->neurons;
+	int rc = v ? 0 : error_nomem(err, "a vector");
+
+	if (rc == 0 && source->neurons)
+		axis(v, source->d_in, feature);
+	if (rc == 0 && !source->neurons) {
+		rc = store_prepare(&st, s, "SELECT decoder FROM vector WHERE source_id = ?1 AND feature = ?2",
+		                   err);
+		if (rc == 0)
+			rc = store_bind(s, st, err, "ii", source->id, (int64_t)feature);
+		if (rc == 0)
+			rc = store_step(s, st, &row, err);
+		if (rc == 0 && row)
+			rc = read_row(v, s, source, feature, st, 0, err);
+	}
+	sqlite3_finalize(st);
+	if (rc == 0 && row) {
+		*out = v;
+		return 0;
+	}
+	free(v);
+	return rc;
+}
