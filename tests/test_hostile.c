@@ -358,7 +358,8 @@ START_TEST(runaway_sql_stops)
 
 	ck_assert_int_eq(store_open(&s, path, STORE_READ, &err), 0);
 	rc = store_sql(&out, s, runaway[_i], 10, 0.1, &err);
-	ck_assert_msg(rc == ERR_LIMIT || rc == ERR_ARG || rc == ERR_NOMEM, "%d %s: %s", rc, err.msg, runaway[_i]);
+	ck_assert_msg(rc == ERR_LIMIT || rc == ERR_ARG || rc == ERR_NOMEM, "%d %s: %s", rc, err.msg,
+	              runaway[_i]);
 	ck_assert_double_lt(clock_now() - start, 5);
 	store_close(s);
 }
