@@ -521,10 +521,12 @@ const command cmd_verify_command = {
 	         "of "
 	         "neighbours and logits, whose rounding hangs on the CPU, to 1e-5.\n\n"
 	         "How the dump was read, which rows count and which kernels summed (--kernels of other "
-	         "commands) is taken from the store. Where a source was "
-	         "merged "
-	         "from several dumps, give all of them, or one of them without --all.",
+	         "commands) is taken from the store. Where a source was merged from several dumps, give all "
+	         "of "
+	         "them, each as one path (a file, a folder or a quoted pattern), or one of them without "
+	         "--all.",
 	.examples = "gloss verify store.db sae/ dump/\n"
+	            "gloss verify merged.db sae/ 'dump/acts-0[0-4]*' 'dump/acts-0[5-9]*' --all\n"
 	            "gloss verify store.db sae/ dump/ --all --tokenizer dump/tokenizer.json",
 	.options = options,
 	.n_options = ARRAY_LEN(options),

@@ -122,6 +122,9 @@ void verify_hashes_print(const verify_hashes *h)
 		printf("  %-11s ", one->what);
 		if (!one->given[0])
 			printf(i == HASH_TOKENIZER ? "not given\n" : "not compared\n");
+		else if (!one->same && i == HASH_DUMP && h->n_dumps > 1)
+			printf("neither one nor all of the %zu that the store has, each given as one path\n",
+			       h->n_dumps);
 		else if (!one->same)
 			print_other(one);
 		else if (i == HASH_DUMP && h->partial)
