@@ -104,9 +104,28 @@ static int read_tile(eval *e, size_t i, const sae_dump *from, float *to, uint32_
 	return rc;
 }
 
+/* The target's rows were not scanned as the dump's were. */
+static int check_target(const eval *e, size_t i, error *err)
+{
+	size_t first, n = tile_rows(e, i, &first);
+
+	for (size_t r = first; r < first + n; r++)
+		for (uint32_t j = 0; j < e->d; j++)
+			if (!isfinite(e->x[r * e->d + j]))
+				return error_set(
+				        err, ERR_FORMAT, "'%s': row %llu holds a NaN or infinity",
+				        sae_dump_shard(e->target, 0, NULL),
+				        (unsigned long long)sae_rows_at(e->rows, e->held_out, e->first + r));
+	return 0;
+}
+
 static void read_target(eval *e, size_t i)
 {
-	e->tile[i].rc = read_tile(e, i, e->target, e->x, e->d, &e->tile[i].err);
+	sums *t = &e->tile[i];
+
+	t->rc = read_tile(e, i, e->target, e->x, e->d, &t->err);
+	if (t->rc == 0 && e->target != e->dump)
+		t->rc = check_target(e, i, &t->err);
 }
 
 static void read_task(void *payload, size_t i, unsigned worker)

@@ -367,6 +367,100 @@ START_TEST(says_what_does_not_fit)
 }
 END_TEST
 
+static sae_dump *open_target(const float *y, size_t n, size_t width)
+{
+	sae_tensor_out t = { "activations", SAE_F32, 2, { n, width }, y };
+	const sae_dump_opts opts = { 0 };
+	const char *path = support_path(folder, "target.safetensors");
+	sae_dump *d = NULL;
+
+	ck_assert_int_eq(sae_safetensors_write(path, &t, 1, NULL, 0, NULL), 0);
+	ck_assert_int_eq(sae_dump_open(&d, &path, 1, &opts, NULL), 0);
+	return d;
+}
+
+START_TEST(transcoder_is_compared_with_its_target)
+{
+	enum { ROWS = 700, OUT = 5 };
+	float *x = make_rows(ROWS), *y = malloc(ROWS * OUT * sizeof(*y)),
+	      *hat = malloc(ROWS * OUT * sizeof(*hat));
+	const struct {
+		size_t n, width;
+		int rc;
+		const char *message;
+	} wrong[] = { { ROWS - 1, OUT, ERR_ARG, "they do not belong together" },
+		      { ROWS / 2, OUT + 1, ERR_ARG, "the SAE gives rows of 5, '" } };
+	double squares = 0, variance = 0;
+	sae_model *m = NULL;
+	sae_dump *d = NULL, *target;
+	sae_rows *r = NULL;
+	sae_encoder *e = NULL;
+	sae_codes c = { 0 };
+	sae_metrics got = { 0 };
+	error err = { 0 };
+	pool *p = NULL;
+
+	ck_assert_int_eq(sae_model_new_to(&m, SAE_RELU, D, OUT, F, 0, true, &err), 0);
+	m->centers = false;
+	m->transcodes = true;
+	for (size_t i = 0; i < (size_t)F * D; i++)
+		m->W_enc[i] = noise(2, i) * 0.1f;
+	for (size_t i = 0; i < (size_t)F * OUT; i++)
+		m->W_dec[i] = noise(3, i);
+	for (size_t i = 0; i < OUT * D; i++)
+		m->W_skip[i] = noise(4, i) * 0.01f;
+	for (size_t i = 0; i < ROWS * OUT; i++)
+		y[i] = 10 * noise(5, i);
+	ck_assert_int_eq(pool_new(&p, 2, &err), 0);
+	open_rows(&d, &r, x, ROWS, 1, p);
+	target = open_target(y, ROWS, OUT);
+	ck_assert_msg(sae_eval(&got, m, d, target, r, true, p, NULL, &err) == 0, "%s", err.msg);
+	ck_assert_int_eq(sae_encoder_new(&e, m, p, NULL, &err), 0);
+	ck_assert_int_eq(sae_encode(e, x, ROWS, &c, &err), 0);
+	sae_decode(m, x, &c, hat, p);
+	for (size_t j = 0; j < OUT; j++) {
+		double mean = 0;
+
+		for (size_t i = 0; i < ROWS; i++)
+			mean += (double)y[i * OUT + j] / ROWS;
+		for (size_t i = 0; i < ROWS; i++) {
+			double miss = (double)y[i * OUT + j] - (double)hat[i * OUT + j],
+			       from_mean = (double)y[i * OUT + j] - mean;
+
+			squares += miss * miss;
+			variance += from_mean * from_mean;
+		}
+	}
+	ck_assert_double_le(fabs(got.mse - squares / ROWS), 1e-9 * squares / ROWS);
+	ck_assert_double_le(fabs(got.fvu - squares / variance), 1e-9 * got.fvu);
+	ck_assert_double_eq(got.l0, (double)c.first[ROWS] / ROWS);
+	sae_metrics_clear(&got);
+	ck_assert_int_eq(sae_eval(&got, m, d, NULL, r, true, p, NULL, &err), ERR_ARG);
+	ck_assert_ptr_nonnull(strstr(err.msg, "another hook point"));
+	sae_dump_close(target);
+	for (size_t i = 0; i < ARRAY_LEN(wrong); i++) {
+		target = open_target(y, wrong[i].n, wrong[i].width);
+		ck_assert_int_eq(sae_eval(&got, m, d, target, r, true, p, NULL, &err), wrong[i].rc);
+		ck_assert_msg(strstr(err.msg, wrong[i].message) != NULL, "%s", err.msg);
+		sae_dump_close(target);
+	}
+	y[3 * OUT + 1] = NAN;
+	target = open_target(y, ROWS, OUT);
+	ck_assert_int_eq(sae_eval(&got, m, d, target, r, true, p, NULL, &err), ERR_FORMAT);
+	ck_assert_msg(strstr(err.msg, "row 3 holds a NaN or infinity") != NULL, "%s", err.msg);
+	sae_dump_close(target);
+	sae_codes_free(&c);
+	sae_encoder_free(e);
+	sae_rows_free(r);
+	sae_dump_close(d);
+	pool_free(p);
+	sae_model_free(m);
+	free(hat);
+	free(y);
+	free(x);
+}
+END_TEST
+
 /* Fail the 1st, 2nd, ... allocation or read until the call gets through. */
 START_TEST(faults_are_errors)
 {
@@ -419,6 +513,7 @@ static void cases(Suite *s)
 	tcase_add_loop_test(t, rows_without_variance_have_no_explained_variance, 0, 2);
 	tcase_add_test(t, zero_rows_are_no_error);
 	tcase_add_test(t, says_what_does_not_fit);
+	tcase_add_test(t, transcoder_is_compared_with_its_target);
 	tcase_add_loop_test(t, faults_are_errors, 0, 2);
 	suite_add_tcase(s, t);
 }
