@@ -42,7 +42,7 @@ foreach(script cli_golden check_arrows check_headers check_man check_sizes check
 	endif()
 endforeach()
 # What runs threads, for the thread sanitizer.
-foreach(name base_pool loader rows encode eval step train resume index client engine)
+foreach(name base_pool loader rows encode eval formats step train resume index client engine)
 	if(TEST ${name})
 		set_tests_properties(${name} PROPERTIES LABELS threads)
 	endif()
