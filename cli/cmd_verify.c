@@ -88,7 +88,7 @@ static int set_recorded(verification *v, const option *o, const cJSON *value, er
 /* How the dump was read, and which of its rows count: as the index run was told. */
 static int take_recorded(verification *v, error *err)
 {
-	static const char *const read[] = { "key", "dtype", "ctx-len" };
+	static const char *const read[] = { "key", "dtype", "d-in", "head", "ctx-len" };
 	static const char *const count[] = { "exclude-tokens", "exclude-positions", "nan" };
 	const char *json = v->record.config;
 	int rc = json_parse(&v->config, json, strlen(json), 1 << 20, 16, "the store's options", err);

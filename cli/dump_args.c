@@ -56,6 +56,8 @@ int dump_input_open(dump_input *in, const cli_parsed *p, const char *const *path
 	const sae_dump_opts d = { .key = a->key,
 		                  .tokens = a->tokens,
 		                  .dtype = a->dtype,
+		                  .d_in = a->d_in,
+		                  .head = a->head,
 		                  .manifest = a->manifest,
 		                  .ctx_len = a->ctx_len };
 	sae_rows_opts r = { .max_norm_ratio = a->max_norm_ratio,

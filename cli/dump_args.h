@@ -15,7 +15,7 @@
  *	... in.dump, in.rows, in.pool ...
  *	dump_input_close(&in);
  *
- * The macros give --key --tokens --dtype --manifest --ctx-len --max-norm-ratio --exclude-tokens --exclude-positions --nan
+ * The macros give --key --tokens --dtype --d-in --head --manifest --ctx-len --max-norm-ratio --exclude-tokens --exclude-positions --nan
  * --threads, and --holdout --split --split-seed. The split has a seed of its own so that SAEs of other seeds are compared
  * on the same held-out rows; train and eval agree by default. */
 #ifndef GLOSS_CLI_DUMP_ARGS_H
@@ -25,8 +25,8 @@
 #include "sae/sae.h"
 
 typedef struct dump_args {
-	const char *key, *tokens, *dtype, *manifest; /* NULL: not given */
-	uint32_t ctx_len;                            /* 0: not given */
+	const char *key, *tokens, *dtype, *head, *manifest; /* NULL: not given */
+	uint32_t ctx_len, d_in;                             /* 0: not given */
 	double max_norm_ratio;
 	option_list exclude_tokens, exclude_positions; /* "1,2,3" each */
 	const char *nan;                               /* "skip" or "fail" */
@@ -41,8 +41,12 @@ typedef struct dump_args {
 	OPTION(st, dump.key, "key", 0, OPTION_STRING, "NAME", NULL, 0, 0,                                    \
 	       "tensor with the activations, if not 'activations'"),                                         \
 	        OPTION(st, dump.tokens, "tokens", 0, OPTION_STRING, tokens_value, NULL, 0, 0, tokens_help),  \
-	        OPTION(st, dump.dtype, "dtype", 0, OPTION_ENUM, "bf16", NULL, 0, 0,                          \
-	               "how to read activations kept as 2-byte integers"),                                   \
+	        OPTION(st, dump.dtype, "dtype", 0, OPTION_ENUM, "bf16|f16|f32|f64", NULL, 0, 0,              \
+	               "of the numbers in raw files; bf16 also where BF16 is kept as 2-byte integers"),      \
+	        OPTION(st, dump.d_in, "d-in", 0, OPTION_U32, "N", NULL, 1, 2147483647.0,                     \
+	               "values in a row of raw files (.bin, .memmap) without a side file"),                  \
+	        OPTION(st, dump.head, "head", 0, OPTION_STRING, "H", NULL, 0, 0,                             \
+	               "only attention head H, from 0; H/N where rows hold N heads side by side"),           \
 	        OPTION(st, dump.manifest, "manifest", 0, OPTION_STRING, "FILE", NULL, 0, 0,                  \
 	               "the dump's manifest, if not dump.json beside the first shard"),                      \
 	        OPTION(st, dump.ctx_len, "ctx-len", 0, OPTION_U32, "N", NULL, 1, 4294967295.0,               \

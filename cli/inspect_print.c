@@ -56,6 +56,10 @@ static int print_dump(const sae_dump *d, const sae_rows_stats *st, error *err)
 	       info->n_shards == 1 ? "" : "s");
 	printf("contexts      %" PRIu64 " of %u tokens%s\n", info->n_contexts, info->ctx_len,
 	       info->has_tokens ? "" : "; no token ids: trains, but cannot be indexed by text");
+	if (info->n_heads && info->head < 0)
+		printf("heads         %u side by side\n", info->n_heads);
+	else if (info->n_heads)
+		printf("heads         %d of %u (from 0) alone\n", info->head, info->n_heads);
 	rc = print_shards(d, err);
 	if (rc == 0 && info->model)
 		rc = print_text("model", info->model, strlen(info->model), err);
@@ -207,6 +211,10 @@ static void put_dump(object o, const sae_dump *d)
 	put_number(o, "bytes", (double)info->n_bytes);
 	put_number(o, "n_contexts", (double)info->n_contexts);
 	put_number(o, "ctx_len", info->ctx_len);
+	if (info->n_heads)
+		put_number(o, "n_heads", info->n_heads);
+	if (info->head >= 0)
+		put_number(o, "head", info->head);
 	put_string(o, "model", info->model);
 	put_string(o, "hook_point", info->hook_point);
 	if (info->layer >= 0)

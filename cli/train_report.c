@@ -131,6 +131,7 @@ cJSON *train_report_metadata(const train_report *r)
 	bool good = add_string(m, "model_name", info->model) &&
 	            add_string(m, "hook_name", info->hook_point) &&
 	            (info->layer < 0 || add_number(m, "hook_layer", info->layer)) &&
+	            (info->head < 0 || add_number(m, "hook_head_index", info->head)) &&
 	            add_number(m, "context_size", info->ctx_len) &&
 	            add_string(m, "training_architecture", sae_arch_name(r->plan->arch)) &&
 	            add_number(m, "l0", r->last.l0) &&

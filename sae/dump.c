@@ -1,8 +1,8 @@
 /* Activation dumps: many tensor files read as one (rows, d) matrix and one list of token ids. The shard list, the open
  * files and their shapes are fixed at open; a shard that shrinks later is an error of the read that meets it. */
 #include "sae/dump_internal.h"
+#include "sae/raw.h"
 
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,12 +13,14 @@
 /* Two-byte integers count as BF16 where the options say so. */
 static sae_dtype dtype_read_as(const sae_tensor *t, const sae_dump_opts *o)
 {
-	return o->dtype && (t->dtype == SAE_U16 || t->dtype == SAE_I16) ? SAE_BF16 : t->dtype;
+	return o->dtype && strcmp(o->dtype, "bf16") == 0 && (t->dtype == SAE_U16 || t->dtype == SAE_I16)
+	               ? SAE_BF16
+	               : t->dtype;
 }
 
 static bool fits(const sae_tensor *t, const sae_dump_opts *o)
 {
-	return convert_is_float(dtype_read_as(t, o)) && (t->n_dims == 2 || t->n_dims == 3);
+	return convert_is_float(dtype_read_as(t, o)) && t->n_dims >= 2 && t->n_dims <= 4;
 }
 
 /* The activations tensor of a file; NULL: none. */
@@ -59,23 +61,18 @@ static int no_activations(const sae_file *f, const sae_dump_opts *o, error *err)
 
 static int check_activations(const sae_file *f, const sae_tensor *t, const sae_dump_opts *o, error *err)
 {
-	if (!convert_is_float(dtype_read_as(t, o)))
+	sae_dtype dtype = dtype_read_as(t, o), wanted;
+
+	if (!convert_is_float(dtype))
 		return error_set(err, ERR_FORMAT,
 		                 "'%s': tensor '%s' has dtype %s; activations are F16, BF16, F32 or F64%s",
 		                 sae_file_path(f), t->name, sae_dtype_name(t->dtype),
-		                 t->dtype == SAE_U16 ? " (BF16 kept as 2-byte integers: say dtype bf16)"
-		                                     : "");
-	if (!fits(t, o))
-		return error_set(err, ERR_FORMAT,
-		                 "'%s': tensor '%s' has %u dimensions; activations are (rows, d) or "
-		                 "(contexts, ctx_len, d)",
-		                 sae_file_path(f), t->name, t->n_dims);
-	if (t->dims[t->n_dims - 1] == 0 || t->dims[t->n_dims - 1] > UINT32_MAX / 2)
-		return error_set(err, ERR_FORMAT, "'%s': tensor '%s' has rows of %" PRIu64 " values",
-		                 sae_file_path(f), t->name, t->dims[t->n_dims - 1]);
-	if (t->n_dims == 3 && (t->dims[1] == 0 || t->dims[1] > UINT32_MAX / 2))
-		return error_set(err, ERR_FORMAT, "'%s': tensor '%s' has contexts of %" PRIu64 " rows",
-		                 sae_file_path(f), t->name, t->dims[1]);
+		                 t->dtype == SAE_U16 || t->dtype == SAE_I16
+		                         ? " (BF16 kept as 2-byte integers: say dtype bf16)"
+		                         : "");
+	if (o->dtype && raw_dtype_option(&wanted, o->dtype) == 0 && wanted != SAE_BF16 && wanted != dtype)
+		return error_set(err, ERR_FORMAT, "'%s': tensor '%s' has dtype %s, the options say %s",
+		                 sae_file_path(f), t->name, sae_dtype_name(dtype), o->dtype);
 	if (!file_is_plain(t)) /* rows are read from anywhere, by many threads, as the file holds them */
 		return error_set(err, ERR_FORMAT, "'%s': tensor '%s' is %s; save it %s", sae_file_path(f),
 		                 t->name, t->packed ? "compressed" : "in Fortran order",
@@ -98,18 +95,18 @@ static int add_span(dump_spans *s, sae_file *f, const sae_tensor *t, uint64_t n,
 		return error_set(err, ERR_FORMAT, "'%s': the number of rows overflows", sae_file_path(f));
 	if (mem_grow(&s->items, &s->cap, s->n + 1, sizeof(*s->items)) < 0)
 		return error_nomem(err, "a list of shards");
-	s->items[s->n++] = (dump_span){ f, *t, first, n };
+	s->items[s->n++] = (dump_span){ .file = f, .tensor = *t, .first = first, .n = n };
 	return 0;
 }
 
-/* Opens a file and puts it on the dump's list, which closes it in the end. */
-static int add_file(sae_file **out, sae_dump *d, const char *path, error *err)
+/* Opens a file and puts it on the dump's list, which closes it in the end. ERR_NOTFOUND: raw, and nothing tells its shape. */
+static int add_file(sae_file **out, sae_dump *d, const char *path, const sae_dump_opts *o, error *err)
 {
 	int rc;
 
 	if (mem_grow(&d->files, &d->cap_files, d->n_files + 1, sizeof(*d->files)) < 0)
 		return error_nomem(err, "a list of files");
-	rc = sae_file_open(out, path, err);
+	rc = raw_named(path) ? raw_open(out, path, o, err) : sae_file_open(out, path, err);
 	if (rc == 0)
 		d->files[d->n_files++] = *out;
 	return rc;
@@ -131,49 +128,85 @@ static void allow_open_files(size_t n)
 static int add_shard(sae_dump *d, sae_file *f, const sae_tensor *t, const sae_dump_opts *o, error *err)
 {
 	sae_tensor act = *t;
-	const sae_tensor *first;
-	uint64_t d_in = t->dims[t->n_dims - 1];
+	const dump_span *first;
+	dump_span *own;
+	dump_shape s;
 	int rc = check_activations(f, t, o, err);
 
+	if (rc == 0)
+		rc = dump_shape_of(&s, f, t, o, err);
 	if (rc < 0)
 		return rc;
 	act.dtype = dtype_read_as(t, o);
-	rc = add_span(&d->rows, f, &act, act.count / d_in, err);
+	rc = add_span(&d->rows, f, &act, s.n_rows, err);
 	if (rc < 0)
 		return rc;
 	d->info.n_bytes += f->size;
-	first = &d->rows.items[0].tensor;
+	own = &d->rows.items[d->rows.n - 1];
+	own->ctx_len = s.ctx_len;
+	own->at = s.at;
+	first = &d->rows.items[0];
 	if (d->rows.n == 1) {
-		d->info.d_in = (uint32_t)d_in;
+		d->info.d_in = (uint32_t)s.d;
 		d->info.dtype = act.dtype;
-	} else if (d_in != d->info.d_in)
+		d->info.n_heads = s.n_heads;
+		d->info.head = s.head;
+	} else if (s.d != d->info.d_in)
 		return error_set(err, ERR_FORMAT, "'%s' has rows of %" PRIu64 " values, '%s' of %u",
-		                 sae_file_path(f), d_in, sae_file_path(d->rows.items[0].file), d->info.d_in);
-	else if (act.dtype != first->dtype)
+		                 sae_file_path(f), s.d, sae_file_path(first->file), d->info.d_in);
+	else if (act.dtype != first->tensor.dtype)
 		return error_set(err, ERR_FORMAT, "'%s' has dtype %s, '%s' %s", sae_file_path(f),
-		                 sae_dtype_name(act.dtype), sae_file_path(d->rows.items[0].file),
-		                 sae_dtype_name(first->dtype));
-	else if (act.n_dims != first->n_dims || (act.n_dims == 3 && act.dims[1] != first->dims[1]))
+		                 sae_dtype_name(act.dtype), sae_file_path(first->file),
+		                 sae_dtype_name(first->tensor.dtype));
+	else if (s.ctx_len != first->ctx_len || s.n_heads != d->info.n_heads)
 		return error_set(err, ERR_FORMAT, "'%s' has contexts of another shape than '%s'",
-		                 sae_file_path(f), sae_file_path(d->rows.items[0].file));
+		                 sae_file_path(f), sae_file_path(first->file));
 	return 0;
+}
+
+/* Opens the files of the list. It loses those that are raw, were not asked for by name and are not described; of the last of
+ * them *passed tells. */
+static int open_files(sae_dump *d, dump_paths *list, const sae_dump_opts *o, error *passed, error *err)
+{
+	error cause = { 0 };
+	sae_file *f;
+	size_t n = 0;
+	int rc = 0;
+
+	for (size_t i = 0; i < list->n && rc == 0; i++) {
+		rc = add_file(&f, d, list->items[i].path, o, &cause);
+		if (rc == ERR_NOTFOUND && list->items[i].listed) {
+			free(list->items[i].path);
+			list->items[i].path = NULL;
+			*passed = cause;
+			rc = 0;
+		} else if (rc == 0) {
+			dump_path kept = list->items[i];
+			list->items[i].path = NULL;
+			list->items[n++] = kept;
+		}
+	}
+	if (rc == 0)
+		list->n = n;
+	return rc < 0 ? error_set(err, rc, "%s", cause.msg) : 0;
 }
 
 static int open_shards(sae_dump *d, const char *const *paths, size_t n_paths, const sae_dump_opts *o,
                        error *err)
 {
+	const char *key = o->key ? o->key : "activations";
 	dump_paths list = { 0 };
 	bool named =
 	        false; /* whether some file has the tensor by its name, so that an only float tensor is no candidate */
-	sae_file *f;
+	error passed = { 0 };
 	int rc = dump_paths_expand(&list, paths, n_paths, err);
 
-	if (rc == 0)
+	if (rc == 0) {
 		allow_open_files(2 * list.n);
-	for (size_t i = 0; i < list.n && rc == 0; i++) {
-		rc = add_file(&f, d, list.items[i].path, err);
-		named |= rc == 0 && sae_file_tensor(f, o->key ? o->key : "activations");
+		rc = open_files(d, &list, o, &passed, err);
 	}
+	for (size_t i = 0; i < d->n_files; i++)
+		named |= sae_file_tensor(d->files[i], key) != NULL;
 	for (size_t i = 0; i < list.n && rc == 0; i++) {
 		const sae_tensor *t = find_activations(d->files[i], o);
 		bool by_name = t && (o->key || strcmp(t->name, "activations") == 0);
@@ -181,11 +214,13 @@ static int open_shards(sae_dump *d, const char *const *paths, size_t n_paths, co
 			continue;
 		rc = t ? add_shard(d, d->files[i], t, o, err) : no_activations(d->files[i], o, err);
 	}
-	if (rc == 0 && d->rows.n == 0)
+	if (rc == 0 && d->rows.n == 0 && passed.code)
+		rc = error_set(err, passed.code, "%s", passed.msg);
+	else if (rc == 0 && d->rows.n == 0)
 		rc = error_set(
 		        err, ERR_FORMAT,
 		        "no file of '%s' holds a tensor '%s' of floats, (rows, d) or (contexts, ctx_len, d)",
-		        n_paths ? paths[0] : "", o->key ? o->key : "activations");
+		        n_paths ? paths[0] : "", key);
 	dump_paths_clear(&list);
 	return rc;
 }
@@ -207,13 +242,14 @@ static int add_tokens(sae_dump *d, sae_file *f, const sae_tensor *t, error *err)
 /* Token ids from the files the options name: in any division, as long as all rows are covered. */
 static int open_token_files(sae_dump *d, const sae_dump_opts *o, error *err)
 {
+	static const sae_dump_opts plain;
 	dump_paths list = { 0 };
 	sae_file *f;
 	int rc = dump_paths_expand(&list, &o->tokens, 1, err);
 
 	for (size_t i = 0; i < list.n && rc == 0; i++) {
 		const sae_tensor *t;
-		rc = add_file(&f, d, list.items[i].path, err);
+		rc = add_file(&f, d, list.items[i].path, &plain, err);
 		if (rc < 0)
 			break;
 		t = sae_file_n_tensors(f) == 1 ? sae_file_tensor_at(f, 0) : sae_file_tensor(f, "tokens");
@@ -262,7 +298,6 @@ static int agree_ctx_len(sae_dump_info *info, uint64_t ctx_len, const char *who,
 static int settle_contexts(sae_dump *d, const sae_dump_opts *o, error *err)
 {
 	const dump_span *last = &d->rows.items[d->rows.n - 1];
-	const sae_tensor *act = &d->rows.items[0].tensor;
 	sae_dump_info *info = &d->info;
 	char who[FILE_PATH_MAX + 2];
 	int rc;
@@ -270,7 +305,7 @@ static int settle_contexts(sae_dump *d, const sae_dump_opts *o, error *err)
 	if (o->ctx_len)
 		info->ctx_len = o->ctx_len;
 	snprintf(who, sizeof(who), "'%s'", sae_file_path(d->rows.items[0].file));
-	rc = act->n_dims == 3 ? agree_ctx_len(info, act->dims[1], who, err) : 0;
+	rc = agree_ctx_len(info, d->rows.items[0].ctx_len, who, err);
 	for (size_t i = 0; i < d->tokens.n && rc == 0; i++) {
 		const dump_span *s = &d->tokens.items[i];
 		snprintf(who, sizeof(who), "'%s'", sae_file_path(s->file));
@@ -306,15 +341,18 @@ int sae_dump_open(sae_dump **out, const char *const *paths, size_t n_paths, cons
                   error *err)
 {
 	static const sae_dump_opts none;
+	sae_dtype dtype;
 	sae_dump *d;
 	int rc;
 
 	if (!o)
 		o = &none;
-	if (o->dtype && strcmp(o->dtype, "bf16") != 0)
-		return error_set(err, ERR_ARG,
-		                 "dtype '%s' is not known; bf16 (for BF16 kept as 2-byte integers) is",
-		                 o->dtype);
+	if (o->dtype && raw_dtype_option(&dtype, o->dtype) < 0)
+		return error_set(
+		        err, ERR_ARG,
+		        "dtype '%s' is not known; f16, bf16 (also for BF16 kept as 2-byte integers), "
+		        "f32 and f64 are",
+		        o->dtype);
 	d = calloc(1, sizeof(*d));
 	if (!d)
 		return error_nomem(err, "a dump");
@@ -347,170 +385,4 @@ void sae_dump_close(sae_dump *d)
 	free(d->tokens.items);
 	free(d->documents);
 	free(d);
-}
-
-/* ---- Reading ------------------------------------------------------------------------------------------------------- */
-
-const sae_dump_info *sae_dump_get_info(const sae_dump *d)
-{
-	return &d->info;
-}
-
-const cJSON *sae_dump_manifest(const sae_dump *d)
-{
-	return d->manifest;
-}
-
-uint64_t sae_dump_document(const sae_dump *d, uint64_t context)
-{
-	return d->documents && context < d->info.n_contexts ? d->documents[context] : context;
-}
-
-const char *sae_dump_shard(const sae_dump *d, size_t i, uint64_t *n_rows)
-{
-	if (i >= d->rows.n)
-		return NULL;
-	if (n_rows)
-		*n_rows = d->rows.items[i].n;
-	return sae_file_path(d->rows.items[i].file);
-}
-
-/* The last span that begins at or before `row`: the one that holds it (empty ones are stepped over by the loops below). */
-static size_t find_span(const dump_spans *s, uint64_t row)
-{
-	size_t low = 0, high = s->n - 1;
-
-	while (low < high) {
-		size_t middle = low + (high - low + 1) / 2;
-		if (s->items[middle].first <= row)
-			low = middle;
-		else
-			high = middle - 1;
-	}
-	return low;
-}
-
-static int check_rows(const sae_dump *d, uint64_t first, uint64_t n, error *err)
-{
-	if (first > d->info.n_rows || n > d->info.n_rows - first)
-		return error_set(err, ERR_ARG,
-		                 "rows %" PRIu64 " to %" PRIu64 " were asked for, the dump has %" PRIu64,
-		                 first, first + n, d->info.n_rows);
-	return 0;
-}
-
-/* How many of the n rows from `first` on the span holds. */
-static uint64_t rows_here(const dump_span *s, uint64_t first, uint64_t n)
-{
-	uint64_t left = s->first + s->n - first;
-
-	return n < left ? n : left;
-}
-
-int sae_dump_read(const sae_dump *d, uint64_t first, uint64_t n, float *out, error *err)
-{
-	const uint64_t width = d->info.d_in;
-	int rc = check_rows(d, first, n, err);
-
-	for (size_t i = find_span(&d->rows, first); rc == 0 && n > 0; i++) {
-		const dump_span *s = &d->rows.items[i];
-		uint64_t here = rows_here(s, first, n);
-		rc = sae_file_read_f32(s->file, &s->tensor, (first - s->first) * width, here * width, out,
-		                       err);
-		out += here * width;
-		first += here;
-		n -= here;
-	}
-	return rc;
-}
-
-size_t dump_row_bytes(const sae_dump *d)
-{
-	return d->info.d_in * sae_dtype_size(d->info.dtype);
-}
-
-int dump_read_raw(const sae_dump *d, uint64_t first, uint64_t n, void *out, error *err)
-{
-	const size_t row = dump_row_bytes(d);
-	unsigned char *to = out;
-	int rc = check_rows(d, first, n, err);
-
-	for (size_t i = find_span(&d->rows, first); rc == 0 && n > 0; i++) {
-		const dump_span *s = &d->rows.items[i];
-		uint64_t here = rows_here(s, first, n);
-		rc = file_pread(s->file->fd, to, here * row, s->tensor.offset + (first - s->first) * row,
-		                s->file->path, err);
-		to += here * row;
-		first += here;
-		n -= here;
-	}
-	return rc;
-}
-
-void dump_advise(const sae_dump *d, uint64_t first, uint64_t n, int advice)
-{
-	const size_t row = dump_row_bytes(d);
-
-	for (size_t i = find_span(&d->rows, first); n > 0 && i < d->rows.n; i++) {
-		const dump_span *s = &d->rows.items[i];
-		uint64_t here = rows_here(s, first, n);
-
-		(void)posix_fadvise(s->file->fd, (off_t)(s->tensor.offset + (first - s->first) * row),
-		                    (off_t)(here * row), advice);
-		first += here;
-		n -= here;
-	}
-}
-
-/* n token ids from row `first` on, inside one span; out of range: ERR_FORMAT with the place. */
-static int read_span_tokens(const dump_span *s, uint64_t first, uint64_t n, uint32_t *out, error *err)
-{
-	int64_t ids[512];
-	int rc = 0;
-
-	for (uint64_t done = 0, m; done < n && rc == 0; done += m) {
-		m = n - done < ARRAY_LEN(ids) ? n - done : ARRAY_LEN(ids);
-		rc = sae_file_read_i64(s->file, &s->tensor, first - s->first + done, m, ids, err);
-		for (size_t i = 0; i < m && rc == 0; i++) {
-			if (ids[i] < 0 || ids[i] > INT32_MAX)
-				rc = error_set(err, ERR_FORMAT,
-				               "'%s': token %" PRIu64 " of '%s' has the id %" PRId64,
-				               sae_file_path(s->file), first - s->first + done + i,
-				               s->tensor.name, ids[i]);
-			out[done + i] = (uint32_t)ids[i];
-		}
-	}
-	return rc;
-}
-
-int dump_read_tokens(const sae_dump *d, uint64_t first, uint64_t n, uint32_t *out, error *err)
-{
-	int rc = check_rows(d, first, n, err);
-
-	for (size_t i = find_span(&d->tokens, first); rc == 0 && n > 0; i++) {
-		uint64_t here = rows_here(&d->tokens.items[i], first, n);
-		rc = read_span_tokens(&d->tokens.items[i], first, here, out, err);
-		out += here;
-		first += here;
-		n -= here;
-	}
-	return rc;
-}
-
-int sae_dump_tokens(const sae_dump *d, uint64_t context, uint32_t *out, error *err)
-{
-	if (!d->info.has_tokens)
-		return error_set(err, ERR_NOTFOUND, "the dump has no token ids");
-	if (context >= d->info.n_contexts)
-		return error_set(err, ERR_ARG, "context %" PRIu64 " was asked for, the dump has %" PRIu64,
-		                 context, d->info.n_contexts);
-	return dump_read_tokens(d, context * d->info.ctx_len, d->info.ctx_len, out, err);
-}
-
-void dump_place(char *out, size_t size, const sae_dump *d, uint64_t row)
-{
-	const dump_span *s = &d->rows.items[find_span(&d->rows, row)];
-
-	snprintf(out, size, "row %" PRIu64 " (context %" PRIu64 ", position %" PRIu64 ") in '%s'", row,
-	         row / d->info.ctx_len, row % d->info.ctx_len, sae_file_path(s->file));
 }

@@ -1,14 +1,34 @@
-/* The inside of a dump, for dump.c, manifest.c and rows.c. */
+/* The inside of a dump, for dump.c, dump_read.c, dump_shape.c, manifest.c and rows.c. */
 #ifndef GLOSS_SAE_DUMP_INTERNAL_H
 #define GLOSS_SAE_DUMP_INTERNAL_H
 
 #include "sae/file_internal.h"
+
+/* Where the rows of a tensor lie: row r begins at value first + r / rows * group + r % rows * row. */
+typedef struct dump_layout {
+	uint64_t first, row, rows, group;
+	bool plain; /* one behind the other from value 0 on */
+} dump_layout;
+
+/* What the shape of an activations tensor means. */
+typedef struct dump_shape {
+	uint64_t n_rows, d;
+	uint64_t ctx_len; /* 0: the shape does not tell */
+	uint32_t n_heads;
+	int head; /* as in sae_dump_info */
+	dump_layout at;
+} dump_shape;
+/* ERR_FORMAT, ERR_ARG name the tensor and what does not fit. */
+int dump_shape_of(dump_shape *out, const sae_file *f, const sae_tensor *t, const sae_dump_opts *o,
+                  error *err) MUST_USE;
 
 /* A run of rows in one file: d_in values a row of activations, or one token id a row. */
 typedef struct dump_span {
 	sae_file *file;    /* owned by the dump's list of files */
 	sae_tensor tensor; /* dtype as it is to be read */
 	uint64_t first, n; /* rows of the whole dump */
+	uint64_t ctx_len;  /* of activations: what their shape says; 0: nothing */
+	dump_layout at;    /* of activations */
 } dump_span;
 
 typedef struct dump_spans {

@@ -1,5 +1,6 @@
 /* Which files a dump's path names: a file, a folder or a glob pattern. */
 #include "sae/dump_internal.h"
+#include "sae/raw.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -33,6 +34,42 @@ static int by_path(const void *a, const void *b)
 	return strcmp(x->path, y->path);
 }
 
+/* Runs of digits as numbers, so that shard_10.memmap comes behind shard_9.memmap, as its writer counts them. */
+static int by_number(const void *a, const void *b)
+{
+	const char *x = ((const dump_path *)a)->path, *y = ((const dump_path *)b)->path;
+
+	while (*x && *y) {
+		size_t n = strspn(x, "0123456789"), m = strspn(y, "0123456789");
+		int order;
+		if (n == 0 || m == 0) {
+			if (*x != *y)
+				break;
+			x++, y++;
+			continue;
+		}
+		for (; n > 1 && *x == '0'; n--)
+			x++;
+		for (; m > 1 && *y == '0'; m--)
+			y++;
+		order = n != m ? (n > m) - (n < m) : strncmp(x, y, n);
+		if (order)
+			return order;
+		x += n;
+		y += m;
+	}
+	return *x != *y ? ((unsigned char)*x > (unsigned char)*y) - ((unsigned char)*x < (unsigned char)*y)
+	                : by_path(a, b);
+}
+
+/* What was found since there were `before` of them, in order. */
+static void sort_found(dump_paths *p, size_t before)
+{
+	if (p->n > before)
+		qsort(p->items + before, p->n - before, sizeof(*p->items),
+		      raw_named(p->items[before].path) ? by_number : by_path);
+}
+
 /* The folder's files with this ending, in name order. */
 static int add_folder(dump_paths *p, const char *folder, const char *ending, error *err)
 {
@@ -54,13 +91,13 @@ static int add_folder(dump_paths *p, const char *folder, const char *ending, err
 	if (rc == 0 && errno)
 		rc = error_errno(err, errno, "cannot read '%s'", folder);
 	closedir(dir);
-	if (p->n > before)
-		qsort(p->items + before, p->n - before, sizeof(*p->items), by_path);
+	sort_found(p, before);
 	return rc;
 }
 
 static int add_pattern(dump_paths *p, const char *pattern, error *err)
 {
+	size_t before = p->n;
 	glob_t found = { 0 };
 	int rc = 0;
 
@@ -80,12 +117,15 @@ static int add_pattern(dump_paths *p, const char *pattern, error *err)
 		if (!ends_with(found.gl_pathv[i], ".part") && !file_is_dir(found.gl_pathv[i]))
 			rc = add_path(p, found.gl_pathv[i], true, err);
 	globfree(&found);
+	if (p->n > before && raw_named(p->items[before].path))
+		sort_found(p, before);
 	return rc;
 }
 
 static int expand_one(dump_paths *p, const char *path, error *err)
 {
-	size_t before = p->n;
+	static const char *const others[] = { ".npy", ".bin", ".memmap" };
+	size_t before = p->n, n;
 	int rc;
 
 	if (!file_is_dir(path)) {
@@ -94,10 +134,12 @@ static int expand_one(dump_paths *p, const char *path, error *err)
 		return add_pattern(p, path, err);
 	}
 	rc = add_folder(p, path, ".safetensors", err);
+	n = p->n - before;
+	for (size_t i = 0; i < ARRAY_LEN(others) && rc == 0 && n == 0; i++)
+		rc = add_folder(p, path, others[i], err);
 	if (rc == 0 && p->n == before)
-		rc = add_folder(p, path, ".npy", err);
-	if (rc == 0 && p->n == before)
-		rc = error_set(err, ERR_NOTFOUND, "'%s' holds no .safetensors and no .npy file", path);
+		rc = error_set(err, ERR_NOTFOUND, "'%s' holds no .safetensors, .npy, .bin or .memmap file",
+		               path);
 	return rc;
 }
 

@@ -18,7 +18,10 @@ struct sae_file {
 	const char **metadata; /* 2 * n_metadata strings: key, value */
 	size_t n_metadata;
 	archive *archive; /* NULL: no zip archive */
-	arena mem;        /* holds everything above */
+	/* A raw file of several layers: its one tensor is (examples, layers, tokens, d), and layer number `layer` of them is wanted.
+	 * n_layers 0: no such dimension. */
+	uint32_t n_layers, layer;
+	arena mem; /* holds everything above */
 };
 
 /* Fill tensors and metadata from the header. The caller closes `f` on failure. */

@@ -94,7 +94,14 @@ typedef struct sae_dump_opts {
 	/* tensor that holds the activations; NULL: "activations", or the only float tensor */
 	const char *key;
 	const char *tokens; /* .npy or .safetensors with the token ids, where the shards have none */
-	const char *dtype;  /* "bf16" for BF16 stored as 2-byte integers in .npy; NULL: as the file says */
+	/* "f16", "bf16", "f32", "f64": of raw files, and bf16 for BF16 stored as 2-byte integers; other files must agree. NULL: as the
+	 * file says */
+	const char *dtype;
+	uint32_t
+	        d_in; /* values in a row of raw files; other files must agree; 0: as the file or its side file says */
+	/* "H" or "H/N": only the values of head H, from 0, of rows (heads, d_head), or of rows that hold N heads side by side;
+	 * NULL: all heads side by side */
+	const char *head;
 	/* NULL: dump.json beside the first shard, or the safetensors metadata key "dump" */
 	const char *manifest;
 	/* for (rows, d) dumps whose files do not tell; 0: from tokens or manifest, else one context a row-block of 1 */
@@ -107,6 +114,8 @@ typedef struct sae_dump_info {
 	uint64_t n_contexts;
 	uint32_t ctx_len;
 	sae_dtype dtype;
+	uint32_t n_heads; /* heads in a row on disk; 0: the files and options name none */
+	int head;         /* the one that is read, of d_in values; -1: all, side by side */
 	size_t n_shards;
 	uint64_t n_bytes; /* of all shards */
 	bool has_tokens;
@@ -115,8 +124,9 @@ typedef struct sae_dump_info {
 	const char *tokenizer_sha256;   /* NULL: not given */
 } sae_dump_info;
 
-/* Shards in name order. A path is a file, a folder (its .safetensors, or else .npy files whose activations tensor fits;
- * `.part` files, and files without the tensor, such as an unembedding, are passed over) or a glob pattern.
+/* Shards in name order (raw files: by the numbers in their names). A path is a file, a folder (its .safetensors, or else .npy,
+ * or else .bin or .memmap files whose activations tensor fits; `.part` files, and files without the tensor, such as an
+ * unembedding, are passed over) or a glob pattern.
  * All shards must have the same d, dtype kind and ctx_len: ERR_FORMAT names the shard that differs. No rows: ERR_FORMAT. */
 typedef struct sae_dump sae_dump;
 int sae_dump_open(sae_dump **out, const char *const *paths, size_t n_paths, const sae_dump_opts *o,

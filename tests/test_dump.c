@@ -410,7 +410,7 @@ START_TEST(refuses_dumps_that_cannot_be)
 	refused(in_folder("nothing"), NULL, ERR_IO, "nothing");
 	refused(in_folder("no*thing"), NULL, ERR_NOTFOUND, "no file matches|no*thing");
 	ck_assert_int_eq(file_mkdir(empty, NULL), 0);
-	refused(empty, NULL, ERR_NOTFOUND, "empty' holds no .safetensors and no .npy file");
+	refused(empty, NULL, ERR_NOTFOUND, "empty' holds no .safetensors, .npy, .bin or .memmap file");
 	ck_assert_int_eq(sae_safetensors_write(path, &t, 1, NULL, 0, NULL), 0);
 	refused(path, NULL, ERR_FORMAT, "no rows|one.safetensors");
 	t.dims[0] = 7;
@@ -418,10 +418,10 @@ START_TEST(refuses_dumps_that_cannot_be)
 	ck_assert_int_eq(sae_safetensors_write(path, &t, 1, NULL, 0, NULL), 0);
 	refused(path, NULL, ERR_FORMAT, "one.safetensors|rows of 0 values");
 	t = (sae_tensor_out){
-		.name = "activations", .dtype = SAE_F32, .n_dims = 4, .dims = { 1, 2, 3, 4 }, .data = x
+		.name = "activations", .dtype = SAE_F32, .n_dims = 5, .dims = { 1, 2, 3, 4, 1 }, .data = x
 	};
 	ck_assert_int_eq(sae_safetensors_write(path, &t, 1, NULL, 0, NULL), 0);
-	refused(path, NULL, ERR_FORMAT, "one.safetensors|4 dimensions");
+	refused(path, NULL, ERR_FORMAT, "one.safetensors|5 dimensions");
 	t = (sae_tensor_out){
 		.name = "activations", .dtype = SAE_I32, .n_dims = 2, .dims = { 2, 3 }, .data = x
 	};
