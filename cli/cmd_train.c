@@ -297,9 +297,11 @@ static int say_over(const train_job *j)
 
 	if (j->parsed->common.json)
 		code = cli_print_json(j->self, train_over_json(j));
-	else
-		printf("%s: finished already, %" PRIu64 " of %" PRIu64 " steps\n", j->o->out,
-		       info->steps_taken, info->steps);
+	else {
+		cli_put(j->o->out);
+		printf(": finished already, %" PRIu64 " of %" PRIu64 " steps\n", info->steps_taken,
+		       info->steps);
+	}
 	if (!info->n_lost)
 		return code;
 	(void)error_set(&err, ERR_LIMIT, "%zu of %zu SAEs are lost: their loss was not finite", info->n_lost,

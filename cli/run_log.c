@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "cli/run_log.h"
 #include "cli/runs.h"
@@ -147,6 +148,19 @@ static int find_place(follower *f)
 	return fseek(f->f, (long)f->at, SEEK_SET);
 }
 
+/* On a terminal nothing of it may steer; whoever else reads it gets the bytes. */
+static void print_line(char *line, size_t n)
+{
+	if (!isatty(STDOUT_FILENO)) {
+		fwrite(line, 1, n, stdout);
+		return;
+	}
+	line[n - 1] = '\0';
+	cli_put(line);
+	line[n - 1] = '\n';
+	putchar('\n');
+}
+
 /* Prints the whole lines behind f->at. The file is opened anew each time: a resumed run puts another in its place. */
 static int print_new(follower *f, bool *grew, error *err)
 {
@@ -160,7 +174,7 @@ static int print_new(follower *f, bool *grew, error *err)
 	if (find_place(f) < 0)
 		rc = error_errno(err, errno, "cannot read '%s'", f->path);
 	while (rc == 0 && next_line(f, &n, &f->step, &f->ended)) {
-		fwrite(f->line, 1, n, stdout);
+		print_line(f->line, n);
 		f->at += n;
 		keep_line(f, n);
 		*grew = true;

@@ -234,10 +234,11 @@ void train_report_print(const train_report *r)
 	const sae_train_step *s = &r->last;
 	double speed = s->seconds > 0 ? (double)s->tokens / s->seconds : 0;
 
-	printf("%s: %" PRIu64 " of %" PRIu64 " steps, %" PRIu64
+	cli_put(r->dir);
+	printf(": %" PRIu64 " of %" PRIu64 " steps, %" PRIu64
 	       " tokens in %.1f s (%.0f tokens/s; %s, kernels %s, screening %s)\n",
-	       r->dir, s->step, s->steps, s->tokens, s->seconds, speed, sae_arch_name(r->plan->arch),
-	       r->kernels, r->screening);
+	       s->step, s->steps, s->tokens, s->seconds, speed, sae_arch_name(r->plan->arch), r->kernels,
+	       r->screening);
 	if (strcmp(r->end, "stopped early") == 0)
 		printf("stopped early: %" PRIu64 " measurements in a row without a better held-out fvu\n",
 		       r->opts->patience);

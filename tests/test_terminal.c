@@ -307,6 +307,9 @@ static void prepare(void)
 	ck_assert_int_eq(file_read(&copy, &n, store_file, 1 << 26, &err), 0);
 	support_put("other.db", copy, n);
 	free(copy);
+	ck_assert_int_eq(file_mkdir("run", &err), 0);
+	support_put_text("run/train.jsonl", "{\"step\":1,\"x\":\"\x1b[2J\xe2\x80\xae\xc2\x9b\"}\n\x1b]0;"
+	                                    "x\a\xff\n{\"step\":2,\"end\":\"finished\"}\n");
 	run_sql("INSERT INTO explanation(source_id, feature, text, rule, method, model, created) SELECT "
 	        "source_id, feature, " BAD ", json_quote(" BAD "), 'llm', " BAD ", " BAD " FROM feature;"
 	        "INSERT INTO score(explanation_id, scorer, judge, value, low, high, n_positive, n_negative, "
@@ -424,6 +427,15 @@ static const struct {
 	  true, 0 },
 	{ "sql" STORE "\x01--csv\x01SELECT text FROM vocab", false, 0 },
 	{ "diff\x01one\x01" BAD_NAME STORE "\x01--csv", false, 0 },
+	{ "runs\x01run\x01--follow", false, 0 },
+	{ "runs\x01sae", true, 0 },
+	{ "train\x01"
+	  "dump\x01-o\x01\xe2\x80\xae\x1b[2J\x01--features\x01"
+	  "8\x01--steps\x01"
+	  "1\x01--batch\x01"
+	  "64\x01--quiet\x01--force",
+	  false, -1 },
+	{ "inspect\x01sae", true, 0 },
 	{ "inspect\x01"
 	  "dump\x01--tokenizer\x01tokenizer.json\x01--quiet",
 	  true, 0 },
