@@ -200,7 +200,7 @@ def sae_lens_cases(b):
     yield case("gated", {}, threshold=gate)
     limit = values["topk_threshold"].float() + zero
     yield case("batchtopk", {"k": 32}, no_bias, "batchtopk checkpoint", limit, True)
-    widths = {"k": 32, "matryoshka_widths": [200, 600]}
+    widths = {"k": 32, "matryoshka_widths": [b.f // 5, b.f // 2]}
     yield case("matryoshka_batchtopk", widths, no_bias | long, "matryoshka checkpoint", limit, True)
     yield case("matching_pursuit", {"max_iterations": 40, "residual_threshold": 60.0})
     yield case("transcoder", off, {"b_enc": b.b_enc - b.enc @ b.mean}, threshold=zero)

@@ -37,7 +37,8 @@ typedef struct part { /* a matrix to read */
 	bool turned;
 	size_t rows, columns;
 	size_t piece, n_pieces; /* rows of the file read at a time; how many such */
-	size_t n_tasks;         /* n_pieces, or 1 where the file is to be read in order */
+	size_t n_tasks;
+	bool ordered; /* fast in order only */
 } part;
 
 typedef struct reading {
@@ -45,6 +46,7 @@ typedef struct reading {
 	const sae_file *f;
 	part parts[3];
 	size_t n_parts, n_tasks;
+	bool ordered; /* some part is */
 	size_t block_floats;
 	float *blocks; /* (threads, block_floats) */
 	char *sha256;
@@ -74,7 +76,9 @@ static int add_part(reading *r, float *out, const layout_matrix *m, size_t rows,
 	else
 		p->piece = columns < PIECE_FLOATS ? PIECE_FLOATS / columns : 1;
 	p->n_pieces = (file_rows + p->piece - 1) / p->piece;
-	p->n_tasks = t->packed || p->t.run ? 1 : p->n_pieces;
+	p->ordered = t->packed || p->t.run;
+	p->n_tasks = !p->ordered ? p->n_pieces : r->ordered ? 0 : 1; /* one for all of them */
+	r->ordered |= p->ordered;
 	if (p->turned && r->block_floats < LAYOUT_TURN_ROWS * rows)
 		r->block_floats = LAYOUT_TURN_ROWS * rows;
 	r->n_tasks += p->n_tasks;
@@ -109,18 +113,24 @@ static int read_piece(const reading *r, const part *p, float *block, size_t i, e
 	return rc < 0 ? rc : layout_check_finite(r->l, p->t.name, out, n * p->columns, err);
 }
 
+/* The parts that are to be read in order, one after the other: they may share what inflates them. */
+static int read_ordered(const reading *r, float *block, error *err)
+{
+	int rc = 0;
+
+	for (const part *p = r->parts; p < r->parts + r->n_parts; p++)
+		for (size_t i = 0; p->ordered && i < p->n_pieces && rc == 0; i++)
+			rc = read_piece(r, p, block, i, err);
+	return rc;
+}
+
 static int read_part(const reading *r, size_t task, float *block, error *err)
 {
 	const part *p = r->parts;
-	int rc = 0;
 
 	for (; task >= p->n_tasks; p++)
 		task -= p->n_tasks;
-	if (p->n_tasks == p->n_pieces)
-		return read_piece(r, p, block, task, err);
-	for (size_t i = 0; i < p->n_pieces && rc == 0; i++)
-		rc = read_piece(r, p, block, i, err);
-	return rc;
+	return p->ordered ? read_ordered(r, block, err) : read_piece(r, p, block, task, err);
 }
 
 /* Task 0 is the hash, which takes longest. */
