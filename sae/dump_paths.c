@@ -125,6 +125,8 @@ static int add_pattern(dump_paths *p, const char *pattern, error *err)
 static int expand_one(dump_paths *p, const char *path, error *err)
 {
 	static const char *const others[] = { ".npy", ".bin", ".memmap" };
+	static const char *const archives[] = { ".npz", ".pt",
+		                                ".pth" }; /* the first there is */
 	size_t before = p->n, n;
 	int rc;
 
@@ -137,9 +139,11 @@ static int expand_one(dump_paths *p, const char *path, error *err)
 	n = p->n - before;
 	for (size_t i = 0; i < ARRAY_LEN(others) && rc == 0 && n == 0; i++)
 		rc = add_folder(p, path, others[i], err);
+	for (size_t i = 0; i < ARRAY_LEN(archives) && rc == 0 && p->n == before; i++)
+		rc = add_folder(p, path, archives[i], err);
 	if (rc == 0 && p->n == before)
-		rc = error_set(err, ERR_NOTFOUND, "'%s' holds no .safetensors, .npy, .bin or .memmap file",
-		               path);
+		rc = error_set(err, ERR_NOTFOUND,
+		               "'%s' holds no .safetensors, .npy, .bin, .memmap, .npz or .pt file", path);
 	return rc;
 }
 

@@ -125,8 +125,8 @@ typedef struct sae_dump_info {
 } sae_dump_info;
 
 /* Shards in name order (raw files: by the numbers in their names). A path is a file, a folder (its .safetensors, or else .npy,
- * or else .bin or .memmap files whose activations tensor fits; `.part` files, and files without the tensor, such as an
- * unembedding, are passed over) or a glob pattern.
+ * .bin and .memmap, or else .npz, .pt or .pth files whose activations tensor fits; `.part` files, and files without the
+ * tensor, such as an unembedding, are passed over) or a glob pattern.
  * All shards must have the same d, dtype kind and ctx_len: ERR_FORMAT names the shard that differs. No rows: ERR_FORMAT. */
 typedef struct sae_dump sae_dump;
 int sae_dump_open(sae_dump **out, const char *const *paths, size_t n_paths, const sae_dump_opts *o,

@@ -489,6 +489,43 @@ START_TEST(dumps_are_plain)
 }
 END_TEST
 
+/* A folder of .npz files, where it has none of the other kinds. */
+START_TEST(dumps_are_folders_of_archives)
+{
+	static int32_t ids[2 * ROWS];
+	const char *second = in_folder("b.npz"), *tokens = in_folder("tokens.zip");
+	const sae_dump_opts key = { .key = "W", .tokens = tokens };
+	made_member m = { "ids.npy", NULL, 0, true }; /* compressed: they are read in order */
+	made_zip z;
+	char folder[FILE_PATH_MAX];
+	const char *path = folder;
+	sae_dump *d = NULL;
+	error err = { 0 };
+	float x[2 * COLUMNS];
+	uint32_t token;
+
+	write_npz(in_folder("a.npz"), false, true);
+	write_npz(second, false, false);
+	for (int32_t i = 0; i < 2 * ROWS; i++)
+		ids[i] = 3 * i;
+	m.data = npy_make(&m.n, NPY("<i4", "False", "(1400,)"), ids, sizeof(ids));
+	z = zip_make(&m, 1, false);
+	support_put(tokens, z.bytes, z.n);
+	zip_free(&z);
+	free((void *)(uintptr_t)m.data);
+	snprintf(folder, sizeof(folder), "%.*s", (int)(file_base(second) - second - 1), second);
+	ck_assert_msg(sae_dump_open(&d, &path, 1, &key, &err) == 0, "%s", err.msg);
+	ck_assert_uint_eq(sae_dump_get_info(d)->n_rows, 2 * ROWS);
+	ck_assert_int_eq(sae_dump_read(d, ROWS - 1, 2, x, &err), 0);
+	ck_assert_float_eq(x[COLUMNS - 1], made_value(ROWS - 1, COLUMNS - 1));
+	ck_assert_float_eq(x[COLUMNS + 1], made_value(0, 1));
+	ck_assert_int_eq(sae_dump_tokens(d, 1000, &token, &err), 0);
+	ck_assert_uint_eq(token, 3000);
+	sae_dump_close(d);
+	leave_folder();
+}
+END_TEST
+
 /* ---- Faults --------------------------------------------------------------------------------------------------------- */
 
 /* Opens and reads with every nth allocation or read failing, until all goes through. */
@@ -529,8 +566,9 @@ END_TEST
 
 static void cases(Suite *s)
 {
-	TCase *reading = SUPPORT_CASE(s, "right archives", reads_columns_of_integers,
-	                              reads_by_several_threads, dumps_are_plain);
+	TCase *reading =
+	        SUPPORT_CASE(s, "right archives", reads_columns_of_integers, reads_by_several_threads,
+	                     dumps_are_plain, dumps_are_folders_of_archives);
 	TCase *faults = tcase_create("faults");
 
 	tcase_add_loop_test(reading, reads_npz, 0, 4);
