@@ -83,6 +83,10 @@ static cJSON *result_json(const char *sae, const sae_metrics *m, const sae_rows_
 	good = good && cJSON_AddNumberToObject(part, "left_out_nan", (double)rows->n_nan);
 	good = good && cJSON_AddNumberToObject(part, "left_out_token", (double)rows->n_token);
 	good = good && cJSON_AddNumberToObject(part, "left_out_position", (double)rows->n_position);
+	if (rows->n_masked)
+		good = good && cJSON_AddNumberToObject(part, "masked", (double)rows->n_masked);
+	if (rows->n_role)
+		good = good && cJSON_AddNumberToObject(part, "left_out_role", (double)rows->n_role);
 	good = good && cJSON_AddNumberToObject(part, "kept", (double)rows->n_kept);
 	good = good && cJSON_AddNumberToObject(part, "norm_limit", rows->norm_limit);
 	good = good && cJSON_AddNumberToObject(part, "evaluated", (double)m->n_rows);
@@ -141,7 +145,8 @@ static void print_rows(const sae_metrics *m, const sae_rows_stats *rows, const d
 	if (split->holdout < 1)
 		printf(" (held out by %s, --holdout %g --split-seed %" PRIu64 ")", split->by, split->holdout,
 		       split->seed);
-	printf("\n%" PRIu64 " of %" PRIu64 " rows left out", rows->n_rows - rows->n_kept, rows->n_rows);
+	printf("\n%" PRIu64 " of %" PRIu64 " rows left out", rows->n_rows - rows->n_masked - rows->n_kept,
+	       rows->n_rows - rows->n_masked);
 	if (rows->n_outlier)
 		printf(", %" PRIu64 " of them for a norm over %.5g", rows->n_outlier, rows->norm_limit);
 	if (rows->n_nan)

@@ -24,7 +24,7 @@ static const option options[] = {
 	OPTION(index_opts, source, "source", 0, OPTION_STRING, "NAME", NULL, 0, 0,
 	       "what to call it in the store; if not given, the name of the SAE's folder, or 'neurons'"),
 	OPTION(index_opts, tokenizer, "tokenizer", 0, OPTION_STRING, "FILE", NULL, 0, 0,
-	       "tokenizer.json of the model that made the dump"),
+	       "tokenizer.json or tokenizer.model of the model that made the dump"),
 	OPTION(index_opts, unembed, "unembed", 0, OPTION_STRING, "FILE", NULL, 0, 0,
 	       "safetensors with lm_head.weight and norm.weight: also rank the logits of each feature"),
 	OPTION(index_opts, corpus, "corpus", 0, OPTION_BOOL, NULL, NULL, 0, 0,
@@ -301,7 +301,7 @@ static cJSON *summary_json(const index_run *r)
 		        { "dead", (double)x->n_dead },
 		        { "dense", (double)x->n_dense },
 		        { "tokens", (double)x->n_tokens },
-		        { "left_out", (double)(rows->n_rows - rows->n_kept) },
+		        { "left_out", (double)(rows->n_rows - rows->n_masked - rows->n_kept) },
 		        { "norm_limit", rows->norm_limit },
 		        { "contexts", (double)x->n_contexts },
 		        { "firings", (double)x->n_firings },
@@ -338,7 +338,7 @@ static void print_summary(const index_run *r)
 	printf("  features    %u: %" PRIu64 " dead, %" PRIu64 " dense (on over 10 %% of tokens)\n",
 	       r->x.n_features, x->n_dead, x->n_dense);
 	printf("  tokens      %" PRIu64 " in %" PRIu64 " contexts; %" PRIu64 " rows left out", x->n_tokens,
-	       x->n_contexts, rows->n_rows - rows->n_kept);
+	       x->n_contexts, rows->n_rows - rows->n_masked - rows->n_kept);
 	if (rows->n_outlier)
 		printf(", %" PRIu64 " of them for a norm over %.5g", rows->n_outlier, rows->norm_limit);
 	printf("\n  firings     %" PRIu64 ", %.4g a token%s\n", x->n_firings,

@@ -11,7 +11,7 @@ static const option options[] = {
 	DUMP_ARGS_OPTIONS(inspect_opts, dump),
 	DUMP_SPLIT_OPTIONS(inspect_opts, split),
 	OPTION(inspect_opts, tokenizer, "tokenizer", 0, OPTION_STRING, "FILE", NULL, 0, 0,
-	       "tokenizer.json: check the token ids and show the first ones as text"),
+	       "tokenizer.json or tokenizer.model: check the token ids and show the first ones as text"),
 	OPTION(inspect_opts, features, "features", 0, OPTION_U32, "N", NULL, 1, 4294967295.0,
 	       "dictionary size of the forecast; if not given, 8 a dimension"),
 	OPTION(inspect_opts, k, "k", 0, OPTION_U32, "N", "32", 1, 4294967295.0,
@@ -43,12 +43,14 @@ static int look_at_left_out(inspect_report *r, error *err)
 	const sae_dump_info *info = sae_dump_get_info(r->in.dump);
 	const sae_rows_stats *st = sae_rows_get_stats(r->in.rows);
 	float *x = malloc(info->d_in * sizeof(*x));
-	uint32_t *at_position = calloc(info->ctx_len, sizeof(*at_position));
+	uint32_t *at_position = calloc(info->ctx_len, sizeof(*at_position)), position;
+	uint64_t context;
 	int rc = x && at_position ? 0 : error_nomem(err, "positions");
 
 	for (uint64_t row = 0; row < info->n_rows && rc == 0 && r->n_looked_at < INSPECT_LOOK_MAX; row++) {
 		double square = 0;
-		if (sae_rows_kept(r->in.rows, row))
+		if (sae_rows_kept(r->in.rows, row) || !sae_dump_where(r->in.dump, row, &context, &position) ||
+		    sae_dump_masked(r->in.dump, row))
 			continue;
 		rc = sae_dump_read(r->in.dump, row, 1, x, err);
 		if (rc < 0)
@@ -59,7 +61,7 @@ static int look_at_left_out(inspect_report *r, error *err)
 		if (!isfinite(square) && r->first_nan == UINT64_MAX)
 			r->first_nan = row;
 		else if (isfinite(square) && sqrt(square) > st->norm_limit)
-			at_position[row % info->ctx_len]++;
+			at_position[position]++;
 	}
 	if (rc == 0)
 		pick_top(r, at_position, info->ctx_len);
@@ -85,11 +87,13 @@ static int look_at_tokens(inspect_report *r, const inspect_opts *o, error *err)
 	const sae_dump_info *info = sae_dump_get_info(r->in.dump);
 	uint32_t *ids = malloc(info->ctx_len * sizeof(*ids)),
 	         size = r->tokenizer ? sae_tokenizer_size(r->tokenizer) : 0;
+	uint64_t first;
 	int rc = ids ? 0 : error_nomem(err, "token ids");
 
 	for (uint64_t c = 0; c < info->n_contexts && rc == 0; c++) {
+		uint32_t n = sae_dump_context(r->in.dump, c, &first);
 		rc = sae_dump_tokens(r->in.dump, c, ids, err);
-		for (uint32_t i = 0; i < info->ctx_len && rc == 0; i++) {
+		for (uint32_t i = 0; i < n && rc == 0; i++) {
 			if (ids[i] > r->max_id)
 				r->max_id = ids[i];
 			if (size && ids[i] >= size)
@@ -100,8 +104,7 @@ static int look_at_tokens(inspect_report *r, const inspect_opts *o, error *err)
 				               ids[i], c, i, o->tokenizer, size);
 		}
 		if (rc == 0 && c == 0) {
-			r->n_first = info->ctx_len < ARRAY_LEN(r->first) ? info->ctx_len
-			                                                 : (uint32_t)ARRAY_LEN(r->first);
+			r->n_first = n < ARRAY_LEN(r->first) ? n : (uint32_t)ARRAY_LEN(r->first);
 			memcpy(r->first, ids, r->n_first * sizeof(*ids));
 		}
 	}

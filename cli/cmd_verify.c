@@ -26,7 +26,7 @@ static const option options[] = {
 	       "run the whole pass again and compare every row of the source"),
 	OPTION(verify_opts, seed, "seed", 0, OPTION_U64, "N", "0", 0, 0, "which contexts are drawn"),
 	OPTION(verify_opts, tokenizer, "tokenizer", 0, OPTION_STRING, "FILE", NULL, 0, 0,
-	       "tokenizer.json: compare the vocabulary too"),
+	       "tokenizer.json or tokenizer.model: compare the vocabulary too"),
 	OPTION(verify_opts, unembed, "unembed", 0, OPTION_STRING, "FILE", NULL, 0, 0,
 	       "with --all: compare the logits too"),
 	DUMP_ARGS_OPTIONS(verify_opts, dump),
@@ -89,7 +89,7 @@ static int set_recorded(verification *v, const option *o, const cJSON *value, er
 static int take_recorded(verification *v, error *err)
 {
 	static const char *const read[] = { "key", "dtype", "d-in", "head", "ctx-len" };
-	static const char *const count[] = { "exclude-tokens", "exclude-positions", "nan" };
+	static const char *const count[] = { "exclude-tokens", "exclude-positions", "roles", "nan" };
 	const char *json = v->record.config;
 	int rc = json_parse(&v->config, json, strlen(json), 1 << 20, 16, "the store's options", err);
 
@@ -206,6 +206,7 @@ static int load_dump(verification *v, error *err)
 static int find_ids(verification *v, error *err)
 {
 	const index_feed *feed = &v->x.feed;
+	uint64_t first;
 	uint32_t *tokens = malloc(feed->ctx_len * sizeof(*tokens));
 	int rc = 0;
 
@@ -216,7 +217,7 @@ static int find_ids(verification *v, error *err)
 		rc = feed->tokens(feed->payload, c, tokens, err);
 		if (rc == 0)
 			rc = store_context_id(&v->ids[c], v->record.tokenizer_sha256, v->x.docs.document[c],
-			                      tokens, feed->ctx_len, err);
+			                      tokens, index_feed_context(feed, c, &first), err);
 	}
 	free(tokens);
 	return rc;

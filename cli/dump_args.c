@@ -59,7 +59,11 @@ int dump_input_open(dump_input *in, const cli_parsed *p, const char *const *path
 		                  .d_in = a->d_in,
 		                  .head = a->head,
 		                  .manifest = a->manifest,
-		                  .ctx_len = a->ctx_len };
+		                  .ctx_len = a->ctx_len,
+		                  .mask = a->mask,
+		                  .lengths = a->lengths,
+		                  .roles = a->roles.items,
+		                  .n_roles = a->roles.n };
 	sae_rows_opts r = { .max_norm_ratio = a->max_norm_ratio,
 		            .norm_limit = norm_limit,
 		            .nan_fail = strcmp(a->nan, "fail") == 0 };

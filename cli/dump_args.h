@@ -15,7 +15,7 @@
  *	... in.dump, in.rows, in.pool ...
  *	dump_input_close(&in);
  *
- * The macros give --key --tokens --dtype --d-in --head --manifest --ctx-len --max-norm-ratio --exclude-tokens --exclude-positions --nan
+ * The macros give --key --tokens --dtype --d-in --head --manifest --ctx-len --mask --lengths --roles --max-norm-ratio --exclude-tokens --exclude-positions --nan
  * --threads, and --holdout --split --split-seed. The split has a seed of its own so that SAEs of other seeds are compared
  * on the same held-out rows; train and eval agree by default. */
 #ifndef GLOSS_CLI_DUMP_ARGS_H
@@ -25,9 +25,10 @@
 #include "sae/sae.h"
 
 typedef struct dump_args {
-	const char *key, *tokens, *dtype, *head, *manifest; /* NULL: not given */
-	uint32_t ctx_len, d_in;                             /* 0: not given */
+	const char *key, *tokens, *dtype, *head, *manifest, *mask, *lengths; /* NULL: not given */
+	uint32_t ctx_len, d_in;                                              /* 0: not given */
 	double max_norm_ratio;
+	option_list roles;                             /* "user,assistant" each */
 	option_list exclude_tokens, exclude_positions; /* "1,2,3" each */
 	const char *nan;                               /* "skip" or "fail" */
 	uint32_t threads;                              /* 0: all CPUs */
@@ -51,6 +52,13 @@ typedef struct dump_args {
 	               "the dump's manifest, if not dump.json beside the first shard"),                      \
 	        OPTION(st, dump.ctx_len, "ctx-len", 0, OPTION_U32, "N", NULL, 1, 4294967295.0,               \
 	               "tokens in a context, where the files do not tell"),                                  \
+	        OPTION(st, dump.mask, "mask", 0, OPTION_STRING, "PATH", NULL, 0, 0,                          \
+	               "files with 1 for a real token and 0 for padding, where the shards have no mask"),    \
+	        OPTION(st, dump.lengths, "lengths", 0, OPTION_STRING, "PATH", NULL, 0, 0,                    \
+	               "files with the tokens of each context, where they differ and the shards do not "     \
+	               "say"),                                                                               \
+	        OPTION(st, dump.roles, "roles", 0, OPTION_LIST, "ROLES", NULL, 0, 0,                         \
+	               "leave out the rows of other roles than these, as user,assistant"),                   \
 	        OPTION(st, dump.max_norm_ratio, "max-norm-ratio", 0, OPTION_DOUBLE, "X", "10", 0, 1e30,      \
 	               "leave out rows with a norm over X times the median; 0 keeps all"),                   \
 	        OPTION(st, dump.exclude_tokens, "exclude-tokens", 0, OPTION_LIST, "IDS", NULL, 0, 0,         \

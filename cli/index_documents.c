@@ -25,13 +25,16 @@ static int by_document(const void *a, const void *b)
 static int read_pieces(piece *pieces, const index_feed *f, error *err)
 {
 	uint32_t *tokens = malloc(f->ctx_len * sizeof(*tokens));
+	uint64_t first;
 	int rc = tokens ? 0 : error_nomem(err, "documents");
 
 	for (uint64_t c = 0; c < f->n_contexts && rc == 0; c++) {
+		uint32_t n = index_feed_context(f, c, &first);
+
 		rc = f->tokens(f->payload, c, tokens, err);
 		if (rc == 0)
 			pieces[c] = (piece){ f->document(f->payload, c),
-				             hash64(tokens, f->ctx_len * sizeof(*tokens), key_seed), c };
+				             hash64(tokens, n * sizeof(*tokens), key_seed), c };
 	}
 	free(tokens);
 	if (rc == 0)
@@ -55,8 +58,9 @@ static void give_keys(uint64_t *document, const piece *pieces, uint64_t n)
 static int read_context(void *payload, uint32_t context, uint32_t *tokens, uint32_t *n, error *err)
 {
 	const index_feed *f = payload;
+	uint64_t first;
 
-	*n = f->ctx_len;
+	*n = index_feed_context(f, context, &first);
 	return f->tokens(f->payload, context, tokens, err);
 }
 

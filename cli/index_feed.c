@@ -13,23 +13,46 @@ void index_feed_close(index_feed *f)
 	*f = (index_feed){ 0 };
 }
 
+uint32_t index_feed_context(const index_feed *f, uint64_t context, uint64_t *first)
+{
+	if (f->context)
+		return f->context(f->payload, context, first);
+	*first = context * f->ctx_len;
+	return f->ctx_len;
+}
+
 typedef struct rows_feed {
 	const dump_input *in;
-	uint32_t ctx_len, d;
+	uint32_t d;
 	float *x;             /* (rows of a batch, d) */
 	sae_encoder *encoder; /* NULL: neurons */
 	const sae_neurons *neurons;
 } rows_feed;
 
-/* Rows that were left out take part in the encoding as zeros, so that a context's codes do not depend on its neighbours. */
-static int read_rows(const rows_feed *r, uint64_t first, uint64_t n, error *err)
+/* The rows of n contexts, one context behind the other; contexts that lie so in the dump too are read at once. Rows that were left
+ * out take part in the encoding as zeros, so that a context's codes do not depend on its neighbours. */
+static int read_rows(const rows_feed *r, uint64_t context, uint32_t n, size_t *n_rows, error *err)
 {
-	int rc = sae_dump_read(r->in->dump, first, n, r->x, err);
+	size_t done = 0;
+	int rc = 0;
 
-	for (uint64_t i = 0; i < n && rc == 0; i++) {
-		if (!sae_rows_kept(r->in->rows, first + i))
-			memset(r->x + i * r->d, 0, r->d * sizeof(*r->x));
+	for (uint32_t i = 0; i < n && rc == 0;) {
+		uint64_t first, next = 0, rows = sae_dump_context(r->in->dump, context + i, &first);
+		float *x = r->x + done * r->d;
+
+		while (++i < n) {
+			uint32_t more = sae_dump_context(r->in->dump, context + i, &next);
+			if (next != first + rows)
+				break;
+			rows += more;
+		}
+		rc = sae_dump_read(r->in->dump, first, rows, x, err);
+		for (uint64_t j = 0; j < rows && rc == 0; j++)
+			if (!sae_rows_kept(r->in->rows, first + j))
+				memset(x + j * r->d, 0, r->d * sizeof(*x));
+		done += rows;
 	}
+	*n_rows = done;
 	return rc;
 }
 
@@ -37,9 +60,9 @@ static int rows_codes(void *payload, uint64_t first, uint32_t n, sae_codes *out,
                       error *err)
 {
 	const rows_feed *r = payload;
-	size_t rows = (size_t)n * r->ctx_len;
 	double before = clock_now();
-	int rc = read_rows(r, first * r->ctx_len, rows, err);
+	size_t rows;
+	int rc = read_rows(r, first, n, &rows, err);
 
 	*read_seconds += clock_now() - before;
 	if (rc < 0)
@@ -47,6 +70,13 @@ static int rows_codes(void *payload, uint64_t first, uint32_t n, sae_codes *out,
 	if (r->encoder)
 		return sae_encode(r->encoder, r->x, rows, out, err);
 	return sae_neurons_encode(out, r->neurons, r->x, rows, r->in->pool, err);
+}
+
+static uint32_t rows_context(void *payload, uint64_t context, uint64_t *first)
+{
+	const rows_feed *r = payload;
+
+	return sae_dump_context(r->in->dump, context, first);
 }
 
 static bool rows_counts(void *payload, uint64_t token)
@@ -87,7 +117,7 @@ static int rows_feed_new(rows_feed **payload, index_feed *out, const dump_input 
 
 	if (!r)
 		return error_nomem(err, "a batch of contexts");
-	*r = (rows_feed){ .in = in, .ctx_len = info->ctx_len, .d = info->d_in };
+	*r = (rows_feed){ .in = in, .d = info->d_in };
 	r->x = mem_alloc_aligned((size_t)per_batch * info->ctx_len, info->d_in * sizeof(*r->x));
 	if (!r->x) {
 		free(r);
@@ -98,6 +128,7 @@ static int rows_feed_new(rows_feed **payload, index_feed *out, const dump_input 
 		             .per_batch = per_batch,
 		             .codes = rows_codes,
 		             .counts = rows_counts,
+		             .context = rows_context,
 		             .tokens = rows_tokens,
 		             .document = rows_document,
 		             .close = rows_close,

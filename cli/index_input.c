@@ -111,7 +111,7 @@ void index_input_describe(const index_input *x, store_index_opts *o)
 	o->weights_sha256 = x->weights_sha256;
 	o->dump_sha256 = rows->sha256;
 	o->norm_limit = rows->norm_limit;
-	o->n_left_out = rows->n_rows - rows->n_kept;
+	o->n_left_out = rows->n_rows - rows->n_masked - rows->n_kept;
 }
 
 int index_input_features(const index_input *x, store_index *ix, uint32_t n_vocab, uint32_t n_ranked,

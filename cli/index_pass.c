@@ -11,6 +11,7 @@
 typedef struct batch {
 	uint64_t first; /* context */
 	uint32_t n;     /* contexts */
+	size_t *at;     /* (per_batch + 1): where the rows of each begin */
 	sae_codes codes;
 } batch;
 
@@ -29,11 +30,11 @@ typedef struct pass {
 	index_pass_stats *stats;
 } pass;
 
-static int check_tokens(const pass *p, uint64_t context, error *err)
+static int check_tokens(const pass *p, uint64_t context, uint32_t n, error *err)
 {
 	uint32_t size = p->job->n_vocab;
 
-	for (uint32_t i = 0; i < p->ctx_len; i++) {
+	for (uint32_t i = 0; i < n; i++) {
 		if (p->tokens[i] >= size)
 			return error_set(err, ERR_FORMAT,
 			                 "token id %u (context %llu, position %u) is beyond the vocabulary "
@@ -48,15 +49,16 @@ static int check_tokens(const pass *p, uint64_t context, error *err)
  * Fills p->counted and p->start; returns where the context's codes begin. */
 static int close_up(pass *p, batch *b, uint32_t i, size_t *begin, error *err)
 {
-	uint64_t row = (b->first + i) * p->ctx_len;
-	const size_t *first = b->codes.first + (size_t)i * p->ctx_len;
+	const size_t *first = b->codes.first + b->at[i];
 	size_t end = first[0];
+	uint64_t row;
+	uint32_t n_rows = index_feed_context(p->feed, b->first + i, &row);
 
-	if (first[p->ctx_len] - first[0] > UINT32_MAX)
+	if (first[n_rows] - first[0] > UINT32_MAX)
 		return error_set(err, ERR_LIMIT,
 		                 "context %" PRIu64 " has %zu firings, more than an index can hold",
-		                 b->first + i, first[p->ctx_len] - first[0]);
-	for (uint32_t t = 0; t < p->ctx_len; t++) {
+		                 b->first + i, first[n_rows] - first[0]);
+	for (uint32_t t = 0; t < n_rows; t++) {
 		size_t n = first[t + 1] - first[t];
 
 		p->start[t] = (uint32_t)(end - first[0]);
@@ -67,7 +69,7 @@ static int close_up(pass *p, batch *b, uint32_t i, size_t *begin, error *err)
 		memmove(b->codes.value + end, b->codes.value + first[t], n * sizeof(*b->codes.value));
 		end += n;
 	}
-	p->start[p->ctx_len] = (uint32_t)(end - first[0]);
+	p->start[n_rows] = (uint32_t)(end - first[0]);
 	*begin = first[0];
 	return 0;
 }
@@ -77,7 +79,7 @@ static int add_context(pass *p, batch *b, uint32_t i, error *err)
 {
 	uint64_t context = b->first + i;
 	store_context c = { .tokens = p->tokens,
-		            .n_tokens = p->ctx_len,
+		            .n_tokens = (uint32_t)(b->at[i + 1] - b->at[i]),
 		            .document = p->docs->document[context],
 		            .group = p->docs->group[context],
 		            .counted = p->counted,
@@ -86,7 +88,7 @@ static int add_context(pass *p, batch *b, uint32_t i, error *err)
 	int rc = p->feed->tokens(p->feed->payload, context, p->tokens, err);
 
 	if (rc == 0)
-		rc = check_tokens(p, context, err);
+		rc = check_tokens(p, context, c.n_tokens, err);
 	if (rc == 0)
 		rc = close_up(p, b, i, &begin, err);
 	if (rc < 0)
@@ -107,8 +109,13 @@ static void *add_batch(void *payload)
 	return NULL;
 }
 
-static int allocate(pass *p, arena *mem, error *err)
+static int allocate(pass *p, batch batches[2], arena *mem, error *err)
 {
+	for (int i = 0; i < 2; i++) {
+		batches[i].at = arena_alloc(mem, (size_t)p->feed->per_batch + 1, sizeof(*batches[i].at));
+		if (!batches[i].at)
+			return error_nomem(err, "a batch of contexts");
+	}
 	p->tokens = arena_alloc(mem, p->ctx_len, sizeof(*p->tokens));
 	p->start = arena_alloc(mem, (size_t)p->ctx_len + 1, sizeof(*p->start));
 	p->counted = arena_alloc(mem, p->ctx_len, 1);
@@ -156,8 +163,10 @@ static int run_batches(pass *p, batch batches[2], progress *pr, error *err)
 			return error_set(err, ERR_STOPPED, "stopped; the store is as it was before");
 		b->first = c;
 		b->n = n - c < per_batch ? (uint32_t)(n - c) : per_batch;
+		for (uint32_t i = 0; i < b->n; i++)
+			b->at[i + 1] = b->at[i] + index_feed_context(p->feed, c + i, &(uint64_t){ 0 });
 		rc = run_batch(p, b, before, err);
-		tokens += (uint64_t)b->n * p->ctx_len;
+		tokens += b->at[b->n];
 		progress_update(pr, tokens, NULL);
 		before = b;
 		turn = !turn;
@@ -178,7 +187,7 @@ int index_pass(const index_pass_job *job, const index_feed *feed, const index_do
 	pass p = { .job = job, .feed = feed, .docs = docs, .ctx_len = feed->ctx_len, .stats = stats };
 	batch batches[2] = { 0 };
 	arena mem = ARENA_INIT;
-	int rc = allocate(&p, &mem, err);
+	int rc = allocate(&p, batches, &mem, err);
 
 	if (rc == 0)
 		rc = run_batches(&p, batches, pr, err);

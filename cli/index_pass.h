@@ -14,7 +14,9 @@ typedef struct index_feed {
 	 * *read_seconds what reading took. */
 	int (*codes)(void *payload, uint64_t first, uint32_t n, sae_codes *out, double *read_seconds,
 	             error *err);
-	bool (*counts)(void *payload, uint64_t token); /* token: of all, context after context */
+	bool (*counts)(void *payload, uint64_t token); /* token: of all, by `context` */
+	/* Tokens of a context, at most ctx_len, and the number of its first one; NULL: ctx_len, context after context. */
+	uint32_t (*context)(void *payload, uint64_t context, uint64_t *first);
 	/* Token ids of a context, out (ctx_len); called from another thread than the others. */
 	int (*tokens)(void *payload, uint64_t context, uint32_t *out, error *err);
 	uint64_t (*document)(void *payload, uint64_t context); /* equal for contexts of one document */
@@ -27,6 +29,7 @@ int index_feed_sae(index_feed *out, const dump_input *in, const sae_model *m, co
                    error *err) MUST_USE;
 int index_feed_neurons(index_feed *out, const dump_input *in, const sae_neurons *n, error *err) MUST_USE;
 void index_feed_close(index_feed *f);
+uint32_t index_feed_context(const index_feed *f, uint64_t context, uint64_t *first);
 
 /* Keys of documents and their groups, by content: the same in any dump that holds the whole document or group.
  * Contexts of one document are a document; groups are documents that share a run of 24 tokens. */

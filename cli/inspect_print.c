@@ -54,7 +54,10 @@ static int print_dump(const sae_dump *d, const sae_rows_stats *st, error *err)
 	printf("rows          %" PRIu64 " of %u values, %s, %.1f MB in %zu shard%s\n", info->n_rows,
 	       info->d_in, sae_dtype_name(info->dtype), megabytes((double)info->n_bytes), info->n_shards,
 	       info->n_shards == 1 ? "" : "s");
-	printf("contexts      %" PRIu64 " of %u tokens%s\n", info->n_contexts, info->ctx_len,
+	printf("contexts      %" PRIu64 " of ", info->n_contexts);
+	if (info->ragged)
+		printf("%u to ", info->shortest);
+	printf("%u tokens%s\n", info->ragged ? info->longest : info->ctx_len,
 	       info->has_tokens ? "" : "; no token ids: trains, but cannot be indexed by text");
 	if (info->n_heads && info->head < 0)
 		printf("heads         %u side by side\n", info->n_heads);
@@ -86,16 +89,21 @@ static void print_outliers(const inspect_report *r, const sae_rows_stats *st)
 static void print_rows(const inspect_report *r)
 {
 	const sae_rows_stats *st = sae_rows_get_stats(r->in.rows);
-	uint32_t ctx_len = sae_dump_get_info(r->in.dump)->ctx_len;
+	uint64_t context;
+	uint32_t position;
 
 	printf("rows kept     %" PRIu64 " (%.2f %%); left out:\n", st->n_kept,
 	       100 * (double)st->n_kept / (double)st->n_rows);
 	print_outliers(r, st);
 	printf("  NaN, Inf    %" PRIu64, st->n_nan);
-	if (r->first_nan != UINT64_MAX)
-		printf("; the first in row %" PRIu64 " (context %" PRIu64 ", position %" PRIu64 ")",
-		       r->first_nan, r->first_nan / ctx_len, r->first_nan % ctx_len);
+	if (r->first_nan != UINT64_MAX && sae_dump_where(r->in.dump, r->first_nan, &context, &position))
+		printf("; the first in row %" PRIu64 " (context %" PRIu64 ", position %u)", r->first_nan,
+		       context, position);
 	printf("\n");
+	if (st->n_masked)
+		printf("  masked      %" PRIu64 ": no real tokens\n", st->n_masked);
+	if (st->n_role)
+		printf("  role        %" PRIu64 "\n", st->n_role);
 	if (st->n_token || st->n_position)
 		printf("  excluded    %" PRIu64 " by token, %" PRIu64 " by position\n", st->n_token,
 		       st->n_position);
@@ -211,6 +219,10 @@ static void put_dump(object o, const sae_dump *d)
 	put_number(o, "bytes", (double)info->n_bytes);
 	put_number(o, "n_contexts", (double)info->n_contexts);
 	put_number(o, "ctx_len", info->ctx_len);
+	if (info->ragged) {
+		put_number(o, "shortest", info->shortest);
+		put_number(o, "longest", info->longest);
+	}
 	if (info->n_heads)
 		put_number(o, "n_heads", info->n_heads);
 	if (info->head >= 0)
@@ -247,6 +259,11 @@ static void put_rows(object o, const inspect_report *r)
 	};
 
 	cJSON *places = cJSON_AddArrayToObject(o.json, "outliers_at");
+
+	if (st->n_masked)
+		put_number(o, "masked", (double)st->n_masked);
+	if (st->n_role)
+		put_number(o, "role", (double)st->n_role);
 
 	*o.failed |= !places;
 	for (size_t i = 0; i < ARRAY_LEN(members); i++)

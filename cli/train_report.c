@@ -30,6 +30,8 @@ static bool add_rows(cJSON *object, const sae_rows *rows)
 	       add_number(o, "left_out_nan", (double)st->n_nan) &&
 	       add_number(o, "left_out_tokens", (double)st->n_token) &&
 	       add_number(o, "left_out_positions", (double)st->n_position) &&
+	       (!st->n_masked || add_number(o, "masked", (double)st->n_masked)) &&
+	       (!st->n_role || add_number(o, "left_out_roles", (double)st->n_role)) &&
 	       add_number(o, "train", (double)sae_rows_n(rows, false)) &&
 	       add_number(o, "held_out", (double)sae_rows_n(rows, true));
 }
@@ -225,8 +227,8 @@ static void print_rows(const train_report *r)
 
 	printf("%" PRIu64 " of %" PRIu64 " rows left out, %" PRIu64 " of them for a norm over %.5g; %" PRIu64
 	       " for training, %" PRIu64 " held out\n",
-	       st->n_rows - st->n_kept, st->n_rows, st->n_outlier, st->norm_limit,
-	       sae_rows_n(r->in->rows, false), sae_rows_n(r->in->rows, true));
+	       st->n_rows - st->n_masked - st->n_kept, st->n_rows - st->n_masked, st->n_outlier,
+	       st->norm_limit, sae_rows_n(r->in->rows, false), sae_rows_n(r->in->rows, true));
 }
 
 void train_report_print(const train_report *r)

@@ -77,17 +77,12 @@ static int check_activations(const sae_file *f, const sae_tensor *t, const sae_d
 		return error_set(err, ERR_FORMAT, "'%s': tensor '%s' is %s; save it %s", sae_file_path(f),
 		                 t->name, t->packed ? "compressed" : "in Fortran order",
 		                 t->packed ? "uncompressed (numpy.savez)" : "with numpy.ascontiguousarray()");
-	if (sae_file_tensor(f, "mask") || sae_file_tensor(f, "lengths"))
-		return error_set(
-		        err, ERR_FORMAT,
-		        "'%s' marks padding rows with a tensor 'mask' or 'lengths', which is not supported",
-		        sae_file_path(f));
 	return 0;
 }
 
 /* ---- Opening ----------------------------------------------------------------------------------------------------- */
 
-static int add_span(dump_spans *s, sae_file *f, const sae_tensor *t, uint64_t n, error *err)
+int dump_add_span(dump_spans *s, sae_file *f, const sae_tensor *t, uint64_t n, error *err)
 {
 	uint64_t first = s->n ? s->items[s->n - 1].first + s->items[s->n - 1].n : 0, end;
 
@@ -100,13 +95,14 @@ static int add_span(dump_spans *s, sae_file *f, const sae_tensor *t, uint64_t n,
 }
 
 /* Opens a file and puts it on the dump's list, which closes it in the end. ERR_NOTFOUND: raw, and nothing tells its shape. */
-static int add_file(sae_file **out, sae_dump *d, const char *path, const sae_dump_opts *o, error *err)
+int dump_add_file(sae_file **out, sae_dump *d, const char *path, const sae_dump_opts *o, error *err)
 {
+	static const sae_dump_opts none;
 	int rc;
 
 	if (mem_grow(&d->files, &d->cap_files, d->n_files + 1, sizeof(*d->files)) < 0)
 		return error_nomem(err, "a list of files");
-	rc = raw_named(path) ? raw_open(out, path, o, err) : sae_file_open(out, path, err);
+	rc = raw_named(path) ? raw_open(out, path, o ? o : &none, err) : sae_file_open(out, path, err);
 	if (rc == 0)
 		d->files[d->n_files++] = *out;
 	return rc;
@@ -138,7 +134,7 @@ static int add_shard(sae_dump *d, sae_file *f, const sae_tensor *t, const sae_du
 	if (rc < 0)
 		return rc;
 	act.dtype = dtype_read_as(t, o);
-	rc = add_span(&d->rows, f, &act, s.n_rows, err);
+	rc = dump_add_span(&d->rows, f, &act, s.n_rows, err);
 	if (rc < 0)
 		return rc;
 	d->info.n_bytes += f->size;
@@ -174,7 +170,7 @@ static int open_files(sae_dump *d, dump_paths *list, const sae_dump_opts *o, err
 	int rc = 0;
 
 	for (size_t i = 0; i < list->n && rc == 0; i++) {
-		rc = add_file(&f, d, list->items[i].path, o, &cause);
+		rc = dump_add_file(&f, d, list->items[i].path, o, &cause);
 		if (rc == ERR_NOTFOUND && list->items[i].listed) {
 			free(list->items[i].path);
 			list->items[i].path = NULL;
@@ -236,20 +232,19 @@ static int add_tokens(sae_dump *d, sae_file *f, const sae_tensor *t, error *err)
 	if (t->n_dims == 2 && t->count && t->dims[1] > UINT32_MAX / 2)
 		return error_set(err, ERR_FORMAT, "'%s': tensor '%s' has contexts of %" PRIu64 " tokens",
 		                 sae_file_path(f), t->name, t->dims[1]);
-	return add_span(&d->tokens, f, t, t->count, err);
+	return dump_add_span(&d->tokens, f, t, t->count, err);
 }
 
 /* Token ids from the files the options name: in any division, as long as all rows are covered. */
 static int open_token_files(sae_dump *d, const sae_dump_opts *o, error *err)
 {
-	static const sae_dump_opts plain;
 	dump_paths list = { 0 };
 	sae_file *f;
 	int rc = dump_paths_expand(&list, &o->tokens, 1, err);
 
 	for (size_t i = 0; i < list.n && rc == 0; i++) {
 		const sae_tensor *t;
-		rc = add_file(&f, d, list.items[i].path, &plain, err);
+		rc = dump_add_file(&f, d, list.items[i].path, NULL, err);
 		if (rc < 0)
 			break;
 		t = sae_file_n_tensors(f) == 1 ? sae_file_tensor_at(f, 0) : sae_file_tensor(f, "tokens");
@@ -294,7 +289,7 @@ static int agree_ctx_len(sae_dump_info *info, uint64_t ctx_len, const char *who,
 	return 0;
 }
 
-/* ctx_len (options over manifest; both must go with the shapes) and the counts that follow from it. */
+/* ctx_len (options over manifest; both must go with the shapes; 0 where nothing tells it) and the number of rows. */
 static int settle_contexts(sae_dump *d, const sae_dump_opts *o, error *err)
 {
 	const dump_span *last = &d->rows.items[d->rows.n - 1];
@@ -314,17 +309,10 @@ static int settle_contexts(sae_dump *d, const sae_dump_opts *o, error *err)
 	}
 	if (rc < 0)
 		return rc;
-	if (info->ctx_len == 0)
-		info->ctx_len = 1;
 	info->n_rows = last->first + last->n;
 	if (info->n_rows == 0)
 		return error_set(err, ERR_FORMAT, "the dump has no rows: '%s' is empty",
 		                 sae_file_path(last->file));
-	if (info->n_rows % info->ctx_len)
-		return error_set(err, ERR_FORMAT,
-		                 "%" PRIu64 " rows are not a whole number of contexts of %u tokens",
-		                 info->n_rows, info->ctx_len);
-	info->n_contexts = info->n_rows / info->ctx_len;
 	info->n_shards = d->rows.n;
 	info->has_tokens = d->tokens.n > 0;
 	if (info->has_tokens) {
@@ -364,7 +352,13 @@ int sae_dump_open(sae_dump **out, const char *const *paths, size_t n_paths, cons
 	if (rc == 0)
 		rc = settle_contexts(d, o, err);
 	if (rc == 0)
+		rc = contexts_load(d, o, err);
+	if (rc == 0)
 		rc = manifest_documents(d, err);
+	if (rc == 0) {
+		contexts_drop_empty(d);
+		rc = roles_load(d, o, err);
+	}
 	if (rc < 0) {
 		sae_dump_close(d);
 		return rc;
@@ -384,5 +378,8 @@ void sae_dump_close(sae_dump *d)
 	free(d->rows.items);
 	free(d->tokens.items);
 	free(d->documents);
+	free(d->contexts);
+	rowset_clear(&d->real);
+	rowset_clear(&d->other_role);
 	free(d);
 }

@@ -19,7 +19,9 @@ static int hash_tile(const sae_dump *d, uint64_t first, uint64_t n, sha256 *h, e
 	size_t bytes = n * dump_row_bytes(d);
 	unsigned char *raw = malloc(bytes);
 	uint32_t *tokens = malloc(n * sizeof(*tokens));
-	int rc = raw && tokens ? dump_read_raw(d, first, n, raw, err) : error_nomem(err, "rows to hash");
+	uint8_t *marks = malloc(n);
+	int rc = raw && tokens && marks ? dump_read_raw(d, first, n, raw, err)
+	                                : error_nomem(err, "rows to hash");
 
 	if (rc == 0) {
 		sha256_add(h, raw, bytes);
@@ -27,7 +29,12 @@ static int hash_tile(const sae_dump *d, uint64_t first, uint64_t n, sha256 *h, e
 			rc = dump_read_tokens(d, first, n, tokens, err);
 		if (rc == 0 && sae_dump_get_info(d)->has_tokens)
 			sha256_add(h, tokens, n * sizeof(*tokens));
+		if (rc == 0 && sae_dump_get_info(d)->ragged) {
+			dump_row_marks(d, first, n, marks);
+			sha256_add(h, marks, n);
+		}
 	}
+	free(marks);
 	free(raw);
 	free(tokens);
 	return rc;
@@ -68,8 +75,9 @@ void dump_hash_line(char out[DUMP_HASH_LINE], const sae_dump *d, uint64_t n_rows
 {
 	const sae_dump_info *info = sae_dump_get_info(d);
 
-	snprintf(out, DUMP_HASH_LINE, "gloss dump 1 %s %u %" PRIu64 " %u %s\n", sae_dtype_name(info->dtype),
-	         info->d_in, n_rows, info->ctx_len, info->has_tokens ? "tokens" : "none");
+	snprintf(out, DUMP_HASH_LINE, "gloss dump 1 %s %u %" PRIu64 " %u %s%s\n", sae_dtype_name(info->dtype),
+	         info->d_in, n_rows, d->side_by_side ? 0 : info->ctx_len,
+	         info->has_tokens ? "tokens" : "none", info->ragged ? " ragged" : "");
 }
 
 int dump_hash_start(char out[SHA256_HEX], const sae_dump *d, uint64_t n_rows, pool *p, error *err)

@@ -36,12 +36,40 @@ typedef struct dump_spans {
 	size_t n, cap;
 } dump_spans;
 
+/* A set of row numbers: one bit a row, and the number of members before each block of ROWSET_BLOCK rows. */
+enum { ROWSET_BLOCK = 512 };
+typedef struct rowset {
+	uint64_t *bits;
+	uint64_t *before; /* (blocks + 1); filled by rowset_count() */
+	uint64_t n_rows, n_blocks;
+} rowset;
+int rowset_init(rowset *s, uint64_t n_rows, error *err) MUST_USE; /* empty */
+void rowset_clear(rowset *s);
+bool rowset_has(const rowset *s, uint64_t row);
+void rowset_add(rowset *s, uint64_t row);
+void rowset_remove(rowset *s, uint64_t row);
+void rowset_count(rowset *s); /* after the last change, before the two below */
+uint64_t rowset_size(const rowset *s);
+uint64_t rowset_select(const rowset *s, uint64_t i); /* the i-th member, i < rowset_size() */
+
+/* A context: n rows from row `first` of the dump on. */
+typedef struct dump_context {
+	uint64_t first;
+	uint32_t n;
+} dump_context;
+
 struct sae_dump {
 	sae_dump_info info;
 	sae_file **files;
 	size_t n_files, cap_files;
 	dump_spans rows, tokens;
-	cJSON *manifest;     /* NULL: none */
+	cJSON *manifest; /* NULL: none */
+	/* Ragged dumps: where the contexts lie, ascending, and the rows that are real tokens. NULL and empty: all of them, in contexts
+	 * of ctx_len. */
+	dump_context *contexts; /* (n_contexts) */
+	rowset real;
+	bool side_by_side; /* contexts come one behind the other, without padding: ctx_len tells nothing of where they lie */
+	rowset other_role;   /* rows that are of no role asked for; without bits where none is */
 	uint64_t *documents; /* (n_contexts), or NULL */
 };
 
@@ -54,6 +82,31 @@ int dump_read_tokens(const sae_dump *d, uint64_t first, uint64_t n, uint32_t *ou
 size_t dump_row_bytes(const sae_dump *d);
 /* "row 1234 (context 4, position 210) of 'shard'", for messages. */
 void dump_place(char *out, size_t size, const sae_dump *d, uint64_t row);
+
+/* ---- contexts.c ----------------------------------------------------------------------------------------------------- */
+
+/* Tensors with a value a row, or a context, in the order of the shards or of files of their own. */
+int dump_add_file(sae_file **out, sae_dump *d, const char *path, const sae_dump_opts *o /* NULL: none */,
+                  error *err) MUST_USE; /* the dump closes it */
+int dump_add_span(dump_spans *s, sae_file *f, const sae_tensor *t, uint64_t n, error *err) MUST_USE;
+/* The tensor of this name from all shards, or from none. rows: it must have as many values as its shard has rows. */
+int spans_from_shards(dump_spans *out, const sae_dump *d, const char *name, bool rows, error *err) MUST_USE;
+/* Whether they are whole numbers of the right shape: (rows) or (contexts, ctx_len), which tells ctx_len where nothing did, and as
+ * many as the dump has rows; or, not `rows`, any number of them. */
+int spans_check(const dump_spans *s, sae_dump *d, const char *name, bool rows, error *err) MUST_USE;
+typedef int span_value(void *payload, const dump_span *s, uint64_t i, int64_t value, error *err);
+int spans_each(const dump_spans *s, span_value *take, void *payload, error *err) MUST_USE; /* in order */
+
+/* With n_rows known, and ctx_len where something tells it: n_contexts, ctx_len, and where they lie. */
+int contexts_load(sae_dump *d, const sae_dump_opts *o, error *err) MUST_USE;
+/* Then, with documents: contexts without a real token go, and info tells of the rest. */
+void contexts_drop_empty(sae_dump *d);
+/* The i-th row that is a real token. */
+uint64_t dump_real_row(const sae_dump *d, uint64_t i);
+/* For hashing, of each of n rows: bit 0, it is a real token; bit 1, it is in a context; bit 2, it is the first there. */
+void dump_row_marks(const sae_dump *d, uint64_t first, uint64_t n, uint8_t *out);
+/* Rows of other roles than o->roles to d->other_role (roles.c). */
+int roles_load(sae_dump *d, const sae_dump_opts *o, error *err) MUST_USE;
 
 /* Load the manifest `path` names, else dump.json beside the first shard, else what that shard's metadata says; fills
  * d->manifest and the fields of d->info it speaks of. info.ctx_len stays 0 where nothing tells. */

@@ -223,18 +223,27 @@ int dump_read_tokens(const sae_dump *d, uint64_t first, uint64_t n, uint32_t *ou
 
 int sae_dump_tokens(const sae_dump *d, uint64_t context, uint32_t *out, error *err)
 {
+	uint64_t first;
+	uint32_t n;
+
 	if (!d->info.has_tokens)
 		return error_set(err, ERR_NOTFOUND, "the dump has no token ids");
 	if (context >= d->info.n_contexts)
 		return error_set(err, ERR_ARG, "context %" PRIu64 " was asked for, the dump has %" PRIu64,
 		                 context, d->info.n_contexts);
-	return dump_read_tokens(d, context * d->info.ctx_len, d->info.ctx_len, out, err);
+	n = sae_dump_context(d, context, &first);
+	return dump_read_tokens(d, first, n, out, err);
 }
 
 void dump_place(char *out, size_t size, const sae_dump *d, uint64_t row)
 {
 	const dump_span *s = &d->rows.items[find_span(&d->rows, row)];
+	uint64_t context;
+	uint32_t position;
 
-	snprintf(out, size, "row %" PRIu64 " (context %" PRIu64 ", position %" PRIu64 ") in '%s'", row,
-	         row / d->info.ctx_len, row % d->info.ctx_len, sae_file_path(s->file));
+	if (sae_dump_where(d, row, &context, &position))
+		snprintf(out, size, "row %" PRIu64 " (context %" PRIu64 ", position %u) in '%s'", row,
+		         context, position, sae_file_path(s->file));
+	else
+		snprintf(out, size, "row %" PRIu64 " (padding) in '%s'", row, sae_file_path(s->file));
 }

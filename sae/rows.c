@@ -4,7 +4,9 @@
  * sums are added in tile order. So the result depends neither on the threads nor on the shards.
  *
  * The dump's hash is SHA-256 over: the line "gloss dump 1 DTYPE d rows ctx_len tokens|none\n", then for every tile the
- * SHA-256 (in hexadecimal) of its raw activations in file order followed by its token ids as 32-bit little-endian words. */
+ * SHA-256 (in hexadecimal) of its raw activations in file order followed by its token ids as 32-bit little-endian words. Of a
+ * ragged dump the line ends in " ragged", with ctx_len 0 where contexts are side by side, and a byte of marks follows for each
+ * row of a tile (dump_row_marks()). */
 #include "sae/rows_internal.h"
 
 #include <inttypes.h>
@@ -24,7 +26,7 @@ enum {
 typedef struct tile_sums {
 	double *sum; /* (d), of kept rows */
 	double square, norm, max_norm;
-	uint64_t kept, outlier, nan, token, position, zero;
+	uint64_t kept, masked, outlier, nan, role, token, position, zero;
 	uint64_t first_nan; /* row; UINT64_MAX: none */
 	char sha256[SHA256_HEX];
 	error err;
@@ -34,6 +36,7 @@ typedef struct worker {
 	float *x;         /* (block, d) */
 	void *raw;        /* the same as the files hold it */
 	uint32_t *tokens; /* (TILE_ROWS) */
+	uint8_t *marks;   /* (TILE_ROWS) */
 	error err;
 } worker;
 
@@ -106,7 +109,8 @@ static void sample_task(void *payload, size_t task, unsigned who)
 	const sae_dump_info *info = sae_dump_get_info(s->d);
 
 	for (uint64_t i = task * SAMPLE_TASK; i < s->n_sample && i < (task + 1) * SAMPLE_TASK; i++) {
-		if (w->err.code || sae_dump_read(s->d, sample_row(info->n_rows, i), 1, w->x, &w->err) < 0)
+		uint64_t row = dump_real_row(s->d, sample_row(info->n_rows - info->n_masked, i));
+		if (w->err.code || sae_dump_read(s->d, row, 1, w->x, &w->err) < 0)
 			return;
 		s->sample[i] = sqrt(squared_norm(w->x, info->d_in));
 	}
@@ -116,9 +120,9 @@ static void sample_task(void *payload, size_t task, unsigned who)
 static int find_limit(scan *s, error *err)
 {
 	sae_rows_stats *st = &s->rows->stats;
-	uint64_t n = 0;
+	uint64_t n = 0, real = st->n_rows - sae_dump_get_info(s->d)->n_masked;
 
-	s->n_sample = st->n_rows < SAMPLE_ROWS ? st->n_rows : SAMPLE_ROWS;
+	s->n_sample = real < SAMPLE_ROWS ? real : SAMPLE_ROWS;
 	s->sample = malloc(s->n_sample * sizeof(*s->sample));
 	if (!s->sample)
 		return error_nomem(err, "a sample of norms");
@@ -145,12 +149,26 @@ static bool listed(const uint32_t *sorted, size_t n, uint32_t value)
 	return n && bsearch(&value, sorted, n, sizeof(value), by_u32);
 }
 
-/* One row into the tile's sums. A row left out for several reasons counts under the first: NaN, token, position, norm. */
+static bool excluded_position(const scan *s, uint64_t row)
+{
+	uint64_t context;
+	uint32_t position;
+
+	return s->o->n_exclude_positions && sae_dump_where(s->d, row, &context, &position) &&
+	       listed(s->positions, s->o->n_exclude_positions, position);
+}
+
+/* One row into the tile's sums. A row left out for several reasons counts under the first: masked, NaN, role, token, position,
+ * norm. */
 static void add_row(scan *s, tile_sums *t, uint64_t row, const float *x, const uint32_t *token)
 {
 	const sae_dump_info *info = sae_dump_get_info(s->d);
 	double square = squared_norm(x, info->d_in), norm = sqrt(square);
 
+	if (sae_dump_masked(s->d, row)) {
+		t->masked++;
+		return;
+	}
 	if (!isfinite(square)) {
 		if (t->nan++ == 0)
 			t->first_nan = row;
@@ -158,9 +176,11 @@ static void add_row(scan *s, tile_sums *t, uint64_t row, const float *x, const u
 	}
 	if (norm > t->max_norm)
 		t->max_norm = norm;
-	if (token && listed(s->tokens, s->o->n_exclude_tokens, *token)) {
+	if (s->d->other_role.bits && rowset_has(&s->d->other_role, row)) {
+		t->role++;
+	} else if (token && listed(s->tokens, s->o->n_exclude_tokens, *token)) {
 		t->token++;
-	} else if (listed(s->positions, s->o->n_exclude_positions, (uint32_t)(row % info->ctx_len))) {
+	} else if (excluded_position(s, row)) {
 		t->position++;
 	} else if (norm > s->rows->stats.norm_limit) {
 		t->outlier++;
@@ -196,6 +216,10 @@ static int scan_tile(scan *s, tile_sums *t, worker *w, uint64_t first, uint64_t 
 	}
 	if (rc == 0 && tokens)
 		sha256_add(h, w->tokens, (end - first) * sizeof(*w->tokens));
+	if (rc == 0 && sae_dump_get_info(s->d)->ragged) {
+		dump_row_marks(s->d, first, end - first, w->marks);
+		sha256_add(h, w->marks, end - first);
+	}
 	return rc;
 }
 
@@ -221,7 +245,8 @@ static int keep_hashes(scan *s, uint64_t n, error *err)
 	int rc = 0;
 
 	for (uint64_t i = 0; i < n && rc == 0; i++)
-		rc = duplicates_add(&s->seen, s->row_hashes[i], err);
+		if (!sae_dump_masked(s->d, s->first_tile * TILE_ROWS + i))
+			rc = duplicates_add(&s->seen, s->row_hashes[i], err);
 	return rc;
 }
 
@@ -248,6 +273,8 @@ static int reduce_wave(scan *s, size_t n, error *err)
 		st->n_kept += t->kept;
 		st->n_outlier += t->outlier;
 		st->n_nan += t->nan;
+		st->n_masked += t->masked;
+		st->n_role += t->role;
 		st->n_token += t->token;
 		st->n_position += t->position;
 		st->n_zero += t->zero;
@@ -331,7 +358,8 @@ static int scan_buffers(scan *s, bool duplicates, error *err)
 		w->x = mem_alloc_aligned(s->block * d, sizeof(*w->x));
 		w->raw = mem_alloc_aligned(s->block, dump_row_bytes(s->d));
 		w->tokens = malloc(TILE_ROWS * sizeof(*w->tokens));
-		if (!w->x || !w->raw || !w->tokens)
+		w->marks = malloc(TILE_ROWS);
+		if (!w->x || !w->raw || !w->tokens || !w->marks)
 			return error_nomem(err, "the scan");
 	}
 	for (unsigned i = 0; i < WAVE; i++) {
@@ -362,7 +390,6 @@ static int scan_init(scan *s, bool duplicates, error *err)
 		return rc;
 	s->hashing = true;
 	s->rows->stats.n_rows = info->n_rows;
-	s->rows->ctx_len = info->ctx_len;
 	s->n_tiles = (size_t)((info->n_rows + TILE_ROWS - 1) / TILE_ROWS);
 	dump_hash_line(line, s->d, info->n_rows);
 	sha256_add(&s->hash, line, strlen(line));
@@ -377,6 +404,7 @@ static void scan_clear(scan *s)
 		free(s->workers[i].x);
 		free(s->workers[i].raw);
 		free(s->workers[i].tokens);
+		free(s->workers[i].marks);
 	}
 	for (unsigned i = 0; s->tiles && i < WAVE; i++)
 		free(s->tiles[i].sum);

@@ -4,22 +4,6 @@
 
 #include "sae/dump_internal.h"
 
-/* A set of row numbers: one bit a row, and the number of members before each block of ROWSET_BLOCK rows. */
-enum { ROWSET_BLOCK = 512 };
-typedef struct rowset {
-	uint64_t *bits;
-	uint64_t *before; /* (blocks + 1); filled by rowset_count() */
-	uint64_t n_rows, n_blocks;
-} rowset;
-int rowset_init(rowset *s, uint64_t n_rows, error *err) MUST_USE; /* empty */
-void rowset_clear(rowset *s);
-bool rowset_has(const rowset *s, uint64_t row);
-void rowset_add(rowset *s, uint64_t row);
-void rowset_remove(rowset *s, uint64_t row);
-void rowset_count(rowset *s); /* after the last change, before the two below */
-uint64_t rowset_size(const rowset *s);
-uint64_t rowset_select(const rowset *s, uint64_t i); /* the i-th member, i < rowset_size() */
-
 /* A count of equal rows by their hashes. Starts as {.max = N}. */
 typedef struct duplicate_count {
 	uint64_t *hashes;
@@ -45,7 +29,7 @@ struct sae_rows {
 	double *mean;       /* (d) */
 	rowset train, held; /* the rows that count, divided by sae_rows_split(); before that all are train */
 	uint32_t *groups;   /* (n_contexts), NULL before the split */
-	uint32_t n_groups, ctx_len;
+	uint32_t n_groups;
 };
 
 #endif

@@ -19,7 +19,6 @@ int sae_rows_sample(sae_rows **out, const sae_rows *r, uint64_t n, error *err)
 	if (!s)
 		return error_nomem(err, "a sample of rows");
 	s->stats = r->stats;
-	s->ctx_len = r->ctx_len;
 	rc = rowset_init(&s->train, r->stats.n_rows, err);
 	if (rc == 0)
 		rc = rowset_init(&s->held, r->stats.n_rows, err);

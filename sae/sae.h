@@ -106,13 +106,21 @@ typedef struct sae_dump_opts {
 	const char *manifest;
 	/* for (rows, d) dumps whose files do not tell; 0: from tokens or manifest, else one context a row-block of 1 */
 	uint32_t ctx_len;
+	/* .npy, .safetensors or raw files with mask and lengths, where the shards have none */
+	const char *mask, *lengths;
+	/* (n_roles) names or numbers, also several apart by commas: rows of other roles are left out; 0: all count */
+	const char *const *roles;
+	size_t n_roles;
 } sae_dump_opts;
 
 typedef struct sae_dump_info {
-	uint64_t n_rows; /* all rows = n_contexts * ctx_len */
+	uint64_t n_rows; /* all rows; = n_contexts * ctx_len where not ragged */
 	uint32_t d_in;
 	uint64_t n_contexts;
 	uint32_t ctx_len;
+	bool ragged;                /* contexts differ in length (at most ctx_len), or rows are masked */
+	uint32_t shortest, longest; /* where ragged */
+	uint64_t n_masked;          /* rows that are no real token: padding, or masked inside a context */
 	sae_dtype dtype;
 	uint32_t n_heads; /* heads in a row on disk; 0: the files and options name none */
 	int head;         /* the one that is read, of d_in values; -1: all, side by side */
@@ -136,7 +144,16 @@ const sae_dump_info *sae_dump_get_info(const sae_dump *d);
 const char *sae_dump_shard(const sae_dump *d, size_t i, uint64_t *n_rows); /* path and rows of shard i */
 /* out (n, d) F32, rows first..first+n-1 of the whole dump. Safe from several threads. */
 int sae_dump_read(const sae_dump *d, uint64_t first, uint64_t n, float *out, error *err) MUST_USE;
-/* Token ids of context c, out (ctx_len). ERR_NOTFOUND: the dump has no tokens. Negative ids or ids over 2^31 - 1: ERR_FORMAT. */
+/* Ragged contexts. A tensor `lengths` (contexts) says how many rows each has: side by side where they add up to all rows, else
+ * each at the beginning of its ctx_len rows. `mask` (rows) or (contexts, ctx_len) is 1 for a real token: a context goes from its
+ * first to its last one, and rows between that are masked stay in it, but never count. With `attention_mask` too, that says where
+ * contexts end. Contexts without a real token are dropped; numbers of contexts do not count them. */
+/* The number of rows of context c, at most ctx_len, and the first of them. */
+uint32_t sae_dump_context(const sae_dump *d, uint64_t context, uint64_t *first);
+/* The context of a row and its place in it; false: it is padding, in none. */
+bool sae_dump_where(const sae_dump *d, uint64_t row, uint64_t *context, uint32_t *position);
+bool sae_dump_masked(const sae_dump *d, uint64_t row); /* no real token */
+/* Token ids of context c, out (its rows). ERR_NOTFOUND: the dump has no tokens. Negative ids or ids over 2^31 - 1: ERR_FORMAT. */
 int sae_dump_tokens(const sae_dump *d, uint64_t context, uint32_t *out, error *err) MUST_USE;
 /* The manifest's document id of a context; the context's number where there is none. */
 uint64_t sae_dump_document(const sae_dump *d, uint64_t context);
@@ -160,6 +177,8 @@ typedef struct sae_rows_opts {
 
 typedef struct sae_rows_stats {
 	uint64_t n_rows, n_kept;
+	uint64_t n_masked; /* no real tokens; they are not among what is left out for other reasons */
+	uint64_t n_role;   /* left out for their role */
 	uint64_t n_outlier, n_nan, n_token, n_position,
 	        n_zero; /* left out for norm, NaN/Inf, token, position; n_zero: kept rows of norm 0 (information) */
 	/* rows equal to an earlier one by 64-bit hash (information); only when asked for */
@@ -206,9 +225,11 @@ uint32_t sae_rows_n_groups(const sae_rows *r);
 int sae_split_groups(uint32_t **groups, uint32_t *n_groups, const sae_dump *d, uint32_t run,
                      error *err) MUST_USE;
 
-/* ---- Tokenizers (tokenizer.c) ------------------------------------------------------------------------------------------- */
+/* ---- Tokenizers (tokenizer.c, sentencepiece.c) ------------------------------------------------------------------------------------------- */
 
-/* A tokenizer.json with a byte-level BPE vocabulary: ids to exact bytes (added and special tokens as their UTF-8 text). */
+/* A tokenizer.json with a vocabulary of byte-level BPE, SentencePiece's kind (BPE or Unigram) or WordPiece, or SentencePiece's own
+ * tokenizer.model (by its content): ids to exact bytes (added and special tokens as their UTF-8 text). What a tokenizer does over
+ * token borders (SentencePiece drops the first blank of a text, WordPiece blanks before punctuation) is not undone. */
 typedef struct sae_tokenizer sae_tokenizer;
 int sae_tokenizer_load(sae_tokenizer **out, const char *path, error *err) MUST_USE;
 void sae_tokenizer_free(sae_tokenizer *t);

@@ -47,7 +47,9 @@ static int read_tokens(void *payload, uint32_t context, uint32_t *tokens, uint32
 {
 	const sae_dump *d = payload;
 
-	*n = sae_dump_get_info(d)->ctx_len;
+	uint64_t first;
+
+	*n = sae_dump_context(d, context, &first);
 	return sae_dump_tokens(d, context, tokens, err);
 }
 
@@ -115,13 +117,13 @@ static void split_tail(sae_rows *r, double share)
 
 /* Groups in the order of hash(seed, smallest context), each whole, until they hold the share of the kept rows or just
  * pass it: the group that reaches it is the last one taken. */
-static int split_documents(sae_rows *r, double share, uint64_t seed, error *err)
+static int split_documents(sae_rows *r, const sae_dump *d, double share, uint64_t seed, error *err)
 {
 	uint64_t *kept = calloc(r->n_groups, sizeof(*kept)); /* rows a group */
 	keyed *order = malloc(r->n_groups * sizeof(*order));
 	bool *held = calloc(r->n_groups, sizeof(*held));
 	double wanted = share * (double)r->stats.n_kept;
-	uint64_t taken = 0;
+	uint64_t taken = 0, first, n_contexts = sae_dump_get_info(d)->n_contexts;
 	uint32_t n = 0;
 	int rc = 0;
 
@@ -129,9 +131,12 @@ static int split_documents(sae_rows *r, double share, uint64_t seed, error *err)
 		rc = error_nomem(err, "the split");
 		goto out;
 	}
-	for (uint64_t row = 0; row < r->stats.n_rows; row++)
-		kept[r->groups[row / r->ctx_len]] += sae_rows_kept(r, row);
-	for (uint64_t c = 0; c < r->stats.n_rows / r->ctx_len; c++)
+	for (uint64_t c = 0; c < n_contexts; c++) {
+		uint32_t size = sae_dump_context(d, c, &first);
+		for (uint32_t i = 0; i < size; i++)
+			kept[r->groups[c]] += sae_rows_kept(r, first + i);
+	}
+	for (uint64_t c = 0; c < n_contexts; c++)
 		if (r->groups[c] == n) { /* its first context */
 			order[n] = (keyed){ hash64_mix(seed, c), (uint32_t)c, n };
 			n++;
@@ -148,9 +153,12 @@ static int split_documents(sae_rows *r, double share, uint64_t seed, error *err)
 		               share, n);
 		goto out;
 	}
-	for (uint64_t row = 0; row < r->stats.n_rows; row++)
-		if (sae_rows_kept(r, row))
-			move_row(r, row, held[r->groups[row / r->ctx_len]]);
+	for (uint64_t c = 0; c < n_contexts; c++) {
+		uint32_t size = sae_dump_context(d, c, &first);
+		for (uint32_t i = 0; i < size; i++)
+			if (sae_rows_kept(r, first + i))
+				move_row(r, first + i, held[r->groups[c]]);
+	}
 out:
 	free(kept);
 	free(order);
@@ -174,7 +182,7 @@ int sae_rows_split(sae_rows *r, const sae_dump *d, double share, sae_split_by by
 	if (by == SAE_SPLIT_TAIL)
 		split_tail(r, share);
 	else
-		rc = split_documents(r, share, seed, err);
+		rc = split_documents(r, d, share, seed, err);
 	rowset_count(&r->train);
 	rowset_count(&r->held);
 	return rc;
