@@ -244,7 +244,7 @@ uint64_t cpu_memory_limit(void);
 uint64_t cpu_memory_anonymous(void);
 uint64_t cpu_memory_peak(void);
 
-/* ---- Files (file.c) and fault points (fault.c) --------------------------------------------------------------------- */
+/* ---- Files (file.c, folder.c, gzip.c) and fault points (fault.c) --------------------------------------------------------------------- */
 
 #define FILE_PATH_MAX 4096
 
@@ -291,15 +291,36 @@ int file_writer_commit(file_writer *w, error *err) MUST_USE; /* on failure the t
 void file_writer_abort(file_writer *w);                      /* fine after commit, and on a zeroed struct */
 int file_write(const char *path, const void *p, size_t n, error *err) MUST_USE; /* the three in one */
 
+/* A file written gzip-compressed, as a file_writer otherwise: whole or not at all. No name and time within: equal bytes for equal
+ * bytes. Every way out is commit or abort. level: 1 (fast) to 9. */
+typedef struct gzip_writer {
+	file_writer file; /* file.written: compressed bytes so far */
+	struct gzip_state *state;
+} gzip_writer;
+int gzip_writer_open(gzip_writer *w, const char *path, int level, error *err) MUST_USE;
+int gzip_writer_add(gzip_writer *w, const void *p, size_t n, error *err) MUST_USE;
+int gzip_writer_commit(gzip_writer *w, error *err) MUST_USE;
+void gzip_writer_abort(gzip_writer *w); /* fine after commit, and on a zeroed struct */
+
+/* A file, gzip-compressed or not, line by line. */
+typedef struct line_reader line_reader;
+int line_reader_open(line_reader **out, const char *path, size_t max_line, error *err) MUST_USE;
+/* *more: there was one. *line (with a NUL behind, without its line end) lives until the next call. ERR_LIMIT: over max_line
+ * bytes; ERR_FORMAT: broken or cut gzip data; both name file and line. */
+int line_reader_next(line_reader *r, const char **line, size_t *len, bool *more, error *err) MUST_USE;
+uint64_t line_reader_number(const line_reader *r); /* of the last line, from 1 */
+void line_reader_close(line_reader *r);            /* NULL is fine */
+
 /* A folder of files made under a temporary name beside `path` (".part") and renamed on commit: it appears whole or not at all.
  * Every way out is commit or abort. */
 typedef struct folder_writer {
 	char path[FILE_PATH_MAX], tmp[FILE_PATH_MAX]; /* write files into `tmp` */
 	bool replaces;                                /* a folder is there, to be replaced */
 } folder_writer;
-/* A folder that is there must be empty, or with `force` hold nothing but regular files with names that end in `ending`.
- * ERR_EXISTS: it is not so, or no folder. */
-int folder_writer_open(folder_writer *w, const char *path, const char *ending, bool force,
+enum { FOLDER_FORCE = 1, FOLDER_DEEP = 2 };
+/* A folder that is there must be empty, or with FOLDER_FORCE hold nothing but regular files with names that end in `ending`, or
+ * one of several apart by '|' (with FOLDER_DEEP also folders of such). ERR_EXISTS: it is not so, or no folder. */
+int folder_writer_open(folder_writer *w, const char *path, const char *ending, unsigned flags,
                        error *err) MUST_USE;
 int folder_writer_commit(folder_writer *w, error *err) MUST_USE; /* on failure the temporary folder is gone */
 void folder_writer_abort(folder_writer *w); /* fine after commit, and on a zeroed struct */

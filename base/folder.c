@@ -9,11 +9,17 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static bool ends_in(const char *name, const char *ending)
+/* In one of them, which a '|' parts. */
+static bool ends_in(const char *name, const char *endings)
 {
-	size_t n = strlen(name), e = strlen(ending);
+	size_t n = strlen(name), e;
 
-	return n > e && strcmp(name + n - e, ending) == 0;
+	for (const char *p = endings; *p; p += e + (p[e] == '|')) {
+		e = strcspn(p, "|");
+		if (n > e && strncmp(name + n - e, p, e) == 0)
+			return true;
+	}
+	return false;
 }
 
 /* Calls look() for each entry until it is not 0. ERR_IO. */
@@ -34,43 +40,55 @@ static int each_entry(const char *path, int (*look)(void *payload, int folder, c
 	return rc;
 }
 
-static int remove_entry(void *payload, int folder, const char *name)
-{
-	(void)payload;
-	unlinkat(folder, name, 0);
-	return 0;
-}
+static int remove_entry(void *payload, int folder, const char *name);
 
 static void remove_folder(const char *path)
 {
-	if (each_entry(path, remove_entry, NULL, NULL) == 0)
+	if (each_entry(path, remove_entry, (void *)path, NULL) == 0)
 		rmdir(path);
+}
+
+static int remove_entry(void *payload, int folder, const char *name)
+{
+	char path[FILE_PATH_MAX];
+
+	if (unlinkat(folder, name, 0) < 0 && (errno == EISDIR || errno == EPERM) &&
+	    file_join(path, payload, name, NULL) == 0)
+		remove_folder(path);
+	return 0;
 }
 
 typedef struct strangers {
 	const char *path, *ending; /* ending: NULL: everything is one */
+	bool deep;
 	error *err;
 } strangers;
 
 static int refuse_stranger(void *payload, int folder, const char *name)
 {
-	const strangers *s = payload;
+	strangers *s = payload, inner = *s;
+	char path[FILE_PATH_MAX];
 	struct stat st;
 
 	if (!s->ending)
 		return error_set(s->err, ERR_EXISTS,
 		                 "'%s' is there already and not empty; --force replaces it", s->path);
-	if (ends_in(name, s->ending) && fstatat(folder, name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
-	    S_ISREG(st.st_mode))
+	if (fstatat(folder, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		st.st_mode = 0;
+	if (ends_in(name, s->ending) && S_ISREG(st.st_mode))
 		return 0;
+	if (s->deep && S_ISDIR(st.st_mode) && file_join(path, s->path, name, NULL) == 0) {
+		inner.path = path;
+		return each_entry(path, refuse_stranger, &inner, s->err);
+	}
 	return error_set(s->err, ERR_EXISTS, "'%s' is not replaced: it holds '%s', which is not of an export",
 	                 s->path, name);
 }
 
 /* Whether what is at `path` may make room. */
-static int check_place(folder_writer *w, const char *ending, bool force, error *err)
+static int check_place(folder_writer *w, const char *ending, unsigned flags, error *err)
 {
-	strangers s = { w->path, force ? ending : NULL, err };
+	strangers s = { w->path, flags & FOLDER_FORCE ? ending : NULL, flags & FOLDER_DEEP, err };
 	struct stat st;
 
 	if (lstat(w->path, &st) < 0)
@@ -94,7 +112,7 @@ static int name_beside(char out[FILE_PATH_MAX], const folder_writer *w, uint64_t
 	return 0;
 }
 
-int folder_writer_open(folder_writer *w, const char *path, const char *ending, bool force, error *err)
+int folder_writer_open(folder_writer *w, const char *path, const char *ending, unsigned flags, error *err)
 {
 	size_t n = strlen(path);
 	int rc;
@@ -105,7 +123,7 @@ int folder_writer_open(folder_writer *w, const char *path, const char *ending, b
 	if (n == 0 || n >= sizeof(w->path))
 		return error_set(err, ERR_ARG, "'%.64s' is no name of a folder", path);
 	memcpy(w->path, path, n);
-	rc = check_place(w, ending, force, err);
+	rc = check_place(w, ending, flags, err);
 	for (uint64_t attempt = 0; rc == 0; attempt++) {
 		rc = name_beside(w->tmp, w, attempt, ".part", err);
 		if (rc < 0 || mkdir(w->tmp, 0777) == 0)

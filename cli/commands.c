@@ -11,6 +11,7 @@ const command *const cli_commands[] = {
 	&cmd_export_command,
 	&cmd_features_command,
 	&cmd_find_command,
+	&cmd_import_command,
 	&cmd_index_command,
 	&cmd_inspect_command,
 	&cmd_label_command,

@@ -13,6 +13,7 @@ extern const command cmd_explain_command;
 extern const command cmd_export_command;
 extern const command cmd_features_command;
 extern const command cmd_find_command;
+extern const command cmd_import_command;
 extern const command cmd_index_command;
 extern const command cmd_inspect_command;
 extern const command cmd_label_command;

@@ -9,7 +9,7 @@ enum { STOP_EVERY = 4096 }; /* rows */
 typedef struct csv {
 	store *s;
 	const store_csv_opts *o;
-	store_csv_result *result;
+	store_export_result *result;
 	progress *pr;
 	folder_writer folder;
 	file_writer file;
@@ -221,10 +221,10 @@ static int export_all(csv *c)
 	return rc;
 }
 
-int store_export_csv(store_csv_result *out, store *s, const char *folder, const store_csv_opts *o,
+int store_export_csv(store_export_result *out, store *s, const char *folder, const store_csv_opts *o,
                      progress *pr, error *err)
 {
-	store_csv_result result = { 0 };
+	store_export_result result = { 0 };
 	csv c = { .s = s, .o = o, .result = &result, .pr = pr, .file = { .fd = -1 }, .err = err };
 	int rc;
 
@@ -235,7 +235,7 @@ int store_export_csv(store_csv_result *out, store *s, const char *folder, const 
 				                 o->tables[i]);
 		}
 	}
-	rc = folder_writer_open(&c.folder, folder, ".csv", o->force, err);
+	rc = folder_writer_open(&c.folder, folder, ".csv", o->force ? FOLDER_FORCE : 0, err);
 	if (rc < 0)
 		return rc;
 	text_init(&c.field, (size_t)1 << 30);

@@ -23,7 +23,7 @@ int store_explanation_add(store *s, store_explanation *e, error *err)
 	if (rc == 0)
 		rc = store_bind(s, st, err, "iitttdtttit", e->source_id, (int64_t)e->feature, e->text,
 		                e->short_text, e->rule, e->confidence, e->method, e->model, e->prompt_sha256,
-		                e->task_id, now);
+		                e->task_id, e->created ? e->created : now);
 	if (rc == 0)
 		rc = store_step(s, st, &row, err);
 	if (rc == 0 && row) {

@@ -324,7 +324,7 @@ int store_find_text(cJSON **out, store *s, const char *source, const char *words
  * call of a function, like instr() of values of up to 64 MB: who takes SQL from strangers sets the process a timer too. */
 int store_sql(cJSON **out, store *s, const char *sql, uint64_t max_rows, double seconds, error *err) MUST_USE;
 
-/* ---- Export (export_csv.c) -------------------------------------------------------------------------------------- */
+/* ---- Export (export_*.c) -------------------------------------------------------------------------------------- */
 
 typedef struct store_csv_opts {
 	const char *const
@@ -333,14 +333,45 @@ typedef struct store_csv_opts {
 	bool force; /* replace a folder that holds nothing but .csv files */
 	store_stop stop;
 } store_csv_opts;
-typedef struct store_csv_result {
+typedef struct store_export_result {
 	uint64_t n_files, n_rows, n_bytes;
-} store_csv_result;
+} store_export_result;
 /* NAME.csv for each, in a folder that appears whole or not at all, all of one moment. RFC 4180, UTF-8, a header, lines that
  * end in CR LF; NULL is nothing, empty text "", a blob its hexadecimal digits; numbers read back the same. `out` and `pr` may
  * be NULL. ERR_EXISTS; ERR_NOTFOUND: no such table. */
-int store_export_csv(store_csv_result *out, store *s, const char *folder, const store_csv_opts *o,
+int store_export_csv(store_export_result *out, store *s, const char *folder, const store_csv_opts *o,
                      progress *pr, error *err) MUST_USE;
+
+/* Neuronpedia's layout, version 1, in a folder that appears whole or not at all: v1/config/NAME.jsonl, v1/MODEL/SOURCE/{release,
+ * model,sourceset,source}.jsonl and {features,activations,explanations,explanation_scores}/batch-N.jsonl.gz. docs/formats.md has
+ * the rows. */
+typedef struct store_neuronpedia_opts {
+	const char *source; /* NULL: the only one */
+	/* What Neuronpedia calls model, source, source set, release, and its user; NULL: from what is known of the source, of the
+	 * user null. Letters, digits and . _ - only. */
+	const char *model_id, *source_id, *set, *release, *creator;
+	uint32_t n_top, n_samples; /* activations of each feature: the strongest, and of each interval */
+	bool vectors;              /* with decoder rows */
+	bool force;                /* replace a folder that holds nothing but .jsonl and .jsonl.gz files */
+	store_stop stop;
+} store_neuronpedia_opts;
+/* `out` and `pr` (updated in features) may be NULL. ERR_EXISTS; ERR_ARG: a name is none, or the source does not say it. */
+int store_export_neuronpedia(store_export_result *out, store *s, const char *folder,
+                             const store_neuronpedia_opts *o, progress *pr, error *err) MUST_USE;
+
+/* ---- Import (import_neuronpedia.c) ------------------------------------------------------------------------------- */
+
+typedef struct store_import_result {
+	uint64_t n_files, n_rows, n_added, n_known; /* known: rows that the store held already */
+} store_import_result;
+/* Add the labels of Neuronpedia's exports of explanations, files (n) of JSON lines, plain or gzip-compressed, to a source (NULL:
+ * the only one), in their order: type, model and time are kept as method, model and time; a row without a type is of method
+ * "neuronpedia". A label that is there (text, method, model and, where given, time) is not added again. All or nothing.
+ * `pr` (updated in rows) may be NULL. Errors name file and line: ERR_FORMAT, ERR_LIMIT (a line over 4 MB), ERR_NOTFOUND (no such
+ * feature), ERR_ARG (rows of several sources). */
+int store_import_neuronpedia(store_import_result *out, store *s, const char *source,
+                             const char *const *paths, size_t n, const store_stop *stop, progress *pr,
+                             error *err) MUST_USE;
 
 /* ---- Two sources compared (compare*.c) ---------------------------------------------------------------------------------------- */
 
@@ -522,6 +553,7 @@ typedef struct store_explanation {
 	        *prompt_sha256; /* NULL where not given; text, method required */
 	double confidence;      /* NaN: none */
 	int64_t task_id;        /* 0: none */
+	const char *created;    /* when added: ISO 8601, UTC; NULL: now */
 } store_explanation;
 int store_explanation_add(store *s, store_explanation *e /* id is set */, error *err) MUST_USE;
 /* The latest label of a feature, and a label by its id. ERR_NOTFOUND. Strings in `mem`. */

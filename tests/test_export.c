@@ -137,7 +137,7 @@ START_TEST(files_say_what_the_store_says)
 {
 	store *s = small_store_open(STORE_WRITE);
 	store_csv_opts o = { 0 };
-	store_csv_result r;
+	store_export_result r;
 	sqlite3_stmt *st = NULL;
 	uint64_t rows = 0, files = 0;
 	bool more;
