@@ -22,6 +22,7 @@ extern const command cmd_merge_command;
 extern const command cmd_note_command;
 extern const command cmd_pack_command;
 extern const command cmd_plot_command;
+extern const command cmd_probe_command;
 extern const command cmd_runs_command;
 extern const command cmd_score_command;
 extern const command cmd_show_command;

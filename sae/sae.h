@@ -651,6 +651,84 @@ int sae_eval(sae_metrics *out, const sae_model *m, const sae_dump *d, const sae_
              const sae_rows *rows, bool held_out, pool *p, progress *pr, error *err) MUST_USE;
 void sae_metrics_clear(sae_metrics *m);
 
+/* ---- Probing (examples.c, probe.c, logistic.c, probe_score.c) ----------------------------------------------------------------------- */
+
+/* What a label is of. Contexts and documents are pooled over the rows of theirs that count. */
+typedef enum sae_unit { SAE_UNIT_ROW, SAE_UNIT_CONTEXT, SAE_UNIT_DOCUMENT } sae_unit;
+const char *sae_unit_name(sae_unit u); /* "row", "context", "document" */
+/* How many labels a dump has room for: rows, contexts, or the largest document id + 1. ERR_LIMIT: ids of documents that are no numbers
+ * to count by. */
+int sae_unit_count(uint64_t *out, sae_unit u, const sae_dump *d, error *err) MUST_USE;
+
+#define SAE_NO_CLASS UINT32_MAX
+typedef struct sae_examples_opts {
+	sae_unit unit;
+	const uint32_t
+	        *labels;   /* (n_labels) the class of each row, context or document id; SAE_NO_CLASS: none */
+	uint64_t n_labels; /* sae_unit_count() */
+	uint32_t n_classes;
+	bool pool_max;  /* pool by the maximum of each value, else by the mean */
+	double test;    /* share of each class that is held out, 0 to 1 */
+	uint64_t limit; /* at most so many examples, chosen by hash of (seed, unit); 0: all */
+	uint64_t seed;
+} sae_examples_opts;
+
+/* Labelled examples: activations and codes. Document groups (contexts of a document, or that share a run of 24 tokens) are whole in
+ * one part; in the order of hash(seed, group) each is tested on where that brings the share of its commonest class nearer to `test`. */
+typedef struct sae_examples {
+	uint32_t n, d, n_features, n_classes;
+	uint64_t *unit;  /* (n) row, context or document id, ascending */
+	uint32_t *label; /* (n) */
+	uint32_t *group; /* (n) 0..n_groups-1 */
+	uint8_t *test;   /* (n) */
+	float *x;        /* (n, d) */
+	sae_codes codes; /* (n) rows */
+	uint32_t n_groups;
+	uint64_t n_unlabelled, n_empty,
+	        n_beyond; /* units without a label; without a row that counts; over the limit */
+} sae_examples;
+/* ERR_FORMAT: no examples. Memory: n (d + 2 codes) floats. */
+int sae_examples_read(sae_examples *out, const sae_model *m, const sae_dump *d, const sae_rows *rows,
+                      const sae_examples_opts *o, pool *p, progress *pr, error *err) MUST_USE;
+void sae_examples_clear(sae_examples *e);
+
+typedef struct sae_estimate {
+	double value, low, high; /* with its 95 % interval; NaN: not defined */
+	double chance;           /* of a probe that knows nothing */
+} sae_estimate;
+enum { SAE_PROBE_RESAMPLES = 1000 };
+
+/* A probe tells one class from the rest. */
+typedef struct sae_probe {
+	uint32_t label;    /* the class */
+	bool on_codes;     /* else on activations */
+	uint32_t k, p;     /* the k columns of greatest mean difference, 0: all; how many those are */
+	uint32_t *columns; /* (p), by difference; NULL: all */
+	double *weights;   /* (p) */
+	double bias;
+	/* Of the held-out examples. Intervals: percentiles of SAE_PROBE_RESAMPLES resamples of document groups; of no width (all right):
+	 * Wilson's at the number of groups. Chance: the training examples' commonest answer; 1/2; F1 of always yes; 1/2. */
+	sae_estimate accuracy, balanced_accuracy, f1, auroc;
+	double objective, seconds; /* of the fit */
+	uint32_t steps;
+	bool converged;
+	double *margin; /* (n) of every example: x . w + b */
+} sae_probe;
+
+typedef struct sae_probe_opts {
+	double c;          /* inverse strength of the L2 penalty, as scikit-learn's C */
+	const uint32_t *k; /* (n_k) sizes of sparse probes; 0: all columns */
+	size_t n_k;
+	const uint32_t *classes; /* (n_probed) to tell from the rest */
+	size_t n_probed;
+	uint64_t seed; /* of the resamples */
+} sae_probe_opts;
+/* One probe for each class, of activations then codes, and k: out (n_probed * 2 * n_k), in that order. k over the number of columns: all.
+ * Every class must have an example, and so must the rest, in both parts. The same bits at any thread count. */
+int sae_probe_fit(sae_probe *out, const sae_examples *e, const sae_probe_opts *o, pool *p,
+                  error *err) MUST_USE;
+void sae_probe_clear(sae_probe *p);
+
 /* ---- Checkpoints (checkpoint.c) ----------------------------------------------------------------------------------------------------- */
 
 /* The configuration and the progress of the checkpoint in a run's folder, for a look; the caller frees both with

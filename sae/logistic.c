@@ -1,0 +1,363 @@
+/* See logistic.h. */
+#include "sae/logistic.h"
+
+#include <cblas.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { HESSIAN_ROWS = 128, MAX_HALVINGS = 60, MAX_CG = 500 };
+#define HESSIAN_LEAST 1e-4
+
+/* Vectors of p + 1 hold the intercept's part last. */
+typedef struct solver {
+	const logistic_data *data;
+	double c;
+	uint32_t p;
+	double *w, *gradient, *step, *trial; /* (p + 1) */
+	double *margin, *moved;              /* (n) at w, and X step */
+	double *curvature;                   /* (n) C times the second derivative of the loss of each row */
+	double *hessian, *scaled;            /* (p + 1, p + 1), (HESSIAN_ROWS, p + 1); direct only */
+	double *diagonal, *residual, *direction, *product; /* (p + 1); conjugate gradients only */
+	arena mem;
+} solver;
+
+static double dot(const double *a, const double *b, size_t n)
+{
+	double sum = 0;
+
+	for (size_t i = 0; i < n; i++)
+		sum += a[i] * b[i];
+	return sum;
+}
+
+static double dense_dot(const float *x, const double *w, size_t n)
+{
+	double sum[8] = { 0 };
+	size_t i = 0;
+
+	for (; i + 8 <= n; i += 8)
+		for (size_t j = 0; j < 8; j++)
+			sum[j] += (double)x[i + j] * w[i + j];
+	for (; i < n; i++)
+		sum[0] += (double)x[i] * w[i];
+	return ((sum[0] + sum[1]) + (sum[2] + sum[3])) + ((sum[4] + sum[5]) + (sum[6] + sum[7]));
+}
+
+void logistic_margins(double *out, const logistic_data *data, const double *w, double b)
+{
+	for (uint32_t i = 0; i < data->n; i++) {
+		size_t row = data->rows[i];
+
+		if (data->x) {
+			out[i] = b + dense_dot(data->x + row * data->p, w, data->p);
+			continue;
+		}
+		out[i] = b;
+		for (size_t at = data->codes->first[row]; at < data->codes->first[row + 1]; at++)
+			out[i] += (double)data->codes->value[at] * w[data->codes->index[at]];
+	}
+}
+
+/* out (p + 1) += the sum of rows times `by` (n). */
+static void add_transposed(double *out, const logistic_data *data, const double *by)
+{
+	for (uint32_t i = 0; i < data->n; i++) {
+		size_t row = data->rows[i];
+
+		out[data->p] += by[i];
+		if (data->x) {
+			const float *x = data->x + row * data->p;
+
+			for (uint32_t j = 0; j < data->p; j++)
+				out[j] += by[i] * (double)x[j];
+			continue;
+		}
+		for (size_t at = data->codes->first[row]; at < data->codes->first[row + 1]; at++)
+			out[data->codes->index[at]] += by[i] * (double)data->codes->value[at];
+	}
+}
+
+/* log(1 + exp(-m)) without overflow. */
+static double loss(double m)
+{
+	return m > 0 ? log1p(exp(-m)) : log1p(exp(m)) - m;
+}
+
+/* The objective at weights w whose margins are margin + t moved. */
+static double objective(const solver *s, const double *w, double t)
+{
+	double sum = 0;
+
+	for (uint32_t i = 0; i < s->data->n; i++) {
+		double m = s->margin[i] + t * s->moved[i];
+
+		sum += loss(s->data->y[i] ? m : -m);
+	}
+	return dot(w, w, s->p) / 2 + s->c * sum;
+}
+
+/* Gradient and curvature at w; `moved` is used for the derivatives of the loss. */
+static void derive(solver *s)
+{
+	for (uint32_t i = 0; i < s->data->n; i++) {
+		double p = 1 / (1 + exp(-s->margin[i]));
+
+		s->moved[i] = s->c * (p - s->data->y[i]);
+		s->curvature[i] = s->c * p * (1 - p);
+	}
+	memcpy(s->gradient, s->w, s->p * sizeof(double));
+	s->gradient[s->p] = 0;
+	add_transposed(s->gradient, s->data, s->moved);
+}
+
+/* ---- The system by Cholesky ---------------------------------------------------------------------------------------- */
+
+/* The lower triangle of I (0 for the intercept) + X' diag(curvature) X. Rows whose answer is certain, with a ten-thousandth of the mean
+ * curvature, are left out: the step is a little off, what it ends at is not. */
+static void make_hessian(solver *s)
+{
+	uint32_t m = s->p + 1;
+	double least = 0;
+
+	memset(s->hessian, 0, (size_t)m * m * sizeof(double));
+	for (uint32_t j = 0; j < s->p; j++)
+		s->hessian[(size_t)j * m + j] = 1;
+	for (uint32_t i = 0; i < s->data->n; i++)
+		least += s->curvature[i] * HESSIAN_LEAST / s->data->n;
+	for (uint32_t i = 0, n = 0; i < s->data->n; i++) {
+		const float *x = s->data->x + (size_t)s->data->rows[i] * s->p;
+		double *to = s->scaled + (size_t)n * m, by = sqrt(s->curvature[i]);
+
+		if (s->curvature[i] >= least) {
+			for (uint32_t j = 0; j < s->p; j++)
+				to[j] = by * (double)x[j];
+			to[s->p] = by;
+			n++;
+		}
+		if (n == HESSIAN_ROWS || (n && i == s->data->n - 1)) {
+			cblas_dsyrk(CblasRowMajor, CblasLower, CblasTrans, (int)m, (int)n, 1, s->scaled,
+			            (int)m, 1, s->hessian, (int)m);
+			n = 0;
+		}
+	}
+}
+
+/* The lower triangle becomes its Cholesky factor, by blocks of columns. false: not positive in FP64. */
+static bool factor(double *a, uint32_t m)
+{
+	enum { BLOCK = 64 };
+
+	for (uint32_t at = 0; at < m; at += BLOCK) {
+		uint32_t b = m - at < BLOCK ? m - at : BLOCK, rest = m - at - b;
+		double *corner = a + (size_t)at * m + at, *below = corner + (size_t)b * m;
+
+		for (uint32_t j = 0; j < b; j++) {
+			double *row = corner + (size_t)j * m;
+
+			for (uint32_t k = 0; k < j; k++)
+				row[k] = (row[k] - dot(row, corner + (size_t)k * m, k)) /
+				         corner[(size_t)k * m + k];
+			row[j] -= dot(row, row, j);
+			if (!(row[j] > 0))
+				return false;
+			row[j] = sqrt(row[j]);
+		}
+		if (!rest)
+			break;
+		cblas_dtrsm(CblasRowMajor, CblasRight, CblasLower, CblasTrans, CblasNonUnit, (int)rest,
+		            (int)b, 1, corner, (int)m, below, (int)m);
+		cblas_dsyrk(CblasRowMajor, CblasLower, CblasNoTrans, (int)rest, (int)b, -1, below, (int)m, 1,
+		            below + b, (int)m);
+	}
+	return true;
+}
+
+/* step = -H^-1 gradient. */
+static bool solve_direct(solver *s)
+{
+	int m = (int)s->p + 1;
+
+	make_hessian(s);
+	if (!factor(s->hessian, s->p + 1))
+		return false;
+	for (uint32_t j = 0; j <= s->p; j++)
+		s->step[j] = -s->gradient[j];
+	cblas_dtrsv(CblasRowMajor, CblasLower, CblasNoTrans, CblasNonUnit, m, s->hessian, m, s->step, 1);
+	cblas_dtrsv(CblasRowMajor, CblasLower, CblasTrans, CblasNonUnit, m, s->hessian, m, s->step, 1);
+	return true;
+}
+
+/* ---- The system by conjugate gradients ----------------------------------------------------------------------------- */
+
+static void make_diagonal(solver *s)
+{
+	const logistic_data *data = s->data;
+
+	for (uint32_t j = 0; j < s->p; j++)
+		s->diagonal[j] = 1;
+	s->diagonal[s->p] = 1e-12;
+	for (uint32_t i = 0; i < data->n; i++) {
+		size_t row = data->rows[i];
+
+		s->diagonal[s->p] += s->curvature[i];
+		for (uint32_t j = 0; data->x && j < s->p; j++) {
+			double x = (double)data->x[row * s->p + j];
+
+			s->diagonal[j] += s->curvature[i] * x * x;
+		}
+		for (size_t at = data->x ? 1 : data->codes->first[row];
+		     !data->x && at < data->codes->first[row + 1]; at++) {
+			double x = (double)data->codes->value[at];
+
+			s->diagonal[data->codes->index[at]] += s->curvature[i] * x * x;
+		}
+	}
+}
+
+/* product = H direction. */
+static void multiply(solver *s)
+{
+	logistic_margins(s->moved, s->data, s->direction, s->direction[s->p]);
+	for (uint32_t i = 0; i < s->data->n; i++)
+		s->moved[i] *= s->curvature[i];
+	memcpy(s->product, s->direction, s->p * sizeof(double));
+	s->product[s->p] = 0;
+	add_transposed(s->product, s->data, s->moved);
+}
+
+/* residual' diagonal^-1 residual, which is left in `trial`. */
+static double precondition(solver *s)
+{
+	for (uint32_t j = 0; j <= s->p; j++)
+		s->trial[j] = s->residual[j] / s->diagonal[j];
+	return dot(s->residual, s->trial, (size_t)s->p + 1);
+}
+
+/* step is about -H^-1 gradient: the residual's norm is `share` of the gradient's. */
+static void solve_iteratively(solver *s, double share)
+{
+	size_t m = (size_t)s->p + 1;
+	double rz, limit = share * share * dot(s->gradient, s->gradient, m);
+
+	make_diagonal(s);
+	memset(s->step, 0, m * sizeof(double));
+	for (size_t j = 0; j < m; j++)
+		s->residual[j] = -s->gradient[j];
+	rz = precondition(s);
+	memcpy(s->direction, s->trial, m * sizeof(double));
+	for (unsigned i = 0; i < MAX_CG && dot(s->residual, s->residual, m) > limit; i++) {
+		double length, next;
+
+		multiply(s);
+		length = rz / dot(s->direction, s->product, m);
+		for (size_t j = 0; j < m; j++) {
+			s->step[j] += length * s->direction[j];
+			s->residual[j] -= length * s->product[j];
+		}
+		next = precondition(s);
+		for (size_t j = 0; j < m; j++)
+			s->direction[j] = s->trial[j] + next / rz * s->direction[j];
+		rz = next;
+	}
+}
+
+/* ---- Newton's method ------------------------------------------------------------------------------------------------- */
+
+static int alloc_solver(solver *s, error *err)
+{
+	size_t m = (size_t)s->p + 1, n = s->data->n;
+	bool direct = s->data->x && s->p <= LOGISTIC_DIRECT, good;
+
+	s->w = arena_alloc(&s->mem, 8 * m, sizeof(double));
+	s->margin = arena_alloc(&s->mem, 3 * n, sizeof(double));
+	good = s->w && s->margin;
+	if (good && direct) {
+		s->hessian = arena_alloc(&s->mem, m, m * sizeof(double));
+		s->scaled = arena_alloc(&s->mem, m, HESSIAN_ROWS * sizeof(double));
+		good = s->hessian && s->scaled;
+	}
+	if (!good)
+		return error_nomem(err, "logistic regression");
+	s->gradient = s->w + m;
+	s->step = s->w + 2 * m;
+	s->trial = s->w + 3 * m;
+	s->diagonal = s->w + 4 * m;
+	s->residual = s->w + 5 * m;
+	s->direction = s->w + 6 * m;
+	s->product = s->w + 7 * m;
+	s->moved = s->margin + n;
+	s->curvature = s->margin + 2 * n;
+	return 0;
+}
+
+/* Move along the step as far as it pays (Armijo), `value` the objective before and after. false: it does not. */
+static bool search(solver *s, double *value)
+{
+	size_t m = (size_t)s->p + 1;
+	double slope = dot(s->gradient, s->step, m), t = 1;
+
+	logistic_margins(s->moved, s->data, s->step, s->step[s->p]);
+	for (unsigned i = 0; i < MAX_HALVINGS; i++, t /= 2) {
+		double next;
+
+		for (size_t j = 0; j < m; j++)
+			s->trial[j] = s->w[j] + t * s->step[j];
+		next = objective(s, s->trial, t);
+		if (!(next <= *value + 1e-4 * t * slope) || !(next < *value))
+			continue;
+		*value = next;
+		memcpy(s->w, s->trial, m * sizeof(double));
+		logistic_margins(s->margin, s->data, s->w, s->w[s->p]);
+		return true;
+	}
+	return false;
+}
+
+static void iterate(solver *s, logistic_fit *out)
+{
+	size_t m = (size_t)s->p + 1;
+	double first = 0;
+
+	memset(s->moved, 0, s->data->n * sizeof(double));
+	out->objective = objective(s, s->w, 0);
+	while (!out->converged && out->steps < LOGISTIC_MAX_STEPS) {
+		double norm, left;
+
+		derive(s);
+		norm = sqrt(dot(s->gradient, s->gradient, m));
+		first = out->steps ? first : norm;
+		if (!s->hessian)
+			solve_iteratively(s, norm > 0 ? fmin(0.1, sqrt(norm / first)) : 1);
+		else if (!solve_direct(s))
+			break;
+		left = -dot(s->gradient, s->step, m) / 2;
+		out->converged = left <= LOGISTIC_TOLERANCE * out->objective;
+		if (!search(s, &out->objective))
+			break;
+		out->steps++;
+	}
+}
+
+int logistic_solve(logistic_fit *out, double *w, const logistic_data *data, double c, error *err)
+{
+	solver s = { .data = data, .c = c, .p = data->p };
+	uint32_t positive = 0;
+	int rc = alloc_solver(&s, err);
+
+	*out = (logistic_fit){ 0 };
+	if (rc)
+		goto out;
+	openblas_set_num_threads(1);
+	for (uint32_t i = 0; i < data->n; i++)
+		positive += data->y[i];
+	s.w[s.p] = log((double)positive / (double)(data->n - positive));
+	for (uint32_t i = 0; i < data->n; i++)
+		s.margin[i] = s.w[s.p];
+	iterate(&s, out);
+	memcpy(w, s.w, s.p * sizeof(double));
+	out->bias = s.w[s.p];
+out:
+	arena_clear(&s.mem);
+	return rc;
+}
