@@ -1,14 +1,19 @@
 /* gloss eval: all metrics of an SAE on held-out rows. */
 #include <inttypes.h>
+#include <limits.h>
 #include <math.h>
+#include <string.h>
 
 #include "cli/commands.h"
 #include "cli/dump_args.h"
+#include "cli/eval_metrics.h"
 
 typedef struct eval_opts {
 	dump_args dump;
 	dump_split_args split;
 	const char *target, *target_key;
+	bool dictionary;
+	option_list only;
 } eval_opts;
 
 static const option options[] = {
@@ -18,6 +23,10 @@ static const option options[] = {
 	       "rows to compare the output with, in the dump's order: what a transcoder is to give"),
 	OPTION(eval_opts, target_key, "target-key", 0, OPTION_STRING, "NAME", NULL, 0, 0,
 	       "tensor that holds them, where it is not the dump's"),
+	OPTION(eval_opts, dictionary, "dictionary", 0, OPTION_BOOL, NULL, "true", 0, 0,
+	       "also the cosines of all pairs of features: time grows with the square of their number"),
+	OPTION(eval_opts, only, "metric", 0, OPTION_LIST, "NAME", NULL, 0, 0,
+	       "print only this one; may be repeated"),
 };
 
 /* In the order they are printed; table and JSON share the names. */
@@ -26,23 +35,9 @@ static const struct metric {
 	size_t offset;
 	const char *formula;
 } metrics[] = {
-#define METRIC(field, formula)                                                                               \
-	{                                                                                                    \
-#field, offsetof(sae_metrics, field), formula                                                \
-	}
-	METRIC(fvu, "sum |e|^2 / sum |x - mean x|^2"),
-	METRIC(ev_ratio, "1 - fvu"),
-	METRIC(ev_per_token, "mean of 1 - |e|^2 / |x - mean x|^2 over rows"),
-	METRIC(ev_per_token_std, "its standard deviation over rows"),
-	METRIC(ev_centered, "1 - sum_d var(e_d) / sum_d var(x_d): forgives a constant error"),
-	METRIC(ev_uncentered, "1 - E|e|^2 / (E|x|^2 - |E x|^2), from raw moments"),
-	METRIC(mse, "mean of |e|^2"),
-	METRIC(mse_per_dim, "mse / d"),
-	METRIC(cosine, "mean of cos(x, xhat)"),
-	METRIC(l2_ratio, "mean of |xhat| / |x|"),
-	METRIC(relative_bias, "E|xhat|^2 / E<x, xhat>"),
-	METRIC(l0, "mean number of features that fire on a row"),
-	METRIC(l1, "mean sum of activations of a row"),
+#define METRIC(field, formula) { #field, offsetof(sae_metrics, field), formula },
+	EVAL_METRICS(METRIC)
+#undef METRIC
 };
 
 static const struct count {
@@ -50,15 +45,14 @@ static const struct count {
 	size_t offset;
 	const char *meaning;
 } counts[] = {
-#define COUNT(field, name, meaning)                                                                          \
-	{                                                                                                    \
-		name, offsetof(sae_metrics, field), meaning                                                  \
-	}
-	COUNT(n_features, "features", "of the SAE"),
-	COUNT(n_dead, "dead", "fire on no row"),
-	COUNT(n_dense_10, "dense_10", "fire on over 10 % of rows"),
-	COUNT(n_dense_1, "dense_1", "fire on over 1 % of rows"),
+#define COUNT(field, name, meaning) { name, offsetof(sae_metrics, field), meaning },
+	EVAL_COUNTS(COUNT)
+#undef COUNT
 };
+
+/* The same for --help and the man page. */
+#define METRIC_LINE(field, formula)      "  " #field ": " formula "\n"
+#define COUNT_LINE(field, name, meaning) "  " name ": " meaning "\n"
 
 static double metric_value(const sae_metrics *m, const struct metric *metric)
 {
@@ -70,10 +64,61 @@ static uint64_t count_value(const sae_metrics *m, const struct count *count)
 	return *(const uint64_t *)(const void *)((const char *)m + count->offset);
 }
 
+static bool wanted(const option_list *only, const char *name)
+{
+	for (size_t i = 0; i < only->n; i++)
+		if (strcmp(only->items[i], name) == 0)
+			return true;
+	return only->n == 0;
+}
+
+/* The name of the i-th metric or count; NULL: no more. */
+static const char *name_of(size_t i)
+{
+	if (i < ARRAY_LEN(metrics))
+		return metrics[i].name;
+	return i - ARRAY_LEN(metrics) < ARRAY_LEN(counts) ? counts[i - ARRAY_LEN(metrics)].name : NULL;
+}
+
+static int check_names(const option_list *only, error *err)
+{
+	for (size_t i = 0; i < only->n; i++) {
+		const char *name, *near = NULL;
+		unsigned best = UINT_MAX;
+		bool known = false;
+
+		for (size_t j = 0; !known && (name = name_of(j)); j++) {
+			unsigned likeness = text_likeness(only->items[i], name);
+
+			known = strcmp(only->items[i], name) == 0;
+			near = likeness < best ? name : near;
+			best = likeness < best ? likeness : best;
+		}
+		if (!known)
+			return error_set(err, ERR_ARG, "--metric: there is no '%.60s'%s%s%s", only->items[i],
+			                 near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
+	}
+	return 0;
+}
+
+/* Alive features by log10 of their density: counts of bins of `width` from `low` on. */
+static bool add_density(cJSON *to, const sae_metrics *m)
+{
+	cJSON *part = cJSON_AddObjectToObject(to, "log10_density"), *counts_of;
+	bool good = cJSON_AddNumberToObject(part, "low", SAE_DENSITY_LOW) &&
+	            cJSON_AddNumberToObject(part, "width", SAE_DENSITY_WIDTH);
+
+	counts_of = cJSON_AddArrayToObject(part, "counts");
+	for (int i = 0; i < SAE_DENSITY_BINS; i++)
+		good = good && cJSON_AddItemToArray(counts_of, cJSON_CreateNumber((double)m->density[i]));
+	return good;
+}
+
 /* {"rows":{...},"split":{...},"metrics":{...},"features":{...}}; a metric that is not defined on these rows is null. */
 static cJSON *result_json(const char *sae, const sae_metrics *m, const sae_rows_stats *rows,
-                          const dump_split_args *split)
+                          const eval_opts *o)
 {
+	const dump_split_args *split = &o->split;
 	cJSON *top = cJSON_CreateObject(), *part;
 	bool good = cJSON_AddStringToObject(top, "sae", sae) != NULL;
 
@@ -96,18 +141,22 @@ static cJSON *result_json(const char *sae, const sae_metrics *m, const sae_rows_
 	good = good && cJSON_AddNumberToObject(part, "seed", (double)split->seed);
 	part = cJSON_AddObjectToObject(top, "metrics");
 	for (size_t i = 0; i < ARRAY_LEN(metrics); i++)
-		good = good && cJSON_AddNumberToObject(part, metrics[i].name, metric_value(m, &metrics[i]));
+		if (wanted(&o->only, metrics[i].name))
+			good = good &&
+			       cJSON_AddNumberToObject(part, metrics[i].name, metric_value(m, &metrics[i]));
+	good = good && (o->only.n || add_density(top, m));
 	part = cJSON_AddObjectToObject(top, "features");
 	for (size_t i = 0; i < ARRAY_LEN(counts); i++)
-		good = good &&
-		       cJSON_AddNumberToObject(part, counts[i].name, (double)count_value(m, &counts[i]));
+		if (wanted(&o->only, counts[i].name))
+			good = good && cJSON_AddNumberToObject(part, counts[i].name,
+			                                       (double)count_value(m, &counts[i]));
 	if (good)
 		return top;
 	cJSON_Delete(top);
 	return NULL;
 }
 
-static int print_table(const sae_metrics *m, error *err)
+static int print_table(const sae_metrics *m, const option_list *only, error *err)
 {
 	static const cli_column columns[] = { { "metric", false, 0 },
 		                              { "value", true, 0 },
@@ -118,6 +167,8 @@ static int print_table(const sae_metrics *m, error *err)
 	for (size_t i = 0; !rc && i < ARRAY_LEN(metrics); i++) {
 		double value = metric_value(m, &metrics[i]);
 
+		if (!wanted(only, metrics[i].name))
+			continue;
 		rc = cli_table_cell(t, "%s", metrics[i].name);
 		if (!rc)
 			rc = isnan(value) ? cli_table_cell(t, "undefined") : cli_table_cell(t, "%.5g", value);
@@ -125,6 +176,8 @@ static int print_table(const sae_metrics *m, error *err)
 			rc = cli_table_cell(t, "%s", metrics[i].formula);
 	}
 	for (size_t i = 0; !rc && i < ARRAY_LEN(counts); i++) {
+		if (!wanted(only, counts[i].name))
+			continue;
 		rc = cli_table_cell(t, "%s", counts[i].name);
 		if (!rc)
 			rc = cli_table_cell(t, "%" PRIu64, count_value(m, &counts[i]));
@@ -173,6 +226,8 @@ static int evaluate(sae_metrics *m, const sae_model *model, dump_input *in, cons
 	progress_start(&pr, cli_progress_stream(p), "eval", "rows", sae_rows_n(in->rows, true));
 	rc = sae_eval(m, model, in->dump, target, in->rows, true, in->pool, &pr, err);
 	progress_end(&pr);
+	if (!rc && o->dictionary)
+		rc = sae_eval_dictionary(m, model, in->pool, err);
 	sae_dump_close(target);
 	return rc;
 }
@@ -192,7 +247,9 @@ static int run(const command *self, int argc, char **argv)
 		code = p.exit_code;
 		goto out;
 	}
-	rc = sae_model_load(&model, p.args[0], &err);
+	rc = check_names(&o.only, &err);
+	if (!rc)
+		rc = sae_model_load(&model, p.args[0], &err);
 	if (!rc && model->transcodes && !o.target)
 		rc = error_set(
 		        &err, ERR_ARG,
@@ -210,11 +267,10 @@ static int run(const command *self, int argc, char **argv)
 	if (!rc)
 		rc = evaluate(&m, model, &in, &o, &p, &err);
 	if (!rc && p.common.json) {
-		code = cli_print_json(self,
-		                      result_json(p.args[0], &m, sae_rows_get_stats(in.rows), &o.split));
+		code = cli_print_json(self, result_json(p.args[0], &m, sae_rows_get_stats(in.rows), &o));
 	} else if (!rc) {
 		print_rows(&m, sae_rows_get_stats(in.rows), &o.split);
-		rc = print_table(&m, &err);
+		rc = print_table(&m, &o.only, &err);
 	}
 	if (rc)
 		code = cli_fail(self, &err);
@@ -231,20 +287,26 @@ const command cmd_eval_command = {
 	.run = run,
 	.help = "measure how well an SAE reconstructs held-out rows",
 	.usage = "SAE DUMP...",
-	.about = "Encodes and decodes the rows that training held out (the same documents: --holdout, "
-	         "--split and\n"
-	         "--split-seed must be those of train, as the defaults are) and prints the metrics in use, "
-	         "each under a\n"
-	         "name of its own: what one tool calls explained variance another defines otherwise. "
-	         "--holdout 1\n"
-	         "evaluates all rows.\n"
-	         "Rows whose norm is over the limit that training used are left out here too; "
-	         "--max-norm-ratio sets a\n"
-	         "limit anew. A metric that is not defined on the rows (no variance) is 'undefined', in JSON "
-	         "null.\n\n"
-	         "A transcoder's output is not its input but the rows of another hook point: --target names "
-	         "a dump of "
-	         "them.",
+	.about =
+	        "Encodes and decodes the rows that training held out (the same documents: --holdout, "
+	        "--split and\n"
+	        "--split-seed must be those of train, as the defaults are) and prints the metrics in use, "
+	        "each under a\n"
+	        "name of its own: what one tool calls explained variance another defines otherwise. "
+	        "--holdout 1\n"
+	        "evaluates all rows.\n"
+	        "Rows whose norm is over the limit that training used are left out here too; "
+	        "--max-norm-ratio sets a\n"
+	        "limit anew. A metric that is not defined on the rows (no variance) is 'undefined', in JSON "
+	        "null. --metric prints only what is asked for.\n"
+	        "\n"
+	        "The metrics, with e = x - xhat, F features and d dimensions; means and sums are over rows:\n"
+	        "\n" EVAL_METRICS(METRIC_LINE)
+	                EVAL_COUNTS(COUNT_LINE) "\n"
+	                                        "A transcoder's output is not its input but the rows of "
+	                                        "another hook point: --target names "
+	                                        "a dump of\n"
+	                                        "them.",
 	.examples = "gloss eval sae/ dump/\n"
 	            "gloss eval sae/ dump/ --holdout 1 --json",
 	.options = options,

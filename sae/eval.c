@@ -2,7 +2,7 @@
  * sums. Rows are cut in tiles of SAE_ENCODE_TILE; a tile's sums are made by one thread in FP64 and joined in order of the tiles,
  * so that the result does not depend on the threads. Spreads are sums of squares about a tile's own mean, joined by Chan's
  * formula: no difference of large raw moments, but in ev_uncentered, which is defined by one. */
-#include "sae/sae.h"
+#include "sae/eval_internal.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -27,7 +27,8 @@ typedef struct sums {
 	double squared_hat; /* sum |xhat|^2 */
 	double dot;         /* sum <x, xhat> */
 	uint64_t l0;
-	double l1;
+	double l1, hoyer; /* hoyer: over the n_hoyer rows with a code */
+	uint64_t n_hoyer;
 	spread ev;        /* of 1 - |e|^2 / |x - mean x|^2, over rows that are not the mean itself */
 	double error_m2;  /* sum |e - mean e|^2 */
 	double *vector;   /* (d) mean of e; in the first pass the sum of x */
@@ -49,6 +50,10 @@ typedef struct eval {
 	sae_codes codes;
 	double *mean;       /* (d) of the evaluated rows */
 	double mean_square; /* E |x|^2 */
+	uint64_t *fires,
+	        *last_context; /* (F): rows a feature fires on; 1 + the last context it fired in, 0: none yet */
+	uint32_t *contexts;    /* (F): contexts it fires in */
+	uint64_t *rows_with;   /* (F + 1): rows on which so many features fire */
 	sums tile[BLOCK_TILES], total;
 	double *vectors; /* (BLOCK_TILES + 1, d): the tiles' and the total's */
 } eval;
@@ -161,6 +166,24 @@ static void moment_task(void *payload, size_t i, unsigned worker)
 	}
 }
 
+static void add_codes(const eval *e, sums *t, size_t r)
+{
+	double l1 = 0, squares = 0, root = sqrt((double)e->model->d_sae);
+
+	t->l0 += e->codes.first[r + 1] - e->codes.first[r];
+	for (size_t i = e->codes.first[r]; i < e->codes.first[r + 1]; i++) {
+		double value = (double)e->codes.value[i];
+
+		l1 += value;
+		squares += value * value;
+	}
+	t->l1 += l1;
+	if (squares > 0) {
+		t->hoyer += (root - l1 / sqrt(squares)) / (root - 1);
+		t->n_hoyer++;
+	}
+}
+
 static void add_row(eval *e, sums *t, size_t r)
 {
 	const float *x = e->x + r * e->d, *hat = e->hat + r * e->d;
@@ -188,9 +211,7 @@ static void add_row(eval *e, sums *t, size_t r)
 	}
 	if (distance2 > 0)
 		spread_add(&t->ev, 1 - error2 / distance2);
-	t->l0 += e->codes.first[r + 1] - e->codes.first[r];
-	for (size_t i = e->codes.first[r]; i < e->codes.first[r + 1]; i++)
-		t->l1 += (double)e->codes.value[i];
+	add_codes(e, t, r);
 }
 
 static void sum_task(void *payload, size_t i, unsigned worker)
@@ -239,6 +260,8 @@ static void join(sums *total, const sums *t, uint32_t d)
 	total->dot += t->dot;
 	total->l0 += t->l0;
 	total->l1 += t->l1;
+	total->hoyer += t->hoyer;
+	total->n_hoyer += t->n_hoyer;
 	spread_join(&total->ev, &t->ev);
 }
 
@@ -285,8 +308,26 @@ static int first_pass(eval *e, uint64_t n_rows, pool *p, error *err)
 	return 0;
 }
 
-static int second_pass(eval *e, uint64_t n_rows, sae_encoder *encoder, uint64_t *fires, pool *p, progress *pr,
-                       error *err)
+/* Rows are in the order of contexts: a feature's last one tells whether this one is new to it. */
+static void count_firings(eval *e)
+{
+	uint32_t length = sae_dump_get_info(e->dump)->ctx_len;
+
+	for (size_t r = 0; r < e->codes.n; r++) {
+		uint64_t context = sae_rows_at(e->rows, e->held_out, e->first + r) / length + 1;
+
+		e->rows_with[e->codes.first[r + 1] - e->codes.first[r]]++;
+		for (size_t i = e->codes.first[r]; i < e->codes.first[r + 1]; i++) {
+			uint32_t f = e->codes.index[i];
+
+			e->fires[f]++;
+			e->contexts[f] += e->last_context[f] != context;
+			e->last_context[f] = context;
+		}
+	}
+}
+
+static int second_pass(eval *e, uint64_t n_rows, sae_encoder *encoder, pool *p, progress *pr, error *err)
 {
 	for (uint64_t first = 0; first < n_rows; first += BLOCK_ROWS) {
 		size_t n_tiles = start_block(e, first, n_rows);
@@ -302,22 +343,21 @@ static int second_pass(eval *e, uint64_t n_rows, sae_encoder *encoder, uint64_t 
 		pool_run(p, n_tiles, sum_task, e);
 		for (size_t i = 0; i < n_tiles; i++)
 			join(&e->total, &e->tile[i], e->d);
-		for (size_t i = 0; i < e->codes.first[e->codes.n]; i++)
-			fires[e->codes.index[i]]++;
+		count_firings(e);
 		if (pr)
 			progress_update(pr, first + e->n, NULL);
 	}
 	return 0;
 }
 
-static void fill(sae_metrics *out, const eval *e, uint64_t *fires)
+static void fill(sae_metrics *out, const eval *e)
 {
 	const sums *t = &e->total;
 	double n = (double)t->n, square_of_mean = 0;
 
 	for (uint32_t j = 0; j < e->d; j++)
 		square_of_mean += e->mean[j] * e->mean[j];
-	*out = (sae_metrics){ .n_rows = t->n, .n_features = e->model->d_sae, .fires = fires };
+	*out = (sae_metrics){ .n_rows = t->n, .n_features = e->model->d_sae, .fires = e->fires };
 	out->fvu = ratio(t->squared_error, t->squared_distance);
 	out->ev_ratio = 1 - out->fvu;
 	out->ev_per_token = t->ev.n ? t->ev.mean : NAN;
@@ -333,11 +373,11 @@ static void fill(sae_metrics *out, const eval *e, uint64_t *fires)
 	out->relative_bias = t->dot < 0 || t->dot > 0 ? t->squared_hat / t->dot : NAN;
 	out->l0 = (double)t->l0 / n;
 	out->l1 = t->l1 / n;
-	for (uint64_t f = 0; f < out->n_features; f++) {
-		out->n_dead += fires[f] == 0;
-		out->n_dense_10 += (double)fires[f] > 0.1 * n;
-		out->n_dense_1 += (double)fires[f] > 0.01 * n;
-	}
+	out->hoyer = ratio(t->hoyer, (double)t->n_hoyer);
+	out->encoder_bias = out->encoder_norm = out->decoder_norm = out->encoder_decoder_cosine = (double)NAN;
+	out->max_encoder_cosine = out->max_decoder_cosine = out->decoder_coherence = (double)NAN;
+	eval_firings(out, e->contexts);
+	eval_l0(out, e->rows_with);
 }
 
 static int eval_alloc(eval *e, uint64_t n_rows, error *err)
@@ -351,6 +391,12 @@ static int eval_alloc(eval *e, uint64_t n_rows, error *err)
 	e->vectors = mem_alloc_aligned((BLOCK_TILES + 1) * (size_t)e->d, sizeof(double));
 	if (!e->x || !e->in || !e->hat || !e->mean || !e->vectors)
 		return error_nomem(err, "the rows to evaluate");
+	e->fires = calloc(e->model->d_sae, sizeof(*e->fires));
+	e->last_context = calloc(e->model->d_sae, sizeof(*e->last_context));
+	e->contexts = calloc(e->model->d_sae, sizeof(*e->contexts));
+	e->rows_with = calloc((size_t)e->model->d_sae + 1, sizeof(*e->rows_with));
+	if (!e->fires || !e->last_context || !e->contexts || !e->rows_with)
+		return error_nomem(err, "the counts of firings");
 	for (size_t i = 0; i < BLOCK_TILES; i++)
 		e->tile[i].vector = e->vectors + i * e->d;
 	e->total.vector = e->vectors + BLOCK_TILES * (size_t)e->d;
@@ -367,6 +413,10 @@ static void eval_free(eval *e)
 	free(e->hat);
 	free(e->mean);
 	free(e->vectors);
+	free(e->fires);
+	free(e->last_context);
+	free(e->contexts);
+	free(e->rows_with);
 	sae_codes_free(&e->codes);
 	free(e);
 }
@@ -396,7 +446,7 @@ static int check_dumps(const sae_model *m, const sae_dump *d, const sae_dump *ta
 int sae_eval(sae_metrics *out, const sae_model *m, const sae_dump *d, const sae_dump *target,
              const sae_rows *rows, bool held_out, pool *p, progress *pr, error *err)
 {
-	uint64_t n_rows = sae_rows_n(rows, held_out), *fires = NULL;
+	uint64_t n_rows = sae_rows_n(rows, held_out);
 	sae_encoder *encoder = NULL;
 	eval *e = NULL;
 	int rc;
@@ -408,11 +458,8 @@ int sae_eval(sae_metrics *out, const sae_model *m, const sae_dump *d, const sae_
 		return error_set(err, ERR_FORMAT, "no %s rows to evaluate in '%s'",
 		                 held_out ? "held-out" : "training", sae_dump_shard(d, 0, NULL));
 	e = calloc(1, sizeof(*e));
-	fires = calloc(m->d_sae, sizeof(*fires));
-	if (!e || !fires) {
-		rc = error_nomem(err, "the counts of firings");
-		goto out;
-	}
+	if (!e)
+		return error_nomem(err, "the rows to evaluate");
 	*e = (eval){ .model = m,
 		     .dump = d,
 		     .target = target ? target : d,
@@ -425,14 +472,13 @@ int sae_eval(sae_metrics *out, const sae_model *m, const sae_dump *d, const sae_
 	if (!rc)
 		rc = first_pass(e, n_rows, p, err);
 	if (!rc)
-		rc = second_pass(e, n_rows, encoder, fires, p, pr, err);
+		rc = second_pass(e, n_rows, encoder, p, pr, err);
 	if (rc)
 		goto out;
-	fill(out, e, fires);
-	fires = NULL; /* the caller's now */
+	fill(out, e);
+	e->fires = NULL; /* the caller's now */
 out:
 	sae_encoder_free(encoder);
-	free(fires);
 	eval_free(e);
 	return rc;
 }

@@ -628,6 +628,11 @@ void sae_trainer_finish(sae_trainer *t);
 
 /* ---- Metrics (eval.c) --------------------------------------------------------------------------------------------------------------- */
 
+enum {
+	SAE_DENSITY_BINS = 16,
+	SAE_DENSITY_LOW = -8
+}; /* bins of SAE_DENSITY_WIDTH from 10^LOW; the first and last take what is beyond */
+#define SAE_DENSITY_WIDTH 0.5
 typedef struct sae_metrics { /* over the rows evaluated; sums in FP64; e = x - xhat */
 	uint64_t n_rows;
 	double fvu;      /* sum |e|^2 / sum |x - mean x|^2 (sparsify; OpenAI's normalised MSE) */
@@ -636,19 +641,31 @@ typedef struct sae_metrics { /* over the rows evaluated; sums in FP64; e = x - x
 	double ev_per_token_std;
 	double ev_centered; /* 1 - sum_d var(e_d) / sum_d var(x_d): dictionary_learning's frac_variance_explained; forgives a constant error */
 	double ev_uncentered; /* 1 - mean|e|^2 / (E|x|^2 - |E x|^2) with the raw moments streamed in FP64: SAELens eval's streaming form */
-	double mse;                                         /* mean over rows of |e|^2 */
-	double mse_per_dim;                                 /* mse / d */
-	double cosine;                                      /* mean over rows of cos(x, xhat) */
-	double l2_ratio;                                    /* mean of |xhat| / |x| */
-	double relative_bias;                               /* E|xhat|^2 / E<x, xhat> */
-	double l0, l1;                                      /* mean number and sum of values a row */
+	double mse;                              /* mean over rows of |e|^2 */
+	double mse_per_dim;                      /* mse / d */
+	double cosine;                           /* mean over rows of cos(x, xhat) */
+	double l2_ratio;                         /* mean of |xhat| / |x| */
+	double relative_bias;                    /* E|xhat|^2 / E<x, xhat> */
+	double l0, l1;                           /* mean number and sum of values a row */
+	double l0_p5, l0_median, l0_p95, l0_max; /* nearest rank */
+	double mean_activation, hoyer;           /* formulas of these and what follows: cli/eval_metrics.h */
+	double frac_alive, freq_over_1_percent, freq_over_10_percent;
+	double normalized_freq_over_1_percent, normalized_freq_over_10_percent, firing_entropy,
+	        consistent_activation;
+	double encoder_bias, encoder_norm, decoder_norm,
+	        encoder_decoder_cosine; /* sae_eval_dictionary()'s, as the next */
+	double max_encoder_cosine, max_decoder_cosine, decoder_coherence;
 	uint64_t n_features, n_dead, n_dense_10, n_dense_1; /* never fired; fired on over 10 %, 1 % of rows */
-	uint64_t *fires;                                    /* malloc'd (F) */
+	uint64_t n_below_5, n_below_6, n_below_7;           /* on under 1e-5, 1e-6, 1e-7 of them */
+	uint64_t density[SAE_DENSITY_BINS]; /* alive features by log10 of the share of rows they fire on */
+	uint64_t *fires;                    /* malloc'd (F) */
 } sae_metrics;
 /* Over the held-out rows of `rows` (or the training rows). target: NULL, or a dump of as many rows that the output is compared with
  * in place of its input, for a transcoder. ERR_ARG: another d_in or d_out, a transcoder without target; ERR_FORMAT: no rows. */
 int sae_eval(sae_metrics *out, const sae_model *m, const sae_dump *d, const sae_dump *target,
              const sae_rows *rows, bool held_out, pool *p, progress *pr, error *err) MUST_USE;
+/* Fill in what sae_eval() leaves NaN, the metrics of the weights: two passes over all pairs of features. ERR_NOMEM. */
+int sae_eval_dictionary(sae_metrics *out, const sae_model *m, pool *p, error *err) MUST_USE;
 void sae_metrics_clear(sae_metrics *m);
 
 /* ---- Probing (examples.c, probe.c, logistic.c, probe_score.c) ----------------------------------------------------------------------- */
