@@ -25,6 +25,8 @@ static const option options[] = {
 	       "also probe all columns at once"),
 	OPTION(probe_opts, c, "c", 'C', OPTION_DOUBLE, "X", "1", 1e-12, 1e12,
 	       "inverse strength of the L2 penalty, as scikit-learn's C"),
+	OPTION(probe_opts, balance, "balance", 0, OPTION_BOOL, NULL, "false", 0, 0,
+	       "weigh examples so that class and rest count the same, as class_weight='balanced'"),
 	OPTION(probe_opts, pool, "pool", 0, OPTION_ENUM, "mean|max", "mean", 0, 0,
 	       "how the rows of a context or document become one"),
 	OPTION(probe_opts, test, "test", 0, OPTION_DOUBLE, "SHARE", "0.2", 0.001, 0.999,
@@ -33,6 +35,14 @@ static const option options[] = {
 	       "at most so many examples, chosen by hash; 0: all"),
 	OPTION(probe_opts, seed, "seed", 's', OPTION_U64, "N", "0", 0, 0,
 	       "which examples are taken, tested on and resampled"),
+	OPTION(probe_opts, tpp, "tpp", 0, OPTION_BOOL, NULL, "false", 0, 0,
+	       "also take the features of each class away: targeted probe perturbation"),
+	OPTION(probe_opts, spurious, "spurious", 0, OPTION_STRING, "FILE", NULL, 0, 0,
+	       "a second label of two classes, as --labels: also spurious correlation removal"),
+	OPTION(probe_opts, spurious_column, "spurious-column", 0, OPTION_STRING, "NAME", NULL, 0, 0,
+	       "the column of --spurious"),
+	OPTION(probe_opts, ablate, "ablate", 0, OPTION_LIST, "LIST", NULL, 0, 0,
+	       "numbers of features to take away; if not given, 2,5,10,20,50,100,500"),
 	OPTION(probe_opts, predictions, "predictions", 'o', OPTION_STRING, "FILE", NULL, 0, 0,
 	       "also write a CSV of every example: label, part, group and each probe's probability"),
 	DUMP_ARGS_OPTIONS(probe_opts, dump),
@@ -101,8 +111,21 @@ const command cmd_probe_command = {
 	        "the number\n"
 	        "of groups where all resamples agree. Chance is the training examples' commoner answer, 0.5, "
 	        "always "
-	        "yes, 0.5.",
-	.examples = "gloss probe sae/ dump/ --labels topics.csv --column topic\n"
+	        "yes, 0.5.\n"
+	        "\n"
+	        "--tpp: of each class the n features with the largest max(0, difference of means) times the "
+	        "product of the\n"
+	        "class's probe with their decoder row are taken away from the activations of every row; TPP "
+	        "is the balanced\n"
+	        "accuracy that its probe loses less what the other classes' probes lose on average. "
+	        "--spurious: a probe is\n"
+	        "trained where both labels agree, the n features with the largest |effect| on a probe of the "
+	        "spurious label\n"
+	        "are taken away, and SCR is (changed - original) / (clean - original): 1 is as good as "
+	        "training on all four\n"
+	        "combinations. Both as in SAEBench but for the probes, which are those above (--balance) on "
+	        "means.",
+	.examples = "gloss probe sae/ dump/ --labels topics.csv --column topic --tpp\n"
 	            "gloss probe sae/ dump/ --labels is_code.npy --per row -k 1,5,20 --json",
 	.options = options,
 	.n_options = ARRAY_LEN(options),

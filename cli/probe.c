@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cli/probe_labels.h"
+#include "cli/probe_perturb.h"
 
 typedef struct probing {
 	const probe_opts *o;
@@ -24,6 +24,7 @@ typedef struct probing {
 	uint32_t n_part[2];
 	sae_probe *probes;
 	size_t n_probes;
+	cJSON *tpp, *scr; /* NULL: not asked for */
 } probing;
 
 /* ---- What is asked ------------------------------------------------------------------------------------------------------ */
@@ -163,7 +164,8 @@ static int fit(probing *g, error *err)
 		                   .n_k = g->n_k,
 		                   .classes = g->classes,
 		                   .n_probed = g->n_probed,
-		                   .seed = g->o->seed };
+		                   .seed = g->o->seed,
+		                   .balance = g->o->balance };
 	size_t n = g->n_probed * 2 * g->n_k;
 	int rc;
 
@@ -413,6 +415,8 @@ static void clear(probing *g)
 	for (size_t i = 0; i < g->n_probes; i++)
 		sae_probe_clear(&g->probes[i]);
 	free(g->probes);
+	cJSON_Delete(g->tpp);
+	cJSON_Delete(g->scr);
 	free(g->k);
 	free(g->classes);
 	free(g->skipped);
@@ -430,6 +434,10 @@ int probe_ask(cJSON **page, const cli_parsed *p, const probe_opts *o, error *err
 	                 ? 0
 	                 : error_set(err, ERR_ARG, "--labels FILE says what to tell apart; it is not given");
 
+	if (!rc && (o->tpp || o->spurious) && strcmp(o->pool, "mean") != 0)
+		rc = error_set(err, ERR_ARG,
+		               "--tpp and --spurious take features away from means: not with --pool %s",
+		               o->pool);
 	if (!rc)
 		rc = choose_k(&g, err);
 	if (!rc)
@@ -450,11 +458,21 @@ int probe_ask(cJSON **page, const cli_parsed *p, const probe_opts *o, error *err
 		rc = choose_classes(&g, err);
 	if (!rc)
 		rc = fit(&g, err);
+	if (!rc && g.o->tpp)
+		rc = probe_tpp(&g.tpp, &g.e, g.model, g.classes, g.n_probed, &g.labels, o, g.in.pool, err);
+	if (!rc && g.o->spurious)
+		rc = probe_scr(&g.scr, &g.e, g.model, &g.labels, o, err);
 	if (!rc && o->predictions)
 		rc = write_predictions(&g, err);
 	if (!rc) {
 		*page = make_page(&g);
 		rc = *page ? 0 : error_nomem(err, "the answer");
+		if (!rc && g.tpp)
+			cJSON_AddItemToObject(*page, "tpp", g.tpp);
+		if (!rc && g.scr)
+			cJSON_AddItemToObject(*page, "scr", g.scr);
+		g.tpp = rc ? g.tpp : NULL;
+		g.scr = rc ? g.scr : NULL;
 	}
 	clear(&g);
 	return rc;

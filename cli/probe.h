@@ -7,7 +7,9 @@
 typedef struct probe_opts {
 	const char *labels, *column, *per; /* NULL: not given */
 	option_list classes, k;
-	bool dense;
+	bool dense, balance, tpp;
+	const char *spurious, *spurious_column; /* NULL: not given */
+	option_list ablate;
 	double c, test;
 	const char *pool;
 	uint64_t limit, seed;

@@ -169,6 +169,55 @@ static int count_probed(const cJSON *page)
 	return n;
 }
 
+static int add_tpp(cli_table *t, const cJSON *row)
+{
+	const char *class = answer_string(row, "class");
+	int rc = cli_table_cell(t, "%s", class ? class : "mean of all");
+
+	rc = rc ? rc : cli_table_cell(t, "%.0f", answer_number(row, "n"));
+	rc = rc ? rc : cli_table_cell(t, "%.3f", answer_number(row, "intended"));
+	rc = rc ? rc : cli_table_cell(t, "%.3f", answer_number(row, "unintended"));
+	return rc ? rc : cli_table_cell(t, "%.3f", answer_number(row, "score"));
+}
+
+static int add_scr(cli_table *t, const cJSON *row)
+{
+	int rc = cli_table_cell(t, "%.0f", answer_number(row, "n"));
+
+	rc = rc ? rc : cli_table_cell(t, "%.3f", answer_number(row, "clean"));
+	rc = rc ? rc : cli_table_cell(t, "%.3f", answer_number(row, "original"));
+	rc = rc ? rc : cli_table_cell(t, "%.3f", answer_number(row, "changed"));
+	if (rc || !isnan(answer_number(row, "score")))
+		return rc ? rc : cli_table_cell(t, "%.3f", answer_number(row, "score"));
+	return cli_table_cell(t, "undefined");
+}
+
+static int print_perturbed(const cJSON *page, error *err)
+{
+	static const cli_column tpp[] = { { "class", false, 40 },
+		                          { "features", true, 0 },
+		                          { "its loss", true, 0 },
+		                          { "others' loss", true, 0 },
+		                          { "TPP", true, 0 } };
+	static const cli_column scr[] = { { "features", true, 0 },
+		                          { "clean", true, 0 },
+		                          { "original", true, 0 },
+		                          { "changed", true, 0 },
+		                          { "SCR", true, 0 } };
+	int rc = 0;
+
+	if (member(page, "tpp")) {
+		printf("\ntargeted probe perturbation: balanced accuracy lost when a class's features are "
+		       "taken away\n");
+		rc = page_print_rows(member(page, "tpp"), tpp, ARRAY_LEN(tpp), add_tpp, err);
+	}
+	if (!rc && member(page, "scr")) {
+		printf("\nspurious correlation removal: balanced accuracy of the biased probe\n");
+		rc = page_print_rows(member(page, "scr"), scr, ARRAY_LEN(scr), add_scr, err);
+	}
+	return rc;
+}
+
 int probe_print(const cJSON *page, error *err)
 {
 	int n = count_probed(page), rc = 0;
@@ -178,5 +227,6 @@ int probe_print(const cJSON *page, error *err)
 		printf("\nmean of %d classes, each against the rest\n", n);
 		rc = print_table(member(page, "mean"), NULL, err);
 	}
-	return rc ? rc : print_classes(page, err);
+	rc = rc ? rc : print_classes(page, err);
+	return rc ? rc : print_perturbed(page, err);
 }

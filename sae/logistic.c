@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { HESSIAN_ROWS = 128, MAX_HALVINGS = 60, MAX_CG = 500 };
-#define HESSIAN_LEAST 1e-4
+enum { HESSIAN_ROWS = 128, MAX_HALVINGS = 60, MAX_STEPS = 200 };
+#define PROMISE 1e-9 /* of the objective: so little left, and the end is reached */
 
 /* Vectors of p + 1 hold the intercept's part last. */
 typedef struct solver {
@@ -17,8 +17,7 @@ typedef struct solver {
 	double *w, *gradient, *step, *trial; /* (p + 1) */
 	double *margin, *moved;              /* (n) at w, and X step */
 	double *curvature;                   /* (n) C times the second derivative of the loss of each row */
-	double *hessian, *scaled;            /* (p + 1, p + 1), (HESSIAN_ROWS, p + 1); direct only */
-	double *diagonal, *residual, *direction, *product; /* (p + 1); conjugate gradients only */
+	double *hessian, *scaled;            /* (p + 1, p + 1), (HESSIAN_ROWS, p + 1) */
 	arena mem;
 } solver;
 
@@ -78,8 +77,7 @@ static void add_transposed(double *out, const logistic_data *data, const double 
 	}
 }
 
-/* log(1 + exp(-m)) without overflow. */
-static double loss(double m)
+double logistic_loss(double m)
 {
 	return m > 0 ? log1p(exp(-m)) : log1p(exp(m)) - m;
 }
@@ -92,7 +90,7 @@ static double objective(const solver *s, const double *w, double t)
 	for (uint32_t i = 0; i < s->data->n; i++) {
 		double m = s->margin[i] + t * s->moved[i];
 
-		sum += loss(s->data->y[i] ? m : -m);
+		sum += s->data->weight[s->data->y[i]] * logistic_loss(s->data->y[i] ? m : -m);
 	}
 	return dot(w, w, s->p) / 2 + s->c * sum;
 }
@@ -103,8 +101,10 @@ static void derive(solver *s)
 	for (uint32_t i = 0; i < s->data->n; i++) {
 		double p = 1 / (1 + exp(-s->margin[i]));
 
-		s->moved[i] = s->c * (p - s->data->y[i]);
-		s->curvature[i] = s->c * p * (1 - p);
+		double c = s->c * s->data->weight[s->data->y[i]];
+
+		s->moved[i] = c * (p - s->data->y[i]);
+		s->curvature[i] = c * p * (1 - p);
 	}
 	memcpy(s->gradient, s->w, s->p * sizeof(double));
 	s->gradient[s->p] = 0;
@@ -113,62 +113,42 @@ static void derive(solver *s)
 
 /* ---- The system by Cholesky ---------------------------------------------------------------------------------------- */
 
-/* The lower triangle of I (0 for the intercept) + X' diag(curvature) X. Rows whose answer is certain, with a ten-thousandth of the mean
- * curvature, are left out: the step is a little off, what it ends at is not. */
+/* The lower triangle of I (0 for the intercept) + X' diag(curvature) X. */
 static void make_hessian(solver *s)
 {
 	uint32_t m = s->p + 1;
-	double least = 0;
 
 	memset(s->hessian, 0, (size_t)m * m * sizeof(double));
 	for (uint32_t j = 0; j < s->p; j++)
 		s->hessian[(size_t)j * m + j] = 1;
-	for (uint32_t i = 0; i < s->data->n; i++)
-		least += s->curvature[i] * HESSIAN_LEAST / s->data->n;
-	for (uint32_t i = 0, n = 0; i < s->data->n; i++) {
-		const float *x = s->data->x + (size_t)s->data->rows[i] * s->p;
-		double *to = s->scaled + (size_t)n * m, by = sqrt(s->curvature[i]);
+	for (uint32_t first = 0; first < s->data->n; first += HESSIAN_ROWS) {
+		uint32_t n = s->data->n - first < HESSIAN_ROWS ? s->data->n - first : HESSIAN_ROWS;
 
-		if (s->curvature[i] >= least) {
+		for (uint32_t i = 0; i < n; i++) {
+			const float *x = s->data->x + (size_t)s->data->rows[first + i] * s->p;
+			double *to = s->scaled + (size_t)i * m, by = sqrt(s->curvature[first + i]);
+
 			for (uint32_t j = 0; j < s->p; j++)
 				to[j] = by * (double)x[j];
 			to[s->p] = by;
-			n++;
 		}
-		if (n == HESSIAN_ROWS || (n && i == s->data->n - 1)) {
-			cblas_dsyrk(CblasRowMajor, CblasLower, CblasTrans, (int)m, (int)n, 1, s->scaled,
-			            (int)m, 1, s->hessian, (int)m);
-			n = 0;
-		}
+		cblas_dsyrk(CblasRowMajor, CblasLower, CblasTrans, (int)m, (int)n, 1, s->scaled, (int)m, 1,
+		            s->hessian, (int)m);
 	}
 }
 
-/* The lower triangle becomes its Cholesky factor, by blocks of columns. false: not positive in FP64. */
+/* The lower triangle becomes its Cholesky factor. false: not positive in FP64. */
 static bool factor(double *a, uint32_t m)
 {
-	enum { BLOCK = 64 };
+	for (uint32_t j = 0; j < m; j++) {
+		double *row = a + (size_t)j * m;
 
-	for (uint32_t at = 0; at < m; at += BLOCK) {
-		uint32_t b = m - at < BLOCK ? m - at : BLOCK, rest = m - at - b;
-		double *corner = a + (size_t)at * m + at, *below = corner + (size_t)b * m;
-
-		for (uint32_t j = 0; j < b; j++) {
-			double *row = corner + (size_t)j * m;
-
-			for (uint32_t k = 0; k < j; k++)
-				row[k] = (row[k] - dot(row, corner + (size_t)k * m, k)) /
-				         corner[(size_t)k * m + k];
-			row[j] -= dot(row, row, j);
-			if (!(row[j] > 0))
-				return false;
-			row[j] = sqrt(row[j]);
-		}
-		if (!rest)
-			break;
-		cblas_dtrsm(CblasRowMajor, CblasRight, CblasLower, CblasTrans, CblasNonUnit, (int)rest,
-		            (int)b, 1, corner, (int)m, below, (int)m);
-		cblas_dsyrk(CblasRowMajor, CblasLower, CblasNoTrans, (int)rest, (int)b, -1, below, (int)m, 1,
-		            below + b, (int)m);
+		for (uint32_t k = 0; k < j; k++)
+			row[k] = (row[k] - dot(row, a + (size_t)k * m, k)) / a[(size_t)k * m + k];
+		row[j] -= dot(row, row, j);
+		if (!(row[j] > 0))
+			return false;
+		row[j] = sqrt(row[j]);
 	}
 	return true;
 }
@@ -188,104 +168,21 @@ static bool solve_direct(solver *s)
 	return true;
 }
 
-/* ---- The system by conjugate gradients ----------------------------------------------------------------------------- */
-
-static void make_diagonal(solver *s)
-{
-	const logistic_data *data = s->data;
-
-	for (uint32_t j = 0; j < s->p; j++)
-		s->diagonal[j] = 1;
-	s->diagonal[s->p] = 1e-12;
-	for (uint32_t i = 0; i < data->n; i++) {
-		size_t row = data->rows[i];
-
-		s->diagonal[s->p] += s->curvature[i];
-		for (uint32_t j = 0; data->x && j < s->p; j++) {
-			double x = (double)data->x[row * s->p + j];
-
-			s->diagonal[j] += s->curvature[i] * x * x;
-		}
-		for (size_t at = data->x ? 1 : data->codes->first[row];
-		     !data->x && at < data->codes->first[row + 1]; at++) {
-			double x = (double)data->codes->value[at];
-
-			s->diagonal[data->codes->index[at]] += s->curvature[i] * x * x;
-		}
-	}
-}
-
-/* product = H direction. */
-static void multiply(solver *s)
-{
-	logistic_margins(s->moved, s->data, s->direction, s->direction[s->p]);
-	for (uint32_t i = 0; i < s->data->n; i++)
-		s->moved[i] *= s->curvature[i];
-	memcpy(s->product, s->direction, s->p * sizeof(double));
-	s->product[s->p] = 0;
-	add_transposed(s->product, s->data, s->moved);
-}
-
-/* residual' diagonal^-1 residual, which is left in `trial`. */
-static double precondition(solver *s)
-{
-	for (uint32_t j = 0; j <= s->p; j++)
-		s->trial[j] = s->residual[j] / s->diagonal[j];
-	return dot(s->residual, s->trial, (size_t)s->p + 1);
-}
-
-/* step is about -H^-1 gradient: the residual's norm is `share` of the gradient's. */
-static void solve_iteratively(solver *s, double share)
-{
-	size_t m = (size_t)s->p + 1;
-	double rz, limit = share * share * dot(s->gradient, s->gradient, m);
-
-	make_diagonal(s);
-	memset(s->step, 0, m * sizeof(double));
-	for (size_t j = 0; j < m; j++)
-		s->residual[j] = -s->gradient[j];
-	rz = precondition(s);
-	memcpy(s->direction, s->trial, m * sizeof(double));
-	for (unsigned i = 0; i < MAX_CG && dot(s->residual, s->residual, m) > limit; i++) {
-		double length, next;
-
-		multiply(s);
-		length = rz / dot(s->direction, s->product, m);
-		for (size_t j = 0; j < m; j++) {
-			s->step[j] += length * s->direction[j];
-			s->residual[j] -= length * s->product[j];
-		}
-		next = precondition(s);
-		for (size_t j = 0; j < m; j++)
-			s->direction[j] = s->trial[j] + next / rz * s->direction[j];
-		rz = next;
-	}
-}
-
 /* ---- Newton's method ------------------------------------------------------------------------------------------------- */
 
 static int alloc_solver(solver *s, error *err)
 {
 	size_t m = (size_t)s->p + 1, n = s->data->n;
-	bool direct = s->data->x && s->p <= LOGISTIC_DIRECT, good;
 
-	s->w = arena_alloc(&s->mem, 8 * m, sizeof(double));
+	s->w = arena_alloc(&s->mem, 4 * m, sizeof(double));
 	s->margin = arena_alloc(&s->mem, 3 * n, sizeof(double));
-	good = s->w && s->margin;
-	if (good && direct) {
-		s->hessian = arena_alloc(&s->mem, m, m * sizeof(double));
-		s->scaled = arena_alloc(&s->mem, m, HESSIAN_ROWS * sizeof(double));
-		good = s->hessian && s->scaled;
-	}
-	if (!good)
+	s->hessian = arena_alloc(&s->mem, m, m * sizeof(double));
+	s->scaled = arena_alloc(&s->mem, m, HESSIAN_ROWS * sizeof(double));
+	if (!s->w || !s->margin || !s->hessian || !s->scaled)
 		return error_nomem(err, "logistic regression");
 	s->gradient = s->w + m;
 	s->step = s->w + 2 * m;
 	s->trial = s->w + 3 * m;
-	s->diagonal = s->w + 4 * m;
-	s->residual = s->w + 5 * m;
-	s->direction = s->w + 6 * m;
-	s->product = s->w + 7 * m;
 	s->moved = s->margin + n;
 	s->curvature = s->margin + 2 * n;
 	return 0;
@@ -317,22 +214,14 @@ static bool search(solver *s, double *value)
 static void iterate(solver *s, logistic_fit *out)
 {
 	size_t m = (size_t)s->p + 1;
-	double first = 0;
 
 	memset(s->moved, 0, s->data->n * sizeof(double));
 	out->objective = objective(s, s->w, 0);
-	while (!out->converged && out->steps < LOGISTIC_MAX_STEPS) {
-		double norm, left;
-
+	while (!out->converged && out->steps < MAX_STEPS) {
 		derive(s);
-		norm = sqrt(dot(s->gradient, s->gradient, m));
-		first = out->steps ? first : norm;
-		if (!s->hessian)
-			solve_iteratively(s, norm > 0 ? fmin(0.1, sqrt(norm / first)) : 1);
-		else if (!solve_direct(s))
+		if (!solve_direct(s))
 			break;
-		left = -dot(s->gradient, s->step, m) / 2;
-		out->converged = left <= LOGISTIC_TOLERANCE * out->objective;
+		out->converged = -dot(s->gradient, s->step, m) / 2 <= PROMISE * out->objective;
 		if (!search(s, &out->objective))
 			break;
 		out->steps++;
@@ -342,22 +231,25 @@ static void iterate(solver *s, logistic_fit *out)
 int logistic_solve(logistic_fit *out, double *w, const logistic_data *data, double c, error *err)
 {
 	solver s = { .data = data, .c = c, .p = data->p };
-	uint32_t positive = 0;
-	int rc = alloc_solver(&s, err);
+	double n[2] = { 0 };
+	int rc;
 
 	*out = (logistic_fit){ 0 };
-	if (rc)
-		goto out;
+	for (uint32_t i = 0; i < data->n; i++)
+		n[data->y[i]] += data->weight[data->y[i]];
+	out->bias = log(n[1] / n[0]);
 	openblas_set_num_threads(1);
-	for (uint32_t i = 0; i < data->n; i++)
-		positive += data->y[i];
-	s.w[s.p] = log((double)positive / (double)(data->n - positive));
-	for (uint32_t i = 0; i < data->n; i++)
-		s.margin[i] = s.w[s.p];
-	iterate(&s, out);
-	memcpy(w, s.w, s.p * sizeof(double));
-	out->bias = s.w[s.p];
-out:
+	if (!data->x || data->p > LOGISTIC_DIRECT)
+		return logistic_descend(out, w, data, c, err);
+	rc = alloc_solver(&s, err);
+	if (!rc) {
+		s.w[s.p] = out->bias;
+		for (uint32_t i = 0; i < data->n; i++)
+			s.margin[i] = s.w[s.p];
+		iterate(&s, out);
+		memcpy(w, s.w, s.p * sizeof(double));
+		out->bias = s.w[s.p];
+	}
 	arena_clear(&s.mem);
 	return rc;
 }

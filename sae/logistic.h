@@ -1,17 +1,17 @@
-/* L2 logistic regression in FP64. Over weights w (p) and an intercept b that is not penalised, the minimum of
- *	|w|^2 / 2 + C sum_i log(1 + exp(-s_i (x_i . w + b))),    s_i = 1 where y_i, else -1:
- * what scikit-learn's LogisticRegression(C=C) minimises. It is strictly convex, so there is one; both solvers are Newton's method
- * with a line search from w = 0, b = log odds, and stop behind the step that promises to lower the objective by no more than
- * LOGISTIC_TOLERANCE of itself:
- * up to LOGISTIC_DIRECT columns the system is solved by Cholesky, over that by preconditioned conjugate gradients, which only
- * multiply by the matrix. One thread; the same bits always. */
+/* L2 logistic regression. Over weights w (p) and an intercept b that is not penalised, the minimum of
+ *	|w|^2 / 2 + C sum_i v_i log(1 + exp(-s_i (x_i . w + b))),    s_i = 1 where y_i, else -1; v_i the weight of its class:
+ * what scikit-learn's LogisticRegression(C=C) minimises. It is strictly convex, so there is one.
+ * Up to LOGISTIC_DIRECT columns it is found by Newton's method in FP64, to the last digits that count. Over that by L-BFGS on columns
+ * that are centred and scaled by the curvature they have at most, which changes the way but not the end, until no partial derivative is
+ * over LOGISTIC_TOLERANCE C n, as scikit-learn; products are FP32 there, sums over blocks of rows FP64.
+ * One thread; the same bits always on one kind of CPU. */
 #ifndef GLOSS_SAE_LOGISTIC_H
 #define GLOSS_SAE_LOGISTIC_H
 
 #include "sae/sae.h"
 
-#define LOGISTIC_TOLERANCE 1e-6
-enum { LOGISTIC_DIRECT = 1024, LOGISTIC_MAX_STEPS = 200 };
+#define LOGISTIC_TOLERANCE 1e-4
+enum { LOGISTIC_DIRECT = 64, LOGISTIC_MAX_STEPS = 2000 };
 
 /* (n, p): row i is row rows[i] of x, or of codes where x is NULL. */
 typedef struct logistic_data {
@@ -20,11 +20,12 @@ typedef struct logistic_data {
 	const float *x;
 	const sae_codes *codes;
 	const uint8_t *y; /* (n) */
+	double weight[2]; /* of the examples of each class; 1, 1 is plain */
 } logistic_data;
 
 typedef struct logistic_fit {
 	double bias, objective;
-	uint32_t steps; /* of Newton's method */
+	uint32_t steps;
 	bool converged; /* else LOGISTIC_MAX_STEPS were not enough, or no step lowers the objective in FP64 */
 } logistic_fit;
 
@@ -32,5 +33,9 @@ typedef struct logistic_fit {
 int logistic_solve(logistic_fit *out, double *w, const logistic_data *data, double c, error *err) MUST_USE;
 /* out (n) = x_i . w + b. */
 void logistic_margins(double *out, const logistic_data *data, const double *w, double b);
+
+/* The second way, from the intercept out->bias on (logistic_descend.c). */
+int logistic_descend(logistic_fit *out, double *w, const logistic_data *data, double c, error *err) MUST_USE;
+double logistic_loss(double m); /* log(1 + exp(-m)), without overflow */
 
 #endif

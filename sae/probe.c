@@ -140,10 +140,11 @@ static int fit(fitting *f, size_t i, error *err)
 	const sae_examples *e = f->e;
 	sae_probe *p = &f->out[i];
 	const double *difference = f->differences + i / (2 * f->o->n_k) * ((size_t)e->d + e->n_features);
-	logistic_data data = { .n = f->n_train, .p = p->p, .rows = f->train };
+	logistic_data data = { .n = f->n_train, .p = p->p, .rows = f->train, .weight = { 1, 1 } };
 	logistic_fit found = { 0 };
 	uint8_t *y = malloc(f->n_train);
 	float *x = NULL;
+	uint32_t n_positive = 0;
 	int rc = 0;
 
 	if (p->columns) {
@@ -153,7 +154,11 @@ static int fit(fitting *f, size_t i, error *err)
 	if (!y || (p->columns && !x))
 		rc = error_nomem(err, "a probe");
 	for (uint32_t j = 0; j < f->n_train && !rc; j++)
-		y[j] = positive(e, f->train[j], p->label);
+		n_positive += y[j] = positive(e, f->train[j], p->label);
+	if (f->o->balance) {
+		data.weight[0] = f->n_train / 2.0 / (f->n_train - n_positive);
+		data.weight[1] = f->n_train / 2.0 / n_positive;
+	}
 	data.y = y;
 	data.x = p->columns ? x : p->on_codes ? NULL : e->x;
 	data.codes = &e->codes;

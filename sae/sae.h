@@ -739,12 +739,36 @@ typedef struct sae_probe_opts {
 	const uint32_t *classes; /* (n_probed) to tell from the rest */
 	size_t n_probed;
 	uint64_t seed; /* of the resamples */
+	bool balance; /* weigh examples so that the class and the rest count the same (class_weight="balanced") */
 } sae_probe_opts;
 /* One probe for each class, of activations then codes, and k: out (n_probed * 2 * n_k), in that order. k over the number of columns: all.
  * Every class must have an example, and so must the rest, in both parts. The same bits at any thread count. */
 int sae_probe_fit(sae_probe *out, const sae_examples *e, const sae_probe_opts *o, pool *p,
                   error *err) MUST_USE;
 void sae_probe_clear(sae_probe *p);
+
+/* Targeted probe perturbation and spurious correlation removal after SAEBench, from pooled means: taking features away from the activations
+ * of every row moves the mean's margin by -sum of f (w . W_dec[f]). Probes are balanced ones on activations; accuracies balanced ones of
+ * the held-out examples. NaN: not defined. */
+typedef struct sae_tpp {
+	uint32_t label,
+	        n; /* features taken away: the n of largest max(0, mean difference of the class) times (w . W_dec[f]) */
+	double intended, unintended,
+	        score; /* accuracy lost by the class's probe, by the others on average; difference */
+} sae_tpp;
+/* out (n_probed, n_sizes). ERR_ARG: pooled otherwise, fewer than two classes, a transcoder. */
+int sae_tpp_measure(sae_tpp *out, const sae_examples *e, const sae_model *m, const sae_probe_opts *o,
+                    const uint32_t *sizes, size_t n_sizes, pool *p, error *err) MUST_USE;
+typedef struct sae_scr {
+	uint32_t
+	        n; /* features taken away: the n of largest |mean difference of the spurious label times (w_spurious . W_dec[f])| */
+	double clean, original, changed, score; /* (changed - original) / (clean - original) */
+} sae_scr;
+/* Label 1 against 0 of e (two classes), where `spurious` (n), 0 or 1 (SAE_NO_CLASS: left out), goes with it in training. Training examples
+ * of the four cells are cut to the smallest one's number, by hash: clean probes see them all, the original one those where both labels are
+ * equal. Held-out cells weigh the same. out (n_sizes). ERR_FORMAT: a cell is empty. */
+int sae_scr_measure(sae_scr *out, const sae_examples *e, const uint32_t *spurious, const sae_model *m,
+                    const sae_probe_opts *o, const uint32_t *sizes, size_t n_sizes, error *err) MUST_USE;
 
 /* ---- Checkpoints (checkpoint.c) ----------------------------------------------------------------------------------------------------- */
 

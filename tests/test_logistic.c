@@ -30,7 +30,7 @@ START_TEST(agrees_with_scikit_learn)
 	float x[N * P];
 	uint32_t rows[N];
 	uint8_t y[N];
-	logistic_data data = { .n = N, .p = P, .rows = rows, .x = x, .y = y };
+	logistic_data data = { .n = N, .p = P, .rows = rows, .x = x, .y = y, .weight = { 1, 1 } };
 	logistic_fit fit;
 	double w[P];
 	error e = { 0 };
@@ -85,7 +85,9 @@ static void make(made *m, uint32_t n, uint32_t p, bool separable)
 		}
 		m->codes.first[i + 1] = at;
 	}
-	m->data = (logistic_data){ .n = n, .p = p, .rows = m->rows, .codes = &m->codes, .y = m->y };
+	m->data = (logistic_data){
+		.n = n, .p = p, .rows = m->rows, .codes = &m->codes, .y = m->y, .weight = { 1, 1 }
+	};
 }
 
 static void unmake(made *m)
@@ -176,7 +178,7 @@ START_TEST(columns_that_tell_nothing_are_no_trouble)
 	float x[8] = { 0 };
 	uint32_t rows[8] = { 0, 1, 2, 3, 4, 5, 6, 7 };
 	uint8_t y[8] = { 1, 0, 0, 0, 1, 0, 0, 0 };
-	logistic_data data = { .n = 8, .p = 1, .rows = rows, .x = x, .y = y };
+	logistic_data data = { .n = 8, .p = 1, .rows = rows, .x = x, .y = y, .weight = { 1, 1 } };
 	logistic_fit fit;
 	double w[1] = { 9 };
 	error e = { 0 };

@@ -315,12 +315,146 @@ START_TEST(intervals_are_of_the_right_width)
 }
 END_TEST
 
+/* Balanced accuracy of a probe on held-out examples whose activations have lost `out` of the features with the largest effects. */
+static double accuracy_without(const bench *b, const sae_probe *probe, const double *effect, uint32_t out)
+{
+	double right[2] = { 0 }, all[2] = { 0 };
+
+	for (uint32_t i = 0; i < b->e.n; i++) {
+		double margin = probe->bias;
+		bool is = b->e.label[i] == probe->label;
+
+		for (uint32_t j = 0; j < D; j++) {
+			double x = (double)b->e.x[i * D + j];
+
+			for (size_t at = b->e.codes.first[i]; at < b->e.codes.first[i + 1]; at++) {
+				uint32_t f = b->e.codes.index[at], before = 0;
+
+				for (uint32_t g = 0; g < F; g++)
+					before +=
+					        effect[g] > effect[f] || (!(effect[g] < effect[f]) && g < f);
+				if (before < out && effect[f] > 0)
+					x -= (double)b->e.codes.value[at] *
+					     (double)b->model->W_dec[f * D + j];
+			}
+			margin += x * probe->weights[j];
+		}
+		if (!b->e.test[i])
+			continue;
+		all[is]++;
+		right[is] += (margin > 0) == is;
+	}
+	return (right[0] / all[0] + right[1] / all[1]) / 2;
+}
+
+START_TEST(perturbs_what_it_says)
+{
+	const uint32_t k[] = { 0 }, classes[] = { 0, 1 }, sizes[] = { 1, 3 };
+	const sae_probe_opts o = {
+		.c = 1, .k = k, .n_k = 1, .classes = classes, .n_probed = 2, .balance = true
+	};
+	sae_probe p[4];
+	sae_tpp t[4];
+	bench b;
+	error e = { 0 };
+
+	setup_bench(&b);
+	ck_assert_msg(!read_examples(&b, &e), "%s", e.msg);
+	ck_assert_int_eq(sae_probe_fit(p, &b.e, &o, b.pool, &e), 0);
+	ck_assert_msg(!sae_tpp_measure(t, &b.e, b.model, &o, sizes, 2, b.pool, &e), "%s", e.msg);
+	for (int i = 0; i < 4; i++) {
+		const sae_probe *own = &p[i / 2 * 2], *other = &p[2 - i / 2 * 2];
+		double effect[F], n[2] = { 0 }, mean[2][F] = { { 0 } }, lost[2];
+
+		for (uint32_t r = 0; r < b.e.n; r++) {
+			bool is = b.e.label[r] == own->label;
+
+			n[is] += !b.e.test[r];
+			for (size_t at = b.e.codes.first[r]; !b.e.test[r] && at < b.e.codes.first[r + 1];
+			     at++)
+				mean[is][b.e.codes.index[at]] += (double)b.e.codes.value[at];
+		}
+		for (uint32_t f = 0; f < F; f++) {
+			double along = own->weights[f % D] * (double)b.model->W_dec[f * D + f % D];
+
+			effect[f] = fmax(0, mean[1][f] / n[1] - mean[0][f] / n[0]) * along;
+		}
+		lost[0] = accuracy_without(&b, own, effect, 0) - accuracy_without(&b, own, effect, t[i].n);
+		lost[1] =
+		        accuracy_without(&b, other, effect, 0) - accuracy_without(&b, other, effect, t[i].n);
+		ck_assert_uint_eq(t[i].n, sizes[i % 2]);
+		ck_assert_double_eq_tol(t[i].intended, lost[0], 1e-9);
+		ck_assert_double_eq_tol(t[i].unintended, lost[1], 1e-9);
+		ck_assert_double_eq_tol(t[i].score, lost[0] - lost[1], 1e-9);
+	}
+	ck_assert_double_gt(t[2].intended, 0.2); /* of class 1 the one feature that tells */
+	for (int i = 0; i < 4; i++)
+		sae_probe_clear(&p[i]);
+	teardown_bench(&b);
+}
+END_TEST
+
+/* Column 2 tells the label, column 4 the spurious one; a biased probe leans on both and so is wrong
+ * where they part; without column 4's feature it answers by column 2 alone. */
+START_TEST(removes_a_spurious_correlation)
+{
+	enum { N = 400 };
+	const uint32_t sizes[] = { 1 };
+	const sae_probe_opts o = { .c = 1 };
+	uint32_t spurious[N], label[N], group[N];
+	uint64_t unit[N];
+	uint8_t test[N];
+	size_t first[N + 1];
+	uint32_t index[2 * N];
+	float x[N * D] = { 0 }, values[2 * N];
+	sae_examples e = { .n = N,
+		           .d = D,
+		           .n_features = F,
+		           .n_classes = 2,
+		           .unit = unit,
+		           .label = label,
+		           .group = group,
+		           .test = test,
+		           .x = x,
+		           .n_groups = N };
+	sae_model *m = make_model();
+	sae_scr s;
+	error err = { 0 };
+
+	for (uint32_t i = 0; i < N; i++) {
+		label[i] = i & 1;
+		spurious[i] = i >> 1 & 1;
+		test[i] = i >= N / 2;
+		unit[i] = group[i] = i;
+		x[i * D + 2] = values[2 * i] =
+		        (label[i] ? 1.4f : 0.6f) + (float)(hash64_unit(hash64_mix(1, i)) - 0.5);
+		x[i * D + 4] = values[2 * i + 1] = spurious[i] ? 0.8f : 0.2f;
+		index[2 * i] = 2;
+		index[2 * i + 1] = 4;
+		first[i] = 2 * i;
+	}
+	first[N] = 2 * N;
+	e.codes = (sae_codes){ .n = N, .first = first, .index = index, .value = values };
+	ck_assert_msg(!sae_scr_measure(&s, &e, spurious, m, &o, sizes, 1, &err), "%s", err.msg);
+	ck_assert_double_gt(s.clean, 0.8);
+	ck_assert_double_lt(s.original, s.clean - 0.01);
+	ck_assert(s.changed < s.original || s.changed > s.original);
+	ck_assert_double_eq_tol(s.score, (s.changed - s.original) / (s.clean - s.original), 1e-12);
+	for (uint32_t i = 0; i < N; i++)
+		spurious[i] = test[i] ? spurious[i] : label[i]; /* never apart in training */
+	ck_assert_int_eq(sae_scr_measure(&s, &e, spurious, m, &o, sizes, 1, &err), ERR_FORMAT);
+	ck_assert_str_eq(err.msg,
+	                 "spurious correlation: no training example has label 1 and spurious label 0");
+	sae_model_free(m);
+}
+END_TEST
+
 static void cases(Suite *s)
 {
-	TCase *t =
-	        SUPPORT_CASE(s, "probe", rows_are_examples_too, tests_on_a_share_of_each_class,
-	                     finds_the_column_that_tells, nothing_to_probe_is_an_error, no_memory_is_an_error,
-	                     scores_are_their_definitions, intervals_are_of_the_right_width);
+	TCase *t = SUPPORT_CASE(s, "probe", rows_are_examples_too, tests_on_a_share_of_each_class,
+	                        finds_the_column_that_tells, nothing_to_probe_is_an_error,
+	                        no_memory_is_an_error, scores_are_their_definitions, perturbs_what_it_says,
+	                        removes_a_spurious_correlation, intervals_are_of_the_right_width);
 
 	tcase_add_loop_test(t, pools_the_rows_that_count, 0, 2);
 }

@@ -50,3 +50,11 @@ probe --labels good.csv --test 1
 probe --labels good.csv -C 0
 probe --labels good.csv --pool median
 probe --labels good.csv -o none/predictions.csv
+labels 63 >short.csv
+probe --labels good.csv --spurious short.csv
+probe --labels good.csv --spurious good.csv
+probe --labels good.csv --tpp
+awk 'BEGIN { for (i = 0; i < 64; i++) print i % 3 }' >three.csv
+probe --labels good.csv --spurious three.csv
+probe --labels three.csv --tpp --ablate 65
+probe --labels three.csv --tpp --pool max
