@@ -44,6 +44,16 @@ static const sae_tensor *find_activations(const sae_file *f, const sae_dump_opts
 	return only;
 }
 
+/* Whether it is open which tensor of the file is meant. */
+static bool several_fit(const sae_file *f, const sae_dump_opts *o)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < sae_file_n_tensors(f); i++)
+		n += fits(sae_file_tensor_at(f, i), o);
+	return n > 1;
+}
+
 static int no_activations(const sae_file *f, const sae_dump_opts *o, error *err)
 {
 	text names;
@@ -212,6 +222,8 @@ static int open_shards(sae_dump *d, const char *const *paths, size_t n_paths, co
 	}
 	if (rc == 0 && d->rows.n == 0 && passed.code)
 		rc = error_set(err, passed.code, "%s", passed.msg);
+	else if (rc == 0 && d->rows.n == 0 && !o->key && several_fit(d->files[0], o))
+		rc = no_activations(d->files[0], o, err);
 	else if (rc == 0 && d->rows.n == 0)
 		rc = error_set(
 		        err, ERR_FORMAT,
@@ -348,7 +360,7 @@ int sae_dump_open(sae_dump **out, const char *const *paths, size_t n_paths, cons
 	if (rc == 0)
 		rc = o->tokens ? open_token_files(d, o, err) : open_shard_tokens(d, err);
 	if (rc == 0)
-		rc = manifest_load(d, o->manifest, err);
+		rc = manifest_load(d, o->manifest, o->key, err);
 	if (rc == 0)
 		rc = settle_contexts(d, o, err);
 	if (rc == 0)

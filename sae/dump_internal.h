@@ -108,9 +108,9 @@ void dump_row_marks(const sae_dump *d, uint64_t first, uint64_t n, uint8_t *out)
 /* Rows of other roles than o->roles to d->other_role (roles.c). */
 int roles_load(sae_dump *d, const sae_dump_opts *o, error *err) MUST_USE;
 
-/* Load the manifest `path` names, else dump.json beside the first shard, else what that shard's metadata says; fills
+/* Load the manifest `path` names (of several hook points that of the tensor `key`), else dump.json beside the first shard, else what that shard's metadata says; fills
  * d->manifest and the fields of d->info it speaks of. info.ctx_len stays 0 where nothing tells. */
-int manifest_load(sae_dump *d, const char *path, error *err) MUST_USE;
+int manifest_load(sae_dump *d, const char *path, const char *key, error *err) MUST_USE;
 /* Once n_contexts is known: d->documents from the manifest. */
 int manifest_documents(sae_dump *d, error *err) MUST_USE;
 

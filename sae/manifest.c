@@ -77,7 +77,28 @@ static int read_metadata(sae_dump_info *info, const sae_file *f, error *err)
 	return 0;
 }
 
-int manifest_load(sae_dump *d, const char *path, error *err)
+/* Where several hook points share the shards, "hook_points" has one member for each tensor. */
+static int read_hook_point(sae_dump_info *info, const cJSON *m, const char *key, const char *what, error *err)
+{
+	const cJSON *points = cJSON_GetObjectItemCaseSensitive(m, "hook_points");
+	const cJSON *own = key ? cJSON_GetObjectItemCaseSensitive(points, key) : NULL;
+	uint64_t layer = UINT64_MAX;
+	int rc;
+
+	if (points && !cJSON_IsNull(points) && !cJSON_IsObject(points))
+		return error_set(err, ERR_FORMAT, "'%s': hook_points is not an object", what);
+	if (!own)
+		return 0;
+	info->hook_point = own->string;
+	rc = json_get_u64(&layer, own, "layer", what, err);
+	if (rc == 0 && layer != UINT64_MAX && layer > INT_MAX)
+		rc = error_set(err, ERR_FORMAT, "'%s': the layer of '%.100s' is out of range", what, key);
+	if (rc == 0 && layer != UINT64_MAX)
+		info->layer = (int)layer;
+	return rc;
+}
+
+int manifest_load(sae_dump *d, const char *path, const char *key, error *err)
 {
 	const sae_file *first = d->rows.items[0].file;
 	const char *embedded = sae_file_metadata(first, "dump");
@@ -98,7 +119,9 @@ int manifest_load(sae_dump *d, const char *path, error *err)
 		                path = sae_file_path(first), err);
 	else
 		return read_metadata(&d->info, first, err);
-	return rc < 0 ? rc : read_fields(&d->info, d->manifest, path, err);
+	if (rc == 0)
+		rc = read_fields(&d->info, d->manifest, path, err);
+	return rc < 0 ? rc : read_hook_point(&d->info, d->manifest, key, path, err);
 }
 
 int manifest_documents(sae_dump *d, error *err)

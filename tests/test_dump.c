@@ -252,10 +252,21 @@ START_TEST(takes_the_tensor_named_or_the_only_one)
 	ck_assert_int_eq(sae_safetensors_write(path, two, 2, NULL, 0, &err), 0);
 	refused(path, NULL, ERR_FORMAT,
 	        "two.safetensors' has no tensor 'activations'; it holds 'mlp', 'attn'");
+	support_put_text(in_folder("dump.json"),
+	                 "{\"hook_points\":{\"mlp\":{\"layer\":2},\"attn\":{\"layer\":7}}}");
+	refused(in_folder("."), NULL, ERR_FORMAT,
+	        "two.safetensors' has no tensor 'activations'; it holds 'mlp', 'attn'");
 	d = made_dump_open(path, &o);
 	ck_assert_int_eq(sae_dump_read(d, 0, 3, got, &err), 0);
 	ck_assert_mem_eq(got, x + 3, sizeof(got));
+	ck_assert_str_eq(sae_dump_get_info(d)->hook_point, "attn");
+	ck_assert_int_eq(sae_dump_get_info(d)->layer, 7);
 	sae_dump_close(d);
+	support_put_text(in_folder("dump.json"), "{\"hook_points\":[\"attn\"]}");
+	refused(path, &o, ERR_FORMAT, "dump.json': hook_points is not an object");
+	support_put_text(in_folder("dump.json"), "{\"hook_points\":{\"attn\":{\"layer\":4000000000}}}");
+	refused(path, &o, ERR_FORMAT, "dump.json': the layer of 'attn' is out of range");
+	ck_assert_int_eq(remove(in_folder("dump.json")), 0);
 	ck_assert_int_eq(sae_safetensors_write(path, two, 1, NULL, 0, &err), 0);
 	d = made_dump_open(path, NULL);
 	ck_assert_uint_eq(sae_dump_get_info(d)->n_rows, 3);
