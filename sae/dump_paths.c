@@ -125,8 +125,7 @@ static int add_pattern(dump_paths *p, const char *pattern, error *err)
 static int expand_one(dump_paths *p, const char *path, error *err)
 {
 	static const char *const others[] = { ".npy", ".bin", ".memmap" };
-	static const char *const archives[] = { ".npz", ".pt",
-		                                ".pth" }; /* the first there is */
+	static const char *const archives[] = { ".npz", ".pt", ".pth" }; /* the first there is */
 	size_t before = p->n, n;
 	int rc;
 

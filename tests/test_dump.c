@@ -421,7 +421,8 @@ START_TEST(refuses_dumps_that_cannot_be)
 	refused(in_folder("nothing"), NULL, ERR_IO, "nothing");
 	refused(in_folder("no*thing"), NULL, ERR_NOTFOUND, "no file matches|no*thing");
 	ck_assert_int_eq(file_mkdir(empty, NULL), 0);
-	refused(empty, NULL, ERR_NOTFOUND, "empty' holds no .safetensors, .npy, .bin, .memmap, .npz or .pt file");
+	refused(empty, NULL, ERR_NOTFOUND,
+	        "empty' holds no .safetensors, .npy, .bin, .memmap, .npz or .pt file");
 	ck_assert_int_eq(sae_safetensors_write(path, &t, 1, NULL, 0, NULL), 0);
 	refused(path, NULL, ERR_FORMAT, "no rows|one.safetensors");
 	t.dims[0] = 7;
