@@ -17,6 +17,7 @@ const command *const cli_commands[] = {
 	&cmd_label_command,
 	&cmd_list_command,
 	&cmd_merge_command,
+	&cmd_meta_command,
 	&cmd_note_command,
 	&cmd_pack_command,
 	&cmd_plot_command,

@@ -19,6 +19,7 @@ extern const command cmd_inspect_command;
 extern const command cmd_label_command;
 extern const command cmd_list_command;
 extern const command cmd_merge_command;
+extern const command cmd_meta_command;
 extern const command cmd_note_command;
 extern const command cmd_pack_command;
 extern const command cmd_plot_command;

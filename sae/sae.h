@@ -667,6 +667,16 @@ int sae_eval(sae_metrics *out, const sae_model *m, const sae_dump *d, const sae_
 /* Fill in what sae_eval() leaves NaN, the metrics of the weights: two passes over all pairs of features. ERR_NOMEM. */
 int sae_eval_dictionary(sae_metrics *out, const sae_model *m, pool *p, error *err) MUST_USE;
 void sae_metrics_clear(sae_metrics *m);
+/* Bits a row that codes take when each feature's values are cut in `bins` of equal width from 0 to its largest (mdl.c): the sum over
+ * features of H(p) + p H(bins), p the share of rows it fires on, H in bits (MDL-SAE; SAEBench counts silent rows into the first bin
+ * too). fvu is that of the codes at the middles of their bins. Over all held-out rows: take a sample. */
+typedef struct sae_mdl {
+	uint32_t bins; /* to be set: 1 to SAE_MDL_MAX_BINS */
+	double bits, position_bits, value_bits, fvu;
+} sae_mdl;
+enum { SAE_MDL_MAX_BINS = 4096 };
+int sae_mdl_measure(sae_mdl *m, size_t n, const sae_model *model, const sae_dump *d, const sae_rows *rows,
+                    pool *p, error *err) MUST_USE;
 
 /* ---- Probing (examples.c, probe.c, logistic.c, probe_score.c) ----------------------------------------------------------------------- */
 

@@ -280,11 +280,75 @@ START_TEST(one_feature_has_no_other)
 }
 END_TEST
 
+static long double entropy(long double p)
+{
+	return p > 0 ? -p * log2l(p) : 0;
+}
+
+START_TEST(description_length_is_by_its_formula)
+{
+	enum { BINS = 4 };
+	long double positions = 0, values = 0, error2 = 0, distance2 = 0, mean[D] = { 0 };
+	float largest[F] = { 0 };
+	size_t counts[F][BINS] = { { 0 } };
+	sae_mdl got[2] = { { .bins = BINS }, { .bins = SAE_MDL_MAX_BINS } };
+	sae_metrics plain = { 0 };
+	setting s;
+	error e = { 0 };
+
+	begin(&s);
+	ck_assert_msg(!sae_mdl_measure(got, 2, s.model, s.dump, s.rows, s.pool, &e), "%s", e.msg);
+	ck_assert_int_eq(sae_eval(&plain, s.model, s.dump, NULL, s.rows, true, s.pool, NULL, &e), 0);
+	for (size_t i = 0; i < s.codes.first[ROWS]; i++)
+		largest[s.codes.index[i]] = fmaxf(largest[s.codes.index[i]], s.codes.value[i]);
+	for (size_t i = 0; i < (size_t)ROWS * D; i++)
+		mean[i % D] += (long double)s.x[i] / ROWS;
+	for (uint64_t r = 0; r < ROWS; r++) {
+		long double hat[D];
+
+		for (size_t j = 0; j < D; j++)
+			hat[j] = s.model->b_dec[j];
+		for (size_t i = s.codes.first[r]; i < s.codes.first[r + 1]; i++) {
+			uint32_t f = s.codes.index[i];
+			size_t bin = (size_t)(s.codes.value[i] / largest[f] * BINS);
+
+			bin = bin < BINS ? bin : BINS - 1;
+			counts[f][bin]++;
+			for (size_t j = 0; j < D; j++)
+				hat[j] += ((long double)bin + 0.5L) / BINS * largest[f] *
+				          s.model->W_dec[f * D + j];
+		}
+		for (size_t j = 0; j < D; j++) {
+			error2 += (s.x[r * D + j] - hat[j]) * (s.x[r * D + j] - hat[j]);
+			distance2 += (s.x[r * D + j] - mean[j]) * (s.x[r * D + j] - mean[j]);
+		}
+	}
+	for (uint32_t f = 0; f < F; f++) {
+		uint64_t unused;
+		long double fires = firings_of(&s, f, &unused), p = fires / ROWS;
+
+		positions += entropy(p) + entropy(1 - p);
+		for (size_t b = 0; b < BINS && fires > 0; b++)
+			values += p * entropy(counts[f][b] / fires);
+	}
+	assert_near(got[0].position_bits, positions, "position_bits");
+	assert_near(got[0].value_bits, values, "value_bits");
+	assert_near(got[0].bits, positions + values, "bits");
+	ck_assert_double_eq_tol(got[0].fvu, (double)(error2 / distance2), 1e-4);
+	ck_assert_double_eq_tol(got[1].fvu, plain.fvu, 1e-3); /* so many bins cut nothing off */
+	ck_assert_double_gt(got[1].bits, got[0].bits);
+	got[0].bins = 0;
+	ck_assert_int_eq(sae_mdl_measure(got, 1, s.model, s.dump, s.rows, s.pool, &e), ERR_ARG);
+	sae_metrics_clear(&plain);
+	end(&s);
+}
+END_TEST
+
 static void cases(Suite *suite)
 {
 	SUPPORT_CASE(suite, "eval codes", firings_are_counted_by_their_formulas,
 	             codes_are_measured_by_their_formulas, weights_are_measured_by_their_formulas,
-	             one_feature_has_no_other);
+	             one_feature_has_no_other, description_length_is_by_its_formula);
 }
 
 SUPPORT_MAIN("eval codes", cases)
