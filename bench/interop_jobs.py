@@ -70,14 +70,15 @@ class Bench:
         t = load_file(out)
         dense = torch.zeros(len(self.x), self.f)
         row = torch.repeat_interleave(torch.arange(len(self.x)), t["first"].diff())
-        dense[row, t["index"].long()] = t["value"]
+        index = t["index"].long()
+        dense[row, index % self.f] = torch.where(index < self.f, t["value"], -t["value"])  # an abstopk's other half
         return dense, t["hat"]
 
     def compare(self, tool, name, direction, ours, theirs, edge):
         """edge: threshold (F), or None for the smallest kept value of a row."""
         (a, a_hat), (b, b_hat) = ours, theirs
         swapped, both = (a != 0) != (b != 0), (a != 0) & (b != 0)
-        top = b.amax(1).clamp(min=1e-30)
+        top = b.abs().amax(1).clamp(min=1e-30)
         error = (((a - b).abs() * both).amax(1) / top).max().item()
         limit = edge[None] if edge is not None else torch.where(both, b, torch.inf).amin(1, keepdim=True)
         gap = torch.where(swapped, (torch.maximum(a, b) - limit).clamp(min=0) / top[:, None], 0.0).max().item()
@@ -112,6 +113,8 @@ class Bench:
             else:
                 case.save(folder)
                 self.compare(case.tool, case.name, "in", self.ours(folder), self.theirs(case, folder), case.threshold)
+            if case.target is None:
+                return
             run(self.build / "gloss", "export", folder, "--to", case.target, "-o", back)
             theirs, edge = self.theirs(case, back), case.threshold
             if case.trained == "batchtopk":
@@ -171,7 +174,7 @@ def sae_lens_cases(b):
 
         return Loaded(encode, lambda f, x: f / norm @ sae.W_dec + sae.b_dec)
 
-    def case(name, config, change={}, label=None, threshold=None, training=False):
+    def case(name, config, change={}, label=None, threshold=None, training=False, target="saelens"):
         config = {"architecture": name, "d_in": b.d, "d_sae": b.f, **config}
 
         def save(folder):
@@ -181,7 +184,7 @@ def sae_lens_cases(b):
                 else:
                     fill(SAE.from_dict(config), change).save_model(folder)
 
-        return Case("sae-lens", label or name, save, load_training if training else load, "saelens", threshold)
+        return Case("sae-lens", label or name, save, load_training if training else load, target, threshold)
 
     off = {"apply_b_dec_to_input": False, "d_out": D_OUT}
     zero = torch.zeros(b.f)
@@ -194,6 +197,7 @@ def sae_lens_cases(b):
     yield case("topk", {"k": 32, "normalize_activations": "constant_norm_rescale"}, no_bias, "topk, constant norm")
     long = {"W_dec": b.dec * (0.5 + torch.rand(b.f, 1))}
     yield case("topk", {"k": 32, "rescale_acts_by_decoder_norm": True}, no_bias | long, "topk, decoder norms")
+    yield case("abstopk", {"k": 32}, no_bias, target=None)  # out, it is a topk of 2 F
     yield case("jumprelu", {}, threshold=b.threshold)
     e = values["r_mag"].exp()
     gate = (values["b_mag"] - e * values["b_gate"]).clamp(min=0)
@@ -207,8 +211,49 @@ def sae_lens_cases(b):
     yield case("skip_transcoder", off, {"b_enc": b.b_enc - b.enc @ b.mean}, threshold=zero)
     yield case("jumprelu_transcoder", off, {"b_enc": b.b_enc - b.enc @ b.mean}, threshold=b.threshold)
     yield case("jumprelu_skip_transcoder", off, {"b_enc": b.b_enc - b.enc @ b.mean}, threshold=b.threshold)
+    yield from gemma_cases(b)
     for arch in ("topk", "batchtopk"):
         yield Case("sae-lens", f"gloss train, {arch}", None, load, "saelens", trained=arch)
+
+
+def gemma_cases(b):
+    """Gemma Scope's two formats, by the loaders that sae-lens has for them (without the hub, and without its list of models)."""
+    import numpy
+    from sae_lens import SAE
+    from sae_lens.loading import pretrained_sae_loaders as loaders
+
+    tensors = {"w_enc": b.enc.T, "w_dec": b.dec, "b_enc": b.b_enc - b.enc @ b.mean, "b_dec": b.mean, "threshold": b.threshold}
+
+    def load(loader, config, function):
+        def by_loader(folder):
+            loaders.hf_hub_download = lambda repo_id, filename, **rest: str(folder / filename)
+            setattr(loaders, config, lambda *rest, **more: {"finetuning_scaling_factor": False})
+            _, state, _ = getattr(loaders, loader)("repo", "layer_5")
+            with torch.device("cpu"):
+                sae = SAE.from_dict({"architecture": function, "d_in": b.d, "d_sae": b.f, "d_out": D_OUT, "apply_b_dec_to_input": False})
+            sae.load_state_dict(state, assign=True)
+            skip = state.get("W_skip")
+            return Loaded(sae.encode, lambda f, x: sae.decode(f) if skip is None else sae.decode(f) + x @ skip.T)
+
+        return by_loader
+
+    def save_npz(folder):
+        folder.mkdir()
+        numpy.savez(folder / "params.npz", **{k.replace("w_", "W_"): v.numpy() for k, v in tensors.items()})
+
+    def save(folder, to=None):
+        folder.mkdir()
+        config = {"architecture": "jump_relu", "hf_hook_point_in": "a", "hf_hook_point_out": "b" if to else "a"}
+        (folder / "config.json").write_text(json.dumps(config | {"affine_connection": bool(to)}))
+        save_file({k: v.contiguous() for k, v in (tensors | (to or {})).items()}, folder / "params.safetensors")
+
+    to = {"w_dec": b.to, "b_dec": b.b_to, "affine_skip_connection": b.skip.T}
+    one = load("gemma_2_sae_huggingface_loader", "get_gemma_2_config_from_hf", "jumprelu")
+    two = load("gemma_3_sae_huggingface_loader", "get_gemma_3_config_from_hf", "jumprelu")
+    skip = load("gemma_3_sae_huggingface_loader", "get_gemma_3_config_from_hf", "jumprelu_skip_transcoder")
+    yield Case("sae-lens", "Gemma Scope", save_npz, one, "gemma-scope", b.threshold)
+    yield Case("sae-lens", "Gemma Scope 2", save, two, "gemma-scope-2", b.threshold)
+    yield Case("sae-lens", "Gemma Scope 2 transcoder", lambda f: save(f, to), skip, "gemma-scope-2", b.threshold)
 
 
 # ---- eai-sparsify

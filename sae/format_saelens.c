@@ -16,10 +16,16 @@ static const struct architecture {
 	const char *name;
 	sae_arch arch;
 	bool transcodes, skip;
-	enum { PLAIN, GATED, TRAINED_BY_BATCH } kind; /* of what is computed as another architecture */
+	enum {
+		PLAIN,
+		GATED,
+		TRAINED_BY_BATCH,
+		MIRRORED
+	} kind; /* of what is computed as another architecture */
 } architectures[] = {
 	{ "standard", SAE_RELU, false, false, PLAIN },
 	{ "topk", SAE_TOPK, false, false, PLAIN },
+	{ "abstopk", SAE_TOPK, false, false, MIRRORED },
 	{ "jumprelu", SAE_JUMPRELU, false, false, PLAIN },
 	{ "gated", SAE_JUMPRELU, false, false, GATED },
 	{ "batchtopk", SAE_JUMPRELU, false, false, TRAINED_BY_BATCH },
@@ -163,6 +169,8 @@ static int read_architecture(layout *l, const struct architecture *a, error *err
 	}
 	if (a->kind == TRAINED_BY_BATCH)
 		layout_folds(l, "one threshold for all features");
+	if (a->kind == MIRRORED)
+		layout_mirrors(l);
 	if (a->arch == SAE_PURSUIT) {
 		l->enc.name = l->b_enc = NULL;
 		l->residual = 1e-2;

@@ -33,15 +33,15 @@ static int read_sparsify(layout *l, const char *dir, error *err)
 	l->centers = !l->transcodes;
 	if (skip)
 		l->skip.name = "W_skip";
-	if (is_signed)
-		return error_set(err, ERR_FORMAT, "'%s': signed activations are not supported", what);
 	if (strcmp(activation, "topk") != 0 && strcmp(activation, "groupmax") != 0)
 		return error_set(err, ERR_FORMAT,
 		                 "'%s': activation '%s' is not supported, only 'topk' and 'groupmax'", what,
 		                 activation);
 	l->arch = *activation == 't' ? SAE_TOPK : SAE_GROUPMAX;
-	snprintf(l->architecture, sizeof(l->architecture), "%s%s%s", activation, skip ? " skip" : "",
-	         l->transcodes ? " transcoder" : "");
+	if (is_signed && l->arch == SAE_TOPK)
+		layout_mirrors(l);
+	snprintf(l->architecture, sizeof(l->architecture), "%s%s%s%s", is_signed ? "signed " : "", activation,
+	         skip ? " skip" : "", l->transcodes ? " transcoder" : "");
 	return 0;
 }
 

@@ -45,6 +45,12 @@ void layout_folds(layout *l, const char *what)
 	snprintf(l->folded + n, sizeof(l->folded) - n, "%s%s", n ? ", " : "", what);
 }
 
+void layout_mirrors(layout *l)
+{
+	l->mirrored = true;
+	layout_folds(l, "values under 0 as features F to 2 F - 1");
+}
+
 /* ---- Checks ------------------------------------------------------------------------------------------------------- */
 
 static int find_floats(const sae_tensor **out, const sae_file *f, const char *name, error *err)
@@ -238,7 +244,7 @@ void layout_facts(sae_model_facts *out, const layout *l, const sae_file *f)
 		                  .arch = l->arch,
 		                  .d_in = (uint32_t)l->d_in,
 		                  .d_out = (uint32_t)l->d_out,
-		                  .d_sae = (uint32_t)l->d_sae,
+		                  .d_sae = (uint32_t)l->d_sae << l->mirrored,
 		                  .k = (uint32_t)l->k,
 		                  .dtype = sae_file_tensor(f, l->dec.name)->dtype,
 		                  .norm = l->norm,

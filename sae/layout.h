@@ -45,6 +45,7 @@ typedef struct layout {
 	bool matrix_root;      /* W_enc is to be divided by sqrt(d_in), W_dec times it, b_dec as it is */
 	bool values_by_norm;   /* values, and the threshold for all, are meant times the decoder row's norm */
 	bool threshold_by_norm; /* so is the threshold alone */
+	bool mirrored; /* values may be under 0: feature F + f, which the file lacks, is feature f with all signs turned */
 	char folded[256];
 } layout;
 
@@ -54,6 +55,7 @@ void layout_clear(layout *l);
 /* l->config and l->json from DIR/NAME. */
 int layout_config(layout *l, const char *dir, const char *name, error *err) MUST_USE;
 void layout_folds(layout *l, const char *what); /* note it for a person */
+void layout_mirrors(layout *l);                 /* l->mirrored, and note it */
 
 /* Open the weights; fill in sizes; check sizes, rule and shapes. *out is the caller's to close. */
 int layout_open(sae_file **out, layout *l, error *err) MUST_USE;

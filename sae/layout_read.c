@@ -237,6 +237,20 @@ static int read_weights(sae_model *m, const layout *l, const sae_file *f, error 
 	return rc < 0 ? rc : layout_fold(m, l, f, err);
 }
 
+/* The second half of the features is the first with all signs turned. */
+static void mirror(sae_model *m)
+{
+	size_t n = m->d_sae;
+
+	for (size_t i = 0; i < n * m->d_in; i++)
+		m->W_enc[n * m->d_in + i] = -m->W_enc[i];
+	for (size_t i = 0; i < n * m->d_out; i++)
+		m->W_dec[n * m->d_out + i] = -m->W_dec[i];
+	for (size_t i = 0; i < n; i++)
+		m->b_enc[n + i] = -m->b_enc[i];
+	m->d_sae *= 2;
+}
+
 int layout_load(sae_model **out, layout *l, error *err)
 {
 	sae_model *m = NULL;
@@ -245,10 +259,11 @@ int layout_load(sae_model **out, layout *l, error *err)
 
 	if (rc < 0)
 		return rc;
-	rc = sae_model_new_to(&m, l->arch, (uint32_t)l->d_in, (uint32_t)l->d_out, (uint32_t)l->d_sae,
-	                      (uint32_t)l->k, l->skip.name != NULL, err);
+	rc = sae_model_new_to(&m, l->arch, (uint32_t)l->d_in, (uint32_t)l->d_out,
+	                      (uint32_t)l->d_sae << l->mirrored, (uint32_t)l->k, l->skip.name != NULL, err);
 	if (rc < 0)
 		goto out;
+	m->d_sae = (uint32_t)l->d_sae; /* for now */
 	m->norm = l->norm;
 	m->centers = l->centers;
 	m->transcodes = l->transcodes;
@@ -262,6 +277,8 @@ int layout_load(sae_model **out, layout *l, error *err)
 		rc = read_weights(m, l, f, err);
 	if (rc < 0)
 		goto out;
+	if (l->mirrored)
+		mirror(m);
 	*out = m;
 	m = NULL;
 out:

@@ -14,7 +14,7 @@ static float uniform(uint64_t seed, uint64_t i)
 	return (float)(2 * hash64_unit(hash64_mix(seed, i)) - 1);
 }
 
-static float made_rows[MADE_ROWS * MADE_D];
+float made_rows[MADE_ROWS * MADE_D];
 
 bool made_is(const made *m, const char *part)
 {
@@ -91,6 +91,21 @@ static void keep_top(double *value, size_t n, size_t k)
 	}
 }
 
+/* The k of the greatest size, with their signs. */
+static void keep_signed(double *value, size_t n, size_t k)
+{
+	double pre[MADE_F];
+
+	memcpy(pre, value, n * sizeof(*pre));
+	for (size_t f = 0; f < n; f++) {
+		size_t rank = 0;
+
+		for (size_t g = 0; g < n; g++)
+			rank += fabs(pre[g]) > fabs(pre[f]);
+		value[f] = rank < k ? pre[f] : 0;
+	}
+}
+
 static void pursue(const made *m, double *residual, double *value)
 {
 	for (size_t step = 0; step < m->d; step++) {
@@ -141,7 +156,9 @@ static void values_of(const made *m, const double *x, double *value)
 	}
 	for (size_t f = 0; made_is(m, "groupmax") && f < m->f; f += m->f / m->k)
 		keep_top(value + f, m->f / m->k, 1);
-	if (made_is(m, "topk") && !made_is(m, "batch"))
+	if (made_is(m, "abstopk"))
+		keep_signed(value, m->f, m->k);
+	else if (made_is(m, "topk") && !made_is(m, "batch"))
 		keep_top(value, m->f, m->k);
 }
 

@@ -32,6 +32,7 @@ void made_make(made *m, const char *architecture, size_t d, size_t out, size_t f
 double made_norm(const float *row, size_t n);
 const float *made_turn(float *out, const float *x, size_t n_rows,
                        size_t columns); /* (rows, columns) as (columns, rows) */
+extern float made_rows[MADE_ROWS * MADE_D];
 /* What it makes of the rows, by its definition; then the check of a model. */
 void made_compute(made *m);
 void made_check(const made *m, const sae_model *model);

@@ -347,7 +347,6 @@ START_TEST(wrong_folders_are_refused)
 	expect(dir, "{\"k\":3,\"d_in\":-1}", "d_in");
 	expect(dir, "{\"k\":3,\"activation\":\"groupmax\"}", "d_sae 37 is no multiple of k = 3 groups");
 	expect(dir, "{\"k\":3,\"activation\":\"softmax\"}", "activation 'softmax' is not supported");
-	expect(dir, "{\"k\":3,\"signed\":true}", "signed activations");
 	expect(dir, "{\"k\":3,\"skip_connection\":true}", "has no tensor 'W_skip'");
 	expect(dir, "[]", "is not a JSON object");
 	/* the encoder the other way round */

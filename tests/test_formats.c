@@ -55,6 +55,54 @@ START_TEST(saelens_architectures_are_computed)
 }
 END_TEST
 
+/* Values under 0 are those of features that the file does not have. */
+START_TEST(abstopk_is_a_topk_of_both_signs)
+{
+	static double values[MADE_ROWS][MADE_F];
+	size_t n = made_shapes[_i].f;
+	char dir[FILE_PATH_MAX];
+	sae_encoder *e = NULL;
+	sae_codes c = { 0 };
+	sae_model *model;
+	sae_model_facts facts;
+	pool *p;
+	made m;
+
+	made_make(&m, "abstopk", made_shapes[_i].d, made_shapes[_i].d, n, made_shapes[_i].k,
+	          made_shapes[_i].t);
+	support_mkdir(dir);
+	made_write_saelens(dir, &m, made_shapes[_i].t, made_shapes[_i].k == 3 ? ",\"k\":3" : ",\"k\":1");
+	m.k = made_shapes[_i].k == 3 ? 3 : 1;
+	model = made_load(dir);
+	ck_assert_int_eq(sae_model_look(&facts, dir, NULL), 0);
+	ck_assert(facts.d_sae == 2 * n && model->d_sae == 2 * n);
+	made_compute(&m);
+	ck_assert_int_eq(pool_new(&p, 1, NULL), 0);
+	ck_assert_int_eq(sae_encoder_new(&e, model, p, NULL, NULL), 0);
+	ck_assert_int_eq(sae_encode(e, made_rows, MADE_ROWS, &c, NULL), 0);
+	for (size_t r = 0; r < MADE_ROWS; r++) {
+		float hat[MADE_D];
+		size_t row[] = { 0, c.first[r + 1] - c.first[r] };
+		const sae_codes one = {
+			.n = 1, .first = row, .index = c.index + c.first[r], .value = c.value + c.first[r]
+		};
+
+		for (size_t i = c.first[r]; i < c.first[r + 1]; i++)
+			values[r][c.index[i] % n] = c.index[i] < n ? c.value[i] : -c.value[i];
+		for (size_t f = 0; f < n; f++)
+			ck_assert_double_le(fabs(values[r][f] - m.values[r][f]), 1e-5);
+		sae_decode(model, NULL, &one, hat, p);
+		for (size_t i = 0; i < m.out; i++)
+			ck_assert_double_le(fabs((double)hat[i] - m.hat[r][i]), 1e-4);
+	}
+	sae_encoder_free(e);
+	sae_codes_free(&c);
+	sae_model_free(model);
+	pool_free(p);
+	support_rmdir(dir);
+}
+END_TEST
+
 START_TEST(saelens_transcoders_are_computed)
 {
 	const char *const names[] = { "transcoder", "skip_transcoder", "jumprelu_transcoder",
@@ -229,6 +277,7 @@ static void cases(Suite *s)
 
 	tcase_add_loop_test(t, saelens_architectures_are_computed, 0, MADE_SHAPES);
 	tcase_add_loop_test(t, saelens_transcoders_are_computed, 0, MADE_SHAPES);
+	tcase_add_loop_test(t, abstopk_is_a_topk_of_both_signs, 0, MADE_SHAPES);
 	SUPPORT_CASE(s, "others", exports_fold_what_is_exact, exports_refuse_what_they_cannot_say);
 	SUPPORT_CASE(s, "wrong", each_fault_is_reported);
 }
