@@ -101,6 +101,7 @@ int text_add_json(text *t, const void *utf8, size_t n) MUST_USE;
 size_t text_columns(const char *utf8, size_t n);
 /* Length (1-4) of the well-formed UTF-8 sequence at p, at most n bytes; 0: ill-formed or cut. *cp gets the code point. */
 size_t utf8_next(const char *p, size_t n, uint32_t *cp);
+bool utf8_is_valid(const char *p, size_t n); /* all of it */
 
 /* The number of single-letter changes (insert, drop, replace, swap) from a to b, capped at 64 letters each. */
 unsigned text_edit_distance(const char *a, const char *b);

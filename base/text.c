@@ -162,6 +162,15 @@ size_t utf8_next(const char *p, size_t n, uint32_t *cp)
 	return len;
 }
 
+bool utf8_is_valid(const char *p, size_t n)
+{
+	uint32_t cp;
+
+	for (size_t length = 1; n > 0 && length > 0; p += length, n -= length)
+		length = utf8_next(p, n, &cp);
+	return n == 0;
+}
+
 /* How one code point is written; `raw` are its `len` bytes. */
 typedef int (*writer)(text *t, uint32_t cp, const char *raw, size_t len);
 

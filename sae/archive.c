@@ -146,7 +146,8 @@ static int check_name(const char *name, size_t n, const char *path, error *err)
 	char shown[64];
 	text t;
 
-	if (n > 0 && n <= NAME_MAX_BYTES && name[0] != '/' && !memchr(name, '\0', n)) {
+	if (n > 0 && n <= NAME_MAX_BYTES && name[0] != '/' && !memchr(name, '\0', n) &&
+	    utf8_is_valid(name, n)) {
 		for (size_t i = 0; i <= n && part; i++) {
 			bool ends = i == n || name[i] == '/';
 			if (!ends && ((unsigned char)name[i] < ' ' || name[i] == 0x7f || name[i] == '\\'))

@@ -213,6 +213,8 @@ static int push_text(pickle_machine *m, size_t n, error *err)
 
 	if (rc == 0)
 		rc = take(m, &b, length, err);
+	if (rc == 0 && !utf8_is_valid((const char *)b, (size_t)length))
+		rc = pickle_refuse(m, err, "text that is no UTF-8");
 	if (rc == 0)
 		rc = pickle_push_new(m, &v, PICKLE_TEXT, err);
 	if (rc == 0) {

@@ -36,10 +36,12 @@ typedef struct pickle_value {
 		unsigned global;
 		struct {
 			sae_dtype dtype;
-			uint32_t key;   /* TEXT: the member that holds it */
-			uint64_t count; /* elements */
+			uint32_t key; /* TEXT: the member that holds it */
+			uint64_t
+			        count; /* elements of it; a tensor of untyped bytes (U8) has a dtype of its own */
 		} storage;
 		struct {
+			sae_dtype dtype;
 			uint32_t storage, offset, size, stride; /* STORAGE, INT, TUPLE of INT, TUPLE of INT */
 		} tensor;
 	} u;

@@ -4,7 +4,14 @@
 
 #include "sae/pickle_machine.h"
 
-enum { GLOBAL_ORDERED_DICT, GLOBAL_TENSOR, GLOBAL_PARAMETER, GLOBAL_STORAGE };
+enum {
+	GLOBAL_ORDERED_DICT,
+	GLOBAL_TENSOR,
+	GLOBAL_TENSOR_OF_BYTES,
+	GLOBAL_PARAMETER,
+	GLOBAL_STORAGE,
+	GLOBAL_DTYPE
+};
 
 static const struct {
 	const char *module, *name;
@@ -13,6 +20,7 @@ static const struct {
 } globals[] = {
 	{ "collections", "OrderedDict", GLOBAL_ORDERED_DICT, 0 },
 	{ "torch._utils", "_rebuild_tensor_v2", GLOBAL_TENSOR, 0 },
+	{ "torch._utils", "_rebuild_tensor_v3", GLOBAL_TENSOR_OF_BYTES, 0 },
 	{ "torch._utils", "_rebuild_parameter", GLOBAL_PARAMETER, 0 },
 	{ "torch", "HalfStorage", GLOBAL_STORAGE, SAE_F16 },
 	{ "torch", "BFloat16Storage", GLOBAL_STORAGE, SAE_BF16 },
@@ -24,6 +32,10 @@ static const struct {
 	{ "torch", "LongStorage", GLOBAL_STORAGE, SAE_I64 },
 	{ "torch", "ByteStorage", GLOBAL_STORAGE, SAE_U8 },
 	{ "torch", "BoolStorage", GLOBAL_STORAGE, SAE_BOOL },
+	{ "torch.storage", "UntypedStorage", GLOBAL_STORAGE, SAE_U8 },
+	{ "torch", "uint16", GLOBAL_DTYPE, SAE_U16 },
+	{ "torch", "uint32", GLOBAL_DTYPE, SAE_U32 },
+	{ "torch", "uint64", GLOBAL_DTYPE, SAE_U64 },
 };
 
 static int push_global(pickle_machine *m, const char *module, size_t n_module, const char *name,
@@ -128,24 +140,36 @@ int pickle_run_binpersid(pickle_machine *m, error *err)
 	return 0;
 }
 
-/* (storage, offset, size, stride, requires_grad, hooks); a seventh would be bits that change what the elements mean. */
-static int make_tensor(pickle_machine *m, uint32_t args, error *err)
+static bool is_dtype(const pickle_value *v)
 {
-	const pickle_value *hooks;
-	uint32_t part[6];
+	return v->kind == PICKLE_GLOBAL && globals[v->u.global].what == GLOBAL_DTYPE;
+}
+
+/* (storage, offset, size, stride, requires_grad, hooks), `of_bytes` with a dtype behind: unsigned ones have no storage of their
+ * own. Further parts would be bits that change what the elements mean. */
+static int make_tensor(pickle_machine *m, uint32_t args, bool of_bytes, error *err)
+{
+	const pickle_value *hooks, *storage;
+	uint32_t part[7] = { 0 };
+	sae_dtype dtype;
 	pickle_value *v;
 	int rc;
 
-	if (!unpack(m, args, part, 6) || pickle_value_of(m, part[0])->kind != PICKLE_STORAGE ||
+	if (!unpack(m, args, part, of_bytes ? 7 : 6) || pickle_value_of(m, part[0])->kind != PICKLE_STORAGE ||
 	    pickle_value_of(m, part[1])->kind != PICKLE_INT || !is_ints(m, part[2]) || !is_ints(m, part[3]) ||
 	    pickle_value_of(m, part[4])->kind != PICKLE_BOOL)
+		return pickle_refuse(m, err, "a tensor that is not plain");
+	storage = pickle_value_of(m, part[0]);
+	if (of_bytes && (!is_dtype(pickle_value_of(m, part[6])) || storage->u.storage.dtype != SAE_U8))
 		return pickle_refuse(m, err, "a tensor that is not plain");
 	hooks = pickle_value_of(m, part[5]);
 	if (hooks->kind != PICKLE_NONE && (hooks->kind != PICKLE_DICT || hooks->u.list.n))
 		return pickle_refuse(m, err, "a tensor with hooks");
+	dtype = of_bytes ? globals[pickle_value_of(m, part[6])->u.global].dtype : storage->u.storage.dtype;
 	rc = pickle_push_new(m, &v, PICKLE_TENSOR, err);
 	if (rc < 0)
 		return rc;
+	v->u.tensor.dtype = dtype;
 	v->u.tensor.storage = part[0];
 	v->u.tensor.offset = part[1];
 	v->u.tensor.size = part[2];
@@ -184,11 +208,13 @@ int pickle_run_reduce(pickle_machine *m, error *err)
 			v->u.list.ordered = true;
 		return rc;
 	case GLOBAL_TENSOR:
-		return make_tensor(m, args, err);
+		return make_tensor(m, args, false, err);
+	case GLOBAL_TENSOR_OF_BYTES:
+		return make_tensor(m, args, true, err);
 	case GLOBAL_PARAMETER:
 		return make_parameter(m, args, err);
 	default:
-		return pickle_refuse(m, err, "REDUCE of a storage's type");
+		return pickle_refuse(m, err, "REDUCE of the name of a type");
 	}
 }
 

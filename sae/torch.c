@@ -81,11 +81,13 @@ static int take_layout(const walk *w, sae_tensor *t, const uint64_t *stride, con
 	return 0;
 }
 
-/* The member with the tensor's storage, of the size that it says. */
-static int find_storage(const walk *w, sae_tensor *t, const pickle_value *storage, error *err)
+/* The member with the tensor's storage, of the size that it says; *count elements of the tensor's dtype. */
+static int find_storage(const walk *w, sae_tensor *t, uint64_t *count, const pickle_value *storage,
+                        error *err)
 {
 	const archive *a = w->f->archive;
 	const pickle_value *key = &w->p->values[storage->u.storage.key];
+	const sae_dtype dtype = storage->u.storage.dtype;
 	const archive_member *m;
 	char name[NAME_MAX_BYTES + 64];
 	uint64_t bytes;
@@ -99,16 +101,17 @@ static int find_storage(const walk *w, sae_tensor *t, const pickle_value *storag
 		return error_set(err, ERR_FORMAT,
 		                 "'%s' lacks the member '%.100s', which holds tensor '%.100s'", w->f->path,
 		                 name, w->name);
-	if (__builtin_mul_overflow(storage->u.storage.count, sae_dtype_size(t->dtype), &bytes) ||
+	if (__builtin_mul_overflow(storage->u.storage.count, sae_dtype_size(dtype), &bytes) ||
 	    bytes != m->size)
 		return error_set(err, ERR_FORMAT,
 		                 "'%s': tensor '%.100s' has a storage of %" PRIu64
 		                 " x %s, member '%.100s' has %" PRIu64 " bytes",
-		                 w->f->path, w->name, storage->u.storage.count, sae_dtype_name(t->dtype),
-		                 name, m->size);
+		                 w->f->path, w->name, storage->u.storage.count, sae_dtype_name(dtype), name,
+		                 m->size);
 	t->member = (uint32_t)(m - a->members) + 1;
 	t->packed = m->deflated;
 	t->offset = m->deflated ? 0 : m->offset;
+	*count = bytes / sae_dtype_size(t->dtype);
 	return 0;
 }
 
@@ -117,7 +120,7 @@ static int read_tensor(const walk *w, sae_tensor *t, const pickle_value *v, erro
 	const pickle_value *values = w->p->values, *storage = &values[v->u.tensor.storage];
 	const pickle_value *size = &values[v->u.tensor.size], *strides = &values[v->u.tensor.stride];
 	int64_t offset = values[v->u.tensor.offset].u.i;
-	uint64_t stride[SAE_MAX_DIMS] = { 0 }, last = 0, end, bytes;
+	uint64_t stride[SAE_MAX_DIMS] = { 0 }, last = 0, end, bytes, count = 0;
 	char what[NAME_MAX_BYTES];
 	int rc;
 
@@ -127,7 +130,7 @@ static int read_tensor(const walk *w, sae_tensor *t, const pickle_value *v, erro
 		return refuse(w, v, err,
 		              offset < 0 ? "begins before its storage"
 		                         : "has another number of strides than sizes");
-	t->dtype = storage->u.storage.dtype;
+	t->dtype = v->u.tensor.dtype;
 	t->n_dims = size->u.list.n;
 	rc = take_sizes(w, t->dims, size, "size", err);
 	if (rc == 0)
@@ -136,7 +139,7 @@ static int read_tensor(const walk *w, sae_tensor *t, const pickle_value *v, erro
 	if (rc == 0)
 		rc = file_tensor_size(t, &bytes, w->f->path, what, err);
 	if (rc == 0)
-		rc = find_storage(w, t, storage, err);
+		rc = find_storage(w, t, &count, storage, err);
 	if (rc < 0 || t->count == 0)
 		return rc;
 	for (unsigned i = 0; i < t->n_dims; i++)
@@ -146,7 +149,7 @@ static int read_tensor(const walk *w, sae_tensor *t, const pickle_value *v, erro
 	rc = take_layout(w, t, stride, v, &last, err);
 	if (rc < 0)
 		return rc;
-	if (__builtin_add_overflow((uint64_t)offset, last, &end) || end >= storage->u.storage.count)
+	if (__builtin_add_overflow((uint64_t)offset, last, &end) || end >= count)
 		return refuse(w, v, err, "goes past the end of its storage");
 	t->offset += (uint64_t)offset * sae_dtype_size(t->dtype);
 	return 0;

@@ -276,11 +276,19 @@ START_TEST(counts_columns)
 }
 END_TEST
 
+START_TEST(tells_utf8_from_other_bytes)
+{
+	ck_assert(utf8_is_valid("", 0) && utf8_is_valid("a\xc3\xa9\xe2\x82\xac", 6));
+	ck_assert(!utf8_is_valid("a\xc3\xa9\xe2\x82", 5) && !utf8_is_valid("\xff", 1) &&
+	          !utf8_is_valid("a\xa9z", 3));
+}
+END_TEST
+
 static void cases(Suite *s)
 {
 	SUPPORT_CASE(s, "growing", grows_to_its_maximum, grows_far, an_empty_addition_is_a_string,
 	             survives_no_memory);
 	SUPPORT_CASE(s, "utf8", repairs_utf8, makes_controls_visible, quotes_for_json, reads_every_code_point,
-	             refuses_every_other_sequence, counts_columns);
+	             refuses_every_other_sequence, counts_columns, tells_utf8_from_other_bytes);
 }
 SUPPORT_MAIN("base_text", cases)

@@ -112,6 +112,10 @@ START_TEST(reads_what_torch_saves)
 	for (size_t i = 0; i < ARRAY_LEN(ints); i++)
 		for (int64_t j = 0; j < 4; j++)
 			ck_assert_int_eq(whole(f, ints[i], (uint64_t)j), j - 2);
+	for (uint64_t j = 0; j < 3; j++)
+		ck_assert(whole(f, "unsigned.uint16", j) == (int64_t)j + 3 &&
+		          whole(f, "unsigned.uint32", j) == (int64_t)j + 3 &&
+		          whole(f, "unsigned.uint64", j) == (int64_t)j + 3);
 	ck_assert(whole(f, "byte", 2) == 2 && whole(f, "bool", 0) == 1 && whole(f, "bool", 1) == 0);
 	ck_assert(number(f, "column", 0) == 0 && number(f, "column", 1) == -2.75F &&
 	          number(f, "column", 2) == -1.5F);
@@ -121,7 +125,7 @@ START_TEST(reads_what_torch_saves)
 	ck_assert(number(f, "mixed", 0) == 1 && number(f, "mixed", 1) == 2.5F &&
 	          number(f, "threshold", 0) == 0.25F);
 	ck_assert_str_eq(sae_file_metadata(f, "name"), "TopK \xc3\xa9");
-	ck_assert_uint_eq(sae_file_n_tensors(f), 24);
+	ck_assert_uint_eq(sae_file_n_tensors(f), 27);
 	sae_file_close(f);
 }
 END_TEST
@@ -257,7 +261,7 @@ START_TEST(executes_nothing)
 		  "a<U+001B>[2Jb.c" },
 		{ BYTES("\x80\2"
 		        "ctorch\nFloatStorage\n)R."),
-		  "REDUCE of a storage's type" },
+		  "REDUCE of the name of a type" },
 		{ BYTES("\x80\2"
 		        "ctorch\nFloatStorage\n."),
 		  "is a name or a storage" },
@@ -315,6 +319,8 @@ START_TEST(refuses_broken_pickles)
 		{ BYTES("\x80\4\x95\5\0\0\0\0\0\0\0N."), "past the end" },
 		{ BYTES("\x80\4\x95\xff\xff\xff\xff\xff\xff\xff\xffN."), "past the end" },
 		{ BYTES("\x80\2J\1"), "ends inside of an opcode" },
+		{ BYTES("\x80\2X\2\0\0\0\xc3\x28."), "text that is no UTF-8" },
+		{ BYTES("\x80\2X\3\0\0\0\xed\xa0\x80."), "text that is no UTF-8" },
 		{ BYTES("\x80\2X\xff\xff\xff\xff"
 		        "abc."),
 		  "ends inside of an opcode" },
@@ -390,6 +396,24 @@ START_TEST(refuses_lying_tensors)
 		  "a storage of 15 x F32, member 'x/data/0' has 64 bytes" },
 		{ BYTES("\x80\2" REBUILD STORAGE("LongStorage", "\20") WHOLE "\x89}tR."),
 		  "a storage of 16 x I64, member 'x/data/0' has 64 bytes" },
+		{ BYTES("\x80\2"
+		        "ctorch._utils\n_rebuild_tensor_v3\n(" STORAGE("ByteStorage",
+		                                                       "\100") "K\0K\21\x85K\1\x85\x89}"
+		                                                               "ctorch\nuint32\ntR."),
+		  "goes past the end of its storage" },
+		{ BYTES("\x80\2"
+		        "ctorch._utils\n_rebuild_tensor_v3\n(" STORAGE("FloatStorage",
+		                                                       "\20") "K\0K\20\x85K\1\x85\x89}"
+		                                                              "ctorch\nuint32\ntR."),
+		  "a tensor that is not plain" },
+		{ BYTES("\x80\2"
+		        "ctorch._utils\n_rebuild_tensor_v3\n(" STORAGE("ByteStorage",
+		                                                       "\100") "K\0K\20\x85K\1\x85\x89}"
+		                                                               "NtR."),
+		  "a tensor that is not plain" },
+		{ BYTES("\x80\2"
+		        "ctorch\nuint16\n."),
+		  "is a name or a storage" },
 		{ BYTES("\x80\2" STORAGE("FloatStorage", "\20") "."), "is a name or a storage" },
 		{ BYTES("\x80\2(X\7\0\0\0storagectorch\nFloatStorage\nX\1\0\0\0"
 		        "7X\3\0\0\0cpuK\20tQ."),

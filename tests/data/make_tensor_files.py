@@ -35,6 +35,7 @@ values = {
     "bfloat": made(2, 2, dtype=torch.bfloat16),
     "double": made(3, dtype=torch.float64),
     "ints": {str(8 * t.itemsize): torch.arange(4).to(t) - 2 for t in (torch.int8, torch.int16, torch.int32, torch.int64)},
+    "unsigned": {t: torch.arange(6, dtype=torch.int32).to(getattr(torch, t)).reshape(2, 3)[1:] for t in ("uint16", "uint32", "uint64")},
     "byte": torch.arange(3, dtype=torch.uint8),
     "bool": torch.tensor([True, False]),
     "parameter": torch.nn.Parameter(made(2, 3)),
