@@ -11,14 +11,17 @@ enum { BATCH_ROWS = 4096 };
 typedef struct encode_opts {
 	dump_args dump;
 	const char *output, *format, *kernels;
+	uint32_t splits;
 	bool force;
 } encode_opts;
 
 static const option options[] = {
 	OPTION(encode_opts, output, "output", 'o', OPTION_STRING, "FILE", NULL, 0, 0,
-	       "file to write; required"),
-	OPTION(encode_opts, format, "format", 0, OPTION_ENUM, "npz|safetensors", NULL, 0, 0,
+	       "file to write, or folder for delphi; required"),
+	OPTION(encode_opts, format, "format", 0, OPTION_ENUM, "npz|safetensors|delphi", NULL, 0, 0,
 	       "if not given, by the ending of the file's name"),
+	OPTION(encode_opts, splits, "splits", 0, OPTION_U32, "N", "5", 1, 4096,
+	       "with --format delphi: files of about equally many latents"),
 	OPTION(encode_opts, force, "force", 0, OPTION_BOOL, NULL, NULL, 0, 0,
 	       "replace the file if it is there"),
 	DUMP_ARGS_OPTIONS(encode_opts, dump),
@@ -30,7 +33,8 @@ typedef struct encoding {
 	const dump_input *in;
 	const sae_model *model;
 	sae_encoder *encoder;
-	sae_codes_writer *out;
+	sae_codes_writer *out; /* NULL: cache */
+	sae_cache_writer *cache;
 	sae_codes codes;
 	float *x;      /* (BATCH_ROWS, d) */
 	uint8_t *kept; /* (BATCH_ROWS) */
@@ -45,10 +49,14 @@ static bool ends_with(const char *s, const char *end)
 	return n > m && strcmp(s + n - m, end) == 0;
 }
 
-static int choose_format(sae_codes_format *out, const encode_opts *o, error *err)
+/* *delphi: a folder, in no format of one file. */
+static int choose_format(sae_codes_format *out, bool *delphi, const encode_opts *o, error *err)
 {
 	if (!o->output)
 		return error_set(err, ERR_ARG, "where to? give --output FILE");
+	*delphi = o->format && strcmp(o->format, "delphi") == 0;
+	if (*delphi && o->force)
+		return error_set(err, ERR_ARG, "--force replaces files, but --format delphi writes a folder");
 	if (o->format)
 		*out = strcmp(o->format, "npz") == 0 ? SAE_CODES_NPZ : SAE_CODES_SAFETENSORS;
 	else if (ends_with(o->output, ".npz"))
@@ -58,6 +66,9 @@ static int choose_format(sae_codes_format *out, const encode_opts *o, error *err
 	else
 		return error_set(err, ERR_ARG, "'%s' ends neither in .npz nor in .safetensors: give --format",
 		                 o->output);
+	if (!o->force && file_exists(o->output))
+		return error_set(err, ERR_EXISTS, "'%s' is there already: give another --output%s", o->output,
+		                 *delphi ? "" : ", or --force");
 	return 0;
 }
 
@@ -77,7 +88,10 @@ static int encode_batch(encoding *e, uint64_t first, uint64_t n, error *err)
 		rc = sae_encode(e->encoder, e->x, n, &e->codes, err);
 	for (uint64_t i = 0; i < n && rc == 0; i++)
 		e->n_codes += e->kept[i] ? e->codes.first[i + 1] - e->codes.first[i] : 0;
-	return rc == 0 ? sae_codes_writer_add(e->out, &e->codes, e->kept, err) : rc;
+	if (rc < 0)
+		return rc;
+	return e->cache ? sae_cache_writer_add(e->cache, &e->codes, e->kept, err)
+	                : sae_codes_writer_add(e->out, &e->codes, e->kept, err);
 }
 
 static int encode_all(encoding *e, progress *pr, error *err)
@@ -94,16 +108,42 @@ static int encode_all(encoding *e, progress *pr, error *err)
 		progress_update(pr, first + n, NULL);
 	}
 	if (rc == 0)
-		rc = sae_codes_writer_commit(e->out, err);
+		rc = e->cache ? sae_cache_writer_commit(e->cache, err) : sae_codes_writer_commit(e->out, err);
 	e->seconds = clock_now() - began;
 	return rc;
 }
 
-static int run_encoding(encoding *e, const encode_opts *o, sae_codes_format format, const cli_parsed *p,
-                        error *err)
+static int context_tokens(void *payload, uint64_t context, uint32_t *out, error *err)
+{
+	const dump_input *in = payload;
+
+	return sae_dump_tokens(in->dump, context, out, err);
+}
+
+static int open_cache(encoding *e, const encode_opts *o, const char *const *metadata, size_t n, error *err)
+{
+	const sae_dump_info *info = sae_dump_get_info(e->in->dump);
+	const sae_cache_opts cache = { .n_splits = o->splits,
+		                       .ctx_len = info->ctx_len,
+		                       .tokens = context_tokens,
+		                       .payload = (void *)(uintptr_t)e->in,
+		                       .model = e->model->model_name ? e->model->model_name : info->model };
+
+	if (info->ragged)
+		return error_set(
+		        err, ERR_FORMAT,
+		        "contexts differ in length or have masked tokens: delphi's cache has none such");
+	if (!info->has_tokens)
+		return error_set(err, ERR_ARG,
+		                 "the dump has no token ids, which delphi's cache holds: give --tokens");
+	return sae_cache_writer_open(&e->cache, o->output, e->model->d_sae, &cache, metadata, n, err);
+}
+
+static int run_encoding(encoding *e, const encode_opts *o, sae_codes_format format, bool delphi,
+                        const cli_parsed *p, error *err)
 {
 	const char *const metadata[] = { "format",
-		                         "csr",
+		                         delphi ? "delphi" : "csr",
 		                         "sae",
 		                         p->args[0],
 		                         "weights_sha256",
@@ -122,7 +162,9 @@ static int run_encoding(encoding *e, const encode_opts *o, sae_codes_format form
 		rc = error_nomem(err, "a batch of rows");
 	if (rc == 0)
 		rc = sae_encoder_new(&e->encoder, e->model, e->in->pool, o->kernels, err);
-	if (rc == 0)
+	if (rc == 0 && delphi)
+		rc = open_cache(e, o, metadata, ARRAY_LEN(metadata) / 2, err);
+	else if (rc == 0)
 		rc = sae_codes_writer_open(&e->out, o->output, format, e->model->d_sae, metadata,
 		                           ARRAY_LEN(metadata) / 2, err);
 	progress_start(&pr, cli_progress_stream(p), "encode", "rows", e->n_rows);
@@ -130,6 +172,7 @@ static int run_encoding(encoding *e, const encode_opts *o, sae_codes_format form
 		rc = encode_all(e, &pr, err);
 	progress_end(&pr);
 	sae_codes_writer_abort(e->out);
+	sae_cache_writer_abort(e->cache);
 	sae_encoder_free(e->encoder);
 	sae_codes_free(&e->codes);
 	arena_clear(&mem);
@@ -170,6 +213,7 @@ static int run(const command *self, int argc, char **argv)
 	sae_model *model = NULL;
 	sae_codes_format format = SAE_CODES_NPZ;
 	encoding e = { .in = &in };
+	bool delphi = false;
 	error err = { 0 };
 	int rc, code = EXIT_DONE;
 
@@ -178,10 +222,7 @@ static int run(const command *self, int argc, char **argv)
 		code = p.exit_code;
 		goto out;
 	}
-	rc = choose_format(&format, &o, &err);
-	if (!rc && !o.force && file_exists(o.output))
-		rc = error_set(&err, ERR_EXISTS, "'%s' is there already: give another --output, or --force",
-		               o.output);
+	rc = choose_format(&format, &delphi, &o, &err);
 	if (!rc)
 		rc = sae_model_load(&model, p.args[0], &err);
 	if (!rc)
@@ -195,7 +236,7 @@ static int run(const command *self, int argc, char **argv)
 	if (!rc) {
 		e.model = model;
 		e.n_rows = sae_dump_get_info(in.dump)->n_rows;
-		rc = run_encoding(&e, &o, format, &p, &err);
+		rc = run_encoding(&e, &o, format, delphi, &p, &err);
 	}
 	if (rc)
 		code = cli_fail(self, &err);
@@ -214,7 +255,7 @@ const command cmd_encode_command = {
 	.name = "encode",
 	.run = run,
 	.help = "write the sparse codes of a dump's rows, for use in Python",
-	.usage = "SAE DUMP... -o FILE",
+	.usage = "SAE DUMP... -o FILE|FOLDER",
 	.about =
 	        "Encodes every row of the dump and writes one sparse matrix (rows, features) in CSR form: "
 	        "indptr,\n"
@@ -229,8 +270,16 @@ const command cmd_encode_command = {
 	        "their norm (--max-norm-ratio sets a limit anew), that hold NaN, or that are excluded by an "
 	        "option are\n"
 	        "empty, and 0 in 'kept'. The file appears whole or not at all; memory does not grow with the "
-	        "dump.",
-	.examples = "gloss encode sae/ dump/ -o codes.npz\n"
+	        "dump.\n"
+	        "\n"
+	        "--format delphi writes delphi's latent cache of one hook point: FIRST_LAST.safetensors with "
+	        "locations,\n"
+	        "activations (F32, where delphi itself rounds to F16) and tokens, and config.json. Delphi's "
+	        "loader "
+	        "reads it;\n"
+	        "so does 'gloss index --codes', for which the first file also holds 'kept'.",
+	.examples = "gloss encode sae/ dump/ -o latents/layers.15 --format delphi\n"
+	            "gloss encode sae/ dump/ -o codes.npz\n"
 	            "python3 -c \"import scipy.sparse; print(scipy.sparse.load_npz('codes.npz').mean(0))\"",
 	.options = options,
 	.n_options = ARRAY_LEN(options),

@@ -1,4 +1,4 @@
-/* gloss index: one pass over a dump, of an SAE or its neurons, into a store. */
+/* gloss index: one pass over a dump, of an SAE or its neurons, or over codes computed elsewhere, into a store. */
 #include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
@@ -12,6 +12,7 @@
 typedef struct index_opts {
 	dump_args dump;
 	neuron_args neurons;
+	const char *codes; /* NULL: none */
 	const char *store, *source, *tokenizer, *unembed;
 	bool corpus, force;
 	uint32_t top, samples, random, before, after, neighbours;
@@ -44,6 +45,8 @@ static const option options[] = {
 	OPTION(index_opts, norm_limit, "norm-limit", 0, OPTION_DOUBLE, "X", NULL, 0, 1e30,
 	       "leave out rows with a norm over X; 0 keeps all. Stores that merge joins need equal limits"),
 	NEURON_ARGS_OPTIONS(index_opts, neurons),
+	OPTION(index_opts, codes, "codes", 0, OPTION_STRING, "PATH", NULL, 0, 0,
+	       "no SAE: codes computed elsewhere, a CSR matrix or a folder of delphi's latent cache"),
 	DUMP_ARGS_OPTIONS(index_opts, dump),
 };
 
@@ -66,17 +69,17 @@ typedef struct index_run {
 
 /* ---- Before the pass ---- */
 
-/* The last part of the SAE's path, also of "." and "runs/a/". */
+/* The last part of the path of SAE or codes, also of "." and "runs/a/". */
 static int name_source(index_run *r, error *err)
 {
-	const char *given = r->o->source;
+	const char *given = r->o->source, *path = r->o->codes ? r->o->codes : r->p->args[0];
 	char *whole = NULL;
 
 	if (!given && r->o->neurons.neurons)
 		given = "neurons";
 	if (!given) {
-		whole = realpath(r->p->args[0], NULL);
-		given = file_base(whole ? whole : r->p->args[0]);
+		whole = realpath(path, NULL);
+		given = file_base(whole ? whole : path);
 	}
 	if (strlen(given) >= sizeof(r->source) || !given[0]) {
 		free(whole);
@@ -111,18 +114,36 @@ static double norm_limit(const index_run *r)
 	return cli_given(r->p, "max-norm-ratio") ? 0 : (double)NAN;
 }
 
-/* What comes before the dumps among the arguments, and what options go with it. */
+/* Arguments before the dumps. */
+static size_t n_before(const index_run *r)
+{
+	return r->o->neurons.neurons || r->o->codes ? 0 : 1;
+}
+
+/* Whether options and arguments go together. */
 static int check_args(const index_run *r, error *err)
 {
-	static const char *const of_neurons[] = { "density", "threshold", "both-signs" };
+	static const char *const of_neurons[] = { "density", "threshold", "both-signs" }, *const of_rows[] = {
+		"norm-limit", "max-norm-ratio", "key", "ctx-len", "manifest"
+	};
 
 	for (size_t i = 0; i < ARRAY_LEN(of_neurons) && !r->o->neurons.neurons; i++) {
 		if (cli_given(r->p, of_neurons[i]))
 			return error_set(err, ERR_ARG, "--%s goes with --neurons", of_neurons[i]);
 	}
-	if (!r->o->neurons.neurons && r->p->n_args < 2)
-		return error_set(err, ERR_ARG, "an SAE and a dump are wanted, only '%s' is given",
-		                 r->p->args[0]);
+	if (r->o->neurons.neurons && r->o->codes)
+		return error_set(err, ERR_ARG, "--neurons and --codes exclude each other");
+	for (size_t i = 0; i < ARRAY_LEN(of_rows) && r->o->codes && r->p->n_args == 0; i++) {
+		if (cli_given(r->p, of_rows[i]))
+			return error_set(err, ERR_ARG, "--%s is about rows of a dump: give the dump",
+			                 of_rows[i]);
+	}
+	if (r->o->codes && r->o->unembed)
+		return error_set(err, ERR_ARG,
+		                 "--unembed: codes tell of no decoder rows whose logits could be ranked");
+	if (r->p->n_args < n_before(r) + (r->o->codes ? 0 : 1))
+		return error_set(err, ERR_ARG,
+		                 r->o->neurons.neurons ? "a dump is wanted" : "an SAE and a dump are wanted");
 	if (!r->o->store)
 		return error_set(err, ERR_ARG, "which store? give it with -d STORE");
 	if (!r->o->tokenizer)
@@ -135,12 +156,15 @@ static int check_args(const index_run *r, error *err)
 static index_input_opts input_opts(const index_run *r)
 {
 	const neuron_args *n = &r->o->neurons;
-	size_t before = n->neurons ? 0 : 1; /* arguments before the dumps */
 
-	return (index_input_opts){ .kind = n->neurons ? INDEX_NEURONS : INDEX_SAE,
-		                   .path = n->neurons ? NULL : r->p->args[0],
-		                   .dumps = r->p->args + before,
-		                   .n_dumps = r->p->n_args - before,
+	return (index_input_opts){ .kind = n->neurons    ? INDEX_NEURONS
+		                           : r->o->codes ? INDEX_CODES
+		                                         : INDEX_SAE,
+		                   .path = n->neurons    ? NULL
+		                           : r->o->codes ? r->o->codes
+		                                         : r->p->args[0],
+		                   .dumps = r->p->args + n_before(r),
+		                   .n_dumps = r->p->n_args - n_before(r),
 		                   .dump = &r->o->dump,
 		                   .neurons = { (float)n->threshold, n->density, n->both_signs } };
 }
@@ -170,6 +194,9 @@ static int describe_run(index_run *r, int argc, char **argv, error *err)
 	int rc = config && cJSON_AddStringToObject(config, "kernels", sae_kernels_name(NULL)) ? 0 : ERR_NOMEM;
 
 	if (rc == 0 && r->x.neurons && !cJSON_AddStringToObject(config, "thresholds", r->x.neurons->sha256))
+		rc = ERR_NOMEM;
+	if (rc == 0 && r->x.codes &&
+	    !cJSON_AddStringToObject(config, "codes_sha256", sae_codes_reader_get_info(r->x.codes)->sha256))
 		rc = ERR_NOMEM;
 
 	r->config = config ? json_print(config) : NULL;
@@ -290,9 +317,13 @@ static uint64_t file_size(const char *path)
 	return stat(path, &st) == 0 ? (uint64_t)st.st_size : 0;
 }
 
+static uint64_t codes_dropped(const index_run *r)
+{
+	return r->x.codes ? sae_codes_reader_get_info(r->x.codes)->n_dropped : 0;
+}
+
 static cJSON *summary_json(const index_run *r)
 {
-	const sae_rows_stats *rows = sae_rows_get_stats(r->x.in.rows);
 	const store_index_result *x = &r->result;
 	const struct {
 		const char *name;
@@ -301,10 +332,11 @@ static cJSON *summary_json(const index_run *r)
 		        { "dead", (double)x->n_dead },
 		        { "dense", (double)x->n_dense },
 		        { "tokens", (double)x->n_tokens },
-		        { "left_out", (double)(rows->n_rows - rows->n_masked - rows->n_kept) },
-		        { "norm_limit", rows->norm_limit },
+		        { "left_out", (double)r->x.n_left_out },
+		        { "norm_limit", r->x.norm_limit },
 		        { "contexts", (double)x->n_contexts },
 		        { "firings", (double)x->n_firings },
+		        { "dropped", (double)codes_dropped(r) },
 		        { "examples", (double)x->n_examples },
 		        { "bytes", (double)file_size(r->o->store) },
 		        { "seconds", r->seconds },
@@ -312,7 +344,7 @@ static cJSON *summary_json(const index_run *r)
 		        { "read_seconds", r->times.read_seconds },
 		        { "encode_seconds", r->times.encode_seconds },
 		        { "add_seconds", r->times.add_seconds },
-		        { "tokens_per_second", (double)rows->n_rows / r->pass_seconds } };
+		        { "tokens_per_second", (double)r->x.n_rows / r->pass_seconds } };
 	cJSON *out = cJSON_CreateObject();
 	bool good = out && cJSON_AddStringToObject(out, "store", r->o->store) &&
 	            cJSON_AddStringToObject(out, "source", r->source);
@@ -328,7 +360,7 @@ static cJSON *summary_json(const index_run *r)
 
 static void print_summary(const index_run *r)
 {
-	const sae_rows_stats *rows = sae_rows_get_stats(r->x.in.rows);
+	const sae_rows_stats *rows = r->x.in.rows ? sae_rows_get_stats(r->x.in.rows) : NULL;
 	const store_index_result *x = &r->result;
 
 	cli_put(r->o->store);
@@ -338,16 +370,18 @@ static void print_summary(const index_run *r)
 	printf("  features    %u: %" PRIu64 " dead, %" PRIu64 " dense (on over 10 %% of tokens)\n",
 	       r->x.n_features, x->n_dead, x->n_dense);
 	printf("  tokens      %" PRIu64 " in %" PRIu64 " contexts; %" PRIu64 " rows left out", x->n_tokens,
-	       x->n_contexts, rows->n_rows - rows->n_masked - rows->n_kept);
-	if (rows->n_outlier)
+	       x->n_contexts, r->x.n_left_out);
+	if (rows && rows->n_outlier)
 		printf(", %" PRIu64 " of them for a norm over %.5g", rows->n_outlier, rows->norm_limit);
 	printf("\n  firings     %" PRIu64 ", %.4g a token%s\n", x->n_firings,
 	       x->n_tokens ? (double)x->n_firings / (double)x->n_tokens : 0,
 	       r->o->corpus ? ", all kept" : "");
+	if (codes_dropped(r))
+		printf("  dropped     %" PRIu64 " codes of 0 or less\n", codes_dropped(r));
 	printf("  examples    %" PRIu64 "\n", x->n_examples);
 	printf("  file        %.1f MB\n", (double)file_size(r->o->store) / 1e6);
 	printf("  time        %.1f s, the pass %.0f tokens/s\n", r->seconds,
-	       (double)rows->n_rows / r->pass_seconds);
+	       (double)r->x.n_rows / r->pass_seconds);
 }
 
 static int run(const command *self, int argc, char **argv)
@@ -392,7 +426,9 @@ const command cmd_index_command = {
 	.name = "index",
 	.run = run,
 	.help = "record when every feature of an SAE fires, in a store to query and browse",
-	.usage = "SAE DUMP... -d STORE --tokenizer FILE | --neurons DUMP... -d STORE --tokenizer FILE",
+	.usage = "SAE|--neurons DUMP... -d STORE --tokenizer FILE | --codes PATH [DUMP...] -d STORE "
+	         "--tokenizer "
+	         "FILE",
 	.about =
 	        "Encodes the dump once and writes to the store, for all features at once: exact counts, "
 	        "maxima, moments and a "
@@ -431,6 +467,19 @@ const command cmd_index_command = {
 	        "residual stream) logits are ranked, and similar and diff compare neurons with the SAEs of "
 	        "their "
 	        "hook point by direction.\n\n"
+	        "With --codes the codes are those of PATH: a matrix of tokens by features in CSR, as gloss "
+	        "encode "
+	        "and "
+	        "scipy.sparse.save_npz() write it, or the folder of one hook point of delphi's latent cache, "
+	        "which "
+	        "brings its "
+	        "tokens along. Else the tokens are those of DUMP, or of --tokens. Where there is a dump, the "
+	        "number "
+	        "of its rows, its "
+	        "tokens and, if the codes name it, its hash must be those of the codes; its documents and "
+	        "the rows "
+	        "it leaves out count. "
+	        "Codes of 0 or less are dropped. Decoder rows, and what comes of them, are not known.\n\n"
 	        "Rows whose norm is over the limit that training used (of neurons: over --max-norm-ratio "
 	        "times the "
 	        "median) are left out here too; "
@@ -439,9 +488,11 @@ const command cmd_index_command = {
 	            "gloss index sae/ dump/ -d store.db --source wide --tokenizer dump/tokenizer.json "
 	            "--corpus --unembed "
 	            "dump/unembed.safetensors\n"
-	            "gloss index --neurons dump/ -d store.db --tokenizer dump/tokenizer.json",
+	            "gloss index --neurons dump/ -d store.db --tokenizer dump/tokenizer.json\n"
+	            "gloss index --codes codes.npz dump/ -d store.db --tokenizer dump/tokenizer.json\n"
+	            "gloss index --codes latents/layers.15 -d store.db --tokenizer dump/tokenizer.json",
 	.options = options,
 	.n_options = ARRAY_LEN(options),
-	.min_args = 1,
+	.min_args = 0,
 	.max_args = UINT32_MAX,
 };

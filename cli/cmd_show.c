@@ -99,7 +99,8 @@ static int add_statistics(struct printer *p)
 	rc = rc ? rc : add_number(p, "std", answer_number(f, "std_act"));
 	rc = rc ? rc : add_number(p, "skewness", answer_number(f, "skewness"));
 	rc = rc ? rc : add_number(p, "kurtosis", answer_number(f, "kurtosis"));
-	rc = rc ? rc : add_number(p, "decoder norm", answer_number(f, "decoder_norm"));
+	if (answer_number(f, "decoder_norm") > 0) /* codes tell of no decoder */
+		rc = rc ? rc : add_number(p, "decoder norm", answer_number(f, "decoder_norm"));
 	rc = rc ? rc : text_adds(&p->out, "\n");
 	rc = rc ? rc : add_quantiles(p);
 	if (!rc && answer_string(f, "top_token_text") && !isnan(answer_number(f, "top_token_share"))) {

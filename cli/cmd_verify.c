@@ -143,20 +143,27 @@ static int recorded_neurons(verification *v, error *err)
 	return rc;
 }
 
-/* By the kind of the source: STORE SAE DUMP..., or STORE DUMP... */
+/* By the kind of the source: STORE SAE DUMP..., STORE DUMP..., STORE CODES [DUMP...]. */
 static int take_args(verification *v, error *err)
 {
-	bool sae = strcmp(v->record.kind, index_kind_name(INDEX_SAE)) == 0;
-	size_t before = sae ? 2 : 1;
+	static const char *const wanted[] = { [INDEX_SAE] = "an SAE's: give the store, the SAE and its dump",
+		                              [INDEX_NEURONS] = "neurons: give the store and its dump",
+		                              [INDEX_CODES] =
+		                                      "codes: give the store, the codes, and the dump if "
+		                                      "they were indexed with one" };
+	index_kind kind = INDEX_SAE;
+	size_t before;
 
-	if (!sae && strcmp(v->record.kind, index_kind_name(INDEX_NEURONS)) != 0)
+	while (kind < INDEX_CODES && strcmp(v->record.kind, index_kind_name(kind)) != 0)
+		kind++;
+	if (strcmp(v->record.kind, index_kind_name(kind)) != 0)
 		return error_set(err, ERR_FORMAT, "source '%s' is of a kind that is not known: '%s'",
 		                 v->record.name, v->record.kind);
-	if (v->p->n_args <= before)
-		return error_set(err, ERR_ARG, "source '%s' is %s: give the store%s and its dump",
-		                 v->record.name, sae ? "an SAE's" : "neurons", sae ? ", the SAE" : "");
-	v->input = (index_input_opts){ .kind = sae ? INDEX_SAE : INDEX_NEURONS,
-		                       .path = sae ? v->p->args[1] : NULL,
+	before = kind == INDEX_NEURONS ? 1 : 2;
+	if (v->p->n_args < before + (kind != INDEX_CODES))
+		return error_set(err, ERR_ARG, "source '%s' is %s", v->record.name, wanted[kind]);
+	v->input = (index_input_opts){ .kind = kind,
+		                       .path = before == 2 ? v->p->args[1] : NULL,
 		                       .dumps = v->p->args + before,
 		                       .n_dumps = v->p->n_args - before,
 		                       .dump = &v->o->dump };
@@ -173,7 +180,7 @@ static int load(verification *v, error *err)
 		rc = recorded_neurons(v, err);
 	if (rc == 0)
 		rc = index_input_load(&v->x, &v->input, err);
-	if (rc == 0 && v->input.kind == INDEX_SAE)
+	if (rc == 0 && v->input.kind != INDEX_NEURONS)
 		verify_hash_set(&v->hashes, HASH_WEIGHTS, v->x.weights_sha256);
 	if (rc == 0 && v->o->tokenizer)
 		rc = sae_tokenizer_load(&v->tokenizer, v->o->tokenizer, err);
@@ -193,9 +200,9 @@ static int load_dump(verification *v, error *err)
 		rc = verify_hash_dump(&v->hashes, &v->x, &v->record, v->p, err);
 	if (rc < 0)
 		return rc;
-	info = sae_dump_get_info(v->x.in.dump);
+	info = v->x.in.dump ? sae_dump_get_info(v->x.in.dump) : NULL;
 	verify_hash_set(&v->hashes, HASH_WEIGHTS, v->x.weights_sha256);
-	if (info->tokenizer_sha256 && !v->tokenizer)
+	if (info && info->tokenizer_sha256 && !v->tokenizer)
 		verify_hash_set(&v->hashes, HASH_TOKENIZER, info->tokenizer_sha256);
 	if (v->o->all && v->hashes.partial)
 		return error_set(err, ERR_ARG, "--all needs all %zu dumps that the store has of '%s'",
@@ -501,8 +508,10 @@ const command cmd_verify_command = {
 	.name = "verify",
 	.run = run,
 	.help = "recompute what a store says of a source, and compare",
-	.usage = "STORE SAE DUMP... | STORE DUMP...",
-	.about = "A source of an SAE is compared with the SAE and the dump, one of neurons with the dump. "
+	.usage = "STORE SAE DUMP... | STORE DUMP... | STORE CODES [DUMP...]",
+	.about = "A source of an SAE is compared with the SAE and the dump, one of neurons with the dump, "
+	         "one of "
+	         "codes with these and what they were indexed with. "
 	         "First the "
 	         "hashes of weights, dump and tokenizer are compared with those that the store has "
 	         "of "

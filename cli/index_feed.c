@@ -1,4 +1,4 @@
-/* Feeds of an index: rows of a dump, coded by an SAE or as they are. */
+/* Feeds of an index: rows of a dump, coded by an SAE or as they are, and codes computed elsewhere. */
 #include "cli/index_pass.h"
 
 #include <stdlib.h>
@@ -167,4 +167,69 @@ int index_feed_neurons(index_feed *out, const dump_input *in, const sae_neurons 
 	if (rc == 0)
 		r->neurons = n;
 	return rc;
+}
+
+/* ---- Codes ---- */
+
+typedef struct codes_feed {
+	sae_codes_reader *r;
+	const dump_input *in; /* NULL: none goes with them */
+	const uint8_t *left_out;
+	uint32_t ctx_len;
+} codes_feed;
+
+static int codes_codes(void *payload, uint64_t first, uint32_t n, sae_codes *out, double *read_seconds,
+                       error *err)
+{
+	const codes_feed *f = payload;
+	double before = clock_now();
+	int rc = sae_codes_reader_read(f->r, first * f->ctx_len, (uint64_t)n * f->ctx_len, out, err);
+
+	*read_seconds += clock_now() - before;
+	return rc;
+}
+
+static bool codes_counts(void *payload, uint64_t token)
+{
+	const codes_feed *f = payload;
+
+	return !(f->left_out[token / 8] >> token % 8 & 1);
+}
+
+static int codes_tokens(void *payload, uint64_t context, uint32_t *out, error *err)
+{
+	const codes_feed *f = payload;
+
+	if (f->in)
+		return sae_dump_tokens(f->in->dump, context, out, err);
+	return sae_codes_reader_tokens(f->r, context * f->ctx_len, f->ctx_len, out, err);
+}
+
+static uint64_t codes_document(void *payload, uint64_t context)
+{
+	const codes_feed *f = payload;
+
+	return f->in ? sae_dump_document(f->in->dump, context) : context;
+}
+
+int index_feed_codes(index_feed *out, sae_codes_reader *r, const dump_input *in, const uint8_t *left_out,
+                     error *err)
+{
+	const sae_codes_info *info = sae_codes_reader_get_info(r);
+	uint32_t ctx_len = in ? sae_dump_get_info(in->dump)->ctx_len : info->ctx_len;
+	codes_feed *f = malloc(sizeof(*f));
+
+	if (!f)
+		return error_nomem(err, "codes");
+	*f = (codes_feed){ .r = r, .in = in, .left_out = left_out, .ctx_len = ctx_len };
+	*out = (index_feed){ .n_contexts = info->n_rows / ctx_len,
+		             .ctx_len = ctx_len,
+		             .per_batch = usual_batch(ctx_len),
+		             .codes = codes_codes,
+		             .counts = codes_counts,
+		             .tokens = codes_tokens,
+		             .document = codes_document,
+		             .close = free,
+		             .payload = f };
+	return 0;
 }

@@ -1,14 +1,15 @@
-/* gloss index and gloss verify: what features are taken from, an SAE and a dump or the neurons of a dump, ready for a pass. */
+/* gloss index and gloss verify: what features are taken from, ready for a pass: an SAE and a dump, the neurons of a dump, or codes
+ * computed elsewhere, with or without a dump. */
 #ifndef GLOSS_CLI_INDEX_INPUT_H
 #define GLOSS_CLI_INDEX_INPUT_H
 
 #include "cli/index_pass.h"
 
-typedef enum index_kind { INDEX_SAE, INDEX_NEURONS } index_kind;
+typedef enum index_kind { INDEX_SAE, INDEX_NEURONS, INDEX_CODES } index_kind;
 
 typedef struct index_input_opts {
 	index_kind kind;
-	const char *path; /* of the SAE; neurons: NULL */
+	const char *path; /* of SAE or codes; neurons: NULL */
 	const char *const *dumps;
 	size_t n_dumps;
 	const dump_args *dump;
@@ -20,17 +21,23 @@ typedef struct index_input {
 	index_input_opts o;
 	sae_model *model;
 	sae_neurons *neurons;
-	dump_input in;
+	sae_codes_reader *codes;
+	dump_input in;     /* zeroed: codes without a dump */
+	uint8_t *left_out; /* codes: a bit a token */
 	index_feed feed;
 	index_documents docs;
 	uint32_t n_features;
-	char weights_sha256[SHA256_HEX]; /* what features are the same by */
+	uint64_t n_rows, n_left_out;
+	double norm_limit; /* infinity: none */
+	/* What features are the same by; of the dump, or of the codes where there is none. */
+	char weights_sha256[SHA256_HEX], dump_sha256[SHA256_HEX];
 } index_input;
 
-/* What can be known before anything takes long: SAE and its hash. Options must outlive the input, which the caller ends with
+/* What can be known before anything takes long: SAE or codes, and their hash. Options must outlive the input, which the caller ends with
  * index_input_close() in every case. */
 int index_input_load(index_input *x, const index_input_opts *o, error *err) MUST_USE;
-/* The dump, its rows, documents and feed. norm_limit: as for dump_input_open(); NAN: that of the SAE's training. */
+/* The dump, its rows, documents and feed. norm_limit: as for dump_input_open(); NAN: that of the SAE's training;
+ * none where codes say which rows count. ERR_FORMAT: codes are not of this dump. */
 int index_input_open(index_input *x, const cli_parsed *p, double norm_limit, error *err) MUST_USE;
 void index_input_close(index_input *x);
 

@@ -64,7 +64,7 @@ static int are_all(bool *all, const store_record *r, const cli_parsed *p, const 
 int verify_hash_dump(verify_hashes *h, const index_input *x, const store_record *r, const cli_parsed *p,
                      error *err)
 {
-	const char *digest = sae_rows_get_stats(x->in.rows)->sha256;
+	const char *digest = x->dump_sha256;
 	int rc = 0;
 
 	verify_hash_set(h, HASH_DUMP, digest);

@@ -370,6 +370,64 @@ int sae_codes_writer_add(sae_codes_writer *w, const sae_codes *c, const uint8_t 
 int sae_codes_writer_commit(sae_codes_writer *w, error *err) MUST_USE;
 void sae_codes_writer_abort(sae_codes_writer *w); /* frees, also after commit; NULL is fine */
 
+/* ---- Codes computed elsewhere (codes_read.c, codes_csr.c, codes_cache.c) ------------------------------------------------------------ */
+
+enum { SAE_MAX_CODED = 1 << 26 }; /* features */
+typedef struct sae_codes_info {
+	const char *path; /* as it was given */
+	uint64_t n_rows;  /* tokens */
+	uint32_t ctx_len; /* tokens of a context; 0: nothing tells */
+	uint32_t n_features;
+	bool has_tokens, has_kept;
+	uint64_t n_dropped; /* codes of 0 or less in what was read so far, which do not count */
+	const char *model;  /* NULL: not given */
+	char weights_sha256[SHA256_HEX],
+	        dump_sha256[SHA256_HEX]; /* as gloss encode notes them; "": not given */
+	char sha256
+	        [SHA256_HEX]; /* of the file; of a folder, of its files' hashes in the order of their latents */
+} sae_codes_info;
+/* Codes of tokens, from
+ *   a file    a CSR matrix (tokens, features), .npz or .safetensors: shape, indptr, indices, data as sae_codes_writer and SciPy have them;
+ *             in each row features ascend. `kept`: as the writer has it, else all rows count
+ *   a folder  delphi's cache of one hook point: FIRST_LAST.safetensors, each with the codes of latents FIRST to LAST: `locations` (n, 3),
+ *             whole numbers: context, position, latent - FIRST, ascending, none twice; `activations` (n), floats; and in one at least
+ *             `tokens` (contexts, ctx_len); `kept` may be in the first
+ * tokens: file of token ids (contexts, ctx_len), .npy or with the tensor `tokens`, where the codes bring none (else they must be
+ * equal); NULL: none. Strings must outlive the reader. Shapes are checked when it is opened, all else with what is read: ERR_FORMAT names file, row and cause. */
+typedef struct sae_codes_reader sae_codes_reader;
+int sae_codes_reader_open(sae_codes_reader **out, const char *path, const char *tokens, error *err) MUST_USE;
+void sae_codes_reader_close(sae_codes_reader *r); /* NULL is fine */
+const sae_codes_info *sae_codes_reader_get_info(const sae_codes_reader *r);
+/* Codes of rows first .. first + n - 1, as sae_encode() gives them; of a folder whole contexts. One thread; the others from any. Rows
+ * read one behind the other cost one pass over the files. */
+int sae_codes_reader_read(sae_codes_reader *r, uint64_t first, uint64_t n, sae_codes *out,
+                          error *err) MUST_USE;
+/* ERR_NOTFOUND: there are none. */
+int sae_codes_reader_tokens(const sae_codes_reader *r, uint64_t first, uint64_t n, uint32_t *out,
+                            error *err) MUST_USE;
+int sae_codes_reader_kept(const sae_codes_reader *r, uint64_t first, uint64_t n, uint8_t *out /* 0 or 1 */,
+                          error *err) MUST_USE;
+
+/* The same codes as delphi's cache of one hook point (cache_write.c): n_splits files of about equally many latents, each with all tokens,
+ * as delphi writes them, but for activations in F32 where delphi rounds to F16, and `kept` (contexts, ctx_len) U8 in the first file, which
+ * delphi's reader passes over; and config.json. The folder must not be there, or be empty; it appears whole. While it is made the disk
+ * holds the codes twice. Rows come in order, whole contexts in all. */
+typedef struct sae_cache_opts {
+	uint32_t n_splits, ctx_len;
+	/* Token ids of a context, out (ctx_len); asked for at commit, once for each file. */
+	int (*tokens)(void *payload, uint64_t context, uint32_t *out, error *err);
+	void *payload;
+	const char *model; /* NULL: not known */
+} sae_cache_opts;
+typedef struct sae_cache_writer sae_cache_writer;
+int sae_cache_writer_open(sae_cache_writer **out, const char *dir, uint32_t n_features,
+                          const sae_cache_opts *o, const char *const *metadata, size_t n_metadata,
+                          error *err) MUST_USE;
+int sae_cache_writer_add(sae_cache_writer *w, const sae_codes *c, const uint8_t *kept, error *err) MUST_USE;
+int sae_cache_writer_commit(sae_cache_writer *w,
+                            error *err) MUST_USE; /* once; then abort is all that is left */
+void sae_cache_writer_abort(sae_cache_writer *w); /* frees, also after commit; NULL is fine */
+
 /* ---- Neurons as features (neurons.c) --------------------------------------------------------------------------------------------- */
 
 /* Dimension i of the rows is feature i; it fires where its value is over a threshold of its own, with that value. With both signs there

@@ -12,6 +12,8 @@ gloss index sae "$data" --lengths lengths.bin --tokenizer "$data/tokenizer.json"
 gloss sql -d s.db 'SELECT n_tokens, count(*) AS contexts FROM context GROUP BY 1'
 gloss verify s.db sae "$data" --lengths lengths.bin --all --tokenizer "$data/tokenizer.json" --quiet | grep differences
 gloss encode sae "$data" --lengths lengths.bin -o codes.npz --quiet | grep 'left out'
+gloss index --codes codes.npz "$data" --lengths lengths.bin --tokenizer "$data/tokenizer.json" -d c.db --quiet 2>&1 | sed "s|'$data'|'data'|"
+gloss encode sae "$data" --lengths lengths.bin -o cache --format delphi --quiet 2>&1
 printf '{"dtype":"uint8","shape":[32,2]}' >lengths.json
 gloss inspect "$data" --lengths lengths.bin --quiet
 printf '\001' >>lengths.bin

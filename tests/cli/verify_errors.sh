@@ -17,5 +17,5 @@ try a.db sae "$data" --exclude-tokens 3
 try a.db sae "$data" --max-norm-ratio 3
 try a.db sae "$data" --tokenizer sae/cfg.json
 TMPDIR=/proc try a.db sae "$data" --all
-sqlite3 a.db "UPDATE source SET kind = 'codes'"
+sqlite3 a.db "UPDATE source SET kind = 'other'"
 try a.db sae "$data"
