@@ -369,9 +369,8 @@ typedef struct store_import_result {
  * "neuronpedia". A label that is there (text, method, model and, where given, time) is not added again. All or nothing.
  * `pr` (updated in rows) may be NULL. Errors name file and line: ERR_FORMAT, ERR_LIMIT (a line over 4 MB), ERR_NOTFOUND (no such
  * feature), ERR_ARG (rows of several sources). */
-int store_import_neuronpedia(store_import_result *out, store *s, const char *source,
-                             const char *const *paths, size_t n, const store_stop *stop, progress *pr,
-                             error *err) MUST_USE;
+int store_import_neuronpedia(store_import_result *out, store *s, const char *source, const char *const *paths,
+                             size_t n, const store_stop *stop, progress *pr, error *err) MUST_USE;
 
 /* ---- Two sources compared (compare*.c) ---------------------------------------------------------------------------------------- */
 

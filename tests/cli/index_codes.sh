@@ -65,7 +65,7 @@ for db in a joined; do
 done
 cmp a.json joined.json && head -c 30 a.json | grep -q feature && echo "joined as the whole"
 echo wrong
-wrong() { try index "$@" -d c.db $tokenizer | sed "s|'$data'|'data'|"; }
+wrong() { try index "$@" -d c.db $tokenizer 2>&1 | sed "s|'$data'|'data'|"; }
 wrong --codes codes.npz
 wrong --codes none.npz "$data"
 wrong --codes sae "$data"
