@@ -311,11 +311,13 @@ static int first_pass(eval *e, uint64_t n_rows, pool *p, error *err)
 /* Rows are in the order of contexts: a feature's last one tells whether this one is new to it. */
 static void count_firings(eval *e)
 {
-	uint32_t length = sae_dump_get_info(e->dump)->ctx_len;
-
 	for (size_t r = 0; r < e->codes.n; r++) {
-		uint64_t context = sae_rows_at(e->rows, e->held_out, e->first + r) / length + 1;
+		uint64_t context = 0;
+		uint32_t position;
 
+		(void)sae_dump_where(e->dump, sae_rows_at(e->rows, e->held_out, e->first + r), &context,
+		                     &position);
+		context++; /* 0: none yet */
 		e->rows_with[e->codes.first[r + 1] - e->codes.first[r]]++;
 		for (size_t i = e->codes.first[r]; i < e->codes.first[r + 1]; i++) {
 			uint32_t f = e->codes.index[i];

@@ -94,18 +94,19 @@ static int list_spans(reading *r, error *err)
 	const sae_dump_info *info = sae_dump_get_info(r->dump);
 	bool by_row = r->o->unit == SAE_UNIT_ROW;
 	uint64_t n = by_row ? info->n_rows : info->n_contexts;
-	uint32_t length = by_row ? 1 : info->ctx_len;
 	int rc = 0;
 
 	for (uint64_t i = 0; i < n && !rc; i++) {
-		uint64_t unit = r->o->unit == SAE_UNIT_DOCUMENT ? sae_dump_document(r->dump, i) : i;
+		uint64_t unit = r->o->unit == SAE_UNIT_DOCUMENT ? sae_dump_document(r->dump, i) : i,
+		         first = i;
+		uint32_t length = by_row ? 1 : sae_dump_context(r->dump, i, &first);
 
 		if (r->o->labels[unit] == SAE_NO_CLASS)
 			r->out->n_unlabelled++;
-		else if (!any_kept(r, i * length, length))
+		else if (!any_kept(r, first, length))
 			r->out->n_empty++;
 		else
-			rc = add_span(r, unit, i * length, length, err);
+			rc = add_span(r, unit, first, length, err);
 	}
 	if (!rc && r->n_spans == 0)
 		rc = error_set(err, ERR_FORMAT, "no %s with a label has a row that counts",
@@ -292,7 +293,6 @@ static int read_all(reading *r, sae_encoder *encoder, progress *pr, error *err)
 /* Document group of each example, numbered anew in order of appearance. */
 static int number_groups(reading *r, uint32_t n_context_groups, error *err)
 {
-	const sae_dump_info *info = sae_dump_get_info(r->dump);
 	sae_examples *e = r->out;
 	uint32_t *number = malloc(((size_t)n_context_groups + 1) * sizeof(*number));
 	uint32_t at = 0;
@@ -301,8 +301,11 @@ static int number_groups(reading *r, uint32_t n_context_groups, error *err)
 		return error_nomem(err, "document groups");
 	memset(number, 0xff, ((size_t)n_context_groups + 1) * sizeof(*number));
 	for (size_t i = 0; i < r->n_spans; i++) {
-		uint32_t *of = &number[r->context_group[r->spans[i].first / info->ctx_len]];
+		uint64_t context = 0;
+		uint32_t position, *of;
 
+		(void)sae_dump_where(r->dump, r->spans[i].first, &context, &position);
+		of = &number[r->context_group[context]];
 		if (i && r->spans[i].unit == r->spans[i - 1].unit)
 			continue;
 		*of = *of == UINT32_MAX ? e->n_groups++ : *of;
