@@ -72,7 +72,7 @@ static void choose(uint32_t *columns, uint32_t k, const double *difference, uint
 static float *take_columns(const sae_examples *e, const sae_probe *p)
 {
 	float *x = calloc((size_t)e->n * p->p + 1, sizeof(*x));
-	uint32_t *place = malloc((size_t)e->n_features * sizeof(*place));
+	uint32_t *place = malloc(((size_t)e->n_features + 1) * sizeof(*place));
 
 	if (!x || !place) {
 		free(x);
