@@ -148,9 +148,7 @@ static int take_args(verification *v, error *err)
 {
 	static const char *const wanted[] = { [INDEX_SAE] = "an SAE's: give the store, the SAE and its dump",
 		                              [INDEX_NEURONS] = "neurons: give the store and its dump",
-		                              [INDEX_CODES] =
-		                                      "codes: give the store, the codes, and the dump if "
-		                                      "they were indexed with one" };
+		                              [INDEX_CODES] = "codes: give the store, the codes, any dump" };
 	index_kind kind = INDEX_SAE;
 	size_t before;
 
