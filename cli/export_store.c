@@ -1,5 +1,7 @@
 /* See export_store.h. A new format is a row of `targets` and a function of the store. */
 #include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "cli/export_store.h"
@@ -34,10 +36,103 @@ static int write_neuronpedia(store_export_result *r, store *s, const export_opts
 	return store_export_neuronpedia(r, s, o->output, &np, pr, err);
 }
 
+static int write_viewer(store_export_result *r, store *s, const export_opts *o, progress *pr, error *err)
+{
+	store_viewer_opts v = { o->store.source, o->top, o->samples, o->force, store_args_stop() };
+
+	return store_export_viewer(r, s, o->output, &v, pr, err);
+}
+
+/* "3", or "1.5x": times the feature's largest activation. */
+static int read_alpha(store_gguf_alpha *out, const char **p, error *err)
+{
+	char *end;
+	size_t n = strcspn(*p, ",");
+
+	out->value = strtod(*p, &end);
+	out->times_max = *end == 'x';
+	if (end == *p || end + out->times_max != *p + n || !isfinite(out->value))
+		return error_set(err, ERR_ARG, "--alpha '%.40s': a number, or one and x, was expected", *p);
+	*p += n + ((*p)[n] == ',');
+	return 0;
+}
+
+/* One for all features, or one for each. */
+static int read_alphas(store_gguf_alpha *out, size_t n, const char *list, error *err)
+{
+	const char *p = list;
+	size_t given = 0;
+	int rc = 0;
+
+	for (; *p && given < n && rc == 0; given++)
+		rc = read_alpha(&out[given], &p, err);
+	if (rc == 0 && (*p || (given != n && given != 1)))
+		rc = error_set(err, ERR_ARG, "--alpha '%.40s': one for all %zu features or one for each",
+		               list, n);
+	for (size_t i = given; i < n && rc == 0; i++)
+		out[i] = out[0];
+	return rc;
+}
+
+/* In the order given, since alphas go with them. */
+static int read_features(uint32_t **out, size_t *n, const char *list, error *err)
+{
+	size_t cap = 0;
+	char one[16];
+
+	*n = 0;
+	for (const char *p = list;; p++) {
+		size_t len = strcspn(p, ",");
+		int rc;
+
+		snprintf(one, sizeof(one), "%.*s", len < 15 ? (int)len : 15, p);
+		if (mem_grow(out, &cap, *n + 1, sizeof(**out)) < 0)
+			return error_nomem(err, "features");
+		rc = feature_arg(&(*out)[*n], one, err);
+		if (rc < 0)
+			return rc;
+		++*n;
+		p += len;
+		if (!*p)
+			return 0;
+	}
+}
+
+static int write_gguf(store_export_result *r, store *s, const export_opts *o, progress *pr, error *err)
+{
+	store_gguf_opts g = { .source = o->store.source,
+		              .layer = o->layer_given ? (int64_t)o->layer : -1,
+		              .model_hint = o->model_hint,
+		              .force = o->force };
+	store_gguf_alpha *alphas = NULL;
+	uint32_t *features = NULL;
+	int rc = 0;
+
+	(void)pr;
+	if (!o->features || !o->alpha)
+		rc = error_set(err, ERR_ARG,
+		               "a control vector is made of --feature N[,N...] and --alpha A[,A...]");
+	if (rc == 0)
+		rc = read_features(&features, &g.n, o->features, err);
+	if (rc == 0 && !(alphas = calloc(g.n, sizeof(*alphas))))
+		rc = error_nomem(err, "features");
+	if (rc == 0)
+		rc = read_alphas(alphas, g.n, o->alpha, err);
+	g.features = features;
+	g.alphas = alphas;
+	if (rc == 0)
+		rc = store_export_gguf(r, s, o->output, &g, err);
+	free(features);
+	free(alphas);
+	return rc;
+}
+
 static const target targets[] = {
 	{ "csv", "rows", " table ", write_csv },
 	{ "neuronpedia", "features", " source model-id source-id set release creator top samples vectors ",
 	  write_neuronpedia },
+	{ "openai-viewer", "features", " source top samples ", write_viewer },
+	{ "gguf", "features", " source feature alpha layer model-hint ", write_gguf },
 };
 
 static const target *target_of(const char *name)

@@ -9,6 +9,9 @@ typedef struct export_opts {
 	const char *to, *output;
 	option_list tables;
 	const char *model_id, *source_id, *set, *release, *creator; /* Neuronpedia's names */
+	const char *features, *alpha, *model_hint;                  /* of a control vector */
+	uint32_t layer;
+	bool layer_given;
 	uint32_t top, samples;
 	bool force, vectors;
 } export_opts;

@@ -359,6 +359,36 @@ typedef struct store_neuronpedia_opts {
 int store_export_neuronpedia(store_export_result *out, store *s, const char *folder,
                              const store_neuronpedia_opts *o, progress *pr, error *err) MUST_USE;
 
+/* Files of the viewer of OpenAI's sparse_autoencoder: atoms/FEATURE.json in a folder that appears whole or not at all. */
+typedef struct store_viewer_opts {
+	const char *source;       /* NULL: the only one */
+	uint32_t n_top, n_random; /* sequences of each feature */
+	bool force;               /* replace a folder that holds nothing but .json files */
+	store_stop stop;
+} store_viewer_opts;
+/* `out` and `pr` (updated in features) may be NULL. ERR_EXISTS. */
+int store_export_viewer(store_export_result *out, store *s, const char *folder, const store_viewer_opts *o,
+                        progress *pr, error *err) MUST_USE;
+
+/* A control vector for llama.cpp: the sum of decoder rows, each times its alpha, as one GGUF file with the tensor direction.LAYER. */
+typedef struct store_gguf_alpha {
+	double value;
+	bool times_max; /* in units of the feature's largest activation */
+} store_gguf_alpha;
+typedef struct store_gguf_opts {
+	const char *source;             /* NULL: the only one */
+	const uint32_t *features;       /* (n) */
+	const store_gguf_alpha *alphas; /* (n) */
+	size_t n;
+	int64_t layer;          /* whose output it is added to, from 0; -1: as the source says */
+	const char *model_hint; /* architecture as llama.cpp calls it ("llama"); NULL: none */
+	bool force;             /* replace a file at `path` */
+} store_gguf_opts;
+/* ERR_EXISTS; ERR_ARG: no layer, layer 0, a direction that is zero or not finite; ERR_NOTFOUND: no such feature or no decoder rows;
+ * ERR_FORMAT: a row of another width, or not finite. */
+int store_export_gguf(store_export_result *out, store *s, const char *path, const store_gguf_opts *o,
+                      error *err) MUST_USE;
+
 /* ---- Import (import_neuronpedia.c) ------------------------------------------------------------------------------- */
 
 typedef struct store_import_result {
