@@ -21,7 +21,7 @@ int page_run(const command *self, int argc, char **argv, void *opts, const page_
 		rc = c->print(page, &p, opts, &err);
 	}
 	if (rc)
-		code = cli_fail(self, &err);
+		code = rc == ERR_STOPPED ? (cli_fail(self, &err), EXIT_FAILED) : cli_fail(self, &err);
 out:
 	cJSON_Delete(page);
 	cli_parsed_clear(&p);

@@ -13,6 +13,7 @@ typedef struct np_import {
 	store *s;
 	store_source of;
 	const store_stop *stop;
+	progress *pr;
 	store_import_result result;
 	sqlite3_stmt *known;                                   /* whether such a label is there */
 	char model[MAX_OF_NAMES + 1], layer[MAX_OF_NAMES + 1]; /* what the first row is of: all must be */
@@ -197,13 +198,15 @@ static int take_line(np_import *m, const char *line, size_t len)
 	int rc;
 
 	if (m->stop->asked && m->stop->asked(m->stop->payload))
-		return error_set(m->err, ERR_STOPPED, "stopped");
+		return error_set(m->err, ERR_STOPPED, "stopped; nothing was added");
 	if (strspn(line, " \t") == len)
 		return 0;
 	rc = json_parse(&row, line, len, MAX_LINE, MAX_DEPTH, "the line", &cause);
 	if (rc < 0)
 		return rc == ERR_NOMEM ? error_nomem(m->err, "a row") : blame(m, rc, cause.msg);
 	m->result.n_rows++;
+	if (m->pr && m->result.n_rows % 1024 == 0)
+		progress_update(m->pr, m->result.n_rows, NULL);
 	rc = take_row(m, row);
 	cJSON_Delete(row);
 	return rc;
@@ -230,7 +233,7 @@ static int take_file(np_import *m, const char *path)
 int store_import_neuronpedia(store_import_result *out, store *s, const char *source, const char *const *paths,
                              size_t n, const store_stop *stop, progress *pr, error *err)
 {
-	np_import m = { .s = s, .stop = stop, .err = err };
+	np_import m = { .s = s, .stop = stop, .pr = pr, .err = err };
 	int rc = store_source_get(&m.of, s, source, err);
 
 	if (rc == 0)
@@ -242,11 +245,8 @@ int store_import_neuronpedia(store_import_result *out, store *s, const char *sou
 	if (rc == 0)
 		rc = store_begin(s, err);
 	if (rc == 0) {
-		for (size_t i = 0; i < n && rc == 0; i++) {
+		for (size_t i = 0; i < n && rc == 0; i++)
 			rc = take_file(&m, paths[i]);
-			if (pr)
-				progress_update(pr, m.result.n_rows, NULL);
-		}
 		rc = store_end(s, rc, err);
 	}
 	sqlite3_finalize(m.known);
