@@ -146,9 +146,11 @@ static int recorded_neurons(verification *v, error *err)
 /* By the kind of the source: STORE SAE DUMP..., STORE DUMP..., STORE CODES [DUMP...]. */
 static int take_args(verification *v, error *err)
 {
-	static const char *const wanted[] = { [INDEX_SAE] = "an SAE's: give the store, the SAE and its dump",
-		                              [INDEX_NEURONS] = "neurons: give the store and its dump",
-		                              [INDEX_CODES] = "codes: give the store, the codes, any dump" };
+	static const char *const wanted[] = {
+		[INDEX_SAE] = "an SAE's: give the store, the SAE and its dump",
+		[INDEX_NEURONS] = "neurons: give the store and its dump",
+		[INDEX_CODES] = "codes: give the store, the codes and, where they have one, their dump",
+	};
 	index_kind kind = INDEX_SAE;
 	size_t before;
 
