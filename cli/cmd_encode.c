@@ -126,7 +126,7 @@ static int open_cache(encoding *e, const encode_opts *o, const char *const *meta
 	const sae_cache_opts cache = { .n_splits = o->splits,
 		                       .ctx_len = info->ctx_len,
 		                       .tokens = context_tokens,
-		                       .payload = (void *)(uintptr_t)e->in,
+		                       .payload = (void *)e->in,
 		                       .model = e->model->model_name ? e->model->model_name : info->model };
 
 	if (info->ragged)

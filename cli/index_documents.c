@@ -73,7 +73,7 @@ static int give_groups(uint64_t *group, const uint64_t *document, const piece *p
 		            .longest = f->ctx_len,
 		            .n_tokens = (uint64_t)n * f->ctx_len,
 		            .read = read_context,
-		            .payload = (void *)(uintptr_t)f };
+		            .payload = (void *)f };
 	int rc;
 
 	if (!parent)

@@ -56,10 +56,11 @@ static const char *cannot(const sae_model *m)
 
 static cJSON *config_json(const sae_model *m)
 {
+	size_t expansion = m->d_sae / m->d_in; /* a whole number there */
 	cJSON *o = cJSON_CreateObject();
 
 	if (o && cJSON_AddStringToObject(o, "activation", sae_arch_name(m->arch)) &&
-	    cJSON_AddNumberToObject(o, "expansion_factor", (double)(m->d_sae / m->d_in)) &&
+	    cJSON_AddNumberToObject(o, "expansion_factor", (double)expansion) &&
 	    cJSON_AddFalseToObject(o, "normalize_decoder") &&
 	    cJSON_AddNumberToObject(o, "num_latents", m->d_sae) && cJSON_AddNumberToObject(o, "k", m->k) &&
 	    cJSON_AddFalseToObject(o, "multi_topk") &&

@@ -20,8 +20,8 @@ static int failed(error *err, const char *path, zip_t *z)
 /* The archive takes the source over, also when it cannot be added. */
 static bool add_member(zip_t *z, const char *name, const zip_part *p)
 {
-	zip_buffer_fragment_t all[2] = { { (zip_uint8_t *)(uintptr_t)p->head, p->head_bytes },
-		                         { (zip_uint8_t *)(uintptr_t)p->data, p->data_bytes } };
+	zip_buffer_fragment_t all[2] = { { (zip_uint8_t *)p->head, p->head_bytes },
+		                         { (zip_uint8_t *)p->data, p->data_bytes } };
 	zip_source_t *source = zip_source_buffer_fragment(z, all, 1 + (p->data_bytes > 0), 0);
 	zip_int64_t at = source ? zip_file_add(z, name, source, ZIP_FL_ENC_UTF_8) : -1;
 
