@@ -3,7 +3,7 @@
 
     python3 bench/interop.py                 # the demo's rows
     python3 bench/interop.py DUMP            # others
-    python3 bench/interop.py --venv /work/venv-peers --only sparsify
+    python3 bench/interop.py --venv FOLDER --only eai-sparsify
 
 For every architecture of a tool, the tool makes an SAE on the rows (random features, mean of the rows as b_dec) and saves it, and
     in     Gloss reads the tool's folder

@@ -24,22 +24,35 @@ int file_tensor_size(sae_tensor *t, uint64_t *bytes, const char *path, const cha
 	return 0;
 }
 
+int file_begin(sae_file **out, const char *path, error *err)
+{
+	sae_file *f = calloc(1, sizeof(*f));
+	int rc;
+
+	*out = NULL;
+	if (!f)
+		return error_nomem(err, "a tensor file");
+	f->fd = -1;
+	f->path = arena_strdup(&f->mem, path);
+	rc = f->path ? file_open_read(&f->fd, &f->size, path, err) : error_nomem(err, "a path");
+	if (rc == 0)
+		*out = f;
+	else
+		sae_file_close(f);
+	return rc;
+}
+
 int sae_file_open(sae_file **out, const char *path, error *err)
 {
 	static const char npy[6] = "\x93NUMPY";
 	/* A pickle of protocol 2 of the number 0x1950a86a20f9469cfc6c, torch's until 1.5. */
 	static const char legacy[9] = "\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9";
 	unsigned char start[9] = { 0 };
-	sae_file *f = calloc(1, sizeof(*f));
-	int rc;
+	sae_file *f;
+	int rc = file_begin(&f, path, err);
 
-	if (!f)
-		return error_nomem(err, "a tensor file");
-	f->fd = -1;
-	f->path = arena_strdup(&f->mem, path);
-	rc = f->path ? file_open_read(&f->fd, &f->size, path, err) : error_nomem(err, "a path");
 	if (rc < 0)
-		goto out;
+		return rc;
 	if (f->size < sizeof(start)) {
 		rc = error_set(err, ERR_FORMAT, "'%s' has %" PRIu64 " bytes: too short for a tensor file",
 		               path, f->size);

@@ -57,6 +57,9 @@ int safetensors_begin(file_writer *w, const char *path, const sae_tensor_out *t,
 /* t->count and *bytes from dtype and dims, checked for overflow; `what` names the tensor in the error. */
 int file_tensor_size(sae_tensor *t, uint64_t *bytes, const char *path, const char *what, error *err) MUST_USE;
 
+/* An open file of which nothing is parsed yet, for sae_file_close(); *out NULL on failure. */
+int file_begin(sae_file **out, const char *path, error *err) MUST_USE;
+
 /* ---- convert.c --------------------------------------------------------------------------------------------------- */
 
 bool convert_is_float(sae_dtype t);

@@ -354,14 +354,9 @@ static int set_tensor(sae_file *f, const form *m, error *err)
 int raw_open(sae_file **out, const char *path, const sae_dump_opts *o, error *err)
 {
 	form m = { 0 };
-	sae_file *f = calloc(1, sizeof(*f));
-	int rc;
+	sae_file *f;
+	int rc = file_begin(&f, path, err);
 
-	if (!f)
-		return error_nomem(err, "a raw file");
-	f->fd = -1;
-	f->path = arena_strdup(&f->mem, path);
-	rc = f->path ? file_open_read(&f->fd, &f->size, path, err) : error_nomem(err, "a path");
 	if (rc == 0)
 		rc = find_side(&m, path, err);
 	if (rc == 0 && !m.told)
