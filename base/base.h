@@ -4,6 +4,7 @@
 #define GLOSS_BASE_H
 
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -325,6 +326,28 @@ int folder_writer_open(folder_writer *w, const char *path, const char *ending, u
                        error *err) MUST_USE;
 int folder_writer_commit(folder_writer *w, error *err) MUST_USE; /* on failure the temporary folder is gone */
 void folder_writer_abort(folder_writer *w); /* fine after commit, and on a zeroed struct */
+
+/* A shared library that is loaded when a function of it is first called, so that commands which never call one do not wait for it
+ * and for the libraries it brings (libcurl: 3 ms, OpenBLAS: 2 ms and its threads; all else that `gloss features` does takes about 10).
+ * LATE(LIBRARY, double, sqrt, (double x), (x)) defines what math.h declares; calls are written as ever. LATE_VOID: the same for what
+ * returns nothing. A missing library ends the program with one line and status 127, as the dynamic linker does at its start. */
+typedef void (*late_function)(void);
+late_function late_find(_Atomic(late_function) *at, const char *library, const char *name);
+#define LATE_CALL(library, type, name, parameters)                                                           \
+	static _Atomic(late_function) at;                                                                    \
+	type(*call) parameters = (type(*) parameters)late_find(&at, library, #name);
+#define LATE(library, type, name, parameters, arguments)                                                     \
+	type(name) parameters                                                                                \
+	{                                                                                                    \
+		LATE_CALL(library, type, name, parameters)                                                   \
+		return call arguments;                                                                       \
+	}
+#define LATE_VOID(library, name, parameters, arguments)                                                      \
+	void(name) parameters                                                                                \
+	{                                                                                                    \
+		LATE_CALL(library, void, name, parameters)                                                   \
+		call arguments;                                                                              \
+	}
 
 /* Fault points: the tests make the nth call of a kind fail. Reads, writes and syncs of this header's functions (and of
  * HTTP replies in explain/) pass through fault_hit(); allocations through the wrapper in tests/support_alloc.c. In normal

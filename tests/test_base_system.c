@@ -1,4 +1,4 @@
-/* test_base_system.c: CPU, control groups and the progress line. */
+/* test_base_system.c: CPU, control groups, the progress line, libraries loaded late. */
 #include "base/cpu_internal.h"
 #include "tests/support.h"
 
@@ -258,6 +258,24 @@ START_TEST(progress_redraws_on_a_terminal)
 }
 END_TEST
 
+/* The program ends as with a library that the dynamic linker misses. */
+int zlib_no_such_function(void);
+int no_such_library(void);
+LATE("libz.so.1", int, zlib_no_such_function, (void), ())
+LATE("libnone.so.9", int, no_such_library, (void), ())
+
+START_TEST(late_library_lacks_the_function)
+{
+	zlib_no_such_function();
+}
+END_TEST
+
+START_TEST(late_library_is_missing)
+{
+	no_such_library();
+}
+END_TEST
+
 static void cases(Suite *s)
 {
 	SUPPORT_CASE(s, "cpu", cpu_describes_this_machine, cgroup_version_2, cgroup_version_1,
@@ -265,5 +283,9 @@ static void cases(Suite *s)
 	SUPPORT_CASE(s, "progress", progress_is_silent_without_a_stream,
 	             progress_writes_a_line_a_minute_to_a_file, progress_tells_counts_and_times,
 	             progress_redraws_on_a_terminal);
+	TCase *tc = tcase_create("late");
+	tcase_add_exit_test(tc, late_library_lacks_the_function, 127);
+	tcase_add_exit_test(tc, late_library_is_missing, 127);
+	suite_add_tcase(s, tc);
 }
 SUPPORT_MAIN("base_system", cases)
