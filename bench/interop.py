@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""SAEs between Gloss and sae-lens, eai-sparsify, dictionary-learning: each way, on the same real rows, the tools themselves.
+"""SAEs between Gloss and sae-lens, eai-sparsify, dictionary-learning, llamascopium: each way, on the same real rows, the tools themselves.
 
     python3 bench/interop.py                 # the demo's rows
     python3 bench/interop.py DUMP            # others
@@ -21,7 +21,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from peers import PEERS, ROOT, make_venv
+from peers import READERS, ROOT, make_venv
 
 
 def main():
@@ -29,11 +29,11 @@ def main():
     p.add_argument("dump", nargs="?", default=str(ROOT / "demo/data"))
     p.add_argument("--rows", type=int, default=1000)
     p.add_argument("--features", type=int, default=1100, help="no multiple of 8 unless you say so")
-    p.add_argument("--only", help="a tool: sae-lens, eai-sparsify, dictionary-learning")
+    p.add_argument("--only", help="a tool: " + ", ".join(READERS))
     p.add_argument("--build", type=Path, default=ROOT / "build/release")
     p.add_argument("--venv", type=Path, default=ROOT / "build/venv-peers")
     o = p.parse_args()
-    tools = [o.only] if o.only else list(PEERS)
+    tools = [o.only] if o.only else list(READERS)
     with tempfile.TemporaryDirectory(prefix="interop") as work, open(Path(work) / "log", "w") as log:
         failed, versions = make_venv(o.venv.absolute(), tools, log)
         if failed:

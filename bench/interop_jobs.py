@@ -33,7 +33,7 @@ class Bench:
         torch.manual_seed(0)
         torch.set_num_threads(2)
         self.dump, self.bad = dump, 0
-        print(f"{'tool':19} {'architecture':27} {'dir':4} {'L0':>6} {'error':>8} {'hat':>8} {'swaps':>6} {'gap':>8}")
+        print(f"{'tool':19} {'architecture':30} {'dir':4} {'L0':>6} {'error':>8} {'hat':>8} {'swaps':>6} {'gap':>8}")
         self.x = self.real_rows(rows)
         self.d = self.x.shape[1]
         save_file({"activations": self.x}, self.work / "rows.safetensors")
@@ -88,7 +88,7 @@ class Bench:
         good = error <= LIMIT and gap <= LIMIT and hat <= LIMIT and 0 < l0
         self.bad += not good
         print(
-            f"{tool:19} {name:27} {direction:4} {l0:6.1f} {error:8.1e} {hat:8.1e} {int(swapped.sum()):6} {gap:8.1e}"
+            f"{tool:19} {name:30} {direction:4} {l0:6.1f} {error:8.1e} {hat:8.1e} {int(swapped.sum()):6} {gap:8.1e}"
             f"{'' if good else '  DIFFERS'}",
             flush=True,
         )
@@ -351,7 +351,76 @@ def dictionary_learning_cases(b):
     yield case("JumpReluAutoEncoder", lambda: dl.JumpReluAutoEncoder(b.d, b.f), apart, b.threshold)
 
 
-CASES = {"sae-lens": sae_lens_cases, "eai-sparsify": sparsify_cases, "dictionary-learning": dictionary_learning_cases}
+# ---- llamascopium (OpenMOSS; formerly lm-saes)
+
+
+def llamascopium_cases(b):
+    """What its model gives for raw rows: normalised as its trainer does before encode(), and back behind decode()."""
+    from llamascopium import SAEConfig, SparseAutoEncoder, SparseDictionary
+
+    norms = {"a": b.x.norm(dim=1).mean().item(), "b": 0.5 * b.x.norm(dim=1).mean().item()}
+
+    def load(folder):
+        sae = SparseDictionary.from_pretrained(str(folder))
+        to = sae.cfg.hook_point_out
+        if sae.cfg.norm_activation == "dataset-wise":
+            saved = load_file(folder / "sae_weights.safetensors")
+            sae.set_dataset_average_activation_norm({h: saved[f"dataset_average_activation_norm.{h}"].item() for h in {"a", to}})
+
+        def factor(x, hook):
+            return sae.compute_norm_factor(x, hook)
+
+        def encode(x):
+            f = sae.encode(x * factor(x, sae.cfg.hook_point_in))
+            if sae.cfg.act_fn == "topk" and sae.cfg.sparsity_include_decoder_norm:  # in Gloss the values have the norms of raw rows
+                f = f * sae.decoder_norm() / factor(x, to)
+            return f
+
+        def decode(f, x):
+            plain = sae.encode(x * factor(x, sae.cfg.hook_point_in))
+            return sae.decode(plain) / factor(x, to)
+
+        return Loaded(encode, decode)
+
+    def case(name, act_fn="relu", change={}, threshold=None, norm="inference", by_norm=False, to="a"):
+        scale = b.d**0.5 / norms["a"] if norm != "inference" else 1.0
+        values = {"W_E": b.enc.T / scale, "W_D": b.dec, "b_E": b.b_enc - b.enc @ b.mean, "b_D": b.mean}
+        values |= {"activation_function.log_jumprelu_threshold": b.threshold.log()} | change
+
+        def save(folder):
+            cfg = SAEConfig(
+                sae_type="sae", hook_point_in="a", hook_point_out=to, d_model=b.d, expansion_factor=b.f / b.d, act_fn=act_fn, top_k=32,
+                norm_activation=norm, sparsity_include_decoder_norm=by_norm, use_decoder_bias="b_D" in values,
+            )  # fmt: skip
+            assert cfg.d_sae == b.f
+            sae = SparseAutoEncoder(cfg)
+            with torch.no_grad():
+                for key, tensor in sae.state_dict().items():
+                    tensor.copy_(values[key])
+            if norm == "dataset-wise":
+                sae.set_dataset_average_activation_norm({h: norms[h] for h in {"a", to}})
+            sae.save_pretrained(folder)
+            cfg.save_hyperparameters(folder)
+
+        return Case("llamascopium", name, save, load, "openmoss", threshold)
+
+    zero = torch.zeros(b.f)
+    long = {"W_D": b.dec * (0.5 + torch.rand(b.f, 1))}
+    limit = b.threshold / long["W_D"].norm(dim=1)
+    yield case("relu", threshold=zero)
+    yield case("relu, dataset-wise", norm="dataset-wise", threshold=zero)
+    yield case("relu transcoder, dataset-wise", norm="dataset-wise", to="b", threshold=zero)
+    yield case("topk", "topk")
+    yield case("topk, decoder norms", "topk", long, by_norm=True)
+    yield case("topk, norms, dataset-wise", "topk", long, by_norm=True, norm="dataset-wise")
+    yield case("topk, token-wise", "topk", norm="token-wise")
+    yield case("jumprelu", "jumprelu", threshold=b.threshold)
+    yield case("jumprelu, decoder norms", "jumprelu", long, limit, by_norm=True)
+    yield case("jumprelu, norms, dataset-wise", "jumprelu", long, limit, by_norm=True, norm="dataset-wise")
+    yield Case("llamascopium", "gloss train, batchtopk", None, load, "openmoss", trained="batchtopk")
+
+
+CASES = {"sae-lens": sae_lens_cases, "eai-sparsify": sparsify_cases, "dictionary-learning": dictionary_learning_cases, "llamascopium": llamascopium_cases}
 
 
 def main():

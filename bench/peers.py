@@ -22,6 +22,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 TORCH = "torch==2.13.0"
 PEERS = {"sae-lens": "6.54.12", "eai-sparsify": "1.3.3", "dictionary-learning": "0.1.0"}  # package on PyPI: version
+READERS = PEERS | {"llamascopium": "2.0.0b34"}  # what interop.py knows: also OpenMOSS's tool
 FULL_STEPS = 253
 HOLDOUT, MAX_NORM_RATIO = 0.125, 10
 
@@ -42,7 +43,7 @@ def make_venv(folder, tools, log):
     constraints.write_text(TORCH + "\n")
     if not all(map(has, ("torch", "numpy", "safetensors"))) and not pip(TORCH, "numpy", "safetensors"):
         raise SystemExit(f"peers: cannot install {TORCH}; see {log.name}")
-    for name, version in PEERS.items():
+    for name, version in READERS.items():
         if name in tools and has(name) != version:
             print(f"installing {name} {version}", file=sys.stderr)
             if not pip(f"{name}=={version}"):
@@ -50,7 +51,7 @@ def make_venv(folder, tools, log):
     # a dependency of dictionary-learning brings a torchvision that does not match a CPU-only torch and breaks transformers
     if has("torchvision") and subprocess.run([python, "-c", "import torchvision"], capture_output=True).returncode:
         subprocess.run([python, "-m", "pip", "uninstall", "-y", "torchvision"], stdout=log, stderr=log)
-    return failed, {name: has(name) for name in ["torch", "numpy", *PEERS]}
+    return failed, {name: has(name) for name in ["torch", "numpy", *PEERS, *tools]}
 
 
 def run_watched(line, env, log, timeout):
