@@ -122,7 +122,7 @@ class Bench:
             self.compare(case.tool, case.name, "out", self.ours(folder), theirs, edge)
         except Exception as e:  # a line of the table, and the rest goes on
             self.bad += 1
-            print(f"{case.tool:19} {case.name:27} FAILED: {e}", flush=True)
+            print(f"{case.tool:19} {case.name:30} FAILED: {e}", flush=True)
 
 
 class Loaded:
@@ -251,9 +251,38 @@ def gemma_cases(b):
     one = load("gemma_2_sae_huggingface_loader", "get_gemma_2_config_from_hf", "jumprelu")
     two = load("gemma_3_sae_huggingface_loader", "get_gemma_3_config_from_hf", "jumprelu")
     skip = load("gemma_3_sae_huggingface_loader", "get_gemma_3_config_from_hf", "jumprelu_skip_transcoder")
+    yield llama_scope_case(b, loaders)
     yield Case("sae-lens", "Gemma Scope", save_npz, one, "gemma-scope", b.threshold)
     yield Case("sae-lens", "Gemma Scope 2", save, two, "gemma-scope-2", b.threshold)
     yield Case("sae-lens", "Gemma Scope 2 transcoder", lambda f: save(f, to), skip, "gemma-scope-2", b.threshold)
+
+
+def llama_scope_case(b, loaders):
+    """Llama Scope (unit decoder rows), by sae-lens's loader and what its from_pretrained() does after it."""
+    from sae_lens import SAE
+
+    in_, limit = b.x.norm(dim=1).mean().item(), b.threshold.mean().item()
+    scale = b.d**0.5 / in_
+
+    def save(folder):
+        (folder / "checkpoints").mkdir(parents=True)
+        config = {"d_model": b.d, "d_sae": b.f, "act_fn": "jumprelu", "jump_relu_threshold": limit, "norm_activation": "dataset-wise"}
+        config |= {"dataset_average_activation_norm": {"in": in_, "out": in_}, "sparsity_include_decoder_norm": True}
+        config |= {"hook_point_in": "blocks.5.hook_resid_post", "hook_point_out": "blocks.5.hook_resid_post", "use_decoder_bias": True}
+        (folder / "hyperparams.json").write_text(json.dumps(config | {"apply_decoder_bias_to_pre_encoder": False}))
+        bias = (b.b_enc - b.enc @ b.mean) * scale
+        tensors = {"encoder.weight": b.enc, "encoder.bias": bias, "decoder.weight": b.dec.T, "decoder.bias": b.mean * scale}
+        save_file({k: v.contiguous() for k, v in tensors.items()}, folder / "checkpoints/final.safetensors")
+
+    def load(folder):
+        loaders.hf_hub_download = lambda repo_id, filename, subfolder="", **rest: str(folder / Path(subfolder).name / filename.removeprefix("layer/"))
+        config, state, _ = loaders.llama_scope_sae_huggingface_loader("repo", "layer", cfg_overrides={"dtype": "float32"})
+        sae = SAE.from_dict({"architecture": "jumprelu", "d_in": b.d, "d_sae": b.f, "apply_b_dec_to_input": False})
+        sae.load_state_dict(state, assign=True)
+        sae.fold_activation_norm_scaling_factor(b.d**0.5 / in_)
+        return Loaded(sae.encode, lambda f, x: sae.decode(f))
+
+    return Case("sae-lens", "Llama Scope", save, load, None, scale * limit + torch.zeros(b.f))
 
 
 # ---- eai-sparsify

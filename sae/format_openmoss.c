@@ -119,6 +119,8 @@ static int read_norm(layout *l, const sae_file *f, const char *out_hook, error *
 		rc = read_mean_norm(&out, l, f, out_hook, "out", err);
 	l->scale = root / in;
 	l->scale_out = root / out;
+	if (!l->threshold) /* Llama Scope's was found when the scales were in the weights: of values as the output has them */
+		l->threshold_for_all *= l->scale_out;
 	layout_folds(l, "the scale of input and output");
 	return rc;
 }
