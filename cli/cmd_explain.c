@@ -67,7 +67,7 @@ static int run_explain(const command *self, int argc, char **argv)
 		code = p.exit_code;
 		goto out;
 	}
-	rc = explain_session_begin(&x, &o.args, &p, self->name, &err);
+	rc = explain_session_begin(&x, &o.args, &p, self, &o, &err);
 	if (rc == 0) {
 		x.opts.n_examples = o.n_examples;
 		rc = explain_run(&summary, x.s, &x.opts, &err);

@@ -121,13 +121,13 @@ static int print_scores(const cJSON *summary, error *err)
 }
 
 static int score(cJSON **summary, explain_session *x, const score_cmd_opts *o, const cli_parsed *p,
-                 const char *what, error *err)
+                 const command *self, error *err)
 {
 	int rc;
 
 	rc = check_scorers(o->scorer, err);
 	if (rc == 0)
-		rc = explain_session_begin(x, &o->args, p, what, err);
+		rc = explain_session_begin(x, &o->args, p, self, o, err);
 	if (rc < 0)
 		return rc;
 	x->opts.n_positive = o->n_positive;
@@ -153,7 +153,7 @@ static int run_score(const command *self, int argc, char **argv)
 		code = p.exit_code;
 		goto out;
 	}
-	rc = score(&summary, &x, &o, &p, self->name, &err);
+	rc = score(&summary, &x, &o, &p, self, &err);
 	if (rc == 0 && !p.common.json)
 		rc = print_scores(summary, &err);
 	if (rc < 0) {

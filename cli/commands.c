@@ -14,6 +14,7 @@ const command *const cli_commands[] = {
 	&cmd_import_command,
 	&cmd_index_command,
 	&cmd_inspect_command,
+	&cmd_jobs_command,
 	&cmd_label_command,
 	&cmd_list_command,
 	&cmd_merge_command,

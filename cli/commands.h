@@ -16,6 +16,7 @@ extern const command cmd_find_command;
 extern const command cmd_import_command;
 extern const command cmd_index_command;
 extern const command cmd_inspect_command;
+extern const command cmd_jobs_command;
 extern const command cmd_label_command;
 extern const command cmd_list_command;
 extern const command cmd_merge_command;

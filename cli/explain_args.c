@@ -115,8 +115,19 @@ static void fill_client(explain_session *x, const explain_args *a)
 	        (uint64_t)clock_unix() ^ ((uint64_t)getpid() << 32); /* waits of two workers differ */
 }
 
-int explain_session_begin(explain_session *x, const explain_args *a, const cli_parsed *p, const char *what,
-                          error *err)
+/* All options but the store's own name, which may be another when the job is taken up. No key is among them. */
+static int keep_options(explain_session *x, const command *self, const void *given, error *err)
+{
+	cJSON *all = cli_options_json(self, given);
+
+	cJSON_DeleteItemFromObjectCaseSensitive(all, "store");
+	x->options = all ? json_print_canonical(all) : NULL;
+	cJSON_Delete(all);
+	return x->options ? 0 : error_nomem(err, "the options");
+}
+
+int explain_session_begin(explain_session *x, const explain_args *a, const cli_parsed *p, const command *self,
+                          const void *given, error *err)
 {
 	int rc;
 
@@ -124,6 +135,8 @@ int explain_session_begin(explain_session *x, const explain_args *a, const cli_p
 	rc = check_args(a, err);
 	if (rc == 0 && a->base_url)
 		rc = find_key(&x->key, a, err);
+	if (rc == 0)
+		rc = keep_options(x, self, given, err);
 	if (rc == 0)
 		rc = store_open(&x->s, a->store, STORE_WRITE, err);
 	if (rc < 0)
@@ -137,10 +150,11 @@ int explain_session_begin(explain_session *x, const explain_args *a, const cli_p
 	x->opts.seed = a->seed;
 	x->opts.replay = a->replay;
 	x->opts.dry_run = a->dry_run;
+	x->opts.options = x->options;
 	x->opts.stop = cli_stop_requested;
 	x->opts.progress = &x->progress;
 	cli_catch_signals();
-	progress_start(&x->progress, cli_progress_stream(p), what, "features", 0);
+	progress_start(&x->progress, cli_progress_stream(p), self->name, "features", 0);
 	return 0;
 }
 
@@ -150,6 +164,7 @@ void explain_session_end(explain_session *x)
 		explicit_bzero(x->key, strlen(x->key));
 		free(x->key);
 	}
+	free(x->options);
 	store_close(x->s);
 }
 
@@ -172,6 +187,9 @@ void explain_print_counts(const cJSON *s, const char *done)
 	}
 	printf("%s %.0f, skipped %.0f, failed %.0f", done, explain_number(s, "done"),
 	       explain_number(s, "skipped"), explain_number(s, "failed"));
+	if (explain_number(s, "refused") + explain_number(s, "filtered") > 0)
+		printf(", refused %.0f, filtered %.0f", explain_number(s, "refused"),
+		       explain_number(s, "filtered"));
 	if (explain_number(s, "waiting") + explain_number(s, "running") > 0)
 		printf(", left to another worker %.0f",
 		       explain_number(s, "waiting") + explain_number(s, "running"));

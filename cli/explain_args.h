@@ -27,9 +27,18 @@ typedef struct explain_args {
 	               "lexical one"),                                                                       \
 	        OPTION(st, args.model, "model", 0, OPTION_STRING, "NAME", NULL, 0, 0,                        \
 	               "model to ask for at the endpoint"),                                                  \
-	        OPTION(st, args.api_key_env, "api-key-env", 0, OPTION_STRING, "NAME", NULL, 0, 0,            \
-	               "environment variable that holds the key; if not given, GLOSS_API_KEY, then "         \
-	               "OPENAI_API_KEY"),                                                                    \
+	        EXPLAIN_ENDPOINT_OPTIONS(st, args),                                                          \
+	        OPTION(st, args.window, "window", 0, OPTION_U32, "N", "32", 4, 4096,                         \
+	               "tokens of a window that is shown or judged"),                                        \
+	        OPTION(st, args.seed, "seed", 0, OPTION_U64, "N", "0", 0, 0, "of the choice of windows"),    \
+	        OPTION(st, args.dry_run, "dry-run", 0, OPTION_BOOL, NULL, NULL, 0, 0,                        \
+	               "count requests and tokens, send nothing")
+
+/* How the endpoint is asked: what `gloss jobs resume` can change too. */
+#define EXPLAIN_ENDPOINT_OPTIONS(st, args)                                                                   \
+	OPTION(st, args.api_key_env, "api-key-env", 0, OPTION_STRING, "NAME", NULL, 0, 0,                    \
+	       "environment variable that holds the key; if not given, GLOSS_API_KEY, then "                 \
+	       "OPENAI_API_KEY"),                                                                            \
 	        OPTION(st, args.api_key_file, "api-key-file", 0, OPTION_STRING, "FILE", NULL, 0, 0,          \
 	               "file that holds the key; only its owner may be able to read it"),                    \
 	        OPTION(st, args.concurrency, "concurrency", 0, OPTION_U32, "N", "8", 1, 1024,                \
@@ -38,13 +47,8 @@ typedef struct explain_args {
 	               "more attempts after 429, 5xx, time-outs and broken connections"),                    \
 	        OPTION(st, args.timeout, "timeout", 0, OPTION_DOUBLE, "SECONDS", "120", 0.001, 86400,        \
 	               "longest wait for a reply"),                                                          \
-	        OPTION(st, args.window, "window", 0, OPTION_U32, "N", "32", 4, 4096,                         \
-	               "tokens of a window that is shown or judged"),                                        \
-	        OPTION(st, args.seed, "seed", 0, OPTION_U64, "N", "0", 0, 0, "of the choice of windows"),    \
 	        OPTION(st, args.replay, "replay", 0, OPTION_BOOL, NULL, NULL, 0, 0,                          \
-	               "answer from the request log alone; fail what it lacks"),                             \
-	        OPTION(st, args.dry_run, "dry-run", 0, OPTION_BOOL, NULL, NULL, 0, 0,                        \
-	               "count requests and tokens, send nothing")
+	               "answer from the request log alone; fail what it lacks")
 
 /* One run: the store is open, `opts` is filled but for what the command itself sets. */
 typedef struct explain_session {
@@ -52,11 +56,13 @@ typedef struct explain_session {
 	explain_client_opts client;
 	explain_opts opts;
 	progress progress;
-	char *key; /* overwritten when it ends */
+	char *key;     /* overwritten when it ends */
+	char *options; /* of the command line, as JSON: kept with the job */
 } explain_session;
-/* ERR_ARG where options do not go together. On failure too, end with explain_session_end(). */
-int explain_session_begin(explain_session *x, const explain_args *a, const cli_parsed *p, const char *what,
-                          error *err) MUST_USE;
+/* a: part of `given`, the options of the command `self`. ERR_ARG where options do not go together. On failure too, end with
+ * explain_session_end(). */
+int explain_session_begin(explain_session *x, const explain_args *a, const cli_parsed *p, const command *self,
+                          const void *given, error *err) MUST_USE;
 void explain_session_end(explain_session *x);
 
 /* What the summaries of both commands have in common, on stdout. */

@@ -2,8 +2,10 @@
  * too, whatever came back first: the rows of a run that was cut short and taken up again are those of one that was not. */
 #include "explain/engine.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 enum { PROBE_TOKENS = 32, BYTES_A_TOKEN = 4 };
 
@@ -178,6 +180,13 @@ int engine_settings(cJSON *settings, const explain_opts *o, const store_task *ta
 	return o->client ? settings_of_client(settings, o->client, template, schema, err) : 0;
 }
 
+int engine_keep_prompt(char hex[SHA256_HEX], engine *j, const char *prompt, error *err)
+{
+	int rc = sha256_bytes(hex, prompt, strlen(prompt), err);
+
+	return rc == 0 && j->o->client && !j->o->dry_run ? store_prompt_add(j->s, prompt, err) : rc;
+}
+
 /* ---- What the server accepts -------------------------------------------------------------------------------------------------- */
 
 typedef struct probe {
@@ -261,9 +270,36 @@ static void task_free(engine_task *t)
 	free(t);
 }
 
+/* The features that share its label. */
+static int read_twins(engine_task *t, error *err)
+{
+	cJSON *list = NULL;
+	const cJSON *one;
+	uint32_t *twins;
+	int rc = 0;
+
+	if (!t->row.twins)
+		return 0;
+	rc = json_parse(&list, t->row.twins, strlen(t->row.twins), 1 << 24, 4, "task.twins", err);
+	if (rc < 0)
+		return rc;
+	twins = arena_alloc(&t->mem, (size_t)cJSON_GetArraySize(list) + 1, sizeof(*twins));
+	if (!twins)
+		rc = error_nomem(err, "a task");
+	cJSON_ArrayForEach(one, list)
+	{
+		if (rc == 0 && cJSON_IsNumber(one) && one->valuedouble >= 0 && one->valuedouble <= UINT32_MAX)
+			twins[t->n_twins++] = (uint32_t)one->valuedouble;
+	}
+	t->twins = twins;
+	cJSON_Delete(list);
+	return rc;
+}
+
 static int task_begin(engine *j, const store_task *row, error *err)
 {
 	engine_task *t = calloc(1, sizeof(*t));
+	int rc;
 
 	if (!t)
 		return error_nomem(err, "a task");
@@ -275,17 +311,8 @@ static int task_begin(engine *j, const store_task *row, error *err)
 	*j->last_task = t;
 	j->last_task = &t->next;
 	j->n_tasks++;
-	return j->kind->begin(t, err);
-}
-
-static const char *state_name(store_task_state state)
-{
-	static const char *const names[] = { [STORE_TASK_DONE] = "done",
-		                             [STORE_TASK_FAILED] = "failed",
-		                             [STORE_TASK_SKIPPED] = "skipped",
-		                             [STORE_TASK_WAITING] = "waiting" };
-
-	return names[state];
+	rc = read_twins(t, err);
+	return rc < 0 ? rc : j->kind->begin(t, err);
 }
 
 static int report(engine *j, const engine_task *t, error *err)
@@ -300,23 +327,62 @@ static int report(engine *j, const engine_task *t, error *err)
 		return error_nomem(err, "the summary");
 	}
 	if (!cJSON_AddNumberToObject(about, "feature", t->row.feature) ||
-	    !cJSON_AddStringToObject(about, "state", state_name(t->state)) ||
+	    !cJSON_AddStringToObject(about, "state", store_task_state_name(t->state)) ||
 	    (t->why && !cJSON_AddStringToObject(about, "why", t->why)) || !j->kind->report(t, about))
 		return error_nomem(err, "the summary");
 	return 0;
 }
 
-static int record(engine *j, const engine_task *t, error *err)
+/* The label, and the same for each twin. */
+static int collect_labels(engine_task *t, store_outcome *o, error *err)
 {
-	int rc = 0;
+	store_explanation *all;
 
-	for (const engine_ask *a = t->asks; a && rc == 0; a = a->next)
-		if (a->over || !j->client)
-			rc = store_task_request(j->s, t->row.id, a->seq, a->request.key, a->example_ids, err);
+	if (!t->explanation)
+		return 0;
+	all = arena_alloc(&t->mem, t->n_twins + 1, sizeof(*all));
+	if (!all)
+		return error_nomem(err, "labels");
+	for (size_t i = 0; i <= t->n_twins; i++) {
+		all[i] = *t->explanation;
+		if (i) {
+			all[i].feature = t->twins[i - 1];
+			all[i].same_as = &t->row.feature;
+		}
+	}
+	o->explanations = all;
+	o->n_explanations = t->n_twins + 1;
+	return 0;
+}
+
+static int collect_requests(engine_task *t, store_outcome *o, error *err)
+{
+	store_task_requests *all = arena_alloc(&t->mem, t->n_asks + 1, sizeof(*all));
+
+	if (!all)
+		return error_nomem(err, "requests");
+	for (const engine_ask *a = t->asks; a; a = a->next)
+		if (a->over || !t->job->client)
+			all[o->n_requests++] =
+			        (store_task_requests){ a->seq, a->request.key, a->example_ids };
+	o->requests = all;
+	return 0;
+}
+
+static int record(engine *j, engine_task *t, error *err)
+{
+	store_outcome o = { .state = t->state,
+		            .why = t->why,
+		            .input_tokens = t->input,
+		            .output_tokens = t->output,
+		            .cost = (double)NAN,
+		            .scores = t->score,
+		            .n_scores = t->score != NULL };
+	int rc = collect_requests(t, &o, err);
+
 	if (rc == 0)
-		rc = store_task_end(j->s, &t->row, t->state, t->why, t->input, t->output, t->explanation,
-		                    t->score, t->score ? 1 : 0, err);
-	return rc;
+		rc = collect_labels(t, &o, err);
+	return rc < 0 ? rc : store_task_end(j->s, &t->row, &o, err);
 }
 
 /* Let tasks whose questions are over draw their conclusions; record those at the head that are settled. */
@@ -354,60 +420,135 @@ static bool has_room(const engine *j)
 	return j->open < 2 * flight && j->n_tasks < 8 * flight + 8;
 }
 
+enum { TAKE_MOST = 64, BEAT_SECONDS = 30, WAIT_MS = 200 };
+
+/* Leased and not yet begun: taken several at a time, since each time is a transaction. */
+struct engine_taken {
+	store_task row[TAKE_MOST];
+	size_t n, next;
+	arena mem;
+};
+
+static int beat(engine *j, error *err)
+{
+	double now = clock_now();
+
+	if (j->beat > 0 && now - j->beat < BEAT_SECONDS)
+		return 0;
+	j->beat = now;
+	return store_worker_beat(j->s, j->id, err);
+}
+
+/* *row: the next task, or NULL. Few at a time at first, so that two workers that start together share. */
+static int next_task(const store_task **row, engine *j, error *err)
+{
+	struct engine_taken *t = j->taken;
+	size_t most = j->client ? j->o->client->concurrency : 8;
+	int rc = 0;
+
+	*row = NULL;
+	if (t->next == t->n) {
+		arena_clear(&t->mem);
+		t->next = t->n = 0;
+		rc = store_task_take(t->row, &t->n, most < TAKE_MOST ? most : TAKE_MOST, j->s, j->id, &t->mem,
+		                     err);
+		j->exhausted = t->n == 0;
+	}
+	if (rc == 0 && t->next < t->n)
+		*row = &t->row[t->next++];
+	return rc;
+}
+
 static int take_tasks(engine *j, error *err)
 {
-	store_task row;
+	const store_task *row;
 	int rc = 0;
 
 	while (rc == 0 && has_room(j) && !(j->o->stop && j->o->stop())) {
-		rc = store_task_take(&row, j->s, j->id, err);
-		if (rc < 0)
+		rc = next_task(&row, j, err);
+		if (rc < 0 || !row)
 			break;
-		if (row.id == 0) {
-			j->exhausted = true;
-			break;
-		}
-		j->exhausted = false;
-		rc = task_begin(j, &row, err);
+		rc = task_begin(j, row, err);
 		if (rc == 0)
 			rc = conclude(j, err);
 	}
+	return rc;
+}
+
+/* Nothing to take now, but what waits for its time: sleep a little. *over: nothing is left to this process. */
+static int wait_for_tasks(bool *over, engine *j, error *err)
+{
+	struct timespec little = { 0, (long)WAIT_MS * 1000000 };
+	store_left left = { 0 };
+	int rc = store_task_left(&left, j->s, j->id, err);
+
+	*over = left.waiting == 0;
+	if (rc == 0 && !*over)
+		nanosleep(&little, NULL);
 	return rc;
 }
 
 static int loop(engine *j, error *err)
 {
-	int rc = 0;
+	bool over = false;
+	int rc;
 
 	do {
-		rc = take_tasks(j, err);
+		rc = beat(j, err);
+		if (rc == 0)
+			rc = take_tasks(j, err);
 		if (rc == 0 && j->open) /* when stopped, this waits for what is under way */
 			rc = explain_client_run(j->client, j->open - 1, j->o->stop, err);
 		if (rc == 0)
 			rc = conclude(j, err);
-		if (rc == ERR_STOPPED || (rc == 0 && j->o->stop && j->o->stop()))
-			rc = error_set(err, ERR_STOPPED, "stopped: run the same command again to go on");
-	} while (rc == 0 && (j->tasks || !j->exhausted));
+		if (rc == 0 && j->o->stop && j->o->stop())
+			rc = ERR_STOPPED;
+		if (rc == 0 && !j->tasks && j->exhausted)
+			rc = wait_for_tasks(&over, j, err);
+	} while (rc == 0 && !over);
+	if (rc == ERR_STOPPED && j->o->stop && j->o->stop())
+		error_set(err, ERR_STOPPED,
+		          "stopped: run the same command again, or gloss jobs resume %lld, to go on",
+		          (long long)j->id);
 	return rc;
 }
 
-/* Begun tasks that were not recorded wait again; their answers are in the log. */
+static int give_back(engine *j, const store_task *row, error *err)
+{
+	store_outcome o = { .state = STORE_TASK_WAITING, .cost = (double)NAN };
+	int rc = store_task_end(j->s, row, &o, err);
+
+	return rc == ERR_BUSY ? 0 : rc;
+}
+
+/* Tasks that were not recorded wait again; their answers are in the log. */
 static int release(engine *j, error *err)
 {
-	engine_task *next;
-	int rc = 0, first = 0;
+	int rc, first = 0;
 	error e;
+
+	for (engine_task *t = j->tasks; t; t = t->next) {
+		rc = give_back(j, &t->row, &e);
+		if (rc < 0 && first == 0)
+			first = error_set(err, e.code, "%s", e.msg);
+	}
+	while (j->taken->next < j->taken->n) {
+		rc = give_back(j, &j->taken->row[j->taken->next++], &e);
+		if (rc < 0 && first == 0)
+			first = error_set(err, e.code, "%s", e.msg);
+	}
+	return first;
+}
+
+static void free_tasks(engine *j)
+{
+	engine_task *next;
 
 	for (engine_task *t = j->tasks; t; t = next) {
 		next = t->next;
-		if (!j->o->dry_run && t->row.id)
-			rc = store_task_end(j->s, &t->row, STORE_TASK_WAITING, NULL, 0, 0, NULL, NULL, 0, &e);
-		if (rc < 0 && first == 0)
-			first = error_set(err, e.code, "%s", e.msg);
 		task_free(t);
 	}
 	j->tasks = NULL;
-	return first;
 }
 
 /* ---- The job --------------------------------------------------------------------------------------------------------------------- */
@@ -488,26 +629,38 @@ static int dry_run(engine *j, const store_task *tasks, size_t n, error *err)
 /* How the job ends: done when no task of it is left to anybody. */
 static int close_job(engine *j, int rc, error *err)
 {
-	cJSON *counts = NULL;
-	uint64_t waiting = 0, running = 0;
+	store_left left = { 0 };
 	error e = { 0 };
 	int end;
 
+	end = store_worker_end(j->s, &e);
 	if (rc < 0) {
-		release(j, &e);
+		end = release(j, &e);
 		end = store_job_end(j->s, j->id, "stopped", err ? err->msg : NULL, &e);
 		(void)end; /* the first error is the one to tell */
 		return rc;
 	}
-	rc = store_job_counts(&counts, j->s, j->id, err);
-	if (rc == 0)
-		rc = json_get_u64(&waiting, counts, "waiting", "counts", err);
-	if (rc == 0)
-		rc = json_get_u64(&running, counts, "running", "counts", err);
-	cJSON_Delete(counts);
-	if (rc == 0 && waiting + running == 0)
+	rc = store_task_left(&left, j->s, j->id, err);
+	if (rc == 0 && left.waiting + left.running == 0)
 		rc = store_job_end(j->s, j->id, "done", NULL, err);
 	return rc;
+}
+
+static int start_job(engine *j, const char *settings, const store_task *tasks, size_t n, error *err)
+{
+	const explain_client_opts *c = j->o->client;
+	store_job row = { .kind = j->kind->name,
+		          .source_id = j->source,
+		          .settings = settings,
+		          .options = j->o->options,
+		          .endpoint = c ? c->base_url : NULL,
+		          .model = c ? c->model : NULL };
+
+	if (j->o->job == 0)
+		return store_job_start(&j->id, &j->resumed, j->s, &row, tasks, n, err);
+	j->id = j->o->job;
+	j->resumed = true;
+	return store_job_resume(j->s, j->id, j->o->options, err);
 }
 
 static int run_job(engine *j, const char *settings, const store_task *tasks, size_t n, error *err)
@@ -521,8 +674,7 @@ static int run_job(engine *j, const char *settings, const store_task *tasks, siz
 	if (rc == 0 && c)
 		rc = explain_client_new(&j->client, c, log, j->o->replay, err);
 	if (rc == 0)
-		rc = store_job_start(&j->id, &j->resumed, j->s, j->kind->name, j->source, settings,
-		                     c ? c->base_url : NULL, c ? c->model : NULL, tasks, n, err);
+		rc = start_job(j, settings, tasks, n, err);
 	if (rc < 0)
 		goto out;
 	rc = c ? load_capabilities(j, &mine) : 0;
@@ -539,9 +691,11 @@ out:
 int engine_run(cJSON **summary, engine *j, const char *settings, const store_task *tasks, size_t n,
                error *err)
 {
+	struct engine_taken taken = { .mem = ARENA_INIT };
 	int rc;
 
 	j->started = clock_now();
+	j->taken = &taken;
 	j->chat.model = j->o->client ? j->o->client->model : NULL;
 	j->reports = summary ? cJSON_CreateArray() : NULL;
 	if (summary && !j->reports)
@@ -553,12 +707,8 @@ int engine_run(cJSON **summary, engine *j, const char *settings, const store_tas
 		rc = j->o->dry_run ? dry_run(j, tasks, n, err) : run_job(j, settings, tasks, n, err);
 	if (rc == 0 && summary)
 		rc = make_summary(summary, j, err);
-	while (j->tasks) { /* of a dry run that failed */
-		engine_task *t = j->tasks;
-
-		j->tasks = t->next;
-		task_free(t);
-	}
+	free_tasks(j);
+	arena_clear(&taken.mem);
 	explain_client_free(j->client);
 	cJSON_Delete(j->schema);
 	cJSON_Delete(j->reports);

@@ -29,7 +29,9 @@ struct engine_task {
 	engine_ask *asks, **last;
 	unsigned n_asks, open;  /* open: not yet over */
 	uint64_t input, output; /* tokens that its answers cost, whoever paid */
-	void *data;             /* the kind's own */
+	const uint32_t *twins;  /* (n_twins) features that share its label */
+	size_t n_twins;
+	void *data; /* the kind's own */
 	/* What came of it, once settled. */
 	bool settled;
 	store_task_state state;
@@ -67,13 +69,29 @@ struct engine {
 	unsigned n_tasks;
 	size_t open; /* requests */
 	uint64_t dry_requests, dry_input, dry_output, recorded;
-	cJSON *reports; /* NULL: no summary wanted */
-	double started;
+	cJSON *reports;             /* NULL: no summary wanted */
+	double started, beat;       /* when it last said that it lives */
+	struct engine_taken *taken; /* leased and not yet begun */
 };
 
-/* Run tasks as a job with these settings (JSON, everything that decides the outcome). Summary, errors: as explain_run(). */
+/* Run tasks as a job with these settings (JSON, everything that decides the outcome), or with o->job go on with that one, whose
+ * tasks these are. Summary, errors: as explain_run(). */
 int engine_run(cJSON **summary, engine *j, const char *settings, const store_task *tasks, size_t n,
                error *err) MUST_USE;
+
+/* Keep a template or schema in the store where a model is asked; its hash. */
+int engine_keep_prompt(char hex[SHA256_HEX], engine *j, const char *prompt, error *err) MUST_USE;
+
+/* A run of one kind of job over tasks that were chosen (explain.c, score.c). */
+typedef struct kind_run {
+	const explain_opts *o;
+	store *s;
+	int64_t source;
+	store_task *tasks; /* (n_tasks) */
+	size_t n_tasks;
+} kind_run;
+int label_run(cJSON **summary, const kind_run *r, error *err) MUST_USE;
+int detection_run(cJSON **summary, const kind_run *r, error *err) MUST_USE;
 
 /* A question; system, user, example_ids and data must live in t->mem. sample: see chat_question. Lexical jobs only record the
  * windows: the question is over at once. */

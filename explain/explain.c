@@ -13,8 +13,11 @@ enum { MIN_WINDOWS = 5, LABEL_TOKENS = 200, LABEL_MAX = 1000, LEXICAL_SILENT = 1
 extern const char prompt_label[];
 extern const char schema_label[];
 
+static const char *const label_fields[] = { "examples" };
+
 typedef struct label_job {
-	char prompt_sha256[SHA256_HEX];
+	const char *prompt;
+	char prompt_sha256[SHA256_HEX], schema_sha256[SHA256_HEX];
 } label_job;
 
 explain_opts explain_opts_default(void)
@@ -137,6 +140,7 @@ static int show_examples(text *out, const store_window *const *w, size_t n, floa
 /* Ask for a label; asking again differs in the sample number, so that it is another request. */
 static int ask_label(engine_task *t, const char *examples, const char *ids, unsigned sample, error *err)
 {
+	const label_job *mine = t->job->data;
 	prompt_field fields[] = { { "examples", examples } };
 	text system, user;
 	char *s, *u;
@@ -144,7 +148,7 @@ static int ask_label(engine_task *t, const char *examples, const char *ids, unsi
 
 	text_init(&system, PROMPT_MAX);
 	text_init(&user, PROMPT_MAX);
-	rc = prompt_fill(&system, &user, prompt_label, fields, ARRAY_LEN(fields), err);
+	rc = prompt_fill(&system, &user, mine->prompt, fields, ARRAY_LEN(fields), err);
 	if (rc == 0) {
 		s = arena_strdup(&t->mem, system.data);
 		u = arena_strdup(&t->mem, user.data);
@@ -237,6 +241,7 @@ static int take_answer(engine_task *t, engine_ask *ask, error *err)
 		                  .method = "llm",
 		                  .model = t->job->o->client->model,
 		                  .prompt_sha256 = mine->prompt_sha256,
+		                  .schema_sha256 = mine->schema_sha256,
 		                  .confidence = confidence_of(ask->answer) };
 	if (!e->text || !e->short_text)
 		return error_nomem(err, "a label");
@@ -279,12 +284,13 @@ static bool report(const engine_task *t, cJSON *about)
 
 /* ---- The job -------------------------------------------------------------------------------------------------------------------- */
 
-static int make_settings(char **out, const explain_opts *o, const store_task *tasks, size_t n, error *err)
+static int make_settings(char **out, const explain_opts *o, const char *prompt, const store_task *tasks,
+                         size_t n, error *err)
 {
 	cJSON *s = cJSON_CreateObject();
 	int rc;
 
-	rc = s ? engine_settings(s, o, tasks, n, prompt_label, schema_label, err)
+	rc = s ? engine_settings(s, o, tasks, n, prompt, schema_label, err)
 	       : error_nomem(err, "the settings");
 	if (rc == 0 && !cJSON_AddNumberToObject(s, "n_examples", o->n_examples))
 		rc = error_nomem(err, "the settings");
@@ -306,45 +312,57 @@ static int check_opts(const explain_opts *o, error *err)
 	return 0;
 }
 
-int explain_run(cJSON **summary, store *s, const explain_opts *o, error *err)
+int label_run(cJSON **summary, const kind_run *r, error *err)
 {
 	static const engine_kind kind = {
 		"explain", "features", "label", schema_label, begin, finish, report
 	};
-	engine j = { .kind = &kind, .o = o, .s = s, .method = o->client ? o->client->model : "lexical" };
-	label_job mine;
-	store_source source;
-	uint32_t *features = NULL;
-	store_task *tasks = NULL;
+	const explain_opts *o = r->o;
+	engine j = { .kind = &kind,
+		     .o = o,
+		     .s = r->s,
+		     .source = r->source,
+		     .method = o->client ? o->client->model : "lexical" };
+	label_job mine = { .prompt = o->prompt ? o->prompt : prompt_label };
 	char *settings = NULL;
-	size_t n = 0;
 	int rc;
 
 	rc = check_opts(o, err);
 	if (rc == 0)
-		rc = sha256_bytes(mine.prompt_sha256, prompt_label, strlen(prompt_label), err);
+		rc = prompt_check(mine.prompt, label_fields, ARRAY_LEN(label_fields), o->prompt_name, err);
 	if (rc == 0)
-		rc = store_source_get(&source, s, o->source, err);
+		rc = engine_keep_prompt(mine.prompt_sha256, &j, mine.prompt, err);
+	if (rc == 0)
+		rc = engine_keep_prompt(mine.schema_sha256, &j, schema_label, err);
+	if (rc == 0)
+		rc = make_settings(&settings, o, mine.prompt, r->tasks, r->n_tasks, err);
+	j.data = &mine;
+	if (rc == 0)
+		rc = engine_run(summary, &j, settings, r->tasks, r->n_tasks, err);
+	free(settings);
+	return rc;
+}
+
+int explain_run(cJSON **summary, store *s, const explain_opts *o, error *err)
+{
+	kind_run r = { .o = o, .s = s };
+	store_source source;
+	uint32_t *features = NULL;
+	size_t n = 0;
+	int rc;
+
+	rc = store_source_get(&source, s, o->source, err);
 	if (rc == 0)
 		rc = store_feature_ids(&features, &n, s, o->source, o->features, o->where, err);
 	if (rc < 0)
 		return rc;
-	tasks = calloc(n ? n : 1, sizeof(*tasks));
-	if (!tasks) {
-		rc = error_nomem(err, "tasks");
-		goto out;
-	}
-	for (size_t i = 0; i < n; i++)
-		tasks[i].feature = features[i];
-	rc = make_settings(&settings, o, tasks, n, err);
-	if (rc < 0)
-		goto out;
-	j.source = source.id;
-	j.data = &mine;
-	rc = engine_run(summary, &j, settings, tasks, n, err);
-out:
-	free(settings);
-	free(tasks);
+	r.source = source.id;
+	r.n_tasks = n;
+	r.tasks = calloc(n ? n : 1, sizeof(*r.tasks));
+	for (size_t i = 0; i < n && r.tasks; i++)
+		r.tasks[i].feature = features[i];
+	rc = r.tasks ? label_run(summary, &r, err) : error_nomem(err, "tasks");
+	free(r.tasks);
 	free(features);
 	return rc;
 }

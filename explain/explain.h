@@ -70,8 +70,12 @@ typedef struct explain_opts {
 	unsigned window;     /* tokens of a window shown to the model. 32 */
 	uint64_t seed;
 	bool replay, dry_run;
-	bool (*stop)(void); /* NULL: never */
-	progress *progress; /* NULL: none */
+	const char *prompt,
+	        *prompt_name; /* a template in place of ours, and the name of its file for errors; NULL: ours */
+	const char *options; /* JSON, kept with the job for whoever resumes it; NULL: none */
+	int64_t job;         /* 0: a new one, or the unfinished one that is the same */
+	bool (*stop)(void);  /* NULL: never */
+	progress *progress;  /* NULL: none */
 } explain_opts;
 explain_opts explain_opts_default(void);
 
@@ -84,5 +88,9 @@ int explain_run(cJSON **summary, store *s, const explain_opts *o, error *err) MU
  * both rates), and the same with the label of another feature as the chance level
  * (lexical: over all windows, else over n_baseline of each kind). */
 int explain_score_detection(cJSON **summary, store *s, const explain_opts *o, error *err) MUST_USE;
+
+/* Go on with a job of the store. Source, features and all that decides the outcome are the job's, `o` says the rest: the endpoint
+ * must be the job's too (its key, NULL base_url and model: as the job says). ERR_NOTFOUND: no such job. */
+int explain_resume(cJSON **summary, store *s, int64_t job, const explain_opts *o, error *err) MUST_USE;
 
 #endif

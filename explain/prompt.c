@@ -68,6 +68,43 @@ int prompt_fill(text *system, text *user, const char *template, const prompt_fie
 	return fill_part(user, below, len, fields, n, err);
 }
 
+static unsigned line_of(const char *template, const char *at)
+{
+	unsigned line = 1;
+
+	for (; template <at; template ++)
+		line += *template == '\n';
+	return line;
+}
+
+int prompt_check(const char *template, const char *const *fields, size_t n, const char *name, error *err)
+{
+	const char *open = template, *close;
+	size_t len, i;
+
+	name = name ? name : "the prompt template";
+	if (!strstr(template, user_line))
+		return error_set(err, ERR_FORMAT,
+		                 "'%s' lacks the line '=== user', between what the system says and "
+		                 "what the user does",
+		                 name);
+	while ((open = strstr(open, "{{"))) {
+		close = strstr(open, "}}");
+		if (!close)
+			return error_set(err, ERR_FORMAT, "'%s' line %u: '{{' without '}}'", name,
+			                 line_of(template, open));
+		len = (size_t)(close - open) - 2;
+		for (i = 0; i < n; i++)
+			if (strlen(fields[i]) == len && memcmp(fields[i], open + 2, len) == 0)
+				break;
+		if (i == n)
+			return error_set(err, ERR_FORMAT, "'%s' line %u: unknown field '{{%.*s}}'", name,
+			                 line_of(template, open), (int)(len < 40 ? len : 40), open + 2);
+		open = close + 2;
+	}
+	return 0;
+}
+
 /* ---- Windows --------------------------------------------------------------------------------------------------------- */
 
 store_window prompt_cut(const store_window *w, unsigned length)

@@ -16,6 +16,10 @@ typedef struct prompt_field {
 int prompt_fill(text *system, text *user, const char *template, const prompt_field *fields, size_t n,
                 error *err) MUST_USE;
 
+/* The same checks without filling it: a user's own. name: of its file, in errors, with the line; NULL: ours. */
+int prompt_check(const char *template, const char *const *fields, size_t n, const char *name,
+                 error *err) MUST_USE;
+
 /* The window cut to at most `length` tokens, its peak at three quarters where the text allows. Shares w's arrays. */
 store_window prompt_cut(const store_window *w, unsigned length);
 

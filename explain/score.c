@@ -17,8 +17,11 @@ extern const char schema_detection[];
 typedef enum verdict { VERDICT_NONE, VERDICT_NO, VERDICT_YES } verdict; /* NONE: no answer */
 enum { OWN, OTHER, LABELS }; /* whose label: the feature's, or the other feature's */
 
+static const char *const detection_fields[] = { "label", "texts", "count" };
+
 typedef struct score_job {
-	char prompt_sha256[SHA256_HEX];
+	const char *prompt;
+	char prompt_sha256[SHA256_HEX], schema_sha256[SHA256_HEX];
 	const store_task *tasks; /* features with their labels: where other labels come from */
 	size_t n_tasks;
 } score_job;
@@ -163,7 +166,8 @@ static int add_texts(text *out, const batch *b, error *err)
 	return rc;
 }
 
-static int fill_prompt(text *system, text *user, const char *label, const batch *b, error *err)
+static int fill_prompt(text *system, text *user, const char *template, const char *label, const batch *b,
+                       error *err)
 {
 	text texts, line;
 	char count[24];
@@ -180,7 +184,7 @@ static int fill_prompt(text *system, text *user, const char *label, const batch 
 			                  { "texts", texts.data },
 			                  { "count", count } };
 
-		rc = prompt_fill(system, user, prompt_detection, fields, ARRAY_LEN(fields), err);
+		rc = prompt_fill(system, user, template, fields, ARRAY_LEN(fields), err);
 	}
 	text_free(&texts);
 	text_free(&line);
@@ -200,6 +204,7 @@ static int batch_ids(engine_task *t, const char **ids, const batch *b, error *er
 
 static int ask_model(engine_task *t, batch *b, unsigned sample, error *err)
 {
+	const score_job *job = t->job->data;
 	const score_task *mine = t->data;
 	unsigned limit = (unsigned)b->n * TOKENS_AN_ANSWER + TOKENS_FRAME;
 	text system, user;
@@ -209,7 +214,7 @@ static int ask_model(engine_task *t, batch *b, unsigned sample, error *err)
 
 	text_init(&system, PROMPT_MAX);
 	text_init(&user, PROMPT_MAX);
-	rc = fill_prompt(&system, &user, mine->label[b->whose].text, b, err);
+	rc = fill_prompt(&system, &user, job->prompt, mine->label[b->whose].text, b, err);
 	if (rc == 0)
 		rc = batch_ids(t, &ids, b, err);
 	if (rc == 0) {
@@ -489,6 +494,7 @@ static int conclude(engine_task *t, error *err)
 			             .judge = t->job->method,
 			             .details = arena_strdup(&t->mem, details),
 			             .prompt_sha256 = t->job->o->client ? job->prompt_sha256 : NULL,
+			             .schema_sha256 = t->job->o->client ? job->schema_sha256 : NULL,
 			             .value = b[OWN].value,
 			             .low = b[OWN].low,
 			             .high = b[OWN].high,
@@ -548,12 +554,13 @@ static int find_labels(store_task *tasks, size_t *n_tasks, store *s, int64_t sou
 	return 0;
 }
 
-static int make_settings(char **out, const explain_opts *o, const store_task *tasks, size_t n, error *err)
+static int make_settings(char **out, const explain_opts *o, const char *prompt, const store_task *tasks,
+                         size_t n, error *err)
 {
 	cJSON *s = cJSON_CreateObject();
 	int rc;
 
-	rc = s ? engine_settings(s, o, tasks, n, prompt_detection, schema_detection, err)
+	rc = s ? engine_settings(s, o, tasks, n, prompt, schema_detection, err)
 	       : error_nomem(err, "the settings");
 	if (rc == 0 && (!cJSON_AddStringToObject(s, "scorer", "detection") ||
 	                !cJSON_AddNumberToObject(s, "n_positive", o->n_positive) ||
@@ -585,44 +592,62 @@ static int check_opts(const explain_opts *o, error *err)
 	return 0;
 }
 
-int explain_score_detection(cJSON **summary, store *s, const explain_opts *o, error *err)
+int detection_run(cJSON **summary, const kind_run *r, error *err)
 {
 	static const engine_kind kind = { "score", "labels", "detection", schema_detection,
 		                          begin,   finish,   report };
-	engine j = { .kind = &kind, .o = o, .s = s, .method = o->client ? o->client->model : "lexical" };
-	score_job mine = { 0 };
-	store_source source;
-	uint32_t *features = NULL;
-	store_task *tasks = NULL;
+	const explain_opts *o = r->o;
+	engine j = { .kind = &kind,
+		     .o = o,
+		     .s = r->s,
+		     .source = r->source,
+		     .method = o->client ? o->client->model : "lexical" };
+	score_job mine = { .prompt = o->prompt ? o->prompt : prompt_detection,
+		           .tasks = r->tasks,
+		           .n_tasks = r->n_tasks };
 	char *settings = NULL;
-	size_t n = 0, n_tasks = 0;
 	int rc;
 
 	rc = check_opts(o, err);
 	if (rc == 0)
-		rc = sha256_bytes(mine.prompt_sha256, prompt_detection, strlen(prompt_detection), err);
+		rc = prompt_check(mine.prompt, detection_fields, ARRAY_LEN(detection_fields), o->prompt_name,
+		                  err);
 	if (rc == 0)
-		rc = store_source_get(&source, s, o->source, err);
+		rc = engine_keep_prompt(mine.prompt_sha256, &j, mine.prompt, err);
+	if (rc == 0)
+		rc = engine_keep_prompt(mine.schema_sha256, &j, schema_detection, err);
+	if (rc == 0)
+		rc = make_settings(&settings, o, mine.prompt, r->tasks, r->n_tasks, err);
+	j.data = &mine;
+	if (rc == 0)
+		rc = engine_run(summary, &j, settings, r->tasks, r->n_tasks, err);
+	free(settings);
+	return rc;
+}
+
+int explain_score_detection(cJSON **summary, store *s, const explain_opts *o, error *err)
+{
+	kind_run r = { .o = o, .s = s };
+	store_source source;
+	uint32_t *features = NULL;
+	size_t n = 0;
+	int rc;
+
+	rc = store_source_get(&source, s, o->source, err);
 	if (rc == 0)
 		rc = store_feature_ids(&features, &n, s, o->source, o->features, o->where, err);
 	if (rc < 0)
 		return rc;
-	tasks = calloc(n ? n : 1, sizeof(*tasks));
-	rc = tasks ? find_labels(tasks, &n_tasks, s, source.id, features, n, err) : error_nomem(err, "tasks");
+	r.source = source.id;
+	r.tasks = calloc(n ? n : 1, sizeof(*r.tasks));
+	rc = r.tasks ? find_labels(r.tasks, &r.n_tasks, s, source.id, features, n, err)
+	             : error_nomem(err, "tasks");
 	if (rc == 0)
-		rc = make_settings(&settings, o, tasks, n_tasks, err);
-	if (rc < 0)
-		goto out;
-	mine.tasks = tasks;
-	mine.n_tasks = n_tasks;
-	j.source = source.id;
-	j.data = &mine;
-	rc = engine_run(summary, &j, settings, tasks, n_tasks, err);
-	if (rc == 0 && summary && !cJSON_AddNumberToObject(*summary, "without_label", (double)(n - n_tasks)))
+		rc = detection_run(summary, &r, err);
+	if (rc == 0 && summary &&
+	    !cJSON_AddNumberToObject(*summary, "without_label", (double)(n - r.n_tasks)))
 		rc = error_nomem(err, "the summary");
-out:
-	free(settings);
-	free(tasks);
+	free(r.tasks);
 	free(features);
 	return rc;
 }

@@ -17,13 +17,15 @@ int store_explanation_add(store *s, store_explanation *e, error *err)
 	rc = store_prepare(
 	        &st, s,
 	        "INSERT INTO explanation(source_id, feature, text, short_text, rule, confidence, method,"
-	        " model, prompt_sha256, task_id, created)"
-	        " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, nullif(?10, 0), ?11) RETURNING id",
+	        " model, prompt_sha256, task_id, created, schema_sha256, same_as)"
+	        " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, nullif(?10, 0), ?11, ?12, nullif(?13, -1))"
+	        " RETURNING id",
 	        err);
 	if (rc == 0)
-		rc = store_bind(s, st, err, "iitttdtttit", e->source_id, (int64_t)e->feature, e->text,
+		rc = store_bind(s, st, err, "iitttdtttitti", e->source_id, (int64_t)e->feature, e->text,
 		                e->short_text, e->rule, e->confidence, e->method, e->model, e->prompt_sha256,
-		                e->task_id, e->created ? e->created : now);
+		                e->task_id, e->created ? e->created : now, e->schema_sha256,
+		                e->same_as ? (int64_t)*e->same_as : (int64_t)-1);
 	if (rc == 0)
 		rc = store_step(s, st, &row, err);
 	if (rc == 0 && row) {
@@ -112,14 +114,15 @@ int store_score_add(store *s, const store_score *sc, error *err)
 	rc = store_prepare(
 	        &st, s,
 	        "INSERT INTO score(explanation_id, scorer, judge, value, low, high, baseline, n_positive,"
-	        " n_negative, n_failed, details, prompt_sha256, task_id, created)"
-	        " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, nullif(?13, 0), ?14)",
+	        " n_negative, n_failed, details, prompt_sha256, task_id, created, schema_sha256)"
+	        " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, nullif(?13, 0), ?14, ?15)",
 	        err);
 	if (rc == 0)
-		rc = store_bind(s, st, err, "ittddddiiittit", sc->explanation_id, sc->scorer, sc->judge,
+		rc = store_bind(s, st, err, "ittddddiiittitt", sc->explanation_id, sc->scorer, sc->judge,
 		                sc->value, sc->low, sc->high, sc->baseline, (int64_t)sc->n_positive,
 		                (int64_t)sc->n_negative, (int64_t)sc->n_failed,
-		                sc->details ? sc->details : "{}", sc->prompt_sha256, sc->task_id, now);
+		                sc->details ? sc->details : "{}", sc->prompt_sha256, sc->task_id, now,
+		                sc->schema_sha256);
 	if (rc == 0)
 		rc = store_run(s, st, err);
 	sqlite3_finalize(st);

@@ -168,6 +168,7 @@ static int copy_input(counts *n, merge *m, merge_input *in, error *err)
 		{ "list_item", "INSERT OR IGNORE", items, ARRAY_LEN(items), &n->items },
 		{ "note", "INSERT", notes, ARRAY_LEN(notes), &n->notes },
 		{ "meta", "INSERT OR IGNORE", NULL, 0, NULL },
+		{ "prompt", "INSERT OR IGNORE", NULL, 0, NULL },
 	};
 	int rc = 0;
 

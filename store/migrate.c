@@ -4,17 +4,16 @@
 
 #include <math.h>
 
-extern const char sql_001_schema[], sql_002_samples[], sql_003_views[], sql_004_unspaced[];
+extern const char sql_001_schema[], sql_002_samples[], sql_003_views[], sql_004_unspaced[], sql_005_jobs[];
 extern const char sql_migrate_002_before[], sql_migrate_002_after[];
 
 /* [i] leads from version i to i + 1; before and after are left out of a new store. */
 static const struct {
 	const char *before, *step, *after;
 } steps[STORE_VERSION] = {
-	{ NULL, sql_001_schema, NULL },
-	{ sql_migrate_002_before, sql_002_samples, sql_migrate_002_after },
-	{ NULL, sql_003_views, NULL },
-	{ NULL, sql_004_unspaced, NULL },
+	{ NULL, sql_001_schema, NULL }, { sql_migrate_002_before, sql_002_samples, sql_migrate_002_after },
+	{ NULL, sql_003_views, NULL },  { NULL, sql_004_unspaced, NULL },
+	{ NULL, sql_005_jobs, NULL },
 };
 
 /* ---- From version 1 ---- */
@@ -213,7 +212,7 @@ static int run_step(store *s, int64_t version, error *err)
 	return rc;
 }
 
-int store_migrate_step(store *s, error *err)
+static int one_step(store *s, error *err)
 {
 	char pragma[128];
 	int64_t version;
@@ -230,4 +229,15 @@ int store_migrate_step(store *s, error *err)
 			rc = store_exec(s, pragma, err);
 	}
 	return store_end(s, rc, err);
+}
+
+/* A table that is made anew is dropped while others refer to it; what a step leaves refers to nothing that is not there. */
+int store_migrate_step(store *s, error *err)
+{
+	int rc = store_exec(s, "PRAGMA foreign_keys=OFF", err), on;
+
+	if (rc == 0)
+		rc = one_step(s, err);
+	on = store_exec(s, "PRAGMA foreign_keys=ON", rc == 0 ? err : NULL);
+	return rc < 0 ? rc : on;
 }

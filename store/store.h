@@ -572,17 +572,20 @@ int store_windows_silent(store_window **out, size_t *n, store *s, int64_t source
                          store_part part, uint32_t length, size_t want, uint64_t seed, arena *mem,
                          error *err) MUST_USE;
 
-/* ---- Labels, scores, jobs (labels.c, jobs.c) ----------------------------------------------------------------------------------------- */
+/* ---- Labels, scores, jobs (labels.c, jobs.c, tasks.c, leases.c, job_pages.c, log.c) ----------------------------------------------------------------------------------------- */
 
 typedef struct store_explanation {
 	int64_t id;
 	int64_t source_id;
 	uint32_t feature;
 	const char *text, *short_text, *rule, *method, *model,
-	        *prompt_sha256; /* NULL where not given; text, method required */
-	double confidence;      /* NaN: none */
-	int64_t task_id;        /* 0: none */
-	const char *created;    /* when added: ISO 8601, UTC; NULL: now */
+	        *prompt_sha256;    /* NULL where not given; text, method required */
+	double confidence;         /* NaN: none */
+	int64_t task_id;           /* 0: none */
+	const char *created;       /* when added: ISO 8601, UTC; NULL: now */
+	const char *schema_sha256; /* of the answer's JSON Schema; NULL: none */
+	const uint32_t
+	        *same_as; /* the feature it was made for, which fires on the same tokens; NULL: this one */
 } store_explanation;
 int store_explanation_add(store *s, store_explanation *e /* id is set */, error *err) MUST_USE;
 /* The latest label of a feature, and a label by its id. ERR_NOTFOUND. Strings in `mem`. */
@@ -592,7 +595,7 @@ int store_explanation_get(store_explanation *out, store *s, int64_t id, arena *m
 
 typedef struct store_score {
 	int64_t explanation_id;
-	const char *scorer, *judge, *details, *prompt_sha256;
+	const char *scorer, *judge, *details, *prompt_sha256, *schema_sha256;
 	double value, low, high, baseline; /* NaN: none */
 	uint32_t n_positive, n_negative, n_failed;
 	int64_t task_id;
@@ -608,33 +611,95 @@ typedef struct store_task {
 	int64_t id, job_id, explanation_id; /* explanation_id 0: none */
 	uint32_t feature;
 	unsigned attempts;
+	const char *twins; /* JSON list of features that share its label; NULL: none */
 } store_task;
-/* A job with one waiting task for each feature, in one transaction. The same kind, source and settings as an unfinished job:
- * that one is taken up again instead (*resumed): its failed tasks are waiting again, and so are its running ones whose
- * holder is gone (dead, or of another boot). */
-int store_job_start(int64_t *job, bool *resumed, store *s, const char *kind, int64_t source,
-                    const char *settings, const char *endpoint, const char *model, const store_task *tasks,
+typedef struct store_job {
+	int64_t id, source_id;
+	const char *uid, *kind, *settings, *options, *endpoint, *model; /* endpoint, model NULL: lexical */
+	const char *state, *error, *source;                             /* what is not told when one starts */
+} store_job;
+/* A job with one waiting task for each of n, in one transaction. The same kind, source and settings as an unfinished job that was
+ * not cancelled: that one is taken up again instead (*resumed): its failed tasks are waiting again, and so are its running ones
+ * whose holder is gone (dead, of another boot, or on another machine and without a heartbeat for two minutes). */
+int store_job_start(int64_t *job, bool *resumed, store *s, const store_job *j, const store_task *tasks,
                     size_t n, error *err) MUST_USE;
+/* Strings in `mem`. ERR_NOTFOUND, as in all below. */
+int store_job_get(store_job *out, store *s, int64_t job, arena *mem, error *err) MUST_USE;
+/* Take it up again: what waits, and what those that are gone left; failed tasks stay so. options: NULL: as they are. */
+int store_job_resume(store *s, int64_t job, const char *options, error *err) MUST_USE;
+/* Its workers stop at the next task they ask for. ERR_EXISTS: it is done. */
+int store_job_cancel(store *s, int64_t job, error *err) MUST_USE;
+/* Failed tasks, and those that the model refused or a filter stopped, wait again. *n: how many. */
+int store_job_retry(uint64_t *n, store *s, int64_t job, bool refused_too, error *err) MUST_USE;
 int store_job_set_capabilities(store *s, int64_t job, const char *json, error *err) MUST_USE;
 /* "{}" before they were set; in `mem`. */
 int store_job_capabilities(const char **json, store *s, int64_t job, arena *mem, error *err) MUST_USE;
-/* Lease the next waiting task by id; 0 with out->id == 0 when none is left to take now. */
-int store_task_take(store_task *out, store *s, int64_t job, error *err) MUST_USE;
-/* Record an outcome, with what the task produced, in one transaction: any of explanation and scores may be NULL/0. */
+
+/* This process works on the job, and lives: to be called again every 30 seconds or so. */
+int store_worker_beat(store *s, int64_t job, error *err) MUST_USE;
+int store_worker_end(store *s, error *err) MUST_USE;
+
+/* Lease at most `most` waiting tasks by id; 0 with *n == 0 when none is left to take now. ERR_STOPPED: the job was cancelled.
+ * Strings in `mem`. */
+int store_task_take(store_task *out, size_t *n, size_t most, store *s, int64_t job, arena *mem,
+                    error *err) MUST_USE;
+typedef struct store_left {
+	uint64_t waiting, running;
+	int64_t not_before; /* of the first that waits; 0: at once */
+} store_left;
+int store_task_left(store_left *out, store *s, int64_t job, error *err) MUST_USE;
+/* All of a job, by id; *out malloc'd. */
+int store_task_list(store_task **out, size_t *n, store *s, int64_t job, arena *mem, error *err) MUST_USE;
+
 typedef enum store_task_state {
 	STORE_TASK_DONE,
 	STORE_TASK_FAILED,
 	STORE_TASK_SKIPPED,
-	STORE_TASK_WAITING
+	STORE_TASK_WAITING,
+	STORE_TASK_REFUSED, /* by the model */
+	STORE_TASK_FILTERED /* by the provider's content filter */
 } store_task_state;
-int store_task_end(store *s, const store_task *t, store_task_state state, const char *why,
-                   uint64_t input_tokens, uint64_t output_tokens, store_explanation *e,
-                   const store_score *scores, size_t n_scores, error *err) MUST_USE;
+const char *store_task_state_name(store_task_state state);
+/* What came of a task. */
+typedef struct store_task_requests {
+	unsigned seq;
+	const char *key, *example_ids;
+} store_task_requests;
+typedef struct store_outcome {
+	store_task_state state;
+	const char *why;
+	uint64_t input_tokens, cached_tokens, output_tokens;
+	double cost;        /* NaN: not known */
+	int64_t not_before; /* of one that waits: unix seconds; 0: at once */
+	bool again; /* whatever its state, and whoever runs it: an outcome in place of an earlier one */
+	const store_task_requests *requests;
+	size_t n_requests;
+	store_explanation *explanations; /* their ids are set */
+	size_t n_explanations;
+	const store_score *scores;
+	size_t n_scores;
+} store_outcome;
+/* Record it, with what the task produced, in one transaction. ERR_BUSY: this process does not run the task any more; nothing
+ * is recorded. */
+int store_task_end(store *s, const store_task *t, const store_outcome *o, error *err) MUST_USE;
 int store_task_request(store *s, int64_t task, unsigned seq, const char *key, const char *example_ids,
                        error *err) MUST_USE;
 int store_job_end(store *s, int64_t job, const char *state, const char *why, error *err) MUST_USE;
-/* {"job":..,"waiting":n,"running":n,"done":n,"failed":n,"skipped":n,"input_tokens":..,"output_tokens":..} */
+/* {"job":..,"waiting":n,"running":n,"done":n,"failed":n,"skipped":n,"refused":n,"filtered":n,"input_tokens":..,
+ * "cached_tokens":..,"output_tokens":..,"cost":..} */
 int store_job_counts(cJSON **out, store *s, int64_t job, error *err) MUST_USE;
+
+/* A template or schema, kept under its hash. */
+int store_prompt_add(store *s, const char *text, error *err) MUST_USE;
+/* ERR_NOTFOUND. In `mem`. */
+int store_prompt_get(const char **text, store *s, const char *sha256, arena *mem, error *err) MUST_USE;
+
+/* {"jobs":[{"id","kind","source","method","model","endpoint","state","error","created","finished","tasks","done","waiting",
+ * "running","failed","skipped","refused","filtered","input_tokens","output_tokens","cost","workers"}]}, the newest first. */
+int store_jobs_page(cJSON **out, store *s, error *err) MUST_USE;
+/* One of them with "settings","options","capabilities","reasons":[{"state","error","tasks","feature"}] (the feature is one
+ * of them),"at_work":[{"pid","since","heartbeat","tasks"}]. */
+int store_job_page(cJSON **out, store *s, int64_t job, error *err) MUST_USE;
 
 /* The request log: STORE.requests beside the store, an SQLite file of its own. */
 typedef struct store_log store_log;

@@ -7,9 +7,11 @@
 #include "store/store.h"
 
 #define STORE_APPLICATION_ID 0x474c5353 /* 'GLSS' */
-#define STORE_VERSION        4          /* of the schema: one for each file NNN_*.sql of schemas/sql */
+#define STORE_VERSION        5          /* of the schema: one for each file NNN_*.sql of schemas/sql */
 #define STORE_CACHE          "-32768"   /* of pages, as PRAGMA cache_size takes it: KiB */
 #define STORE_BUSY_MS        10000
+
+enum { LEASE_MAX = 128 };
 
 struct store {
 	sqlite3 *db;
@@ -18,6 +20,8 @@ struct store {
 	arena source_mem;                  /* strings of the last store_source_get() */
 	store_stop stop;                   /* of store_watch() */
 	struct firing_cache *firing_cache; /* of the last source that silent windows were asked of, or NULL */
+	char lease[LEASE_MAX];             /* of this process; "": not asked for yet (leases.c) */
+	long lease_pid;
 };
 
 /* A flag more of store_open(): make one in an empty or absent file that only this process uses and nobody needs before it is
@@ -26,6 +30,17 @@ enum { STORE_SCRATCH = 4 };
 
 /* Forget the stored firings that are in memory: the index has changed or the store closes (firing_cache.c). */
 void firing_cache_drop(store *s);
+
+/* The name of this process as a holder of tasks: "PID START BOOT" (leases.c). */
+const char *lease_own(store *s);
+/* Whether the holder that `lease` names can no longer be at work. machine, heartbeat: of its row in `worker`; NULL and 0: there is
+ * none. */
+bool lease_is_gone(const char *lease, const char *machine, int64_t heartbeat);
+bool lease_process_is_gone(const char *lease); /* where it is of this machine */
+/* What this machine is called in `worker`. */
+void lease_machine(char out[LEASE_MAX]);
+/* Let tasks of the job go whose holder is gone. In a transaction of the caller's. */
+int lease_free_abandoned(store *s, int64_t job, error *err) MUST_USE;
 
 /* One version up, in one transaction; nothing where another process was faster (migrate.c). */
 int store_migrate_step(store *s, error *err) MUST_USE;

@@ -83,7 +83,8 @@ int merge_entries(void)
 	"', 'person', '2026-01-01T00:00:" time "Z');"
 
 const char *const merge_said_here =
-        "INSERT INTO job VALUES (7, 'explain', 1, '{\"n\":1}', 'http://a', 'm', '{}', 'running', NULL, "
+        "INSERT INTO job VALUES (7, 'u1', 'explain', 1, '{\"n\":1}', '{}', 'http://a', 'm', '{}', 'running', "
+        "NULL, "
         "'2026-01-01T00:00:05Z', NULL);"
         "INSERT INTO task (id, job_id, feature, state, lease, updated) VALUES (3, 7, 2, 'running', '1 2 3', "
         "'then');"
@@ -101,7 +102,7 @@ const char *const merge_said_here =
                                "INSERT INTO note VALUES (2, 1, 2, 'note of here', '2026-01-03'); INSERT INTO "
                                "meta VALUES ('k', 'here')";
 const char *const merge_said_there =
-        "INSERT INTO job VALUES (7, 'score', 1, '{}', NULL, NULL, NULL, 'done', NULL, "
+        "INSERT INTO job VALUES (7, 'u2', 'score', 1, '{}', '{}', NULL, NULL, NULL, 'done', NULL, "
         "'2026-01-01T00:00:02Z', "
         "'2026-01-01T00:00:03Z');" SAID("10", "second")
                 SAID("30",

@@ -473,7 +473,8 @@ START_TEST(every_table_is_known)
 	            "'sqlite_%' ORDER BY name)",
 	            "context,current_label,document,example,explanation,feature,feature_detail,firing,grid,"
 	            "job,list,"
-	            "list_item,meta,note,request,score,source,source_context,task,tokenizer,vector,vocab");
+	            "list_item,meta,note,prompt,request,score,source,source_context,task,tokenizer,vector,"
+	            "vocab,worker");
 	store_close(s);
 	support_rmdir(corpus_folder);
 }

@@ -63,7 +63,7 @@ START_TEST(readers_refuse_version_1)
 	store *s = NULL;
 
 	ck_assert_int_eq(store_open(&s, path, STORE_READ, &err), ERR_FORMAT);
-	ck_assert_ptr_nonnull(strstr(err.msg, "has version 1 of 4: open it once with a command that writes"));
+	ck_assert_ptr_nonnull(strstr(err.msg, "has version 1 of 5: open it once with a command that writes"));
 	ck_assert_ptr_null(s);
 }
 END_TEST
@@ -241,9 +241,41 @@ START_TEST(texts_get_trigrams)
 	run_sql("DROP TABLE context_trigram; DROP TABLE explanation_trigram; DROP TRIGGER "
 	        "context_trigram_insert;"
 	        " DROP TRIGGER context_trigram_delete; DROP TRIGGER explanation_trigram_insert;"
-	        " DROP TRIGGER explanation_trigram_delete; DROP VIEW unspaced; PRAGMA user_version = 3");
+	        " DROP TRIGGER explanation_trigram_delete; DROP VIEW unspaced;"
+	        " DROP TABLE worker; DROP TABLE prompt; ALTER TABLE explanation DROP COLUMN schema_sha256;"
+	        " ALTER TABLE explanation DROP COLUMN same_as; ALTER TABLE score DROP COLUMN schema_sha256;"
+	        " PRAGMA user_version = 3");
 	s = open_store(STORE_WRITE);
 	ck_assert_int_eq(number(s, counts[0]), n);
+	store_close(s);
+}
+END_TEST
+
+/* Jobs of version 4 with all that refers to them; a job that "failed" there has stopped. */
+START_TEST(jobs_are_carried_over)
+{
+	store *s;
+
+	run_sql("INSERT INTO job VALUES (3, 'explain', 1, '{}', 'http://x', 'm', '{}', 'failed', 'why', "
+	        "'then', NULL);"
+	        "INSERT INTO task VALUES (7, 3, 0, NULL, 'done', 2, NULL, NULL, NULL, 10, 3, 'then'),"
+	        " (8, 3, 1, NULL, 'waiting', 1, NULL, 5, 'slow', 0, 0, 'then');"
+	        "INSERT INTO request VALUES (7, 0, 'key', '[]');"
+	        "UPDATE explanation SET task_id = 7 WHERE id = 1; UPDATE score SET task_id = 7");
+	s = open_store(STORE_WRITE);
+	ck_assert_int_eq(number(s, "SELECT count(*) FROM pragma_foreign_key_check"), 0);
+	ck_assert_int_eq(
+	        number(s, "SELECT id FROM job WHERE state = 'stopped' AND error = 'why' AND options = '{}'"
+	                  " AND uid != ''"),
+	        3);
+	ck_assert_int_eq(
+	        number(s,
+	               "SELECT count(*) FROM task WHERE (id = 7 AND attempts = 2 AND input_tokens = 10 AND "
+	               "cost IS NULL) OR (id = 8 AND not_before = 5 AND error = 'slow')"),
+	        2);
+	ck_assert_int_eq(number(s, "SELECT count(*) FROM request JOIN task ON task.id = task_id"), 1);
+	ck_assert_int_eq(number(s, "SELECT count(*) FROM explanation JOIN task ON task.id = task_id"), 1);
+	ck_assert_int_eq(number(s, "PRAGMA foreign_keys"), 1);
 	store_close(s);
 }
 END_TEST
@@ -259,6 +291,7 @@ static void cases(Suite *suite)
 	tcase_add_test(tc, pages_are_the_same);
 	tcase_add_test(tc, searches_are_the_same);
 	tcase_add_test(tc, texts_get_trigrams);
+	tcase_add_test(tc, jobs_are_carried_over);
 	tcase_add_loop_test(tc, corrupt_rows_are_errors, 0, ARRAY_LEN(lies));
 	tcase_add_test(tc, failing_allocations_leave_version_1);
 	suite_add_tcase(suite, tc);

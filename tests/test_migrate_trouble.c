@@ -422,6 +422,7 @@ static const char *const frozen[] = {
 	"d44c830f55911fb3dbc14450e3fe344a655055d09fe12937a61276fd0d2ded2b",
 	"d2f1d6248cf5dcc6be8bcccfc9c57927498818247df5514f8c0caae238b3d9a1",
 	"0ece4b4fa5081c54939f8dcd67caa172791944d06cb3b6e16637e1ed7d041b32",
+	"0cdf48eb1302e730b5449eaa484e7548cbc17a59c1a319c670e089c8295bd3d0",
 };
 
 START_TEST(earlier_steps_are_frozen)

@@ -158,7 +158,7 @@ START_TEST(refuses_a_newer_version)
 	setup();
 	make();
 	run_sql("PRAGMA user_version=7");
-	refused(STORE_READ, ERR_FORMAT, "newer gloss: it has version 7, this one knows up to 4");
+	refused(STORE_READ, ERR_FORMAT, "newer gloss: it has version 7, this one knows up to 5");
 	refused(STORE_CREATE, ERR_FORMAT, "newer gloss");
 	run_sql("PRAGMA user_version=0");
 	refused(STORE_READ, ERR_FORMAT, "no version");

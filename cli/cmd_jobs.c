@@ -1,0 +1,413 @@
+/* gloss jobs: what explain and score have to do, did, and cost; going on with it, or not. */
+#include "cli/cli_internal.h"
+#include "cli/commands.h"
+#include "cli/explain_args.h"
+#include "cli/page.h"
+#include "cli/store_args.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { REASONS = 5 };
+
+typedef struct jobs_opts {
+	explain_args args;
+	bool refused;
+} jobs_opts;
+
+static const option options[] = {
+	STORE_ARG_OPTION(jobs_opts, args),
+	EXPLAIN_ENDPOINT_OPTIONS(jobs_opts, args),
+	OPTION(jobs_opts, refused, "refused", 0, OPTION_BOOL, NULL, NULL, 0, 0,
+	       "retry: also what the model refused and what a content filter stopped"),
+};
+
+/* ---- Showing --------------------------------------------------------------------------------------------------------- */
+
+static double over(const cJSON *job)
+{
+	return answer_number(job, "done") + answer_number(job, "skipped") + answer_number(job, "refused") +
+	       answer_number(job, "filtered") + answer_number(job, "failed");
+}
+
+static int add_job(cli_table *t, const cJSON *job)
+{
+	int rc = number_cell(t, answer_number(job, "id"), 10);
+
+	if (!rc)
+		rc = string_cell(t, answer_string(job, "kind"));
+	if (!rc)
+		rc = string_cell(t, answer_string(job, "source"));
+	if (!rc)
+		rc = string_cell(t, answer_string(job, "model"));
+	if (!rc)
+		rc = string_cell(t, answer_string(job, "state"));
+	if (!rc)
+		rc = cli_table_cell(t, "%.0f/%.0f", over(job), answer_number(job, "tasks"));
+	if (!rc)
+		rc = number_cell(t, answer_number(job, "failed"), 10);
+	if (!rc)
+		rc = cli_table_cell(t, "%.0f+%.0f", answer_number(job, "input_tokens"),
+		                    answer_number(job, "output_tokens"));
+	if (!rc)
+		rc = number_cell(t, answer_number(job, "cost"), 6);
+	return rc ? rc : string_cell(t, answer_string(job, "created"));
+}
+
+static int print_jobs(const cJSON *page, error *err)
+{
+	static const cli_column columns[] = { { "job", true, 0 },      { "kind", false, 0 },
+		                              { "source", false, 24 }, { "model", false, 30 },
+		                              { "state", false, 0 },   { "tasks", true, 0 },
+		                              { "failed", true, 0 },   { "tokens", true, 0 },
+		                              { "cost", true, 0 },     { "created", false, 0 } };
+	const cJSON *jobs = cJSON_GetObjectItem(page, "jobs");
+
+	if (!cJSON_GetArraySize(jobs)) {
+		printf("no jobs\n");
+		return 0;
+	}
+	return page_print_rows(jobs, columns, ARRAY_LEN(columns), add_job, err);
+}
+
+static void print_line(const char *name, const char *value)
+{
+	if (!value)
+		return;
+	printf("%-10s ", name);
+	cli_put(value);
+	printf("\n");
+}
+
+static void print_json(const char *name, const cJSON *value)
+{
+	char *printed = json_print(value);
+
+	print_line(name, printed);
+	free(printed);
+}
+
+static void print_states(const cJSON *job)
+{
+	static const char *const states[] = { "done",    "waiting", "running", "failed",
+		                              "skipped", "refused", "filtered" };
+
+	printf("%-10s %.0f:", "tasks", answer_number(job, "tasks"));
+	for (size_t i = 0; i < ARRAY_LEN(states); i++)
+		if (answer_number(job, states[i]) > 0)
+			printf(" %s %.0f", states[i], answer_number(job, states[i]));
+	printf("\n");
+}
+
+static void print_workers(const cJSON *job)
+{
+	const cJSON *w;
+
+	cJSON_ArrayForEach(w, cJSON_GetObjectItem(job, "at_work"))
+	{
+		printf("%-10s process %.0f since %s, heartbeat %s, %.0f tasks%s\n", "worker",
+		       answer_number(w, "pid"), answer_string(w, "since"), answer_string(w, "heartbeat"),
+		       answer_number(w, "tasks"),
+		       cJSON_IsTrue(cJSON_GetObjectItem(w, "gone")) ? ", gone" : "");
+	}
+}
+
+static void print_reasons(const cJSON *job)
+{
+	const cJSON *r;
+	int n = 0;
+
+	cJSON_ArrayForEach(r, cJSON_GetObjectItem(job, "reasons"))
+	{
+		if (n++ == REASONS) {
+			printf("and other reasons: --json lists them\n");
+			return;
+		}
+		printf("%-10s %.0f, such as feature %.0f: ", answer_string(r, "state"),
+		       answer_number(r, "tasks"), answer_number(r, "feature"));
+		cli_put(answer_string(r, "error"));
+		printf("\n");
+	}
+}
+
+static int print_job(const cJSON *job)
+{
+	printf("job %.0f: %s %s\n", answer_number(job, "id"), answer_string(job, "kind"),
+	       answer_string(job, "state"));
+	print_line("source", answer_string(job, "source"));
+	print_line("model", answer_string(job, "model"));
+	print_line("endpoint", answer_string(job, "endpoint"));
+	print_line("created", answer_string(job, "created"));
+	print_line("finished", answer_string(job, "finished"));
+	print_line("why", answer_string(job, "error"));
+	print_states(job);
+	printf("%-10s %.0f input (%.0f cached), %.0f output\n", "tokens", answer_number(job, "input_tokens"),
+	       answer_number(job, "cached_tokens"), answer_number(job, "output_tokens"));
+	if (!isnan(answer_number(job, "cost")))
+		printf("%-10s %.6g\n", "cost", answer_number(job, "cost"));
+	print_json("settings", cJSON_GetObjectItem(job, "settings"));
+	print_json("server", cJSON_GetObjectItem(job, "capabilities"));
+	print_workers(job);
+	print_reasons(job);
+	return 0;
+}
+
+/* ---- Going on ---------------------------------------------------------------------------------------------------------- */
+
+/* The options that the job was started with hold where this command line says nothing. */
+static int take_options(jobs_opts *o, cli_parsed *p, const char *json, error *err)
+{
+	cJSON *kept = NULL;
+	char shown[64];
+	int rc = json_parse(&kept, json, strlen(json), 1 << 20, 8, "the job's options", err);
+
+	for (size_t i = 0; i < ARRAY_LEN(options) && rc == 0; i++) {
+		const cJSON *value = cJSON_GetObjectItemCaseSensitive(kept, options[i].name);
+
+		if (!value || cJSON_IsNull(value) || cli_given(p, options[i].name))
+			continue;
+		snprintf(shown, sizeof(shown), "the job's --%s", options[i].name);
+		rc = cli_option_set_json(o, &options[i], value, &p->mem, shown, err);
+	}
+	cJSON_Delete(kept);
+	return rc;
+}
+
+/* What the session is to be: the job's endpoint, and its options. */
+static int prepare(jobs_opts *o, cli_parsed *p, int64_t job, error *err)
+{
+	store *s = NULL;
+	store_job j;
+	int rc;
+
+	rc = o->args.store ? store_open(&s, o->args.store, STORE_WRITE, err)
+	                   : error_set(err, ERR_ARG, "which store? give -d FILE");
+	if (rc == 0)
+		rc = store_job_get(&j, s, job, &p->mem, err);
+	if (rc == 0) {
+		o->args.base_url = j.endpoint;
+		o->args.model = j.model;
+		rc = take_options(o, p, j.options, err);
+	}
+	store_close(s);
+	return rc;
+}
+
+static int resume(const command *self, jobs_opts *o, cli_parsed *p, int64_t job)
+{
+	explain_session x = { 0 };
+	cJSON *summary = NULL;
+	error err = { 0 };
+	bool labels;
+	int rc, code, printed;
+
+	rc = prepare(o, p, job, &err);
+	if (rc == 0)
+		rc = explain_session_begin(&x, &o->args, p, self, o, &err);
+	if (rc == 0) {
+		x.opts.options = NULL; /* those it was started with stay */
+		rc = explain_resume(&summary, x.s, job, &x.opts, &err);
+		progress_end(&x.progress);
+	}
+	if (rc < 0) {
+		code = cli_fail(self, &err);
+		goto out;
+	}
+	code = explain_exit_code(summary);
+	if (p->common.json) {
+		printed = cli_print_json(self, summary);
+		summary = NULL;
+		code = printed == EXIT_DONE ? code : printed;
+		goto out;
+	}
+	labels = strcmp(answer_string(summary, "kind"), "explain") == 0;
+	explain_print_reasons(summary, "failed", REASONS);
+	explain_print_counts(summary, labels ? "labelled" : "scored");
+out:
+	cJSON_Delete(summary);
+	explain_session_end(&x);
+	return code;
+}
+
+/* ---- The command ---------------------------------------------------------------------------------------------------------- */
+
+typedef struct action {
+	const char *name;
+	bool one, writes; /* of one job; to the store */
+	int (*run)(cJSON **page, store *s, int64_t job, const jobs_opts *o, error *err);
+	int (*print)(const cJSON *page, error *err);
+} action;
+
+static int ask_list(cJSON **page, store *s, int64_t job, const jobs_opts *o, error *err)
+{
+	(void)job;
+	(void)o;
+	return store_jobs_page(page, s, err);
+}
+
+static int ask_show(cJSON **page, store *s, int64_t job, const jobs_opts *o, error *err)
+{
+	(void)o;
+	return store_job_page(page, s, job, err);
+}
+
+static int print_show(const cJSON *page, error *err)
+{
+	(void)err;
+	return print_job(page);
+}
+
+/* {"job":..,NAME:..} */
+static int answer(cJSON **page, int64_t job, const char *name, double value, error *err)
+{
+	*page = cJSON_CreateObject();
+	return *page && cJSON_AddNumberToObject(*page, "job", (double)job) &&
+	                       cJSON_AddNumberToObject(*page, name, value)
+	               ? 0
+	               : error_nomem(err, "an answer");
+}
+
+static int do_cancel(cJSON **page, store *s, int64_t job, const jobs_opts *o, error *err)
+{
+	int rc = store_job_cancel(s, job, err);
+
+	(void)o;
+	return rc < 0 ? rc : answer(page, job, "cancelled", 1, err);
+}
+
+static int print_cancel(const cJSON *page, error *err)
+{
+	(void)err;
+	printf("cancelled job %.0f; its workers stop at their next task\n", answer_number(page, "job"));
+	return 0;
+}
+
+static int do_retry(cJSON **page, store *s, int64_t job, const jobs_opts *o, error *err)
+{
+	uint64_t n = 0;
+	int rc = store_job_retry(&n, s, job, o->refused, err);
+
+	return rc < 0 ? rc : answer(page, job, "waiting", (double)n, err);
+}
+
+static int print_retry(const cJSON *page, error *err)
+{
+	double n = answer_number(page, "waiting");
+
+	(void)err;
+	printf("%.0f tasks of job %.0f wait again%s\n", n, answer_number(page, "job"),
+	       n > 0 ? ": gloss jobs resume" : "");
+	return 0;
+}
+
+static const action actions[] = {
+	{ "list", false, false, ask_list, print_jobs },
+	{ "show", true, false, ask_show, print_show },
+	{ "cancel", true, true, do_cancel, print_cancel },
+	{ "retry", true, true, do_retry, print_retry },
+	{ "resume", true, true, NULL, NULL },
+};
+
+static const action *find_action(const cli_parsed *p, error *err)
+{
+	const char *name = p->n_args ? p->args[0] : "list";
+
+	for (size_t i = 0; i < ARRAY_LEN(actions); i++)
+		if (strcmp(actions[i].name, name) == 0)
+			return &actions[i];
+	error_set(err, ERR_ARG, "there is no action '%.40s': list, show, resume, cancel, retry", name);
+	return NULL;
+}
+
+/* The number of the job, where the action wants one. */
+static int find_job(int64_t *job, const action *a, const cli_parsed *p, error *err)
+{
+	const char *arg = p->n_args > 1 ? p->args[1] : NULL;
+	char *end;
+
+	*job = 0;
+	if (!a->one)
+		return arg ? error_set(err, ERR_ARG, "jobs %s is about no single job", a->name) : 0;
+	if (!arg)
+		return error_set(err, ERR_ARG, "which job? give its number: gloss jobs list shows them");
+	*job = strtoll(arg, &end, 10);
+	if (*end || end == arg || *job < 1)
+		return error_set(err, ERR_ARG, "'%.40s' is not the number of a job", arg);
+	return 0;
+}
+
+static int act(cJSON **page, const action *a, int64_t job, const jobs_opts *o, error *err)
+{
+	store_args where = { o->args.store, NULL };
+	store *s = NULL;
+	int rc = (a->writes ? store_args_open_to_write : store_args_open)(&s, &where, err);
+
+	if (rc == 0)
+		rc = a->run(page, s, job, o, err);
+	store_close(s);
+	return rc;
+}
+
+static int run(const command *self, int argc, char **argv)
+{
+	jobs_opts o = { 0 };
+	const action *a = NULL;
+	cJSON *page = NULL;
+	error err = { 0 };
+	int64_t job = 0;
+	int code = EXIT_DONE, rc;
+	cli_parsed p;
+
+	cli_parse(&p, self, &o, argc, argv);
+	if (p.done) {
+		code = p.exit_code;
+		goto out;
+	}
+	a = find_action(&p, &err);
+	rc = a ? find_job(&job, a, &p, &err) : ERR_ARG;
+	if (rc == 0 && !a->run) {
+		code = resume(self, &o, &p, job);
+		goto out;
+	}
+	if (rc == 0)
+		rc = act(&page, a, job, &o, &err);
+	if (rc == 0 && p.common.json) {
+		code = cli_print_json(self, page);
+		page = NULL;
+	} else if (rc == 0) {
+		rc = a->print(page, &err);
+	}
+	if (rc < 0)
+		code = cli_fail(self, &err);
+out:
+	cJSON_Delete(page);
+	cli_parsed_clear(&p);
+	return code;
+}
+
+const command cmd_jobs_command = {
+	.name = "jobs",
+	.run = run,
+	.help = "jobs of explain and score: list, show, resume, cancel, retry",
+	.usage = "[list | show ID | resume ID | cancel ID | retry ID] -d STORE",
+	.about = "Every run of gloss explain and gloss score is a job in the store: a task a feature, with "
+	         "its state, "
+	         "the reason where it failed, and the tokens it took.\n\n"
+	         "list: all jobs, the newest first. show: one in full, with who works on it now. resume: go "
+	         "on with "
+	         "what waits, also when another process began it; several may work on one job at once. The "
+	         "options it was "
+	         "started with hold unless given anew; the key is asked for again, since it is kept nowhere. "
+	         "cancel: its workers stop at the next task; resume takes it up all the same. retry: "
+	         "what failed waits again, for resume to do.",
+	.examples = "gloss jobs -d store.db\n"
+	            "gloss jobs show 3 -d store.db\n"
+	            "gloss jobs resume 3 -d store.db --concurrency 16\n"
+	            "gloss jobs retry 3 -d store.db && gloss jobs resume 3 -d store.db",
+	.options = options,
+	.n_options = ARRAY_LEN(options),
+	.min_args = 0,
+	.max_args = 2,
+};
