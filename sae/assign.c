@@ -12,7 +12,8 @@ enum { BLOCK_ROWS = 128, BLOCK_COLUMNS = 1024 }; /* of a GEMM: recorded constant
 typedef struct cosines {
 	const float *a, *b; /* unit rows (n_a, d), (n_b, d) */
 	uint32_t n_a, n_b, d;
-	float *cost; /* (n_a, n_b): minus the cosines */
+	float *cost;   /* (n_a, n_b): minus the cosines */
+	bool absolute; /* minus their absolute values */
 } cosines;
 
 static void cost_task(void *payload, size_t i, unsigned worker)
@@ -28,6 +29,8 @@ static void cost_task(void *payload, size_t i, unsigned worker)
 		            -1, c->a + from * c->d, (blasint)c->d, c->b + (size_t)j * c->d, (blasint)c->d, 0,
 		            c->cost + from * c->n_b + j, (blasint)c->n_b);
 	}
+	for (size_t k = from * c->n_b; k < (from + n) * c->n_b && c->absolute; k++)
+		c->cost[k] = -fabsf(c->cost[k]);
 }
 
 /* ---- Assignment ----------------------------------------------------------------------------------------------------- */
@@ -246,15 +249,16 @@ uint64_t sae_match_assign_bytes(uint32_t n_a, uint32_t n_b)
 	return (uint64_t)n_a * n_b * sizeof(float);
 }
 
-int sae_match_assign(uint32_t *b_of_a, const float *a, uint32_t n_a, const float *b, uint32_t n_b, uint32_t d,
-                     pool *p, error *err)
+static int assign_rows(uint32_t *b_of_a, const float *a, uint32_t n_a, const float *b, uint32_t n_b,
+                       uint32_t d, bool absolute, pool *p, error *err)
 {
 	bool turned = n_a > n_b;
 	cosines c = { .a = turned ? b : a,
 		      .b = turned ? a : b,
 		      .n_a = turned ? n_b : n_a,
 		      .n_b = turned ? n_a : n_b,
-		      .d = d };
+		      .d = d,
+		      .absolute = absolute };
 	assignment s = { .rows = c.n_a, .columns = c.n_b };
 	arena mem = ARENA_INIT;
 	int rc = 0;
@@ -273,4 +277,16 @@ int sae_match_assign(uint32_t *b_of_a, const float *a, uint32_t n_a, const float
 	}
 	arena_clear(&mem);
 	return rc;
+}
+
+int sae_match_assign(uint32_t *b_of_a, const float *a, uint32_t n_a, const float *b, uint32_t n_b, uint32_t d,
+                     pool *p, error *err)
+{
+	return assign_rows(b_of_a, a, n_a, b, n_b, d, false, p, err);
+}
+
+int sae_match_assign_unsigned(uint32_t *b_of_a, const float *a, uint32_t n_a, const float *b, uint32_t n_b,
+                              uint32_t d, pool *p, error *err)
+{
+	return assign_rows(b_of_a, a, n_a, b, n_b, d, true, p, err);
 }

@@ -526,6 +526,9 @@ void sae_match_free(sae_match *m);
  * at worst; needs sae_match_assign_bytes() for all cosines. The same result at any thread count. */
 int sae_match_assign(uint32_t *b_of_a, const float *a, uint32_t n_a, const float *b, uint32_t n_b, uint32_t d,
                      pool *p, error *err) MUST_USE;
+/* The same with the largest sum of |cosine|. */
+int sae_match_assign_unsigned(uint32_t *b_of_a, const float *a, uint32_t n_a, const float *b, uint32_t n_b,
+                              uint32_t d, pool *p, error *err) MUST_USE;
 uint64_t sae_match_assign_bytes(uint32_t n_a, uint32_t n_b);
 /* What b's rows would be by chance: n unit rows with the second moments of those of `unit` (n, d), each the sum of 64 of them
  * taken at random with random signs, so that directions that all features share are shared by chance too. malloc'd; NULL: no
@@ -689,5 +692,6 @@ void sae_train_forecast_print(char *out, size_t size, const sae_train_forecast *
 void sae_trainer_finish(sae_trainer *t);
 
 #include "sae/measure.h"
+#include "sae/truth.h"
 
 #endif

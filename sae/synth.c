@@ -1,0 +1,267 @@
+/* Synthetic dumps: rows drawn a block at a time by all threads, each from (seed, row) alone, written in order with the codes that made
+ * them. */
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "sae/file_internal.h"
+#include "sae/synth_internal.h"
+
+enum { TASK_ROWS = 256, TASKS = 16, BLOCK_ROWS = TASK_ROWS * TASKS };
+static const uint64_t shard_bytes = 512 << 20;
+
+typedef struct drawing {
+	const synth *s;
+	uint64_t first, n; /* rows of the block */
+	float *x;          /* (BLOCK_ROWS, d) */
+	sae_codes codes[TASKS];
+	bool failed[TASKS];
+	synth_row *rows; /* a worker's own */
+	uint8_t *kept;   /* (BLOCK_ROWS) */
+	/* What is written: */
+	char dir[FILE_PATH_MAX];
+	file_writer shard;
+	uint64_t shard_rows, shard_end; /* rows of a shard; where the open one ends */
+	sae_codes_writer *out;
+	uint64_t *fires, n_codes; /* (G) */
+} drawing;
+
+/* ---- Rows ------------------------------------------------------------------------------------------------------------------- */
+
+static void make_row(const synth *s, uint64_t row, const uint32_t *index, const float *value, size_t n,
+                     float *x)
+{
+	uint64_t seed = hash64_mix(hash64_mix(s->o.seed, STREAM_NOISE), row);
+	uint32_t d = s->o.d;
+
+	memcpy(x, s->bias, d * sizeof(*x));
+	for (size_t k = 0; k < n; k++) {
+		const float *direction = s->dictionary + (size_t)index[k] * d;
+
+		for (uint32_t j = 0; j < d; j++)
+			x[j] += value[k] * direction[j];
+	}
+	for (uint32_t j = 0; j < d && s->o.noise > 0; j++)
+		x[j] += (float)(s->o.noise * synth_normal(seed, j));
+}
+
+static void draw_task(void *payload, size_t i, unsigned worker)
+{
+	drawing *w = payload;
+	const synth *s = w->s;
+	sae_codes *c = &w->codes[i];
+	synth_row *row = &w->rows[worker];
+	uint64_t from = i * TASK_ROWS, n = w->n - from < TASK_ROWS ? w->n - from : TASK_ROWS;
+
+	c->n = 0;
+	w->failed[i] = mem_grow(&c->first, &c->first_room, n + 1, sizeof(*c->first)) < 0;
+	if (w->failed[i])
+		return;
+	c->first[0] = 0;
+	for (uint64_t r = 0; r < n; r++) {
+		size_t at = c->first[r];
+
+		row->n = 0;
+		s->draw(s, w->first + from + r, row);
+		w->failed[i] = mem_grow(&c->index, &c->index_room, at + row->n + 1, sizeof(*c->index)) < 0 ||
+		               mem_grow(&c->value, &c->value_room, at + row->n + 1, sizeof(*c->value)) < 0;
+		if (w->failed[i])
+			return;
+		memcpy(c->index + at, row->index, row->n * sizeof(*c->index));
+		memcpy(c->value + at, row->value, row->n * sizeof(*c->value));
+		c->first[r + 1] = at + row->n;
+		make_row(s, w->first + from + r, row->index, row->value, row->n, w->x + (from + r) * s->o.d);
+	}
+	c->n = n;
+}
+
+/* ---- Shards --------------------------------------------------------------------------------------------------------------------- */
+
+/* (rows, d), or where there is text (contexts, ctx_len, d) with tokens, and with marks: every token is real, but not every row
+ * counts. */
+static int shard_open(drawing *w, error *err)
+{
+	const synth *s = w->s;
+	uint64_t first = w->shard_end, left = s->n_rows - first,
+	         n = left < w->shard_rows ? left : w->shard_rows;
+	uint64_t shards = (s->n_rows + w->shard_rows - 1) / w->shard_rows, ctx = s->o.ctx_len;
+	uint64_t contexts = s->tokens ? n / ctx : 0;
+	const sae_tensor_out rows = { "activations", SAE_F32, 2, { n, s->o.d }, NULL };
+	const sae_tensor_out text_rows[] = { { "activations", SAE_F32, 3, { contexts, ctx, s->o.d }, NULL },
+		                             { "tokens", SAE_I32, 2, { contexts, ctx }, NULL },
+		                             { "mask", SAE_U8, 2, { contexts, ctx }, NULL },
+		                             { "attention_mask", SAE_U8, 2, { contexts, ctx }, NULL } };
+	char name[64], path[FILE_PATH_MAX];
+	int rc;
+
+	snprintf(name, sizeof(name), "acts-%05" PRIu64 "-of-%05" PRIu64 ".safetensors", first / w->shard_rows,
+	         shards);
+	rc = file_join(path, w->dir, name, err);
+	w->shard_end += n;
+	if (rc < 0)
+		return rc;
+	return safetensors_begin(&w->shard, path, s->tokens ? text_rows : &rows,
+	                         s->tokens ? ARRAY_LEN(text_rows) : 1, NULL, 0, err);
+}
+
+static int shard_close(drawing *w, uint64_t first, error *err)
+{
+	const synth *s = w->s;
+	const uint8_t real = 1;
+	int rc = 0;
+
+	for (uint64_t row = first; s->tokens && row < w->shard_end && rc == 0; row++) {
+		const int32_t token = s->tokens[row];
+
+		rc = file_writer_add(&w->shard, &token, sizeof(token), err);
+	}
+	if (rc == 0 && s->tokens)
+		rc = file_writer_add(&w->shard, s->mask + first, w->shard_end - first, err);
+	for (uint64_t row = first; s->tokens && row < w->shard_end && rc == 0; row++)
+		rc = file_writer_add(&w->shard, &real, 1, err);
+	return rc ? rc : file_writer_commit(&w->shard, err);
+}
+
+static int write_block(drawing *w, error *err)
+{
+	int rc = file_writer_add(&w->shard, w->x, w->n * w->s->o.d * sizeof(*w->x), err);
+
+	for (size_t i = 0; i < TASKS && i * TASK_ROWS < w->n && rc == 0; i++) {
+		const sae_codes *c = &w->codes[i];
+
+		if (w->failed[i])
+			return error_nomem(err, "codes of a synthetic dump");
+		for (size_t r = 0; r < c->n; r++)
+			w->kept[r] = !w->s->mask || w->s->mask[w->first + i * TASK_ROWS + r];
+		for (size_t k = 0; k < c->first[c->n]; k++)
+			w->fires[c->index[k]]++;
+		w->n_codes += c->first[c->n];
+		rc = sae_codes_writer_add(w->out, c, w->kept, err);
+	}
+	return rc;
+}
+
+static int write_rows(drawing *w, pool *p, progress *pr, bool (*stop)(void), error *err)
+{
+	uint64_t shard_first = 0;
+	int rc = 0;
+
+	for (w->first = 0; w->first < w->s->n_rows && rc == 0; w->first += w->n) {
+		if (stop && stop())
+			return error_set(err, ERR_STOPPED, "stopped; nothing was written");
+		if (w->first == w->shard_end) {
+			shard_first = w->first;
+			rc = shard_open(w, err);
+		}
+		w->n = w->shard_end - w->first < BLOCK_ROWS ? w->shard_end - w->first : BLOCK_ROWS;
+		if (rc == 0) {
+			pool_run(p, (w->n + TASK_ROWS - 1) / TASK_ROWS, draw_task, w);
+			rc = write_block(w, err);
+		}
+		if (rc == 0 && w->first + w->n == w->shard_end)
+			rc = shard_close(w, shard_first, err);
+		if (pr)
+			progress_update(pr, w->first + w->n, NULL);
+	}
+	return rc;
+}
+
+/* ---- All of it ------------------------------------------------------------------------------------------------------------------ */
+
+static int drawing_alloc(drawing *w, arena *mem, pool *p, error *err)
+{
+	const synth *s = w->s;
+	uint64_t unit = s->tokens ? s->o.ctx_len : 1;
+	uint32_t G = s->n_features;
+
+	w->shard_rows = s->o.shard_rows ? s->o.shard_rows : shard_bytes / (4 * (uint64_t)s->o.d);
+	w->shard_rows = w->shard_rows < unit ? unit : w->shard_rows / unit * unit;
+	w->x = arena_alloc(mem, (size_t)BLOCK_ROWS * s->o.d, sizeof(*w->x));
+	w->kept = arena_alloc(mem, TASK_ROWS, 1);
+	w->fires = arena_alloc(mem, G, sizeof(*w->fires));
+	w->rows = arena_alloc(mem, pool_threads(p), sizeof(*w->rows));
+	if (!w->x || !w->kept || !w->fires || !w->rows)
+		return error_nomem(err, "rows of a synthetic dump");
+	for (unsigned i = 0; i < pool_threads(p); i++) {
+		w->rows[i].index = arena_alloc(mem, G, sizeof(*w->rows[i].index));
+		w->rows[i].value = arena_alloc(mem, G, sizeof(*w->rows[i].value));
+		w->rows[i].scratch = arena_alloc(mem, (size_t)G + s->o.rank, sizeof(*w->rows[i].scratch));
+		if (!w->rows[i].index || !w->rows[i].value || !w->rows[i].scratch)
+			return error_nomem(err, "rows of a synthetic dump");
+	}
+	return 0;
+}
+
+static int synth_init(synth *s, pool *p, error *err)
+{
+	static int (*const init[SAE_SYNTH_KINDS])(synth *, pool *, error *) = {
+		[SAE_SYNTH_PLANTED] = synth_planted_init,
+		[SAE_SYNTH_CODEBOOK] = synth_codebook_init,
+		[SAE_SYNTH_HIERARCHY] = synth_hierarchy_init,
+		[SAE_SYNTH_TREE] = synth_tree_init,
+		[SAE_SYNTH_TOY] = synth_toy_init,
+		[SAE_SYNTH_TOKFSM] = synth_tokfsm_init,
+	};
+	int rc = synth_check(&s->o, s->kind, err);
+
+	s->n_rows = s->o.rows;
+	return rc ? rc : init[s->kind](s, p, err);
+}
+
+static void synth_clear(synth *s)
+{
+	cJSON_Delete(s->notes);
+	free(s->dictionary);
+	arena_clear(&s->mem);
+}
+
+/* Into the folder `dir`, which is there. */
+static int write_files(const synth *s, const char *dir, pool *p, progress *pr, bool (*stop)(void), error *err)
+{
+	char truth[FILE_PATH_MAX], codes[FILE_PATH_MAX];
+	drawing w = { .s = s };
+	arena mem = ARENA_INIT;
+	int rc = drawing_alloc(&w, &mem, p, err);
+
+	snprintf(w.dir, sizeof(w.dir), "%s", dir);
+	if (rc == 0)
+		rc = file_join(truth, dir, TRUTH_FOLDER, err);
+	if (rc == 0)
+		rc = file_mkdir(truth, err);
+	if (rc == 0)
+		rc = file_join(codes, truth, TRUTH_CODES, err);
+	if (rc == 0)
+		rc = sae_codes_writer_open(&w.out, codes, SAE_CODES_NPZ, s->n_features, NULL, 0, err);
+	if (rc == 0)
+		rc = write_rows(&w, p, pr, stop, err);
+	if (rc == 0)
+		rc = sae_codes_writer_commit(w.out, err);
+	if (rc == 0)
+		rc = synth_write_small(s, dir, truth, w.fires, w.n_codes, p, err);
+	sae_codes_writer_abort(w.out);
+	file_writer_abort(&w.shard);
+	for (size_t i = 0; i < TASKS; i++)
+		sae_codes_free(&w.codes[i]);
+	arena_clear(&mem);
+	return rc;
+}
+
+int sae_synth_write(const char *dir, sae_synth_kind kind, const sae_synth_opts *o, bool force, pool *p,
+                    progress *pr, bool (*stop)(void), error *err)
+{
+	synth s = { .kind = kind, .o = *o, .mem = ARENA_INIT };
+	folder_writer folder = { 0 };
+	int rc = folder_writer_open(&folder, dir, ".safetensors|.json|.npz",
+	                            force ? FOLDER_FORCE | FOLDER_DEEP : FOLDER_DEEP, err);
+
+	if (rc == 0)
+		rc = synth_init(&s, p, err);
+	if (rc == 0)
+		rc = write_files(&s, folder.tmp, p, pr, stop, err);
+	if (rc == 0)
+		rc = folder_writer_commit(&folder, err);
+	folder_writer_abort(&folder);
+	synth_clear(&s);
+	return rc;
+}
