@@ -19,6 +19,7 @@ extern const command cmd_inspect_command;
 extern const command cmd_jobs_command;
 extern const command cmd_label_command;
 extern const command cmd_list_command;
+extern const command cmd_match_command;
 extern const command cmd_merge_command;
 extern const command cmd_meta_command;
 extern const command cmd_note_command;
@@ -31,6 +32,7 @@ extern const command cmd_show_command;
 extern const command cmd_similar_command;
 extern const command cmd_sources_command;
 extern const command cmd_sql_command;
+extern const command cmd_synth_command;
 extern const command cmd_train_command;
 extern const command cmd_verify_command;
 
