@@ -89,10 +89,11 @@ static int check_args(const explain_args *a, error *err)
 		return error_set(err, ERR_ARG, "which store? give -d FILE");
 	if (a->base_url && !a->model)
 		return error_set(err, ERR_ARG, "--base-url needs --model NAME");
-	if (!a->base_url && (a->model || a->api_key_env || a->api_key_file || a->replay))
+	if (!a->base_url && (a->model || a->api_key_env || a->api_key_file || a->replay || a->ca_file))
 		return error_set(err, ERR_ARG, "%s goes with --base-url",
 		                 a->model         ? "--model"
 		                 : a->replay      ? "--replay"
+		                 : a->ca_file     ? "--ca-file"
 		                 : a->api_key_env ? "--api-key-env"
 		                                  : "--api-key-file");
 	if (a->api_key_env && a->api_key_file)
@@ -111,6 +112,11 @@ static void fill_client(explain_session *x, const explain_args *a)
 	x->client.concurrency = a->concurrency;
 	x->client.retries = a->retries;
 	x->client.timeout = a->timeout;
+	x->client.ca_file = a->ca_file;
+	x->client.max_completion_tokens = a->max_completion_tokens;
+	x->client.no_temperature = a->no_temperature;
+	x->client.no_system = a->no_system;
+	x->client.thinking_tokens = a->thinking_tokens;
 	x->client.seed =
 	        (uint64_t)clock_unix() ^ ((uint64_t)getpid() << 32); /* waits of two workers differ */
 }

@@ -7,11 +7,12 @@
 
 typedef struct explain_args {
 	const char *store, *source, *features, *where;
-	const char *base_url, *model, *api_key_env, *api_key_file;
+	const char *base_url, *model, *api_key_env, *api_key_file, *ca_file;
 	uint32_t concurrency, retries, window;
 	double timeout;
 	uint64_t seed;
-	bool replay, dry_run;
+	uint32_t thinking_tokens;
+	bool replay, dry_run, max_completion_tokens, no_temperature, no_system;
 } explain_args;
 
 #define EXPLAIN_ARGS_OPTIONS(st, args)                                                                       \
@@ -41,6 +42,17 @@ typedef struct explain_args {
 	       "OPENAI_API_KEY"),                                                                            \
 	        OPTION(st, args.api_key_file, "api-key-file", 0, OPTION_STRING, "FILE", NULL, 0, 0,          \
 	               "file that holds the key; only its owner may be able to read it"),                    \
+	        OPTION(st, args.ca_file, "ca-file", 0, OPTION_STRING, "FILE", NULL, 0, 0,                    \
+	               "certificates (PEM) to trust in place of the system's"),                              \
+	        OPTION(st, args.max_completion_tokens, "max-completion-tokens", 0, OPTION_BOOL, NULL, NULL,  \
+	               0, 0,                                                                                 \
+	               "the server wants max_completion_tokens for max_tokens (found out if not given)"),    \
+	        OPTION(st, args.no_temperature, "no-temperature", 0, OPTION_BOOL, NULL, NULL, 0, 0,          \
+	               "send no temperature (found out if not given)"),                                      \
+	        OPTION(st, args.no_system, "no-system", 0, OPTION_BOOL, NULL, NULL, 0, 0,                    \
+	               "put instructions into the question, not a system message (found out if not given)"), \
+	        OPTION(st, args.thinking_tokens, "thinking-tokens", 0, OPTION_U32, "N", "0", 0, 1000000,     \
+	               "added to the limit of each reply, for models that think before they answer"),        \
 	        OPTION(st, args.concurrency, "concurrency", 0, OPTION_U32, "N", "8", 1, 1024,                \
 	               "requests in flight"),                                                                \
 	        OPTION(st, args.retries, "retries", 0, OPTION_U32, "N", "6", 0, 100,                         \

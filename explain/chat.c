@@ -1,14 +1,26 @@
-/* chat: bodies of chat completions and what their answers hold. */
+/* chat: bodies of chat completions, and what a server was found to accept of them. */
 #include "explain/chat.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-enum { REPLY_MAX = 256 << 20, SCHEMA_MAX = 65536, DEPTH_MAX = 64, TRIES_MAX = 64 };
+enum { SCHEMA_MAX = 65536, DEPTH_MAX = 64, PROMPT_MAX = 64 << 20, PROBE_TOKENS = 32 };
 
 static const char *const format_names[] = {
 	[CHAT_SCHEMA] = "json_schema", [CHAT_OBJECT] = "json_object", [CHAT_PLAIN] = "none"
 };
+
+void chat_init(chat *c, const explain_client_opts *o)
+{
+	*c = (chat){ 0 };
+	if (!o)
+		return;
+	c->model = o->model;
+	c->new_limit = o->max_completion_tokens;
+	c->no_temperature = o->no_temperature;
+	c->no_system = o->no_system;
+	c->thinking = o->thinking_tokens;
+}
 
 /* ---- Bodies -------------------------------------------------------------------------------------------------------------- */
 
@@ -47,16 +59,40 @@ static bool add_format(cJSON *body, const chat *c, const chat_question *q)
 	return true;
 }
 
-static bool fill_body(cJSON *body, const chat *c, const chat_question *q)
+/* Instructions first, so that questions of one kind begin alike and a provider can keep what they share. */
+static bool add_messages(cJSON *body, const chat *c, const chat_question *q)
 {
 	cJSON *messages = cJSON_AddArrayToObject(body, "messages");
+	bool fine;
+	text both;
 
-	return messages && (!q->system || add_message(messages, "system", q->system)) &&
-	       add_message(messages, "user", q->user) && cJSON_AddStringToObject(body, "model", c->model) &&
+	if (!messages)
+		return false;
+	if (!q->system || !c->no_system)
+		return (!q->system || add_message(messages, "system", q->system)) &&
+		       add_message(messages, "user", q->user);
+	text_init(&both, PROMPT_MAX);
+	fine = text_addf(&both, "%s\n\n", q->system) == 0 && text_adds(&both, q->user) == 0 &&
+	       add_message(messages, "user", both.data);
+	text_free(&both);
+	return fine;
+}
+
+static bool fill_body(cJSON *body, const chat *c, const chat_question *q)
+{
+	return add_messages(body, c, q) && cJSON_AddStringToObject(body, "model", c->model) &&
 	       cJSON_AddNumberToObject(body, c->new_limit ? "max_completion_tokens" : "max_tokens",
-	                               q->max_tokens) &&
+	                               (double)chat_limit(c, q)) &&
 	       (c->no_temperature || cJSON_AddNumberToObject(body, "temperature", q->sample ? 0.7 : 0)) &&
+	       (!q->top_logprobs || c->no_logprobs ||
+	        (cJSON_AddTrueToObject(body, "logprobs") &&
+	         cJSON_AddNumberToObject(body, "top_logprobs", q->top_logprobs))) &&
 	       add_format(body, c, q);
+}
+
+unsigned chat_limit(const chat *c, const chat_question *q)
+{
+	return q->max_tokens + c->thinking;
 }
 
 int chat_body(char **out, const chat *c, const chat_question *q, error *err)
@@ -98,6 +134,16 @@ bool chat_adapt(chat *c, const error *refusal)
 		c->no_temperature = true;
 		return true;
 	}
+	if (!c->no_logprobs && strcasestr(refusal->msg, "logprobs")) {
+		c->no_logprobs = true;
+		return true;
+	}
+	if (!c->no_system && strcasestr(refusal->msg, "system") &&
+	    (strcasestr(refusal->msg, "role") || strcasestr(refusal->msg, "message") ||
+	     strcasestr(refusal->msg, "instruction"))) {
+		c->no_system = true;
+		return true;
+	}
 	for (size_t i = 0; i < ARRAY_LEN(formats); i++)
 		if (strcasestr(refusal->msg, formats[i]))
 			return chat_lesser_format(c);
@@ -111,7 +157,9 @@ char *chat_capabilities(const chat *c)
 
 	if (o && cJSON_AddStringToObject(o, "response_format", format_names[c->format]) &&
 	    cJSON_AddStringToObject(o, "limit", c->new_limit ? "max_completion_tokens" : "max_tokens") &&
-	    cJSON_AddBoolToObject(o, "temperature", !c->no_temperature))
+	    cJSON_AddBoolToObject(o, "temperature", !c->no_temperature) &&
+	    cJSON_AddBoolToObject(o, "system", !c->no_system) &&
+	    cJSON_AddBoolToObject(o, "logprobs", !c->no_logprobs))
 		printed = json_print_canonical(o);
 	cJSON_Delete(o);
 	return printed;
@@ -120,7 +168,7 @@ char *chat_capabilities(const chat *c)
 int chat_from_capabilities(chat *c, bool *found, const char *json, error *err)
 {
 	const char *format = NULL, *limit = NULL;
-	bool temperature = true;
+	bool temperature = true, system = true, logprobs = true;
 	cJSON *o = NULL;
 	int rc;
 
@@ -131,6 +179,10 @@ int chat_from_capabilities(chat *c, bool *found, const char *json, error *err)
 		rc = json_get_string(&limit, o, "limit", "capabilities", err);
 	if (rc == 0)
 		rc = json_get_bool(&temperature, o, "temperature", "capabilities", err);
+	if (rc == 0)
+		rc = json_get_bool(&system, o, "system", "capabilities", err);
+	if (rc == 0)
+		rc = json_get_bool(&logprobs, o, "logprobs", "capabilities", err);
 	*found = rc == 0 && format;
 	if (*found) {
 		for (size_t i = 0; i < ARRAY_LEN(format_names); i++)
@@ -138,178 +190,93 @@ int chat_from_capabilities(chat *c, bool *found, const char *json, error *err)
 				c->format = (chat_format)i;
 		c->new_limit = limit && strcmp(limit, "max_completion_tokens") == 0;
 		c->no_temperature = !temperature;
+		c->no_system = !system;
+		c->no_logprobs = !logprobs;
 	}
 	cJSON_Delete(o);
 	return rc;
 }
 
-/* ---- Answers ------------------------------------------------------------------------------------------------------------------ */
+/* ---- The probe ---------------------------------------------------------------------------------------------------------------- */
 
-/* The byte behind the balanced object that begins at s; NULL: it does not end. */
-static const char *object_end(const char *s)
+static const char probe_schema[] = "{\"type\":\"object\",\"properties\":{\"ok\":{\"type\":\"boolean\"}},"
+                                   "\"required\":[\"ok\"],\"additionalProperties\":false}";
+
+typedef struct probe {
+	bool replied, spelled; /* spelled: with log-probabilities of the tokens of the answer */
+	error err;
+} probe;
+
+static void probe_done(explain_request *r, const char *reply, bool from_log, const error *err)
 {
-	bool in_string = false;
-	unsigned depth = 0;
+	explain_tokens tokens = { 0 };
+	probe *p = r->payload;
 
-	for (; *s; s++) {
-		if (in_string) {
-			if (*s == '\\' && s[1])
-				s++;
-			else if (*s == '"')
-				in_string = false;
-		} else if (*s == '"') {
-			in_string = true;
-		} else if (*s == '{' || *s == '[') {
-			depth++;
-		} else if (*s == '}' || *s == ']') {
-			if (--depth == 0)
-				return s + 1;
-		}
-	}
-	return NULL;
+	(void)from_log;
+	p->replied = reply != NULL;
+	if (err)
+		p->err = *err;
+	p->spelled = reply && chat_logprobs(&tokens, reply, NULL) == 0 && tokens.n > 0;
+	explain_tokens_clear(&tokens);
 }
 
-/* Models that think aloud end that with a closing tag; what comes before is not the answer. */
-static const char *skip_thinking(const char *content)
+static int probe_once(probe *p, const chat *c, const chat_question *q, explain_client *client,
+                      bool (*stop)(void), error *err)
 {
-	static const char tag[] = "</think>";
-	const char *at;
-
-	while ((at = strstr(content, tag)))
-		content = at + sizeof(tag) - 1;
-	return content;
-}
-
-/* An object that was cut off, ended behind its last whole member that is an object: what a list held so far is kept.
- * malloc'd; NULL: nothing whole in it (or no memory). */
-static char *mend(const char *s)
-{
-	char stack[DEPTH_MAX], *mended;
-	size_t depth = 0, whole = 0, open = 0;
-	bool in_string = false;
-
-	for (size_t i = 0; s[i]; i++) {
-		if (in_string) {
-			if (s[i] == '\\' && s[i + 1])
-				i++;
-			else if (s[i] == '"')
-				in_string = false;
-		} else if (s[i] == '"') {
-			in_string = true;
-		} else if (s[i] == '{' || s[i] == '[') {
-			if (depth == DEPTH_MAX)
-				break;
-			stack[depth++] = s[i] == '{' ? '}' : ']';
-		} else if (s[i] == '}' || s[i] == ']') {
-			if (depth == 0 || stack[--depth] != s[i])
-				break;
-			whole = i + 1;
-			open = depth;
-		}
-	}
-	mended = whole ? malloc(whole + open + 1) : NULL;
-	if (!mended)
-		return NULL;
-	memcpy(mended, s, whole);
-	for (size_t i = 0; i < open; i++)
-		mended[whole + i] = stack[open - 1 - i];
-	mended[whole + open] = '\0';
-	return mended;
-}
-
-static bool find_mended(cJSON **out, const char *content, const cJSON *schema)
-{
-	const char *at = strchr(skip_thinking(content), '{');
-	char *mended = at ? mend(at) : NULL;
-	cJSON *o = NULL;
-	bool fits;
-
-	fits = mended && json_parse(&o, mended, strlen(mended), REPLY_MAX, DEPTH_MAX, "answer", NULL) == 0 &&
-	       json_schema_check(schema, o, NULL) == 0;
-	free(mended);
-	if (fits)
-		*out = o;
-	else
-		cJSON_Delete(o);
-	return fits;
-}
-
-static int find_object(cJSON **out, const char *content, const cJSON *schema, error *err)
-{
-	const char *at = skip_thinking(content), *end;
-	bool any = false;
-	error e, first = { 0 };
-	cJSON *o;
-
-	for (unsigned tries = 0; tries < TRIES_MAX && (at = strchr(at, '{')); tries++, at++) {
-		end = object_end(at);
-		if (!end)
-			continue;
-		o = NULL;
-		if (json_parse(&o, at, (size_t)(end - at), REPLY_MAX, DEPTH_MAX, "answer", &e) == 0 &&
-		    json_schema_check(schema, o, &e) == 0) {
-			*out = o;
-			return 0;
-		}
-		cJSON_Delete(o);
-		if (e.code == ERR_NOMEM)
-			return error_set(err, e.code, "%s", e.msg);
-		if (!any)
-			first = e;
-		any = true;
-	}
-	if (!any)
-		return error_set(err, ERR_FORMAT, "the model's answer holds no JSON object");
-	return error_set(err, ERR_FORMAT, "the model's answer is not what was asked for: %s", first.msg);
-}
-
-static uint64_t count_of(const cJSON *usage, const char *name)
-{
-	const cJSON *n = cJSON_GetObjectItemCaseSensitive(usage, name);
-
-	return cJSON_IsNumber(n) && n->valuedouble > 0 && n->valuedouble < 1e15 ? (uint64_t)n->valuedouble
-	                                                                        : 0;
-}
-
-static int read_choice(cJSON **out, const cJSON *choice, const cJSON *schema, error *err)
-{
-	const cJSON *message = cJSON_GetObjectItemCaseSensitive(choice, "message");
-	const cJSON *content = cJSON_GetObjectItemCaseSensitive(message, "content");
-	const cJSON *why = cJSON_GetObjectItemCaseSensitive(choice, "finish_reason");
-	const char *reason = cJSON_IsString(why) ? why->valuestring : "";
-	bool cut_off = strcmp(reason, "length") == 0;
-	error e = { 0 };
+	explain_request r = { .done = probe_done, .payload = p };
+	char *body = NULL;
 	int rc;
 
-	if (cJSON_IsString(cJSON_GetObjectItemCaseSensitive(message, "refusal")))
-		return error_set(err, ERR_FORMAT, "the model refused to answer");
-	if (strcmp(reason, "content_filter") == 0)
-		return error_set(err, ERR_FORMAT, "the server's content filter withheld the answer");
-	if (!cJSON_IsString(content))
-		return error_set(err, ERR_FORMAT, "the model's answer has no text");
-	rc = find_object(out, content->valuestring, schema, &e);
-	if (rc == 0 || (rc == ERR_FORMAT && cut_off && find_mended(out, content->valuestring, schema)))
-		return 0;
-	if (rc == ERR_FORMAT && cut_off)
-		return error_set(err, rc, "the model's answer was cut off at the limit of tokens");
-	return error_set(err, rc, "%s", e.msg);
-}
-
-int chat_answer(cJSON **out, chat_usage *usage, const char *reply, const cJSON *schema, error *err)
-{
-	const cJSON *counts;
-	cJSON *json = NULL;
-	int rc;
-
-	*usage = (chat_usage){ 0 };
-	rc = json_parse(&json, reply, strlen(reply), REPLY_MAX, DEPTH_MAX, "reply", err);
+	*p = (probe){ 0 };
+	rc = chat_body(&body, c, q, err);
 	if (rc < 0)
 		return rc;
-	counts = cJSON_GetObjectItemCaseSensitive(json, "usage");
-	usage->input = count_of(counts, "prompt_tokens");
-	usage->output = count_of(counts, "completion_tokens");
-	rc = read_choice(out, cJSON_GetArrayItem(cJSON_GetObjectItemCaseSensitive(json, "choices"), 0),
-	                 schema, err);
-	cJSON_Delete(json);
+	r.body = body;
+	rc = explain_client_add(client, &r, err);
+	if (rc == 0)
+		rc = explain_client_run(client, 0, stop, err);
+	free(body);
+	return rc;
+}
+
+/* The i-th way to ask, the best first, from what is known beforehand; false: there is none. */
+static bool variant(chat *out, const chat *known, unsigned i)
+{
+	static const unsigned n_formats = CHAT_PLAIN + 1;
+	unsigned bits = i / n_formats;
+
+	*out = *known;
+	out->format = (chat_format)(i % n_formats);
+	out->new_limit |= (bits & 1) != 0;
+	out->no_temperature |= (bits & 2) != 0;
+	out->no_system |= (bits & 4) != 0;
+	out->no_logprobs |= (bits & 8) != 0;
+	return bits < 16;
+}
+
+int chat_probe(chat *c, explain_client *client, unsigned top_logprobs, bool replay, bool (*stop)(void),
+               error *err)
+{
+	const chat_question q = { .system = "You answer with JSON.",
+		                  .user = "Reply with the JSON object {\"ok\": true} and nothing else.",
+		                  .name = "probe",
+		                  .schema = probe_schema,
+		                  .max_tokens = PROBE_TOKENS,
+		                  .top_logprobs = top_logprobs };
+	const chat known = *c;
+	bool again = true;
+	probe p = { 0 };
+	int rc = 0;
+
+	for (unsigned i = 1; again && rc == 0; i++) {
+		rc = probe_once(&p, c, &q, client, stop, err);
+		if (rc < 0 || p.replied)
+			break;
+		again = replay && p.err.code == ERR_NOTFOUND ? variant(c, &known, i) : chat_adapt(c, &p.err);
+	}
+	if (rc == 0 && !p.replied)
+		rc = error_set(err, p.err.code, "%s", p.err.msg);
+	if (top_logprobs && !p.spelled)
+		c->no_logprobs = true;
 	return rc;
 }

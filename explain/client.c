@@ -1,5 +1,6 @@
 /* client: the queue of requests to one endpoint. Each passes through: the log -> in flight -> waiting for another attempt -> ... -> its
  * callback. Equal requests that are open at once are one call with several callers. */
+#include "explain/chat.h"
 #include "explain/http.h"
 
 #include <stdlib.h>
@@ -9,7 +10,7 @@ enum {
 	BUCKETS = 1024,
 	WRONG_MAX = 2, /* more attempts for a reply with status 200 that is no chat completion */
 	FAILED_IN_ROW =
-	        5, /* that many requests failed and none went well between: the endpoint is to blame */
+	        10, /* that many requests failed and none went well between: the endpoint is to blame */
 	DRAIN_SECONDS =
 	        10,   /* when stopped: how long replies under way are waited for, since they are paid for */
 	POLL_MS = 200 /* how soon stop() is seen */
@@ -23,6 +24,7 @@ typedef struct caller {
 typedef struct call {
 	char key[SHA256_HEX];
 	const char *body; /* of the first caller */
+	explain_api api;
 	caller *callers, **last;
 	unsigned attempts, wrong;
 	bool looked_up;
@@ -105,7 +107,8 @@ static void call_free(call *k)
 }
 
 /* Take the call out of the table and tell its callers. They may add requests meanwhile, equal ones too. */
-static void call_deliver(explain_client *c, call *k, const char *reply, bool from_log, const error *err)
+static void call_deliver(explain_client *c, call *k, explain_end end, const char *reply, bool from_log,
+                         const error *err)
 {
 	call **p = bucket_of(c, k->key);
 
@@ -118,6 +121,7 @@ static void call_deliver(explain_client *c, call *k, const char *reply, bool fro
 			c->stats.failed++;
 		else if (from_log)
 			c->stats.from_log++;
+		r->request->end = end;
 		r->request->done(r->request, reply, from_log, reply ? NULL : err);
 	}
 	call_free(k);
@@ -136,6 +140,7 @@ static int call_find_or_add(explain_client *c, call **out, const explain_request
 			return error_nomem(err, "a request");
 		memcpy(k->key, r->key, sizeof(k->key));
 		k->body = r->body;
+		k->api = r->api;
 		k->last = &k->callers;
 		k->in_bucket = *bucket;
 		*bucket = k;
@@ -147,6 +152,7 @@ static int call_find_or_add(explain_client *c, call **out, const explain_request
 
 static int request_key(explain_client *c, explain_request *r, error *err)
 {
+	const char *endpoint;
 	char sample[24];
 	sha256 h;
 	int rc;
@@ -155,7 +161,8 @@ static int request_key(explain_client *c, explain_request *r, error *err)
 	if (rc < 0)
 		return rc;
 	snprintf(sample, sizeof(sample), "\n%u\n", r->sample);
-	sha256_add(&h, c->endpoint.base, strlen(c->endpoint.base));
+	endpoint = r->api == EXPLAIN_CHAT ? c->endpoint.base : c->endpoint.url[r->api];
+	sha256_add(&h, endpoint, strlen(endpoint));
 	sha256_add(&h, "\n", 1);
 	sha256_add(&h, c->model, strlen(c->model));
 	sha256_add(&h, sample, strlen(sample));
@@ -192,39 +199,54 @@ int explain_client_add(explain_client *c, explain_request *r, error *err)
 
 /* ---- Replies ------------------------------------------------------------------------------------------------------------ */
 
-static uint64_t usage_of(const cJSON *reply, const char *field)
+/* Whether it is the kind of answer that was asked for; `what`: its name. */
+static bool is_answer(const cJSON *json, explain_api api, const char **what)
 {
-	const cJSON *usage = cJSON_GetObjectItemCaseSensitive(reply, "usage");
-	const cJSON *n = cJSON_GetObjectItemCaseSensitive(usage, field);
+	const cJSON *choices = cJSON_GetObjectItemCaseSensitive(json, "choices");
+	const cJSON *first = cJSON_GetArrayItem(choices, 0);
+	const cJSON *data = cJSON_GetObjectItemCaseSensitive(json, "data");
 
-	return cJSON_IsNumber(n) && n->valuedouble > 0 && n->valuedouble < 1e15 ? (uint64_t)n->valuedouble
-	                                                                        : 0;
+	switch (api) {
+	case EXPLAIN_COMPLETIONS:
+		*what = "completion";
+		return cJSON_IsArray(choices) &&
+		       cJSON_IsString(cJSON_GetObjectItemCaseSensitive(first, "text"));
+	case EXPLAIN_EMBEDDINGS:
+		*what = "list of embeddings";
+		return cJSON_IsArray(data) &&
+		       cJSON_GetObjectItemCaseSensitive(cJSON_GetArrayItem(data, 0), "embedding");
+	default:
+		*what = "chat completion";
+		return cJSON_IsArray(choices) &&
+		       cJSON_IsObject(cJSON_GetObjectItemCaseSensitive(first, "message"));
+	}
 }
 
-/* Whether a body with status 200 is a chat completion at all. Others are not kept: they come from a proxy or a server
+/* Whether a body with status 200 is what was asked for at all. Others are not kept: they come from a proxy or a server
  * in trouble, and the next attempt may bring the real one. */
-static int check_reply(explain_client *c, const text *body, error *err)
+static int check_reply(explain_client *c, explain_api api, const text *body, error *err)
 {
-	const cJSON *choices, *message;
+	const char *what = NULL;
+	chat_usage usage;
 	cJSON *json = NULL;
 	text why;
-	int rc;
+	int rc = 0;
 
 	if (json_parse(&json, body->data ? body->data : "", body->len, c->endpoint.max_reply, 64, "reply",
 	               NULL) < 0)
 		return error_set(err, ERR_FORMAT, "'%s' answered 200 with a body that is not JSON",
 		                 c->endpoint.base);
-	choices = cJSON_GetObjectItemCaseSensitive(json, "choices");
-	message = cJSON_GetObjectItemCaseSensitive(cJSON_GetArrayItem(choices, 0), "message");
-	if (cJSON_IsArray(choices) && cJSON_IsObject(message)) {
-		c->stats.input_tokens += usage_of(json, "prompt_tokens");
-		c->stats.output_tokens += usage_of(json, "completion_tokens");
-		rc = 0;
+	if (is_answer(json, api, &what)) {
+		chat_usage_read(&usage, json);
+		c->stats.input_tokens += usage.input;
+		c->stats.output_tokens += usage.output;
+		c->stats.input_cached += usage.cached;
+		c->stats.reasoning += usage.reasoning;
 	} else {
 		text_init(&why, 4096);
 		http_error_text(&c->endpoint, &why, body->data, body->len);
-		rc = error_set(err, ERR_FORMAT, "'%s' answered 200 with JSON that is no chat completion%s",
-		               c->endpoint.base, why.data ? why.data : "");
+		rc = error_set(err, ERR_FORMAT, "'%s' answered 200 with JSON that is no %s%s",
+		               c->endpoint.base, what, why.data ? why.data : "");
 		text_free(&why);
 	}
 	cJSON_Delete(json);
@@ -249,7 +271,7 @@ static void delay(explain_client *c, call *k, double wish)
 }
 
 /* The request will not be asked again. */
-static void give_up(explain_client *c, call *k, const http_outcome *o)
+static void give_up(explain_client *c, call *k, const http_outcome *o, explain_end end)
 {
 	error e = o->err;
 
@@ -262,7 +284,7 @@ static void give_up(explain_client *c, call *k, const http_outcome *o)
 			error_set(&c->fatal, e.code == ERR_ARG ? ERR_NET : e.code,
 			          "%s; %u requests in a row failed", e.msg, c->failed_in_row);
 	}
-	call_deliver(c, k, NULL, false, &e);
+	call_deliver(c, k, end, NULL, false, &e);
 }
 
 static void succeed(explain_client *c, call *k, http_slot *s, double seconds)
@@ -273,15 +295,16 @@ static void succeed(explain_client *c, call *k, http_slot *s, double seconds)
 	if (c->log && store_log_put(c->log, k->key, c->endpoint.base, c->model, k->body, 200, s->body.data,
 	                            seconds, &e) < 0) {
 		c->fatal = e; /* what cannot be kept would be paid for again */
-		call_deliver(c, k, NULL, false, &e);
+		call_deliver(c, k, EXPLAIN_OVER, NULL, false, &e);
 		return;
 	}
-	call_deliver(c, k, s->body.data, false, NULL);
+	call_deliver(c, k, EXPLAIN_REPLIED, s->body.data, false, NULL);
 }
 
 static void finished(explain_client *c, http_slot *s, CURLcode result)
 {
 	double seconds = clock_now() - s->started;
+	explain_end end = EXPLAIN_REJECTED;
 	call *k = s->payload;
 	http_outcome o;
 
@@ -289,10 +312,12 @@ static void finished(explain_client *c, http_slot *s, CURLcode result)
 	s->payload = NULL;
 	c->in_flight--;
 	http_slot_outcome(&o, s, result);
-	if (o.class == HTTP_REPLY && check_reply(c, &s->body, &o.err) < 0)
+	if (o.class == HTTP_REPLY && check_reply(c, k->api, &s->body, &o.err) < 0)
 		o.class = k->wrong++ < WRONG_MAX ? HTTP_RETRY : HTTP_FAIL;
-	if (o.class == HTTP_RETRY && k->attempts > c->o.retries)
+	if (o.class == HTTP_RETRY && k->attempts > c->o.retries) {
 		o.class = HTTP_FAIL;
+		end = EXPLAIN_TROUBLE;
+	}
 	switch (o.class) {
 	case HTTP_REPLY:
 		succeed(c, k, s, seconds);
@@ -301,11 +326,11 @@ static void finished(explain_client *c, http_slot *s, CURLcode result)
 		delay(c, k, o.wait);
 		break;
 	case HTTP_FAIL:
-		give_up(c, k, &o);
+		give_up(c, k, &o, o.filtered ? EXPLAIN_FILTERED : end);
 		break;
 	case HTTP_FATAL:
 		c->fatal = o.err;
-		call_deliver(c, k, NULL, false, &o.err);
+		call_deliver(c, k, EXPLAIN_OVER, NULL, false, &o.err);
 		break;
 	}
 }
@@ -336,7 +361,7 @@ static int try_log(explain_client *c, call *k, bool *answered, error *err)
 		queue_take(&c->ready);
 		if (!reply)
 			error_set(&e, ERR_NOTFOUND, "replay: the request log lacks %.12s", k->key);
-		call_deliver(c, k, reply, reply != NULL, &e);
+		call_deliver(c, k, reply ? EXPLAIN_REPLIED : EXPLAIN_MISSING, reply, reply != NULL, &e);
 		*answered = true;
 	}
 	free(reply);
@@ -363,7 +388,7 @@ static int start_ready(explain_client *c, bool sending, error *err)
 		s = free_slot(c);
 		if (!s || !sending || c->hold > now)
 			break;
-		rc = http_slot_start(s, c->multi, k->body, err);
+		rc = http_slot_start(s, c->multi, k->api, k->body, err);
 		if (rc < 0)
 			return rc;
 		queue_take(&c->ready);
@@ -433,10 +458,10 @@ static int fail_all(explain_client *c, error *err)
 		curl_multi_remove_handle(c->multi, c->slots[i].easy);
 		c->slots[i].payload = NULL;
 		c->in_flight--;
-		call_deliver(c, k, NULL, false, &c->fatal);
+		call_deliver(c, k, EXPLAIN_OVER, NULL, false, &c->fatal);
 	}
 	while ((k = queue_take(&c->ready)) || (k = queue_take(&c->delayed)))
-		call_deliver(c, k, NULL, false, &c->fatal);
+		call_deliver(c, k, EXPLAIN_OVER, NULL, false, &c->fatal);
 	return error_set(err, c->fatal.code, "%s", c->fatal.msg);
 }
 
@@ -530,7 +555,8 @@ int explain_client_new(explain_client **out, const explain_client_opts *o, store
 	c->log = log;
 	c->replay = replay;
 	c->o = *o;
-	c->o.base_url = c->o.model = c->o.api_key = NULL; /* the caller's; our copies are elsewhere */
+	c->o.base_url = c->o.model = c->o.api_key = c->o.ca_file =
+	        NULL; /* the caller's; our copies are elsewhere */
 	c->global = curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK;
 	c->model = strdup(o->model);
 	if (!c->global || !c->model)
@@ -575,4 +601,9 @@ void explain_client_free(explain_client *c)
 explain_client_stats explain_client_get_stats(const explain_client *c)
 {
 	return c->stats;
+}
+
+const char *client_model(const explain_client *c)
+{
+	return c->model;
 }

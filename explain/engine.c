@@ -7,10 +7,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { PROBE_TOKENS = 32, BYTES_A_TOKEN = 4 };
-
-static const char probe_schema[] = "{\"type\":\"object\",\"properties\":{\"ok\":{\"type\":\"boolean\"}},"
-                                   "\"required\":[\"ok\"],\"additionalProperties\":false}";
+enum { BYTES_A_TOKEN = 4 };
 
 /* ---- Questions --------------------------------------------------------------------------------------------------------- */
 
@@ -47,7 +44,7 @@ static int send(engine_task *t, engine_ask *ask, const chat_question *q, error *
 	if (j->o->dry_run) {
 		j->dry_requests++;
 		j->dry_input += (strlen(body) + BYTES_A_TOKEN - 1) / BYTES_A_TOKEN;
-		j->dry_output += q->max_tokens;
+		j->dry_output += chat_limit(&j->chat, q);
 		free(body);
 		return 0;
 	}
@@ -67,7 +64,12 @@ int engine_ask_add(engine_task *t, engine_ask **out, const char *system, const c
                    const char *example_ids, unsigned max_tokens, unsigned sample, void *data, error *err)
 {
 	engine *j = t->job;
-	chat_question q = { system, user, j->kind->schema_name, j->kind->schema, max_tokens, sample };
+	chat_question q = { .system = system,
+		            .user = user,
+		            .name = j->kind->schema_name,
+		            .schema = j->kind->schema,
+		            .max_tokens = max_tokens,
+		            .sample = sample };
 	engine_ask *ask = arena_alloc(&t->mem, 1, sizeof(*ask));
 	int rc = 0;
 
@@ -189,53 +191,6 @@ int engine_keep_prompt(char hex[SHA256_HEX], engine *j, const char *prompt, erro
 
 /* ---- What the server accepts -------------------------------------------------------------------------------------------------- */
 
-typedef struct probe {
-	bool replied;
-	error err;
-} probe;
-
-static void probe_done(explain_request *r, const char *reply, bool from_log, const error *err)
-{
-	probe *p = r->payload;
-
-	(void)from_log;
-	p->replied = reply != NULL;
-	if (err)
-		p->err = *err;
-}
-
-/* One small question, asked in a lesser way after each refusal. In a replay the log tells which way was answered. */
-static int find_capabilities(engine *j, error *err)
-{
-	chat_question q = { NULL,         "Reply with the JSON object {\"ok\": true} and nothing else.",
-		            "probe",      probe_schema,
-		            PROBE_TOKENS, 0 };
-	explain_request r = { .done = probe_done };
-	bool again = true;
-	probe p = { 0 };
-	char *body = NULL;
-	int rc = 0;
-
-	while (again && rc == 0) {
-		p = (probe){ 0 };
-		r.payload = &p;
-		rc = chat_body(&body, &j->chat, &q, err);
-		if (rc < 0)
-			break;
-		r.body = body;
-		rc = explain_client_add(j->client, &r, err);
-		if (rc == 0)
-			rc = explain_client_run(j->client, 0, j->o->stop, err);
-		free(body);
-		again = !p.replied &&
-		        (j->o->replay && p.err.code == ERR_NOTFOUND ? chat_lesser_format(&j->chat)
-		                                                    : chat_adapt(&j->chat, &p.err));
-	}
-	if (rc == 0 && !p.replied)
-		rc = error_set(err, p.err.code, "%s", p.err.msg);
-	return rc;
-}
-
 static int load_capabilities(engine *j, error *err)
 {
 	arena mem = ARENA_INIT;
@@ -249,7 +204,7 @@ static int load_capabilities(engine *j, error *err)
 		rc = chat_from_capabilities(&j->chat, &known, json, err);
 	if (rc < 0 || known)
 		goto out;
-	rc = find_capabilities(j, err);
+	rc = chat_probe(&j->chat, j->client, 0, j->o->replay, j->o->stop, err);
 	if (rc < 0)
 		goto out;
 	found = chat_capabilities(&j->chat);
@@ -696,7 +651,7 @@ int engine_run(cJSON **summary, engine *j, const char *settings, const store_tas
 
 	j->started = clock_now();
 	j->taken = &taken;
-	j->chat.model = j->o->client ? j->o->client->model : NULL;
+	chat_init(&j->chat, j->o->client);
 	j->reports = summary ? cJSON_CreateArray() : NULL;
 	if (summary && !j->reports)
 		return error_nomem(err, "the summary");

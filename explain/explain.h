@@ -6,27 +6,47 @@
 #include "base/base.h"
 #include "store/store.h"
 
-/* ---- Client (client.c): POST BASE/chat/completions, several in flight --------------------------------------------- */
+/* ---- Client (client.c): requests to one OpenAI-compatible endpoint, several in flight ---------------------------- */
 
 typedef struct explain_client_opts {
 	const char *base_url; /* "http://127.0.0.1:8080/v1" */
 	const char *model;
 	const char *api_key;  /* NULL: none sent; never stored, logged or shown */
+	const char *ca_file;  /* PEM certificates to trust in place of the system's; NULL: the system's */
 	unsigned concurrency; /* requests in flight. 8 */
-	unsigned retries;     /* attempts after the first on 429, 5xx, time-outs, broken connections. 6 */
+	unsigned retries;     /* attempts after the first on 5xx, time-outs, broken connections. 6 */
 	double timeout;       /* seconds a request. 120 */
 	double backoff,
 	        backoff_max; /* first wait and longest, full jitter. 0.5, 60; Retry-After wins when longer */
 	size_t max_reply;    /* bytes. 4 MiB */
 	uint64_t seed;       /* of the jitter */
+	/* What is known of the server beforehand; what is not is found out (chat.h). */
+	bool max_completion_tokens; /* in place of max_tokens */
+	bool no_temperature, no_system;
+	unsigned thinking_tokens; /* added to the limit of every reply, for models that think first. 0 */
 } explain_client_opts;
 explain_client_opts explain_client_opts_default(void);
 
+/* What to POST to, below base_url: chat/completions, completions, embeddings. */
+typedef enum explain_api { EXPLAIN_CHAT, EXPLAIN_COMPLETIONS, EXPLAIN_EMBEDDINGS, EXPLAIN_APIS } explain_api;
+
+/* How a request ended. */
+typedef enum explain_end {
+	EXPLAIN_REPLIED,
+	EXPLAIN_FILTERED, /* a content filter would not let the question pass (400 with such a code) */
+	EXPLAIN_REJECTED, /* this request never will get a reply: other 4xx, a reply too long or of another kind */
+	EXPLAIN_TROUBLE, /* its attempts are used up: 5xx, time-outs, broken connections */
+	EXPLAIN_MISSING, /* a replay, and the log lacks it */
+	EXPLAIN_OVER     /* the client has ended: see the error of explain_client_run() */
+} explain_end;
+
 /* One request, filled by the caller and kept until its callback. */
 typedef struct explain_request {
-	const char *body;     /* canonical JSON */
-	char key[SHA256_HEX]; /* set by the client: SHA-256 of endpoint, model, sample and body */
+	const char *body; /* canonical JSON */
+	char key[SHA256_HEX]; /* set by the client: SHA-256 of endpoint (with its path, but for chat), model, sample and body */
 	unsigned sample;
+	explain_api api;
+	explain_end end; /* set by the client before done() */
 	/* Called once from explain_client_run(). reply: the whole JSON body with status 200, valid during the call, or NULL with
 	 * *err saying why (ERR_NET, ERR_REFUSED, ERR_FORMAT, ERR_LIMIT...). */
 	void (*done)(struct explain_request *r, const char *reply, bool from_log, const error *err);
@@ -43,9 +63,54 @@ int explain_client_add(explain_client *c, explain_request *r,
 /* Drive until at most `leave` requests are queued or in flight, or stop() says so. 401/402/403 end everything: ERR_REFUSED. */
 int explain_client_run(explain_client *c, size_t leave, bool (*stop)(void), error *err) MUST_USE;
 typedef struct explain_client_stats {
-	uint64_t sent, from_log, retried, failed, input_tokens, output_tokens;
+	uint64_t sent, from_log, retried, failed;
+	uint64_t input_tokens, output_tokens;
+	uint64_t input_cached; /* of input_tokens: taken from the provider's cache of prompts */
+	uint64_t reasoning;    /* of output_tokens: thinking */
 } explain_client_stats;
 explain_client_stats explain_client_get_stats(const explain_client *c);
+
+/* ---- Other calls (calls.c) ------------------------------------------------------------------------------------------ */
+
+/* Tokens with log-probabilities (natural logarithm), as a server reports them. */
+typedef struct explain_top {
+	const char *text;
+	double logprob;
+} explain_top;
+typedef struct explain_token {
+	const char *text; /* its bytes, `len` of them and a NUL; a token may hold a part of a character */
+	size_t len;
+	double logprob;         /* NaN: none is given, as of a prompt's first token */
+	const explain_top *top; /* (n_top) the likeliest tokens in its place, likeliest first */
+	unsigned n_top;
+} explain_token;
+typedef struct explain_tokens { /* start with {0} */
+	arena mem;
+	explain_token *token; /* (n) */
+	size_t n;
+} explain_tokens;
+void explain_tokens_clear(explain_tokens *t);
+
+/* A body for EXPLAIN_COMPLETIONS, malloc'd: `prompt` continued by up to max_tokens tokens at temperature 0.
+ *   top   alternatives wanted of each token; 0: no log-probabilities
+ *   echo  the tokens of the prompt are wanted too (with max_tokens 0: only those); few servers can do that */
+int explain_completion_body(char **out, const explain_client *c, const char *prompt, unsigned max_tokens,
+                            unsigned top, bool echo, error *err) MUST_USE;
+typedef struct explain_completion {
+	char *text;            /* with `echo`: the prompt before it */
+	bool cut;              /* it ended at max_tokens */
+	explain_tokens tokens; /* none where the server sends none */
+} explain_completion;
+/* Read a reply of that kind. ERR_FORMAT. End with explain_completion_clear(), after a failure too. */
+int explain_completion_read(explain_completion *out, const char *reply, error *err) MUST_USE;
+void explain_completion_clear(explain_completion *c);
+
+/* Vectors of n texts, in their order: *out (n, *dim), malloc'd, as the server scales them. `batch` texts go into a request; the
+ * client runs until nothing is open, so call it from no callback. ERR_FORMAT: vectors are missing, of different lengths, or not
+ * finite; else the error of the first request that failed. After ERR_STOPPED the client can only be
+ * freed. */
+int explain_embed(float **out, size_t *dim, explain_client *c, const char *const *texts, size_t n,
+                  size_t batch, bool (*stop)(void), error *err) MUST_USE;
 
 /* ---- Lexical rules (lexical.c) ------------------------------------------------------------------------------------- */
 

@@ -14,6 +14,10 @@ enum {
 	ERROR_BYTES = 280
 };
 
+static const char *const http_paths[] = { [EXPLAIN_CHAT] = "/chat/completions",
+	                                  [EXPLAIN_COMPLETIONS] = "/completions",
+	                                  [EXPLAIN_EMBEDDINGS] = "/embeddings" };
+
 /* ---- Endpoint ---------------------------------------------------------------------------------------------------- */
 
 static int url_part(CURLU *u, CURLUPart part, char **out)
@@ -152,6 +156,7 @@ static int make_headers(http_endpoint *e, error *err)
 
 int http_endpoint_init(http_endpoint *e, const explain_client_opts *o, error *err)
 {
+	bool whole = true;
 	size_t n;
 	int rc;
 
@@ -166,13 +171,21 @@ int http_endpoint_init(http_endpoint *e, const explain_client_opts *o, error *er
 		return error_nomem(err, "the base URL");
 	for (n = strlen(e->base); n && e->base[n - 1] == '/'; n--)
 		e->base[n - 1] = '\0';
-	e->url = join(e->base, "/chat/completions");
+	for (size_t i = 0; i < EXPLAIN_APIS; i++) {
+		e->url[i] = join(e->base, http_paths[i]);
+		whole = whole && e->url[i];
+	}
+	if (o->ca_file) {
+		e->ca_file = strdup(o->ca_file);
+		whole = whole && e->ca_file;
+	}
 	if (o->api_key) {
 		e->key[0] = strdup(o->api_key);
 		e->key[1] = json_spelling(o->api_key, false);
 		e->key[2] = json_spelling(o->api_key, true);
+		whole = whole && e->key[0] && e->key[1] && e->key[2];
 	}
-	if (!e->url || (o->api_key && (!e->key[0] || !e->key[1] || !e->key[2])))
+	if (!whole)
 		rc = error_nomem(err, "the endpoint");
 	else
 		rc = make_headers(e, err);
@@ -187,7 +200,9 @@ void http_endpoint_clear(http_endpoint *e)
 		scrub(h->data);
 	curl_slist_free_all(e->headers);
 	free(e->base);
-	free(e->url);
+	for (size_t i = 0; i < EXPLAIN_APIS; i++)
+		free(e->url[i]);
+	free(e->ca_file);
 	for (size_t i = 0; i < ARRAY_LEN(e->key); i++) {
 		scrub(e->key[i]);
 		free(e->key[i]);
@@ -238,9 +253,9 @@ int http_slot_init(http_slot *s, const http_endpoint *e, error *err)
 	*s = (http_slot){ .endpoint = e };
 	text_init(&s->body, e->max_reply);
 	s->easy = c = curl_easy_init();
-	if (!c || curl_easy_setopt(c, CURLOPT_URL, e->url) != CURLE_OK ||
-	    curl_easy_setopt(c, CURLOPT_USERAGENT, "gloss/" GLOSS_VERSION) != CURLE_OK ||
-	    curl_easy_setopt(c, CURLOPT_PROTOCOLS_STR, "http,https") != CURLE_OK)
+	if (!c || curl_easy_setopt(c, CURLOPT_USERAGENT, "gloss/" GLOSS_VERSION) != CURLE_OK ||
+	    curl_easy_setopt(c, CURLOPT_PROTOCOLS_STR, "http,https") != CURLE_OK ||
+	    (e->ca_file && curl_easy_setopt(c, CURLOPT_CAINFO, e->ca_file) != CURLE_OK))
 		return error_nomem(err, "a connection");
 	curl_easy_setopt(c, CURLOPT_HTTPHEADER, e->headers);
 	curl_easy_setopt(c, CURLOPT_POST, 1L);
@@ -265,14 +280,15 @@ void http_slot_free(http_slot *s)
 	*s = (http_slot){ 0 };
 }
 
-int http_slot_start(http_slot *s, CURLM *multi, const char *body, error *err)
+int http_slot_start(http_slot *s, CURLM *multi, explain_api api, const char *body, error *err)
 {
 	text_clear(&s->body);
 	s->too_big = s->no_memory = false;
 	s->started = clock_now();
 	curl_easy_setopt(s->easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)strlen(body));
 	curl_easy_setopt(s->easy, CURLOPT_POSTFIELDS, body);
-	if (curl_multi_add_handle(multi, s->easy) != CURLM_OK)
+	if (curl_easy_setopt(s->easy, CURLOPT_URL, s->endpoint->url[api]) != CURLE_OK ||
+	    curl_multi_add_handle(multi, s->easy) != CURLM_OK)
 		return error_nomem(err, "a request");
 	return 0;
 }
@@ -412,6 +428,18 @@ static void redirected(http_outcome *out, const http_slot *s, long status)
 	text_free(&place);
 }
 
+/* Whether an error body says that the question was held back for what it is about. */
+static bool is_filtered(const char *body, size_t n)
+{
+	static const char *const codes[] = { "content_filter", "content_policy_violation",
+		                             "data_inspection_failed" };
+
+	for (size_t i = 0; n && i < ARRAY_LEN(codes); i++)
+		if (memmem(body, n, codes[i], strlen(codes[i])))
+			return true;
+	return false;
+}
+
 static void refused(http_outcome *out, const http_slot *s, long status)
 {
 	curl_off_t wait = 0;
@@ -432,6 +460,7 @@ static void refused(http_outcome *out, const http_slot *s, long status)
 		code = ERR_NET;
 	} else {
 		out->class = HTTP_FAIL;
+		out->filtered = is_filtered(s->body.data, s->body.len);
 	}
 	error_set(&out->err, code, "'%s' answered %ld%s", s->endpoint->base, status,
 	          why.data ? why.data : "");

@@ -7,7 +7,9 @@
 #include <curl/curl.h>
 
 typedef struct http_endpoint {
-	char *base, *url;           /* "http://host/v1" and that with "/chat/completions" */
+	char *base;                 /* "http://host/v1" */
+	char *url[EXPLAIN_APIS];    /* that with "/chat/completions" and the like, by explain_api */
+	char *ca_file;              /* NULL: the system's */
 	char *key[3];               /* NULL: none; plain, and as a JSON string may spell it */
 	struct curl_slist *headers; /* holds the key too */
 	bool loopback;
@@ -34,7 +36,7 @@ typedef struct http_slot {
 int http_slot_init(http_slot *s, const http_endpoint *e, error *err) MUST_USE;
 void http_slot_free(http_slot *s);
 /* `body` must live until the transfer has ended. */
-int http_slot_start(http_slot *s, CURLM *multi, const char *body, error *err) MUST_USE;
+int http_slot_start(http_slot *s, CURLM *multi, explain_api api, const char *body, error *err) MUST_USE;
 
 typedef enum http_class {
 	HTTP_REPLY, /* 200 and a whole body */
@@ -46,6 +48,7 @@ typedef enum http_class {
 typedef struct http_outcome {
 	http_class class;
 	bool unreachable; /* no connection was made */
+	bool filtered;    /* HTTP_FAIL: a content filter would not let it pass */
 	double wait;      /* seconds the server asked for; 0: none */
 	error err;        /* but for HTTP_REPLY */
 } http_outcome;
@@ -53,5 +56,8 @@ void http_slot_outcome(http_outcome *out, http_slot *s, CURLcode result);
 
 /* What an error body says, for people: its message, at most 200 letters, made visible, without the key. */
 void http_error_text(const http_endpoint *e, text *out, const char *body, size_t n);
+
+/* Of client.c, for calls.c. */
+const char *client_model(const explain_client *c);
 
 #endif

@@ -426,9 +426,9 @@ START_TEST(many_failures_in_a_row_end_everything)
 		ck_assert_int_eq(explain_client_add(c, &rs[i], &e), 0);
 	}
 	ck_assert_int_eq(explain_client_run(c, 0, NULL, &e), ERR_NET);
-	ck_assert_msg(strstr(e.msg, "no such model; 5 requests in a row failed"), "%s", e.msg);
+	ck_assert_msg(strstr(e.msg, "no such model; 10 requests in a row failed"), "%s", e.msg);
 	explain_client_free(c);
-	ck_assert_uint_eq(llm_count(s), 5);
+	ck_assert_uint_eq(llm_count(s), 10);
 	llm_stop(s);
 }
 END_TEST

@@ -1,0 +1,423 @@
+/* Completions, embeddings, log-probabilities, and what a server was found to accept: bodies as they go out, replies as servers
+ * send them, and replies that are not what they should be. */
+#include "explain/chat.h"
+#include "tests/support.h"
+#include "tests/support_llm.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static explain_client *client_for(const llm_server *s)
+{
+	explain_client_opts o = explain_client_opts_default();
+	explain_client *c = NULL;
+	error e = { 0 };
+
+	o.base_url = llm_url(s);
+	o.model = "tiny";
+	o.retries = 0;
+	o.backoff = o.backoff_max = 0.001;
+	ck_assert_msg(explain_client_new(&c, &o, NULL, false, &e) == 0, "%s", e.msg);
+	return c;
+}
+
+/* ---- Completions -------------------------------------------------------------------------------------------------------- */
+
+static const char two_lists[] =
+        "{\"choices\":[{\"text\":\"ab\",\"finish_reason\":\"length\",\"logprobs\":{\"tokens\":[\"a\",\"b\"],"
+        "\"token_logprobs\":[null,-0.5],\"top_logprobs\":[null,{\"c\":-2,\"b\":-0.5}],\"text_offset\":[0,1]}}"
+        "]}";
+static const char objects[] = "{\"choices\":[{\"text\":\"\\u00e9\",\"logprobs\":{\"content\":["
+                              "{\"token\":\"\\ufffd\",\"bytes\":[195],\"logprob\":-1,\"top_logprobs\":[]},"
+                              "{\"token\":\"\\ufffd\",\"bytes\":[169],\"logprob\":-2,\"top_logprobs\":[{"
+                              "\"token\":\"x\",\"logprob\":-3}]}]}}]}";
+
+START_TEST(completion_of_both_shapes)
+{
+	explain_completion got;
+	error e = { 0 };
+
+	ck_assert_int_eq(explain_completion_read(&got, two_lists, &e), 0);
+	ck_assert_str_eq(got.text, "ab");
+	ck_assert(got.cut);
+	ck_assert_uint_eq(got.tokens.n, 2);
+	ck_assert(isnan(got.tokens.token[0].logprob));
+	ck_assert_uint_eq(got.tokens.token[0].n_top, 0);
+	ck_assert_double_eq(got.tokens.token[1].logprob, -0.5);
+	ck_assert_uint_eq(got.tokens.token[1].n_top, 2);
+	ck_assert_str_eq(got.tokens.token[1].top[0].text, "b"); /* likeliest first, whatever the order sent */
+	ck_assert_double_eq(got.tokens.token[1].top[1].logprob, -2);
+	explain_completion_clear(&got);
+
+	ck_assert_int_eq(explain_completion_read(&got, objects, &e), 0);
+	ck_assert(!got.cut);
+	ck_assert_uint_eq(got.tokens.n, 2);
+	ck_assert_uint_eq(got.tokens.token[1].len, 1);
+	ck_assert_str_eq(got.tokens.token[0].text, "\xc3"); /* its bytes, not the replacement character */
+	ck_assert_str_eq(got.tokens.token[1].top[0].text, "x");
+	explain_completion_clear(&got);
+}
+END_TEST
+
+static const struct bad_reply {
+	const char *reply, *says;
+} bad_completions[] = {
+	{ "{\"choices\":[]}", "first choice has no text" },
+	{ "[]", "no text" },
+	{ "nonsense", "reply" },
+	{ "{\"choices\":[{\"text\":\"a\",\"logprobs\":{\"tokens\":[\"a\"],\"token_logprobs\":[]}}]}",
+	  "lists of log-probabilities differ" },
+	{ "{\"choices\":[{\"text\":\"a\",\"logprobs\":{\"tokens\":[1],\"token_logprobs\":[1]}}]}",
+	  "no text" },
+	{ "{\"choices\":[{\"text\":\"a\",\"logprobs\":{\"content\":[{\"token\":\"a\",\"bytes\":[256]}]}}]}",
+	  "bad bytes" },
+	{ "{\"choices\":[{\"text\":\"a\",\"logprobs\":{\"content\":[{\"token\":\"a\",\"top_logprobs\":[{"
+	  "\"token\":"
+	  "\"b\"}]}]}}]}",
+	  "alternative of a token has no log-probability" },
+};
+
+START_TEST(bad_completion_is_refused)
+{
+	explain_completion got;
+	error e = { 0 };
+
+	ck_assert_int_eq(explain_completion_read(&got, bad_completions[_i].reply, &e), ERR_FORMAT);
+	ck_assert_msg(strstr(e.msg, bad_completions[_i].says), "'%s' lacks '%s'", e.msg,
+	              bad_completions[_i].says);
+	explain_completion_clear(&got);
+}
+END_TEST
+
+typedef struct kept {
+	char *reply;
+	explain_end end;
+	error err;
+} kept;
+
+static void keep(explain_request *r, const char *reply, bool from_log, const error *err)
+{
+	kept *k = r->payload;
+
+	(void)from_log;
+	k->reply = reply ? strdup(reply) : NULL;
+	k->end = r->end;
+	if (err)
+		k->err = *err;
+}
+
+START_TEST(completion_goes_to_its_own_path)
+{
+	llm_reply script[] = { { .body = two_lists }, { .body = "{\"choices\":[{\"message\":{}}]}" } };
+	llm_server *s = llm_start(script, 2);
+	explain_client *c = client_for(s);
+	kept k = { 0 };
+	explain_request r = { .api = EXPLAIN_COMPLETIONS, .done = keep, .payload = &k };
+	explain_request chat_like = { .body = "{\"n\":2}", .api = EXPLAIN_COMPLETIONS, .done = keep };
+	explain_request as_chat = { .done = keep };
+	char *body = NULL;
+	error e = { 0 };
+
+	ck_assert_int_eq(explain_completion_body(&body, c, "once", 3, 5, true, &e), 0);
+	r.body = body;
+	ck_assert_int_eq(explain_client_add(c, &r, &e), 0);
+	ck_assert_int_eq(explain_client_run(c, 0, NULL, &e), 0);
+	ck_assert_int_eq(k.end, EXPLAIN_REPLIED);
+	ck_assert_str_eq(k.reply, two_lists);
+	ck_assert_str_eq(llm_get(s, 0)->path, "/v1/completions");
+	ck_assert_str_eq(llm_get(s, 0)->body, "{\"echo\":true,\"logprobs\":5,\"max_tokens\":3,\"model\":"
+	                                      "\"tiny\",\"prompt\":\"once\",\"temperature\":0}");
+	free(k.reply);
+	chat_like.payload = &k; /* a chat completion is no completion */
+	ck_assert_int_eq(explain_client_add(c, &chat_like, &e), 0);
+	ck_assert_int_eq(explain_client_run(c, 0, NULL, &e), 0);
+	ck_assert_ptr_null(k.reply);
+	ck_assert_msg(strstr(k.err.msg, "JSON that is no completion"), "%s", k.err.msg);
+	as_chat.body = body; /* the same body for another path is another question */
+	as_chat.payload = &k;
+	ck_assert_int_eq(explain_client_add(c, &as_chat, &e), 0);
+	ck_assert_str_ne(as_chat.key, r.key);
+	explain_client_free(c);
+	llm_stop(s);
+	free(body);
+}
+END_TEST
+
+/* ---- Embeddings ----------------------------------------------------------------------------------------------------------- */
+
+/* Each text's vector is its length and the count of texts in its request, the last text first. */
+static llm_reply embed(const llm_seen *request, void *payload)
+{
+	cJSON *body = cJSON_Parse(request->body);
+	const cJSON *input = cJSON_GetObjectItemCaseSensitive(body, "input");
+	int n = cJSON_GetArraySize(input);
+	text out;
+
+	(void)payload;
+	text_init(&out, 1 << 20);
+	ck_assert_int_eq(text_adds(&out, "{\"data\":["), 0);
+	for (int i = n - 1; i >= 0; i--)
+		ck_assert_int_eq(text_addf(&out, "{\"index\":%d,\"embedding\":[%zu,%d]}%s", i,
+		                           strlen(cJSON_GetArrayItem(input, i)->valuestring), n,
+		                           i ? "," : ""),
+		                 0);
+	ck_assert_int_eq(text_adds(&out, "],\"usage\":{\"prompt_tokens\":9}}"), 0);
+	cJSON_Delete(body);
+	return (llm_reply){ .own = out.data };
+}
+
+START_TEST(embeddings_come_in_order)
+{
+	static const char *const texts[] = { "", "a", "bb", "ccc", "dddd" };
+	llm_server *s = llm_start_answering(embed, NULL);
+	explain_client *c = client_for(s);
+	float *v = NULL;
+	size_t dim = 0;
+	error e = { 0 };
+
+	ck_assert_msg(explain_embed(&v, &dim, c, texts, 5, 2, NULL, &e) == 0, "%s", e.msg);
+	ck_assert_uint_eq(dim, 2);
+	for (size_t i = 0; i < 5; i++) {
+		ck_assert_float_eq(v[2 * i], (float)i);
+		ck_assert_float_eq(v[2 * i + 1], i < 4 ? 2 : 1);
+	}
+	ck_assert_uint_eq(llm_count(s), 3);
+	ck_assert_str_eq(llm_get(s, 0)->path, "/v1/embeddings");
+	ck_assert_uint_eq(explain_client_get_stats(c).input_tokens, 27);
+	free(v);
+	explain_client_free(c);
+	llm_stop(s);
+}
+END_TEST
+
+static const struct bad_vectors {
+	llm_reply reply;
+	const char *says;
+} bad_vectors[] = {
+	{ { .body = "{\"data\":[{\"embedding\":[1]}]}" }, "1 embeddings of 2 texts" },
+	{ { .body = "{\"data\":[{\"embedding\":[1]},{\"embedding\":[1,2]}]}" }, "has 2 numbers, another 1" },
+	{ { .body = "{\"data\":[{\"embedding\":[1]},{\"embedding\":[null]}]}" }, "no finite number" },
+	{ { .body = "{\"data\":[{\"embedding\":[1]},{\"embedding\":[1e300]}]}" }, "no finite number" },
+	{ { .body = "{\"data\":[{\"embedding\":[]},{\"embedding\":[]}]}" }, "no list of 1 to" },
+	{ { .body = "{\"data\":[{\"embedding\":\"AACAPw==\"},{\"embedding\":[1]}]}" }, "no list of 1 to" },
+	{ { .body = "{\"data\":[{\"index\":0,\"embedding\":[1]},{\"index\":0,\"embedding\":[1]}]}" },
+	  "text 0 twice" },
+	{ { .body = "{\"data\":[{\"index\":7,\"embedding\":[1]},{\"index\":0,\"embedding\":[1]}]}" },
+	  "text 7 which was not asked for" },
+	{ { .body = "{\"choices\":[]}" }, "no list of embeddings" },
+	{ { .status = 501, .body = "{\"error\":{\"message\":\"no embeddings here\"}}" },
+	  "501: no embeddings here" },
+};
+
+START_TEST(bad_embeddings_are_refused)
+{
+	static const char *const texts[] = { "a", "b" };
+	llm_server *s = llm_start(&bad_vectors[_i].reply, 1);
+	explain_client *c = client_for(s);
+	float *v = NULL;
+	size_t dim = 0;
+	error e = { 0 };
+
+	ck_assert_int_lt(explain_embed(&v, &dim, c, texts, 2, 8, NULL, &e), 0);
+	ck_assert_ptr_null(v);
+	ck_assert_msg(strstr(e.msg, bad_vectors[_i].says), "'%s' lacks '%s'", e.msg, bad_vectors[_i].says);
+	explain_client_free(c);
+	llm_stop(s);
+}
+END_TEST
+
+/* ---- Log-probabilities of answers ---------------------------------------------------------------------------------------------- */
+
+static const struct spelling {
+	const char *content, *tokens;
+	size_t n;
+} spellings[] = {
+	{ "\"ab\"", "[{\"token\":\"a\",\"logprob\":-1},{\"token\":\"b\",\"logprob\":-2}]", 2 },
+	{ "\"ab\"", "[{\"token\":\"ab\",\"logprob\":-1},{\"token\":\"<|end|>\",\"logprob\":-2}]", 2 },
+	{ "\"ab\"", "[{\"token\":\"a\",\"logprob\":-1},{\"token\":\"c\",\"logprob\":-2}]", 0 },
+	{ "\"ab\"", "[{\"token\":\"a\",\"logprob\":-1}]", 0 },
+	{ "\"ab\"", "null", 0 },
+	{ "null", "[{\"token\":\"a\",\"logprob\":-1}]", 0 },
+};
+
+START_TEST(logprobs_count_where_they_spell_the_answer)
+{
+	const struct spelling *sp = &spellings[_i];
+	explain_tokens tokens = { 0 };
+	char reply[512];
+	error e = { 0 };
+
+	snprintf(reply, sizeof(reply),
+	         "{\"choices\":[{\"message\":{\"content\":%s},\"logprobs\":{\"content\":%s}}]}", sp->content,
+	         sp->tokens);
+	ck_assert_int_eq(chat_logprobs(&tokens, reply, &e), 0);
+	ck_assert_uint_eq(tokens.n, sp->n);
+	explain_tokens_clear(&tokens);
+}
+END_TEST
+
+/* ---- Answers and how they end ------------------------------------------------------------------------------------------------------ */
+
+static const struct ending {
+	const char *choice;
+	chat_end end;
+	const char *says; /* NULL: an answer */
+} endings[] = {
+	{ "{\"message\":{\"content\":\"{\\\"ok\\\":true}\"}}", CHAT_ANSWERED, NULL },
+	{ "{\"message\":{\"content\":[{\"type\":\"text\",\"text\":\"{\\\"ok\\\":\"},{\"type\":\"text\","
+	  "\"text\":"
+	  "\"true}\"}]}}",
+	  CHAT_ANSWERED, NULL },
+	{ "{\"message\":{\"content\":\"<think>{\\\"ok\\\":false}</think>{\\\"ok\\\":true}\"}}", CHAT_ANSWERED,
+	  NULL },
+	{ "{\"message\":{\"content\":\"\",\"reasoning_content\":\"hm\"},\"finish_reason\":\"length\"}",
+	  CHAT_CUT, "thought up to the limit" },
+	{ "{\"message\":{\"content\":\"{\\\"ok\\\":tr\"},\"finish_reason\":\"length\"}", CHAT_CUT,
+	  "cut off at the limit" },
+	{ "{\"message\":{\"content\":null,\"refusal\":\"no\"}}", CHAT_REFUSED, "refused to answer" },
+	{ "{\"message\":{\"content\":\"\"},\"finish_reason\":\"content_filter\"}", CHAT_FILTERED,
+	  "content filter withheld" },
+	{ "{\"message\":{\"content\":\"yes\"}}", CHAT_UNREADABLE, "no JSON object" },
+	{ "{\"message\":{\"content\":[{\"type\":\"image\"}]}}", CHAT_UNREADABLE, "no text" },
+	{ "{\"message\":{\"content\":\"{\\\"ok\\\":1}\"}}", CHAT_UNREADABLE, "not what was asked for" },
+};
+
+START_TEST(answers_end_in_one_of_five_ways)
+{
+	cJSON *schema = cJSON_Parse("{\"type\":\"object\",\"properties\":{\"ok\":{\"type\":\"boolean\"}},"
+	                            "\"required\":[\"ok\"],\"additionalProperties\":false}");
+	const struct ending *x = &endings[_i];
+	chat_usage usage;
+	cJSON *answer = NULL;
+	char reply[1024];
+	error e = { 0 };
+	int rc;
+
+	snprintf(reply, sizeof(reply),
+	         "{\"choices\":[%s],\"usage\":{\"prompt_tokens\":90,\"completion_tokens\":30,"
+	         "\"prompt_tokens_details\":{\"cached_tokens\":64},\"completion_tokens_details\":"
+	         "{\"reasoning_tokens\":20}}}",
+	         x->choice);
+	rc = chat_answer(&answer, &usage, reply, schema, &e);
+	ck_assert_int_eq(rc, x->says ? ERR_FORMAT : 0);
+	ck_assert_int_eq(usage.end, x->end);
+	if (x->says)
+		ck_assert_msg(strstr(e.msg, x->says), "'%s' lacks '%s'", e.msg, x->says);
+	else
+		ck_assert(cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(answer, "ok")));
+	ck_assert(usage.input == 90 && usage.output == 30 && usage.cached == 64 && usage.reasoning == 20);
+	cJSON_Delete(answer);
+	cJSON_Delete(schema);
+}
+END_TEST
+
+/* ---- What the server accepts ------------------------------------------------------------------------------------------------------- */
+
+/* A picky server: says no to one thing at a time. */
+static llm_reply picky(const llm_seen *request, void *payload)
+{
+	static const struct {
+		const char *holds, *complaint;
+	} not [] = {
+		{ "\"max_tokens\"", "Unsupported parameter: use 'max_completion_tokens' instead" },
+		{ "\"temperature\"", "'temperature' does not support 0 with this model" },
+		{ "\"system\"", "System role not supported" },
+		{ "\"logprobs\"", "logprobs are not available" },
+		{ "json_schema", "response_format json_schema is not supported" },
+	};
+	static char bodies[ARRAY_LEN(not )][128];
+
+	(void)payload;
+	for (size_t i = 0; i < ARRAY_LEN(not ); i++)
+		if (strstr(request->body, not [i].holds)) {
+			snprintf(bodies[i], sizeof(bodies[i]), "{\"error\":{\"message\":\"%s\"}}",
+			         not [i].complaint);
+			return (llm_reply){ .status = 400, .body = bodies[i] };
+		}
+	return (llm_reply){ .own = llm_chat("{\"ok\":true}") };
+}
+
+START_TEST(what_a_server_minds_is_left_out)
+{
+	llm_server *s = llm_start_answering(picky, NULL);
+	explain_client *c = client_for(s);
+	chat found = { .model = "tiny" }, back = { .model = "tiny" };
+	const chat_question q = { .system = "rules", .user = "question", .name = "n", .schema = "{}" };
+	bool known = false;
+	char *json, *body = NULL;
+	error e = { 0 };
+
+	ck_assert_msg(chat_probe(&found, c, 3, false, NULL, &e) == 0, "%s", e.msg);
+	ck_assert_uint_eq(llm_count(s), 6);
+	json = chat_capabilities(&found);
+	ck_assert_str_eq(json, "{\"limit\":\"max_completion_tokens\",\"logprobs\":false,\"response_format\":"
+	                       "\"json_object\",\"system\":false,\"temperature\":false}");
+	ck_assert_int_eq(chat_from_capabilities(&back, &known, json, &e), 0);
+	ck_assert(known && memcmp(&back, &found, sizeof(back)) == 0);
+	back.thinking = 1000;
+	ck_assert_int_eq(chat_body(&body, &back, &q, &e), 0);
+	ck_assert_str_eq(body,
+	                 "{\"max_completion_tokens\":1000,\"messages\":[{\"content\":\"rules\\n\\nquestion\","
+	                 "\"role\":\"user\"}],\"model\":\"tiny\",\"response_format\":{\"type\":"
+	                 "\"json_object\"}}");
+	free(body);
+	free(json);
+	explain_client_free(c);
+	llm_stop(s);
+}
+END_TEST
+
+/* In a replay the log tells which way of asking was answered. */
+START_TEST(replay_finds_the_way_that_was_answered)
+{
+	char folder[FILE_PATH_MAX];
+	llm_server *s = llm_start_answering(picky, NULL);
+	explain_client_opts o = explain_client_opts_default();
+	chat found[2] = { { .model = "tiny" }, { .model = "tiny" } };
+	store_log *log = NULL;
+	error e = { 0 };
+
+	support_mkdir(folder);
+	o.base_url = llm_url(s);
+	o.model = "tiny";
+	ck_assert_int_eq(store_log_open(&log, support_path(folder, "s.db"), &e), 0);
+	for (int i = 0; i < 2; i++) {
+		explain_client *c = NULL;
+
+		ck_assert_int_eq(explain_client_new(&c, &o, log, i == 1, &e), 0);
+		ck_assert_msg(chat_probe(&found[i], c, 0, i == 1, NULL, &e) == 0, "%s", e.msg);
+		explain_client_free(c);
+	}
+	ck_assert_uint_eq(llm_count(s), 5);
+	ck_assert(memcmp(&found[0], &found[1], sizeof(found[0])) == 0);
+	store_log_close(log);
+	llm_stop(s);
+	support_rmdir(folder);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("calls");
+	TCase *t = tcase_create("calls");
+	SRunner *r;
+	int failed;
+
+	tcase_set_timeout(t, 30);
+	tcase_add_test(t, completion_of_both_shapes);
+	tcase_add_loop_test(t, bad_completion_is_refused, 0, ARRAY_LEN(bad_completions));
+	tcase_add_test(t, completion_goes_to_its_own_path);
+	tcase_add_test(t, embeddings_come_in_order);
+	tcase_add_loop_test(t, bad_embeddings_are_refused, 0, ARRAY_LEN(bad_vectors));
+	tcase_add_loop_test(t, logprobs_count_where_they_spell_the_answer, 0, ARRAY_LEN(spellings));
+	tcase_add_loop_test(t, answers_end_in_one_of_five_ways, 0, ARRAY_LEN(endings));
+	tcase_add_test(t, what_a_server_minds_is_left_out);
+	tcase_add_test(t, replay_finds_the_way_that_was_answered);
+	suite_add_tcase(suite, t);
+	r = srunner_create(suite);
+	srunner_run_all(r, CK_NORMAL);
+	failed = srunner_ntests_failed(r);
+	srunner_free(r);
+	return failed ? 1 : 0;
+}
