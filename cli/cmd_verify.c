@@ -322,17 +322,21 @@ static int verify_all(verification *v, error *err)
 
 static int recompute(verification *v, error *err)
 {
-	store_verify_opts o = { .source = v->o->source,
-		                .contexts = v->ids,
-		                .n = v->x.feed.n_contexts,
-		                .partial = v->hashes.partial,
-		                .per_batch = v->x.feed.per_batch,
-		                .n_checked = v->o->all ? 0 : v->o->contexts,
-		                .seed = v->o->seed,
-		                .most = SHOWN,
-		                .stop = store_args_stop() };
-	int rc = store_verify_begin(&v->verify, v->store, &o, err);
+	store_verify_opts o;
+	int rc;
 
+	if (!v->o->all)
+		v->x.feed.per_batch = index_feed_few(&v->x.feed);
+	o = (store_verify_opts){ .source = v->o->source,
+		                 .contexts = v->ids,
+		                 .n = v->x.feed.n_contexts,
+		                 .partial = v->hashes.partial,
+		                 .per_batch = v->x.feed.per_batch,
+		                 .n_checked = v->o->all ? 0 : v->o->contexts,
+		                 .seed = v->o->seed,
+		                 .most = SHOWN,
+		                 .stop = store_args_stop() };
+	rc = store_verify_begin(&v->verify, v->store, &o, err);
 	if (rc == 0)
 		rc = check_words(v, err);
 	if (rc == 0)

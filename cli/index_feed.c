@@ -4,7 +4,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BATCH_ROWS = 4096, BATCH_VALUES = 2 << 20 /* of neurons */ };
+enum {
+	BATCH_ROWS = 4096,      /* at least, where contexts are no longer */
+	BATCH_FLOATS = 8 << 20, /* of rows: a batch is long, as threads wait for each other at its end */
+	BATCH_VALUES = 2 << 20  /* of neurons */
+};
 
 void index_feed_close(index_feed *f)
 {
@@ -137,15 +141,25 @@ static int rows_feed_new(rows_feed **payload, index_feed *out, const dump_input 
 	return 0;
 }
 
-static uint32_t usual_batch(uint32_t ctx_len)
+static uint32_t contexts_of(uint64_t rows, uint32_t ctx_len)
 {
-	return ctx_len < BATCH_ROWS ? BATCH_ROWS / ctx_len : 1;
+	return rows > ctx_len ? (uint32_t)(rows / ctx_len) : 1;
+}
+
+uint32_t index_feed_few(const index_feed *f)
+{
+	uint32_t few = contexts_of(BATCH_ROWS, f->ctx_len);
+
+	return few < f->per_batch ? few : f->per_batch;
 }
 
 int index_feed_sae(index_feed *out, const dump_input *in, const sae_model *m, const char *kernels, error *err)
 {
+	const sae_dump_info *info = sae_dump_get_info(in->dump);
+	uint64_t rows = BATCH_FLOATS / info->d_in;
+	uint32_t n = contexts_of(rows > BATCH_ROWS ? rows : BATCH_ROWS, info->ctx_len);
 	rows_feed *r = NULL;
-	int rc = rows_feed_new(&r, out, in, usual_batch(sae_dump_get_info(in->dump)->ctx_len), err);
+	int rc = rows_feed_new(&r, out, in, n < info->n_contexts ? n : (uint32_t)info->n_contexts, err);
 
 	if (rc < 0)
 		return rc;
@@ -160,7 +174,7 @@ int index_feed_neurons(index_feed *out, const dump_input *in, const sae_neurons 
 	const sae_dump_info *info = sae_dump_get_info(in->dump);
 	uint64_t values = (uint64_t)info->ctx_len * info->d_in;
 	uint32_t most = values < BATCH_VALUES ? (uint32_t)(BATCH_VALUES / values) : 1;
-	uint32_t usual = usual_batch(info->ctx_len);
+	uint32_t usual = contexts_of(BATCH_ROWS, info->ctx_len);
 	rows_feed *r = NULL;
 	int rc = rows_feed_new(&r, out, in, most < usual ? most : usual, err);
 
@@ -224,7 +238,7 @@ int index_feed_codes(index_feed *out, sae_codes_reader *r, const dump_input *in,
 	*f = (codes_feed){ .r = r, .in = in, .left_out = left_out, .ctx_len = ctx_len };
 	*out = (index_feed){ .n_contexts = info->n_rows / ctx_len,
 		             .ctx_len = ctx_len,
-		             .per_batch = usual_batch(ctx_len),
+		             .per_batch = contexts_of(BATCH_ROWS, ctx_len),
 		             .codes = codes_codes,
 		             .counts = codes_counts,
 		             .tokens = codes_tokens,

@@ -65,8 +65,10 @@ static int close_up(pass *p, batch *b, uint32_t i, size_t *begin, error *err)
 		p->counted[t] = p->feed->counts(p->feed->payload, row + t);
 		if (!p->counted[t])
 			continue;
-		memmove(b->codes.index + end, b->codes.index + first[t], n * sizeof(*b->codes.index));
-		memmove(b->codes.value + end, b->codes.value + first[t], n * sizeof(*b->codes.value));
+		if (end != first[t]) {
+			memmove(b->codes.index + end, b->codes.index + first[t], n * sizeof(*b->codes.index));
+			memmove(b->codes.value + end, b->codes.value + first[t], n * sizeof(*b->codes.value));
+		}
 		end += n;
 	}
 	p->start[n_rows] = (uint32_t)(end - first[0]);

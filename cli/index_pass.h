@@ -28,6 +28,8 @@ typedef struct index_feed {
 int index_feed_sae(index_feed *out, const dump_input *in, const sae_model *m, const char *kernels,
                    error *err) MUST_USE;
 int index_feed_neurons(index_feed *out, const dump_input *in, const sae_neurons *n, error *err) MUST_USE;
+/* Contexts to compute together where only some are wanted: at most per_batch. */
+uint32_t index_feed_few(const index_feed *f);
 /* Codes computed elsewhere, of tokens that they bring themselves or, where `in` is not NULL, of that dump; left_out: a bit a token. All
  * must outlive the feed. */
 int index_feed_codes(index_feed *out, sae_codes_reader *r, const dump_input *in, const uint8_t *left_out,

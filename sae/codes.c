@@ -35,6 +35,10 @@ static void tile_free(tile *t)
 	free(t->value);
 }
 
+/* Of a worker's guess (encode.h): below the lowest value met, which is forgotten by and by. */
+#define GUESS_MARGIN   0.95f
+#define GUESS_RECOVERS 0.1f
+
 typedef struct worker {
 	float *x; /* (SAE_ENCODE_TILE, d): prepared rows */
 	encode_scratch scratch;
@@ -45,6 +49,7 @@ typedef struct worker {
 	/* JumpReLU and ReLU */
 	encode_found found;
 	size_t *begin; /* (SAE_ENCODE_TILE) */
+	float low; /* how low the least kept values of rows go, as a share of the row's norm. 0: not known */
 	pursuit pursuit;
 } worker;
 
@@ -255,11 +260,35 @@ static void encode_jumprelu(const sae_encoder *e, worker *w, size_t n, tile *t, 
 		count[i] = w->count[i];
 }
 
+/* Learn from n rows' codes where to begin with the next ones. */
+static void note_reach(worker *w, const encode_job *j, size_t n)
+{
+	float low = INFINITY;
+
+	for (size_t i = 0; i < n; i++) {
+		const float *value = w->value + i * j->width;
+		float least = w->count[i] == j->width ? value[0] : 0, norm = w->scratch.norm[i];
+
+		for (size_t k = 1; k < w->count[i]; k++)
+			least = value[k] < least ? value[k] : least;
+		if (norm > 0 && least / norm < low)
+			low = least / norm;
+	}
+	if (low < w->low || !(w->low > 0))
+		w->low = low < INFINITY ? low : 0;
+	else if (low < INFINITY)
+		w->low += (low - w->low) * GUESS_RECOVERS;
+}
+
 static void encode_largest(worker *w, const encode_job *j, size_t n, tile *t, size_t *count)
 {
+	encode_job begun = *j;
 	size_t total = 0;
 
-	encode_tile(&w->scratch, j, w->x, n, w->count, w->index, w->value);
+	begun.guess = GUESS_MARGIN * w->low;
+	encode_tile(&w->scratch, &begun, w->x, n, w->count, w->index, w->value);
+	if (j->rule == ENCODE_TOPK)
+		note_reach(w, j, n);
 	for (size_t i = 0; i < n; i++)
 		total += count[i] = w->count[i];
 	if (!tile_reserve(t, total))

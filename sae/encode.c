@@ -10,6 +10,7 @@
 #define SEGMENT        256 /* features looked through before the threshold of a row is looked at again */
 #define ROOM_PER_VALUE 24
 #define ROOM_MORE      2048
+#define AGAIN_ALONE    8           /* rows done again one by one; when there are more, the whole tile is */
 #define NOT_COMPUTED   (-INFINITY) /* as an exact value; as a bound: no need to compute it */
 #define COMPUTED       NOT_COMPUTED
 
@@ -525,6 +526,14 @@ void encode_tile(encode_scratch *s, const encode_job *j, const float *x, size_t 
 		if (!hand_out(s, j, t, count + t, index + t * width, value + t * width))
 			s->again[n_again++] = (uint32_t)t;
 	s->select_seconds += clock_now() - start;
+	if (n_again > AGAIN_ALONE) {
+		encode_job from_zero = *j;
+
+		from_zero.guess = 0;
+		s->n_again += n_again;
+		encode_tile(s, &from_zero, x, n, count, index, value);
+		return;
+	}
 	for (size_t i = 0; i < n_again; i++)
 		again(s, j, x, s->again[i], count + s->again[i], index + s->again[i] * width,
 		      value + s->again[i] * width);

@@ -10,7 +10,7 @@
 #include "sae/sae.h"
 #include "sae/screen.h"
 
-#define ENCODE_FEATURES 1024 /* features of one FP32 product; those of an 8-bit one are ENCODE_SCREENED */
+#define ENCODE_FEATURES 512 /* features of one FP32 product; those of an 8-bit one are ENCODE_SCREENED */
 #define ENCODE_SCREENED 256
 
 typedef enum encode_rule {

@@ -400,38 +400,47 @@ void features_prefetch_values(const features *fs, uint32_t f)
 		__builtin_prefetch(h->counts + h->n / 2);
 }
 
+static sample firing(const run_context *c, const run *r, uint32_t i)
+{
+	return (sample){ .hash = hash64_mix(c->position_hash[r->position[i]], r->feature),
+		         .context = c->id,
+		         .position = r->position[i],
+		         .value = r->value[i] };
+}
+
 int features_add(features *fs, const run_context *c, const run *r, bool *kept, error *err)
 {
 	feature *f = &fs->at[r->feature];
 	origin from = { .c = c, .r = r };
-	top_sample best = { 0 };
-	uint32_t best_i = 0, first, length;
+	uint32_t best = 0, first, length;
+	top_sample top;
+	uint64_t *around;
 	int rc = 0;
 
 	add_sums(f, r);
 	for (uint32_t i = 0; i < r->n && rc == 0; i++) {
-		sample s = { .hash = hash64_mix(c->position_hash[r->position[i]], r->feature),
-			     .context = c->id,
-			     .position = r->position[i],
-			     .value = r->value[i] };
+		sample s = firing(c, r, i);
 
-		if (s.value > best.at.value) {
-			best.at = s;
-			best_i = i;
-		}
-		if (histogram_add(&f->values, s.value) < 0)
+		if (r->value[i] > r->value[best])
+			best = i;
+		if (histogram_add(&f->values, r->value[i]) < 0)
 			return error_nomem(err, "a histogram");
 		from.i = i;
 		if (s.hash <= f->bar && fs->n_samples > 0)
 			rc = offer_sample(fs, f, &s, &from, c->again, kept, err);
 	}
-	f->max = best.at.value > f->max ? best.at.value : f->max;
-	if (rc < 0 || too_weak(fs, f, &best.at))
+	top.at = firing(c, r, best);
+	f->max = top.at.value > f->max ? top.at.value : f->max;
+	if (rc < 0 || too_weak(fs, f, &top.at))
 		return rc;
-	store_window_bounds(&first, &length, fs->before, fs->after, c->n_tokens, best.at.position);
-	rc = text_hash(&best.text, fs, c->tokens + first, length, err);
-	from.i = best_i;
-	return rc < 0 ? rc : offer_top(fs, f, &best, &from, kept, err);
+	around = &c->window_hash[top.at.position];
+	if (!*around) {
+		store_window_bounds(&first, &length, fs->before, fs->after, c->n_tokens, top.at.position);
+		rc = text_hash(around, fs, c->tokens + first, length, err);
+	}
+	top.text = *around;
+	from.i = best;
+	return rc < 0 ? rc : offer_top(fs, f, &top, &from, kept, err);
 }
 
 /* ---- Offers ---- */

@@ -145,6 +145,7 @@ void store_index_abort(store_index *ix)
 	free(ix->position);
 	free(ix->value);
 	free(ix->position_hash);
+	free(ix->window_hash);
 	arena_clear(&ix->mem);
 	free(ix);
 }
@@ -233,8 +234,10 @@ static int transpose(store_index *ix, const store_context *c, int64_t id, error 
 
 	if (mem_grow(&ix->position, &ix->position_cap, n, sizeof(*ix->position)) < 0 ||
 	    mem_grow(&ix->value, &ix->value_cap, n, sizeof(*ix->value)) < 0 ||
-	    mem_grow(&ix->position_hash, &ix->hash_cap, c->n_tokens, sizeof(*ix->position_hash)) < 0)
+	    mem_grow(&ix->position_hash, &ix->hash_cap, c->n_tokens, sizeof(*ix->position_hash)) < 0 ||
+	    mem_grow(&ix->window_hash, &ix->window_cap, c->n_tokens, sizeof(*ix->window_hash)) < 0)
 		return error_nomem(err, "the codes of a context");
+	memset(ix->window_hash, 0, c->n_tokens * sizeof(*ix->window_hash));
 	ix->n_touched = 0;
 	for (uint32_t j = first; j < first + n; j++) {
 		if (ix->count[c->feature[j]]++ == 0)
@@ -277,7 +280,8 @@ static int add_features(store_index *ix, const store_context *c, int64_t id, boo
 		                   .n_tokens = c->n_tokens,
 		                   .again = seen_before(ix, id),
 		                   .tokens = c->tokens,
-		                   .position_hash = ix->position_hash };
+		                   .position_hash = ix->position_hash,
+		                   .window_hash = ix->window_hash };
 	int rc = 0;
 
 	for (uint32_t t = 0; t < ix->n_touched && rc == 0; t++) {

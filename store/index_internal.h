@@ -52,8 +52,8 @@ struct store_index {
 	uint32_t n_touched;
 	uint32_t *position;
 	float *value;
-	uint64_t *position_hash;
-	size_t position_cap, value_cap, hash_cap;
+	uint64_t *position_hash, *window_hash;
+	size_t position_cap, value_cap, hash_cap, window_cap;
 	text tokens, counted, codes; /* blobs for the side database */
 	bool failed;
 };

@@ -286,6 +286,50 @@ START_TEST(threads_do_not_change_a_bit)
 }
 END_TEST
 
+/* What earlier rows taught an encoder is a matter of speed: tiles whose values are lower or higher, as a share of the row's
+ * norm, than those of the tiles before, as a whole and in a few rows. */
+START_TEST(earlier_rows_do_not_change_codes)
+{
+	const size_t n = 6 * SAE_ENCODE_TILE, d = 24, k = 8;
+	sae_model *m = random_model(SAE_TOPK, d, 1200, k);
+	float *x = mem_alloc_aligned(n, d * sizeof(float));
+	sae_codes all = { 0 };
+	sae_encoder *e;
+	pool *p;
+
+	random_rows(x, n * d);
+	for (size_t t = 0; t < n;
+	     t++) { /* of small rows the biases tell more: their values are large for their norm */
+		bool low = t / SAE_ENCODE_TILE == 2 || t % 97 == 5 || t % 97 == 6;
+		float scale = t / SAE_ENCODE_TILE == 4 ? 1e-3f : low ? 10 : 0.1f;
+
+		for (size_t i = 0; i < d; i++)
+			x[t * d + i] = m->b_dec[i] + scale * x[t * d + i];
+	}
+	ck_assert_int_eq(pool_new(&p, 1, NULL), 0);
+	ck_assert_int_eq(sae_encoder_new(&e, m, p, NULL, NULL), 0);
+	for (int turn = 0; turn < 2; turn++) /* in the second, the first row comes after the last */
+		ck_assert_int_eq(sae_encode(e, x, n, &all, NULL), 0);
+	sae_encoder_free(e);
+	for (size_t t = 0; t < n; t += t % 97 == 5 ? 1 : 37) {
+		sae_codes one = { 0 };
+		size_t count = all.first[t + 1] - all.first[t];
+
+		ck_assert_int_eq(sae_encoder_new(&e, m, p, NULL, NULL), 0);
+		ck_assert_int_eq(sae_encode(e, x + t * d, 1, &one, NULL), 0);
+		ck_assert_uint_eq(one.first[1], count);
+		ck_assert_mem_eq(one.index, all.index + all.first[t], count * sizeof(*one.index));
+		ck_assert_mem_eq(one.value, all.value + all.first[t], count * sizeof(*one.value));
+		sae_codes_free(&one);
+		sae_encoder_free(e);
+	}
+	sae_codes_free(&all);
+	pool_free(p);
+	free(x);
+	sae_model_free(m);
+}
+END_TEST
+
 START_TEST(decode_adds_rows_and_bias)
 {
 	sae_model *m = random_model(SAE_TOPK, 6, 10, 3);
@@ -397,7 +441,7 @@ static void cases(Suite *s)
 	             jumprelu_keeps_what_is_over_its_threshold,
 	             jumprelu_codes_are_the_same_bits_screened_and_not,
 	             groupmax_keeps_the_largest_of_each_group, edges_are_as_defined,
-	             decode_adds_rows_and_bias, bad_arguments_are_refused);
+	             earlier_rows_do_not_change_codes, decode_adds_rows_and_bias, bad_arguments_are_refused);
 	tcase_add_loop_test(each, threads_do_not_change_a_bit, 0, 3);
 	tcase_add_loop_test(each, each_failing_allocation_is_reported, 0, 3);
 	tcase_add_loop_test(each, its_memory_is_told_before, 0, 3);

@@ -29,7 +29,7 @@ static int64_t id_of(const document_context *c)
 /* Context number i, feature by feature. */
 static void add(features *fs, uint32_t i)
 {
-	uint64_t position_hash[MAX_TOKENS];
+	uint64_t position_hash[MAX_TOKENS], window_hash[MAX_TOKENS] = { 0 };
 	uint32_t position[MAX_TOKENS];
 	float value[MAX_TOKENS];
 	document_context c;
@@ -41,7 +41,8 @@ static void add(features *fs, uint32_t i)
 		            .n_tokens = c.n_tokens,
 		            .again = true,
 		            .tokens = c.tokens,
-		            .position_hash = position_hash };
+		            .position_hash = position_hash,
+		            .window_hash = window_hash };
 	for (uint32_t t = 0; t < c.n_tokens; t++)
 		position_hash[t] = hash64_mix((uint64_t)at.id, t);
 	for (uint32_t f = 0; f < FEATURES; f++) {
@@ -205,7 +206,8 @@ START_TEST(sample_is_uniform)
 		begin(&fs, KEEP, 1 << 20);
 		for (uint64_t c = 0; c < CONTEXTS; c++) {
 			int64_t id = (int64_t)(hash64_mix(trial, c) >> 1);
-			run_context at = { id, TOKENS, false, tokens, position_hash };
+			uint64_t window_hash[TOKENS] = { 0 };
+			run_context at = { id, TOKENS, false, tokens, position_hash, window_hash };
 			run r = { 0, TOKENS, position, value };
 
 			for (uint32_t t = 0; t < TOKENS; t++) {
