@@ -1,5 +1,5 @@
-/* What fires on the same tokens, exact for every pair of features. All pairs of one slice of features with another are counted at a
- * time: of the one the tokens on which each fires, of the other the features that fire on each token, both from a pass over the
+/* What fires on the same tokens, exact for every pair of features. All pairs of one slice of features with another, higher one are
+ * counted at a time: of the one the tokens on which each fires, of the other the features that fire on each token, both from a pass over the
  * stored firings. With few features a token that is two slices of all of them. Where on average over a 16th of the features fires on
  * a token, bits are counted instead: a bit a token of each feature. */
 #include "store/cofiring.h"
@@ -167,7 +167,8 @@ static int load_one(finder *f, error *err)
 
 /* ---- Counting ----------------------------------------------------------------------------------------------------------------- */
 
-/* common[j] of a feature with all of the other slice; returns how many are touched. */
+/* common[j] of a feature with those after it in the other slice, so that each pair is counted once; returns how many are
+ * touched. */
 static uint32_t count_listed(finder *f, uint32_t feature)
 {
 	uint32_t i = feature - f->one.first, n = 0;
@@ -175,9 +176,11 @@ static uint32_t count_listed(finder *f, uint32_t feature)
 	for (uint32_t p = f->one.start[i]; p < f->one.start[i + 1]; p++) {
 		uint32_t t = f->one.list[p];
 
-		for (uint32_t q = f->others.start[t]; q < f->others.start[t + 1]; q++) {
-			uint32_t other = f->others.list[q];
+		for (uint32_t q = f->others.start[t + 1]; q > f->others.start[t]; q--) {
+			uint32_t other = f->others.list[q - 1];
 
+			if (other <= feature)
+				break;
 			f->touched[n] = other;
 			n += f->common[other]++ == 0;
 		}
@@ -209,7 +212,7 @@ static uint32_t count_bits(finder *f, uint32_t feature)
 	const uint64_t *bits = f->one.bits + (feature - f->one.first) * f->words;
 	uint32_t n = 0;
 
-	for (uint32_t j = f->others.first; j < f->others.end; j++) {
+	for (uint32_t j = f->others.first > feature ? f->others.first : feature + 1; j < f->others.end; j++) {
 		const uint64_t *theirs = f->others.bits + (j - f->others.first) * f->words;
 
 		for (size_t at = 0; at < f->words; at += BLOCK_WORDS)
@@ -254,8 +257,8 @@ static void count_slices(finder *f)
 		for (uint32_t t = 0; t < n; t++) {
 			uint32_t other = f->touched[t];
 
-			if (other != i)
-				offer(f->out, i, (cofiring_partner){ other, f->common[other] });
+			offer(f->out, i, (cofiring_partner){ other, f->common[other] });
+			offer(f->out, other, (cofiring_partner){ i, f->common[other] });
 			f->common[other] = 0;
 		}
 	}
@@ -272,7 +275,7 @@ static int count_all(finder *f, error *err)
 		next_slice(f, &f->others, f->others_room);
 		rc = load_others(f, err);
 		f->one.end = 0;
-		while (rc == 0 && f->one.end < n) {
+		while (rc == 0 && f->one.end < f->others.end) { /* of a pair, the lower one is in here */
 			next_slice(f, &f->one, f->one_room);
 			rc = load_one(f, err);
 			if (rc == 0)

@@ -61,8 +61,7 @@ typedef struct run_context {
 	bool again;                    /* this context may have been here before */
 	const uint32_t *tokens;        /* (n_tokens) */
 	const uint64_t *position_hash; /* (n_tokens) of id and position */
-	uint64_t *
-	        window_hash; /* (n_tokens), zeroed by the caller: of the text around a token, once one asked */
+	uint64_t *window_hash; /* (n_tokens) zeroed by the caller: of the text around a token, if asked */
 } run_context;
 /* Begin to fetch what features_add() will need of a feature; features_prefetch_values() some while later. */
 void features_prefetch(const features *fs, uint32_t f);

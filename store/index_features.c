@@ -24,6 +24,7 @@ typedef struct rows {
 	/* Of the feature at hand: of each sample and then each top context, the token and where its codes are. */
 	uint32_t *token, *size;
 	size_t *codes_at;
+	uint32_t *interval; /* of each sample */
 	text codes;
 	text json[JSON_KINDS];
 	histogram counts; /* trimmed */
@@ -61,7 +62,7 @@ static token_share share_of(rows *r, const feature *f)
 	size_t n = 0;
 
 	for (uint32_t i = 0; i < f->n_samples; i++) {
-		uint32_t b = intervals_find(&r->parts, f->samples[i].value);
+		uint32_t b = r->interval[i];
 
 		r->tokens[n++] = (weighted_token){ r->token[i], (double)r->parts.counts[b] / r->kept[b] };
 	}
@@ -128,13 +129,15 @@ static int write_quantiles(text *t, double *median, rows *r, const feature *f)
 	return rc ? rc : text_adds(t, "]}");
 }
 
-/* Intervals of the feature at hand, and how many samples are in each. */
+/* Intervals of the feature at hand, in which each sample is, and how many are in each. */
 static void find_intervals(rows *r, const feature *f)
 {
 	intervals_equal_count(&r->parts, &r->counts, 1);
 	memset(r->kept, 0, sizeof(r->kept));
-	for (uint32_t i = 0; i < f->n_samples; i++)
-		r->kept[intervals_find(&r->parts, f->samples[i].value)]++;
+	for (uint32_t i = 0; i < f->n_samples; i++) {
+		r->interval[i] = intervals_find(&r->parts, f->samples[i].value);
+		r->kept[r->interval[i]]++;
+	}
 }
 
 static int write_ranked(text *t, const ranked *k, uint32_t feature_id)
@@ -266,7 +269,7 @@ static int write_examples(rows *r, uint32_t id, const feature *f, error *err)
 		uint32_t rank = 0;
 
 		for (uint32_t i = 0; i < f->n_samples && rank < r->kept[b] && rc == 0; i++) {
-			if (intervals_find(&r->parts, f->samples[i].value) == b)
+			if (r->interval[i] == b)
 				rc = write_example(r, id, &f->samples[i], i, (int)b, rank++, err);
 		}
 	}
@@ -287,7 +290,8 @@ static int rows_init(rows *r, index_writer *w, error *err)
 	r->token = malloc(n * sizeof(*r->token));
 	r->size = malloc(n * sizeof(*r->size));
 	r->codes_at = malloc(n * sizeof(*r->codes_at));
-	if (!r->tokens || !r->values || !r->token || !r->size || !r->codes_at ||
+	r->interval = malloc(n * sizeof(*r->interval));
+	if (!r->tokens || !r->values || !r->token || !r->size || !r->codes_at || !r->interval ||
 	    text_add(&r->codes, "", 0) < 0)
 		return error_nomem(err, "features");
 	rc = store_prepare(
@@ -325,6 +329,7 @@ static void rows_clear(rows *r)
 	free(r->token);
 	free(r->size);
 	free(r->codes_at);
+	free(r->interval);
 	text_free(&r->codes);
 	for (size_t i = 0; i < ARRAY_LEN(r->json); i++)
 		text_free(&r->json[i]);
