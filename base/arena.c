@@ -10,6 +10,7 @@
 #define DEFAULT_BLOCK ((size_t)64 << 10)
 #define LARGE         ((size_t)256 << 10) /* from here on: pages of its own */
 #define HUGE_PAGE     ((size_t)2 << 20)
+#define MAPPED        ((size_t)32 << 20) /* from here on malloc maps pages */
 
 struct arena_block {
 	struct arena_block *next;
@@ -186,6 +187,20 @@ size_t arena_bytes(const arena *a)
 	return sum;
 }
 
+/* Zeros without touching them: fresh pages instead, huge ones where there are. False: nothing was done. */
+static bool renew_pages(char *p, size_t bytes)
+{
+	const size_t page = 4096;
+	size_t before = (page - (uintptr_t)p % page) % page, whole = (bytes - before) / page * page;
+
+	if (madvise(p + before, whole, MADV_DONTNEED) != 0)
+		return false;
+	(void)madvise(p + before, whole, MADV_HUGEPAGE); /* refused: small pages */
+	memset(p, 0, before);
+	memset(p + before + whole, 0, bytes - before - whole);
+	return true;
+}
+
 void *mem_alloc_aligned(size_t count, size_t size)
 {
 	size_t bytes;
@@ -195,7 +210,9 @@ void *mem_alloc_aligned(size_t count, size_t size)
 		return NULL;
 	bytes = bytes ? (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT : ALIGNMENT;
 	p = aligned_alloc(ALIGNMENT, bytes);
-	return p ? memset(p, 0, bytes) : NULL;
+	if (p && (bytes < MAPPED || !renew_pages(p, bytes)))
+		memset(p, 0, bytes);
+	return p;
 }
 
 void mem_forget(void *p, size_t bytes)

@@ -2,64 +2,135 @@
  *
  *	bench_load SAE FILE [ROUNDS]
  *
- * FILE is the file of weights in the folder. Each round first reads it in blocks of 1 MiB, dropped from the page cache before where the system does so, then loads the
- * SAE, dropped likewise. Memory is the most the process ever had resident, after the first load, less what it had at the start. */
+ * FILE is the file of weights in the folder. Each round takes four times, after one another: reading the file in blocks of 1 MiB, as dd
+ * does, and loading the SAE, each once from the disk (the file is dropped from the page cache before; FILE must have been written out)
+ * and once from the page cache; and reading the file whole into new memory, the least that a loader does. Figures are medians of the
+ * rounds and, in brackets, the least. Memory is the most the process ever had resident after the first load, less what it had at the
+ * start. */
 #include <fcntl.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "sae/sae.h"
 
-static int read_all(const char *path, double *seconds, uint64_t *bytes)
-{
-	static char block[1 << 20];
-	int fd = open(path, O_RDONLY);
-	double began;
-	ssize_t n;
+enum { ROUNDS_MAX = 99 };
 
-	if (fd < 0)
-		return -1;
-	posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
-	began = clock_now();
-	for (*bytes = 0; (n = read(fd, block, sizeof(block))) > 0;)
-		*bytes += (uint64_t)n;
-	*seconds = clock_now() - began;
+enum figure { COLD_READ, COLD_LOAD, WARM_READ, WARM_COPY, WARM_LOAD, CPU, N_FIGURES };
+
+static const char *const names[N_FIGURES] = { "reading from the disk",       "loading from the disk",
+	                                      "reading from the page cache", "reading to new memory",
+	                                      "loading from the page cache", "CPU time of that" };
+static double figures[N_FIGURES][ROUNDS_MAX];
+
+static void drop(const char *path)
+{
+	int fd = open(path, O_RDONLY);
+
 	posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
 	close(fd);
-	return 0;
+}
+
+/* Seconds; `into`: NULL: one block over and over. */
+static double read_file(const char *path, unsigned char *into, uint64_t *bytes)
+{
+	static unsigned char block[1 << 20];
+	double began = clock_now();
+	int fd = open(path, O_RDONLY);
+	ssize_t n;
+
+	for (*bytes = 0; fd >= 0 && (n = read(fd, into ? into + *bytes : block, sizeof(block))) > 0;)
+		*bytes += (uint64_t)n;
+	close(fd);
+	return clock_now() - began;
+}
+
+static double cpu_seconds(void)
+{
+	struct rusage u;
+
+	getrusage(RUSAGE_SELF, &u);
+	return (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) +
+	       1e-6 * (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec);
+}
+
+static double load(const char *dir, uint64_t *weights, uint64_t *peak)
+{
+	error err = { 0 };
+	sae_model *m = NULL;
+	double began = clock_now(), took;
+
+	if (sae_model_load(&m, dir, &err) < 0) {
+		fprintf(stderr, "bench_load: %s\n", err.msg);
+		exit(1);
+	}
+	took = clock_now() - began;
+	if (*peak == 0)
+		*peak = cpu_memory_peak();
+	*weights =
+	        4 * ((uint64_t)m->d_sae * m->d_in * (m->W_enc != m->W_dec) + (uint64_t)m->d_sae * m->d_out);
+	sae_model_free(m);
+	return took;
+}
+
+static int by_value(const void *a, const void *b)
+{
+	return (*(const double *)a > *(const double *)b) - (*(const double *)a < *(const double *)b);
+}
+
+static double median(enum figure f, size_t rounds)
+{
+	return figures[f][rounds / 2];
+}
+
+static void print_ratio(enum figure load, enum figure read, size_t rounds)
+{
+	printf("%s / %s: %.2f (%.2f)\n", names[load], names[read],
+	       median(load, rounds) / median(read, rounds), figures[load][0] / figures[read][0]);
+}
+
+static void run_round(size_t i, const char *dir, const char *path, uint64_t *bytes, uint64_t *weights,
+                      uint64_t *peak)
+{
+	double began;
+	unsigned char *all;
+
+	drop(path);
+	figures[COLD_READ][i] = read_file(path, NULL, bytes);
+	drop(path);
+	figures[COLD_LOAD][i] = load(dir, weights, peak);
+	figures[WARM_READ][i] = read_file(path, NULL, bytes);
+	all = malloc(*bytes + (1 << 20));
+	figures[WARM_COPY][i] = all ? read_file(path, all, bytes) : 0;
+	free(all);
+	began = cpu_seconds();
+	figures[WARM_LOAD][i] = load(dir, weights, peak);
+	figures[CPU][i] = cpu_seconds() - began;
 }
 
 int main(int argc, char **argv)
 {
 	char path[FILE_PATH_MAX];
-	uint64_t before = cpu_memory_peak(), rounds = argc > 3 ? strtoull(argv[3], NULL, 10) : 3;
+	uint64_t before = cpu_memory_peak(), bytes = 0, weights = 0, peak = 0;
+	size_t rounds = argc > 3 ? strtoull(argv[3], NULL, 10) : 5;
 	error err = { 0 };
 
-	if (argc < 3 || file_join(path, argv[1], argv[2], &err) < 0) {
+	if (argc < 3 || rounds < 1 || rounds > ROUNDS_MAX || file_join(path, argv[1], argv[2], &err) < 0 ||
+	    !file_exists(path)) {
 		fprintf(stderr, "bench_load SAE FILE [ROUNDS]\n");
 		return 2;
 	}
-	for (uint64_t i = 0; i < rounds; i++) {
-		double reading = 0, began, loading;
-		uint64_t bytes = 0, weights;
-		sae_model *m = NULL;
-
-		if (read_all(path, &reading, &bytes) < 0) {
-			fprintf(stderr, "bench_load: cannot read '%s'\n", path);
-			return 1;
-		}
-		began = clock_now();
-		if (sae_model_load(&m, argv[1], &err) < 0) {
-			fprintf(stderr, "bench_load: %s\n", err.msg);
-			return 1;
-		}
-		loading = clock_now() - began;
-		weights = 4 * ((uint64_t)m->d_sae * m->d_in * (m->W_enc != m->W_dec) +
-		               (uint64_t)m->d_sae * m->d_out);
-		printf("reading %.2f s (%.2f GB/s), loading %.2f s (%.2f GB/s), memory %.3f of the weights\n",
-		       reading, (double)bytes / reading / 1e9, loading, (double)bytes / loading / 1e9,
-		       (double)(cpu_memory_peak() - before) / (double)weights);
-		sae_model_free(m);
+	for (size_t i = 0; i < rounds; i++)
+		run_round(i, argv[1], path, &bytes, &weights, &peak);
+	printf("%.2f GB, %zu rounds; memory %.3f of the weights\n", (double)bytes / 1e9, rounds,
+	       (double)(peak - before) / (double)weights);
+	for (enum figure f = 0; f < N_FIGURES; f++) {
+		qsort(figures[f], rounds, sizeof(double), by_value);
+		printf("%-27s %.3f s (%.3f)\n", names[f], median(f, rounds), figures[f][0]);
 	}
+	print_ratio(COLD_LOAD, COLD_READ, rounds);
+	print_ratio(WARM_LOAD, WARM_COPY, rounds);
+	print_ratio(WARM_LOAD, WARM_READ, rounds);
 	return 0;
 }

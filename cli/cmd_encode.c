@@ -224,7 +224,7 @@ static int run(const command *self, int argc, char **argv)
 	}
 	rc = choose_format(&format, &delphi, &o, &err);
 	if (!rc)
-		rc = sae_model_load(&model, p.args[0], &err);
+		rc = sae_model_load_hashed(&model, p.args[0], &err);
 	if (!rc)
 		rc = dump_input_open(
 		        &in, &p, p.args + 1, p.n_args - 1, &o.dump,

@@ -40,7 +40,7 @@ int index_input_load(index_input *x, const index_input_opts *o, error *err)
 
 	x->o = *o;
 	if (o->kind == INDEX_SAE)
-		rc = sae_model_load(&x->model, o->path, err);
+		rc = sae_model_load_hashed(&x->model, o->path, err);
 	else if (o->kind == INDEX_CODES)
 		rc = load_codes(x, err);
 	if (rc == 0 && x->model) {

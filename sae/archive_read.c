@@ -10,7 +10,7 @@
 #include "sae/archive.h"
 
 enum { INPUT_BYTES = 1 << 16, STORED_BYTES = 1 << 20 }; /* read at a time; the CRC finds them in the cache */
-enum { STRETCHES_MAX = 64 }; /* more than threads that read pieces beside each other */
+enum { STRETCHES_MAX = 1024 }; /* more than threads that read pieces of some rows beside each other */
 
 /* Bytes from..to-1 of a stored member. */
 typedef struct stretch {

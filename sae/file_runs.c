@@ -4,11 +4,9 @@
 #include <string.h>
 
 #include "sae/file_internal.h"
+#include "sae/turn.h"
 
-enum {
-	BLOCK_ELEMENTS = 1 << 20, /* of the storage, read at a time */
-	TILE = 16                 /* floats in a line of the cache */
-};
+enum { BLOCK_ELEMENTS = 1 << 20 }; /* of the storage, read at a time */
 
 typedef struct reader {
 	const sae_file *f;
@@ -59,31 +57,16 @@ static int convert(const reader *r, float *f32, int64_t *i64, uint64_t at, const
 	return 0;
 }
 
-/* One tile of turn(), through a copy: the runs of a block are often a power of two apart, where the cache can hold few. */
-static void turn_tile(float *out, uint64_t columns, const float *block, uint64_t width, uint64_t n_rows,
-                      uint64_t n)
-{
-	float tile[TILE][TILE];
-
-	for (uint64_t i = 0; i < n; i++)
-		for (uint64_t j = 0; j < n_rows; j++)
-			tile[j][i] = block[i * width + j];
-	for (uint64_t j = 0; j < n_rows; j++)
-		memcpy(out + j * columns, tile[j], n * sizeof(float));
-}
-
 /* block (n runs, width) to the columns that they are, `columns` of which make the tensor's row. */
 static void turn(const reader *r, const rect *b, uint64_t columns)
 {
 	const uint64_t width = b->high - b->low, n = b->to - b->from;
 	const uint64_t start = b->low * columns + b->from - r->first;
-	const float *floats = r->block;
 	const int64_t *ints = r->block;
 
-	for (uint64_t j = 0; j < width && r->f32; j += TILE)
-		for (uint64_t i = 0; i < n; i += TILE)
-			turn_tile(r->f32 + start + j * columns + i, columns, floats + i * width + j, width,
-			          width - j < TILE ? width - j : TILE, n - i < TILE ? n - i : TILE);
+	if (r->f32)
+		turn_floats(r->f32 + start, (size_t)columns, r->block, (size_t)width, (size_t)n,
+		            (size_t)width);
 	for (uint64_t j = 0; j < width && !r->f32; j++)
 		for (uint64_t i = 0; i < n; i++)
 			r->i64[start + j * columns + i] = ints[i * width + j];

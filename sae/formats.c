@@ -105,15 +105,25 @@ bool sae_model_is_at(const char *path)
 	return find(path, dir, weights) != NULL;
 }
 
-int sae_model_load(sae_model **out, const char *path, error *err)
+static int load(sae_model **out, const char *path, bool hash, error *err)
 {
 	layout l;
 	int rc = read_layout(&l, path, err);
 
 	if (rc == 0)
-		rc = layout_load(out, &l, err);
+		rc = layout_load(out, &l, hash, err);
 	layout_clear(&l);
 	return rc;
+}
+
+int sae_model_load(sae_model **out, const char *path, error *err)
+{
+	return load(out, path, false, err);
+}
+
+int sae_model_load_hashed(sae_model **out, const char *path, error *err)
+{
+	return load(out, path, true, err);
 }
 
 int sae_model_look(sae_model_facts *out, const char *path, error *err)

@@ -7,7 +7,6 @@
 #include "sae/sae.h"
 
 #define LAYOUT_MAX_WIDTH (1u << 26)
-#define LAYOUT_TURN_ROWS 16 /* rows of a matrix turned at a time: a cache line of the other */
 
 typedef struct layout_matrix {
 	const char *name; /* NULL: there is none */
@@ -59,7 +58,7 @@ void layout_mirrors(layout *l);                 /* l->mirrored, and note it */
 
 /* Open the weights; fill in sizes; check sizes, rule and shapes. *out is the caller's to close. */
 int layout_open(sae_file **out, layout *l, error *err) MUST_USE;
-int layout_load(sae_model **out, layout *l, error *err) MUST_USE;
+int layout_load(sae_model **out, layout *l, bool hash, error *err) MUST_USE; /* hash: m->weights_sha256 too */
 void layout_facts(sae_model_facts *out, const layout *l, const sae_file *f);
 
 /* ---- For writers (layout_write.c) ----------------------------------------------------------------------------------- */

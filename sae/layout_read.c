@@ -1,25 +1,31 @@
-/* Weights from their file: matrices by several threads, some rows at a time, while another hashes the file. */
+/* Weights from their file: matrices by several threads, some rows at a time, while another hashes the file where that is wanted. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "sae/file_internal.h"
 #include "sae/layout_internal.h"
+#include "sae/turn.h"
 
-#define PIECE_FLOATS ((size_t)1 << 20) /* of a matrix that is not turned */
-#define MOST_THREADS 4                 /* each has a block of its own, and a disk has no more to give */
+#define PIECE_BYTES                                                                                          \
+	((size_t)8 << 20) /* of the file, about, that a task reads: the system reads on meanwhile */
+#define BLOCK_FLOATS ((size_t)1 << 17) /* read and looked at: they are in the cache for it */
+#define MOST_THREADS 8
 
+/* 0 times a NaN or infinity is a NaN, and what is added to that too. Sixteen sums, for the compiler. */
 static bool all_finite(const float *x, size_t n)
 {
-	const uint32_t exponent = 0x7f800000u;
-	uint32_t bad = 0;
+	float sums[16] = { 0 }, sum = 0;
+	size_t i = 0;
 
-	for (size_t i = 0; i < n; i++) {
-		uint32_t bits;
-
-		memcpy(&bits, x + i, sizeof(bits));
-		bad |= (bits & exponent) == exponent;
-	}
-	return !bad;
+	for (; i + 16 <= n; i += 16)
+		for (size_t k = 0; k < 16; k++)
+			sums[k] += 0 * x[i + k];
+	for (; i < n; i++)
+		sum += 0 * x[i];
+	for (size_t k = 0; k < 16; k++)
+		sum += sums[k];
+	return !isnan(sum);
 }
 
 int layout_check_finite(const layout *l, const char *name, const float *x, size_t n, error *err)
@@ -36,7 +42,8 @@ typedef struct part { /* a matrix to read */
 	sae_tensor t; /* as it lies in the file: turned or not */
 	bool turned;
 	size_t rows, columns;
-	size_t piece, n_pieces; /* rows of the file read at a time; how many such */
+	size_t file_rows, file_columns;
+	size_t piece, n_pieces; /* rows of the file that are a task; how many such */
 	size_t n_tasks;
 	bool ordered; /* fast in order only */
 } part;
@@ -46,21 +53,40 @@ typedef struct reading {
 	const sae_file *f;
 	part parts[3];
 	size_t n_parts, n_tasks;
-	bool ordered; /* some part is */
-	size_t block_floats;
-	float *blocks; /* (threads, block_floats) */
-	char *sha256;
+	bool ordered;                        /* some part is */
+	size_t block_floats, ordered_floats; /* what turning needs; that of ordered parts */
+	float *blocks;                       /* (threads, block_floats) */
+	char *sha256;                        /* NULL: not wanted */
 	/* of each worker: its first task that failed */
 	size_t failed[MOST_THREADS];
 	error errors[MOST_THREADS];
 } reading;
+
+/* Of a block that is to be turned: rows a power of two apart would meet in few lines of the cache. */
+static size_t block_pitch(const part *p)
+{
+	return p->t.run ? p->file_columns : p->file_columns + 16;
+}
+
+static void cut_part(reading *r, part *p)
+{
+	size_t row_bytes = p->file_columns * sizeof(float);
+	size_t *room = p->ordered ? &r->ordered_floats : &r->block_floats;
+
+	p->piece = row_bytes < PIECE_BYTES ? PIECE_BYTES / row_bytes : 1;
+	if (p->turned) { /* few rows, by eights: a block a thread is part of what loading takes */
+		p->piece = p->piece < TURN_ROWS ? (p->piece + 7) / 8 * 8 : TURN_ROWS;
+		if (*room < p->piece * block_pitch(p))
+			*room = p->piece * block_pitch(p);
+	}
+	p->n_pieces = (p->file_rows + p->piece - 1) / p->piece;
+}
 
 static int add_part(reading *r, float *out, const layout_matrix *m, size_t rows, size_t columns, error *err)
 {
 	part *p = &r->parts[r->n_parts];
 	const sae_tensor *t;
 	int rc = m->name ? layout_find_matrix(&t, r->l, r->f, m, rows, columns, err) : 0;
-	size_t file_rows;
 
 	if (rc < 0 || !m->name)
 		return rc;
@@ -70,57 +96,65 @@ static int add_part(reading *r, float *out, const layout_matrix *m, size_t rows,
 		p->t.run = p->t.pitch = 0;
 		p->t.turned = false;
 	}
-	file_rows = p->turned ? columns : rows;
-	if (p->turned)
-		p->piece = LAYOUT_TURN_ROWS;
-	else
-		p->piece = columns < PIECE_FLOATS ? PIECE_FLOATS / columns : 1;
-	p->n_pieces = (file_rows + p->piece - 1) / p->piece;
 	p->ordered = t->packed || p->t.run;
+	p->file_rows = p->turned ? columns : rows;
+	p->file_columns = p->turned ? rows : columns;
+	cut_part(r, p);
 	p->n_tasks = !p->ordered ? p->n_pieces : r->ordered ? 0 : 1; /* one for all of them */
 	r->ordered |= p->ordered;
-	if (p->turned && r->block_floats < LAYOUT_TURN_ROWS * rows)
-		r->block_floats = LAYOUT_TURN_ROWS * rows;
 	r->n_tasks += p->n_tasks;
 	r->n_parts++;
 	return 0;
 }
 
-/* Our (rows, columns) from a file that holds (columns, rows). */
+/* n floats from element `first` on, all finite. What lies scattered is read at once. */
+static int read_floats(const reading *r, const part *p, size_t first, size_t n, float *out, error *err)
+{
+	int rc = 0;
+
+	for (size_t done = 0, k; done < n && rc == 0; done += k) {
+		k = p->t.run || n - done < BLOCK_FLOATS ? n - done : BLOCK_FLOATS;
+		rc = sae_file_read_f32(r->f, &p->t, first + done, k, out + done, err);
+		if (rc == 0)
+			rc = layout_check_finite(r->l, p->t.name, out + done, k, err);
+	}
+	return rc;
+}
+
+/* n rows of the file to columns of ours. */
 static int read_turned(const reading *r, const part *p, float *block, size_t first, size_t n, error *err)
 {
-	size_t rows = p->rows, columns = p->columns;
-	int rc = sae_file_read_f32(r->f, &p->t, first * rows, n * rows, block, err);
+	size_t pitch = block_pitch(p), width = p->file_columns;
+	int rc = 0;
 
+	if (pitch == width)
+		rc = read_floats(r, p, first * width, n * width, block, err);
+	for (size_t i = 0; i < n && pitch > width && rc == 0; i++)
+		rc = read_floats(r, p, (first + i) * width, width, block + i * pitch, err);
 	if (rc == 0)
-		rc = layout_check_finite(r->l, p->t.name, block, n * rows, err);
-	for (size_t j = 0; j < rows && rc == 0; j++)
-		for (size_t i = 0; i < n; i++)
-			p->out[j * columns + first + i] = block[i * rows + j];
+		turn_floats(p->out + first, p->columns, block, pitch, n, width);
 	return rc;
 }
 
 static int read_piece(const reading *r, const part *p, float *block, size_t i, error *err)
 {
-	size_t first = i * p->piece, all = p->turned ? p->columns : p->rows,
-	       n = all - first < p->piece ? all - first : p->piece;
-	float *out = p->out + first * p->columns;
-	int rc;
+	size_t first = i * p->piece, left = p->file_rows - first, n = left < p->piece ? left : p->piece;
 
 	if (p->turned)
 		return read_turned(r, p, block, first, n, err);
-	rc = sae_file_read_f32(r->f, &p->t, first * p->columns, n * p->columns, out, err);
-	return rc < 0 ? rc : layout_check_finite(r->l, p->t.name, out, n * p->columns, err);
+	return read_floats(r, p, first * p->columns, n * p->columns, p->out + first * p->columns, err);
 }
 
 /* The parts that are to be read in order, one after the other: they may share what inflates them. */
-static int read_ordered(const reading *r, float *block, error *err)
+static int read_ordered(const reading *r, error *err)
 {
-	int rc = 0;
+	float *block = mem_alloc_aligned(r->ordered_floats, sizeof(*block));
+	int rc = block ? 0 : error_nomem(err, "rows of a matrix");
 
 	for (const part *p = r->parts; p < r->parts + r->n_parts; p++)
 		for (size_t i = 0; p->ordered && i < p->n_pieces && rc == 0; i++)
 			rc = read_piece(r, p, block, i, err);
+	free(block);
 	return rc;
 }
 
@@ -130,10 +164,10 @@ static int read_part(const reading *r, size_t task, float *block, error *err)
 
 	for (; task >= p->n_tasks; p++)
 		task -= p->n_tasks;
-	return p->ordered ? read_ordered(r, block, err) : read_piece(r, p, block, task, err);
+	return p->ordered ? read_ordered(r, err) : read_piece(r, p, block, task, err);
 }
 
-/* Task 0 is the hash, which takes longest. */
+/* Task 0 is the hash, where it is wanted: it takes longest. */
 static void read_task(void *payload, size_t i, unsigned worker)
 {
 	reading *r = payload;
@@ -142,17 +176,30 @@ static void read_task(void *payload, size_t i, unsigned worker)
 
 	if (err->code)
 		return;
-	rc = i == 0 ? sha256_file(r->sha256, r->l->weights, err)
-	            : read_part(r, i - 1, r->blocks + worker * r->block_floats, err);
+	if (i == 0 && r->sha256)
+		rc = sha256_file(r->sha256, r->l->weights, err);
+	else
+		rc = read_part(r, i - (r->sha256 != NULL), r->blocks + worker * r->block_floats, err);
 	if (rc < 0) {
 		r->failed[worker] = i;
 		err->code = rc;
 	}
 }
 
+/* So many that their blocks are a twentieth of the weights at most, or few megabytes. */
+static unsigned count_threads(const reading *r)
+{
+	size_t floats = 2 * PIECE_BYTES, fit, most = cpu_count() < MOST_THREADS ? cpu_count() : MOST_THREADS;
+
+	for (const part *p = r->parts; p < r->parts + r->n_parts; p++)
+		floats += p->rows * p->columns / 20;
+	fit = floats / (r->block_floats + 1);
+	return fit < 1 ? 1 : (unsigned)(fit < most ? fit : most);
+}
+
 static int run_reading(reading *r, error *err)
 {
-	unsigned threads = cpu_count() < MOST_THREADS ? cpu_count() : MOST_THREADS, first = 0;
+	unsigned threads = count_threads(r), first = 0;
 	pool *p = NULL;
 	int rc = pool_new(&p, threads, err);
 
@@ -160,7 +207,7 @@ static int run_reading(reading *r, error *err)
 		return rc;
 	r->blocks = mem_alloc_aligned(threads, (r->block_floats + 1) * sizeof(float));
 	if (r->blocks)
-		pool_run(p, r->n_tasks + 1, read_task, r);
+		pool_run(p, r->n_tasks + (r->sha256 != NULL), read_task, r);
 	else
 		rc = error_nomem(err, "rows of a matrix");
 	for (unsigned i = 1; i < threads; i++)
@@ -173,9 +220,9 @@ static int run_reading(reading *r, error *err)
 	return rc;
 }
 
-static int read_matrices(sae_model *m, const layout *l, const sae_file *f, error *err)
+static int read_matrices(sae_model *m, const layout *l, const sae_file *f, bool hash, error *err)
 {
-	reading r = { .l = l, .f = f, .sha256 = m->weights_sha256 };
+	reading r = { .l = l, .f = f, .sha256 = hash ? m->weights_sha256 : NULL };
 	int rc = add_part(&r, m->W_dec, &l->dec, m->d_sae, m->d_out, err);
 
 	if (rc == 0)
@@ -224,9 +271,9 @@ static int copy_name(char **out, const char *name, error *err)
 	return *out ? 0 : error_nomem(err, "a name");
 }
 
-static int read_weights(sae_model *m, const layout *l, const sae_file *f, error *err)
+static int read_weights(sae_model *m, const layout *l, const sae_file *f, bool hash, error *err)
 {
-	int rc = read_matrices(m, l, f, err);
+	int rc = read_matrices(m, l, f, hash, err);
 
 	if (rc == 0)
 		rc = layout_read_vector(m->b_enc, l, f, l->b_enc, m->d_sae, err);
@@ -251,7 +298,7 @@ static void mirror(sae_model *m)
 	m->d_sae *= 2;
 }
 
-int layout_load(sae_model **out, layout *l, error *err)
+int layout_load(sae_model **out, layout *l, bool hash, error *err)
 {
 	sae_model *m = NULL;
 	sae_file *f = NULL;
@@ -274,7 +321,7 @@ int layout_load(sae_model **out, layout *l, error *err)
 	if (rc == 0)
 		rc = copy_name(&m->hook_name, l->hook_name, err);
 	if (rc == 0)
-		rc = read_weights(m, l, f, err);
+		rc = read_weights(m, l, f, hash, err);
 	if (rc < 0)
 		goto out;
 	if (l->mirrored)

@@ -3,15 +3,14 @@
 #include <string.h>
 
 #include "sae/layout.h"
+#include "sae/turn.h"
 
 float *layout_turn(const float *x, size_t rows, size_t columns)
 {
 	float *out = mem_alloc_aligned(columns, rows * sizeof(float));
 
-	for (size_t first = 0; out && first < columns; first += LAYOUT_TURN_ROWS)
-		for (size_t j = 0; j < rows; j++)
-			for (size_t i = first; i < columns && i < first + LAYOUT_TURN_ROWS; i++)
-				out[i * rows + j] = x[j * columns + i];
+	if (out)
+		turn_floats(out, rows, x, columns, rows, columns);
 	return out;
 }
 

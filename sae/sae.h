@@ -284,7 +284,7 @@ typedef struct sae_model {
 	sae_pursuit pursuit;
 	double norm_limit;               /* rows over this norm were left out of training; infinity: none */
 	char *model_name, *hook_name;    /* NULL: not known; owned */
-	char weights_sha256[SHA256_HEX]; /* of the file of weights; "" for a model not loaded */
+	char weights_sha256[SHA256_HEX]; /* of the file of weights; "" but for sae_model_load_hashed() */
 } sae_model; /* acts on raw activations x: xhat = f W_dec + b_dec. A model of rows s x becomes one of x by s W_enc, W_dec / s and
               * b_dec / s: pre-activations, and so b_enc, the values f and the threshold, stay as they are. */
 
@@ -298,6 +298,8 @@ void sae_model_free(sae_model *m);
 /* A folder of any format of the table in formats.c, or the one file of such a folder. Folds what can be folded exactly; refuses what it
  * cannot compute, naming it. Nothing is allocated before the files' shapes agree with each other. */
 int sae_model_load(sae_model **out, const char *path, error *err) MUST_USE;
+int sae_model_load_hashed(sae_model **out, const char *path,
+                          error *err) MUST_USE; /* and weights_sha256: 2 GB/s at most */
 /* Whether there is an SAE in a folder, by the names of the files in it. */
 bool sae_model_is_at(const char *path);
 /* Write cfg.json, sae_weights.safetensors and, with frequencies (F) of firing a row, sparsity.safetensors (log10(freq + 1e-10)).

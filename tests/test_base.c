@@ -165,6 +165,34 @@ START_TEST(mem_alloc_aligned_is_zeroed)
 }
 END_TEST
 
+/* Large ones are zeros without being written to, also where freed memory held something else. */
+START_TEST(mem_alloc_aligned_leaves_large_blocks_untouched)
+{
+	const size_t size = ((size_t)200 << 20) + 77;
+	unsigned char *p = mem_alloc_aligned(size, 1);
+
+	ck_assert_ptr_nonnull(p);
+	memset(p, 1, size);
+	free(p);
+	for (int i = 0; i < 2; i++) {
+		uint64_t before = cpu_memory_anonymous();
+
+		p = mem_alloc_aligned(size, 1);
+		ck_assert_ptr_nonnull(p);
+		ck_assert_uint_eq((uintptr_t)p % 64, 0);
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+		ck_assert_uint_le(cpu_memory_anonymous(), before + (16 << 20));
+#endif
+		ck_assert(all_zero(p, 10000) && all_zero(p + size - 10000, 10000));
+		for (size_t at = 0; at < size; at += 4099)
+			ck_assert(p[at] == 0);
+		memset(p, 1, size);
+		free(p);
+		(void)before;
+	}
+}
+END_TEST
+
 START_TEST(mem_grow_keeps_what_was_there)
 {
 	uint32_t *p = NULL, *before;
@@ -445,7 +473,8 @@ static void cases(Suite *s)
 	SUPPORT_CASE(s, "error", error_formats, error_takes_null, error_cuts_long_text);
 	SUPPORT_CASE(s, "memory", arena_gives_zeroed_aligned_memory, arena_copies_strings,
 	             arena_large_blocks_are_not_touched, arena_refuses_overflow, arena_survives_no_memory,
-	             mem_alloc_aligned_is_zeroed, mem_grow_keeps_what_was_there);
+	             mem_alloc_aligned_is_zeroed, mem_alloc_aligned_leaves_large_blocks_untouched,
+	             mem_grow_keeps_what_was_there);
 	SUPPORT_CASE(s, "hash", sha256_agrees_with_the_standard, hash64_is_frozen,
 	             hash64_tells_lengths_and_seeds_apart, hash64_avalanches, hash64_mix_is_uniform,
 	             hash64_unit_and_below_keep_their_ends, hash64_permute_is_a_bijection,

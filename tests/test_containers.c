@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "sae/file_internal.h"
+#include "sae/turn.h"
 
 static sae_file *open_file(const char *path)
 {
@@ -111,6 +112,41 @@ START_TEST(avx2_has_the_same_bits)
 	free(got16);
 	free(want16);
 	free(x);
+	free(got);
+	free(want);
+}
+END_TEST
+
+/* Every size up to some tiles, aligned or not, from rows and to columns with something between them. */
+START_TEST(avx2_turns_as_the_definition)
+{
+	enum { MOST = 40, PITCH = 48 };
+	const turn_kernels *k = turn_kernels_get("avx2");
+	float *in = mem_alloc_aligned(MOST * PITCH + 1, sizeof(float)),
+	      *got = mem_alloc_aligned(MOST * PITCH + 1, sizeof(float)),
+	      *want = mem_alloc_aligned(MOST * PITCH + 1, sizeof(float));
+
+	ck_assert(in && got && want);
+	for (size_t i = 0; i < MOST * PITCH + 1; i++)
+		in[i] = (float)i;
+	for (size_t shift = 0; shift < 2; shift++)
+		for (size_t rows = 0; rows <= MOST; rows++)
+			for (size_t columns = 0; columns <= MOST; columns++) {
+				memset(got, 0, MOST * PITCH * sizeof(float));
+				memset(want, 0, MOST * PITCH * sizeof(float));
+				turn_scalar.turn(want + shift, PITCH - shift, in, PITCH - 1, rows, columns);
+				turn_floats(got + shift, PITCH - shift, in, PITCH - 1, rows, columns);
+				ck_assert_int_eq(memcmp(got, want, MOST * PITCH * sizeof(float)), 0);
+				if (!k || rows > TURN_ROWS)
+					continue;
+				memset(got, 0, MOST * PITCH * sizeof(float));
+				k->turn(got + shift, PITCH - shift, in, PITCH - 1, rows, columns);
+				ck_assert_int_eq(memcmp(got, want, MOST * PITCH * sizeof(float)), 0);
+			}
+	turn_floats(got, 1, in, PITCH, 1, 3);
+	ck_assert(got[0] == in[0] && got[1] == in[1] && got[2] == in[2]);
+	ck_assert_ptr_null(turn_kernels_get("none"));
+	free(in);
 	free(got);
 	free(want);
 }
@@ -514,7 +550,7 @@ END_TEST
 static void cases(Suite *s)
 {
 	SUPPORT_CASE(s, "numbers", halves_have_their_values, halves_round_to_nearest_even,
-	             avx2_has_the_same_bits);
+	             avx2_has_the_same_bits, avx2_turns_as_the_definition);
 	SUPPORT_CASE(s, "right files", writes_and_reads_safetensors, reads_every_float_dtype_from_both,
 	             reads_every_integer_dtype, refuses_integers_past_63_bits);
 	SUPPORT_CASE(s, "wrong files", refuses_lying_safetensors, refuses_lying_header_lengths,

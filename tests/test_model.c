@@ -89,7 +89,7 @@ START_TEST(saved_is_loaded)
 	support_mkdir(dir);
 	ck_assert_msg(sae_model_save(m, support_path(dir, "new/sae"), freq, metadata, &err) == 0, "%s",
 	              err.msg);
-	ck_assert_msg(sae_model_load(&back, support_path(dir, "new/sae"), &err) == 0, "%s", err.msg);
+	ck_assert_msg(sae_model_load_hashed(&back, support_path(dir, "new/sae"), &err) == 0, "%s", err.msg);
 	ck_assert_mem_eq(back->W_enc, m->W_enc, F * D * sizeof(float));
 	ck_assert_mem_eq(back->W_dec, m->W_dec, F * D * sizeof(float));
 	ck_assert_mem_eq(back->b_enc, m->b_enc, F * sizeof(float));
@@ -112,6 +112,44 @@ START_TEST(saved_is_loaded)
 	sae_file_close(file);
 	cJSON_Delete(metadata);
 	sae_model_free(back);
+	sae_model_free(m);
+	support_rmdir(dir);
+}
+END_TEST
+
+/* Matrices that several threads read, in pieces of which the last are smaller, and a bad number in the last. */
+START_TEST(pieces_make_the_whole)
+{
+	enum { WIDE = 40003, DEEP = 77 };
+	const size_t n = (size_t)WIDE * DEEP;
+	sae_model *m, *back = NULL;
+	char dir[FILE_PATH_MAX], hash[SHA256_HEX];
+	error err = { 0 };
+
+	support_mkdir(dir);
+	ck_assert_int_eq(sae_model_new(&m, SAE_TOPK, DEEP, WIDE, 1, &err), 0);
+	for (size_t i = 0; i < n; i++) {
+		m->W_enc[i] = uniform(1, i);
+		m->W_dec[i] = uniform(2, i);
+	}
+	ck_assert_int_eq(sae_model_save(m, dir, NULL, NULL, &err), 0);
+	ck_assert_int_eq(sae_model_load(&back, dir, &err), 0);
+	ck_assert_str_eq(back->weights_sha256, "");
+	ck_assert_int_eq(memcmp(back->W_enc, m->W_enc, n * sizeof(float)), 0);
+	ck_assert_int_eq(memcmp(back->W_dec, m->W_dec, n * sizeof(float)), 0);
+	sae_model_free(back);
+	ck_assert_int_eq(sae_model_load_hashed(&back, dir, &err), 0);
+	ck_assert_int_eq(sha256_file(hash, support_path(dir, "sae_weights.safetensors"), &err), 0);
+	ck_assert_str_eq(back->weights_sha256, hash);
+	ck_assert_int_eq(memcmp(back->W_enc, m->W_enc, n * sizeof(float)), 0);
+	sae_model_free(back);
+	m->W_enc[n - 1] = NAN;
+	ck_assert_int_eq(sae_model_save(m, dir, NULL, NULL, &err), 0);
+	expect_refusal(dir, ERR_FORMAT, "W_enc holds a NaN");
+	m->W_enc[n - 1] = 0;
+	m->W_dec[n - 1] = -INFINITY;
+	ck_assert_int_eq(sae_model_save(m, dir, NULL, NULL, &err), 0);
+	expect_refusal(dir, ERR_FORMAT, "W_dec holds a NaN or infinity");
 	sae_model_free(m);
 	support_rmdir(dir);
 }
@@ -388,9 +426,9 @@ END_TEST
 
 static void cases(Suite *s)
 {
-	SUPPORT_CASE(s, "folder", saved_is_loaded, jumprelu_is_saved_and_loaded, groupmax_is_saved_and_loaded,
-	             bad_thresholds_and_groups_are_refused, decoder_norms_and_input_bias_are_folded,
-	             what_cannot_be_computed_is_refused,
+	SUPPORT_CASE(s, "folder", saved_is_loaded, pieces_make_the_whole, jumprelu_is_saved_and_loaded,
+	             groupmax_is_saved_and_loaded, bad_thresholds_and_groups_are_refused,
+	             decoder_norms_and_input_bias_are_folded, what_cannot_be_computed_is_refused,
 	             weights_that_are_not_finite_or_not_there_are_refused);
 	SUPPORT_CASE(s, "faults", each_fault_of_loading_is_reported,
 	             each_fault_of_saving_keeps_a_whole_model);
