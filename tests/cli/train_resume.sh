@@ -40,7 +40,7 @@ rm more/acts-00001*
 gloss train more -o grown $quick --resume --extend 2>&1 || echo "exit $?"
 # a sweep
 sweep="-o sweep --steps 6 --features 64 --batch 256 --quiet"
-gloss train "$data" $sweep --sweep k=2,4 --sweep seed=0,1 | sed 's/in .*//; s/  *[0-9]*  sweep/ sweep/; s/0\.[0-9]\{4\} /fvu /g'
+gloss train "$data" $sweep --sweep k=2,4 --sweep seed=0,1 | sed 's/in .*//; s/  *[0-9]*  sweep/ sweep/; s/0\.[0-9]\{4\} /fvu /g; s/dead  *tok/dead  tok/'
 gloss train "$data" -o lone --steps 6 --features 64 --batch 256 --quiet --k 2 --seed 1 >/dev/null
 cmp lone/sae_weights.safetensors sweep/k2-seed1/sae_weights.safetensors && ls sweep sweep/k2-seed1
 grep -o '[^>]*, held out<' sweep/pareto.svg && grep -c '<title>k[24]-seed[01]: L0 [24], ' sweep/pareto.svg
