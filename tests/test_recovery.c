@@ -134,6 +134,30 @@ START_TEST(chance_levels)
 }
 END_TEST
 
+START_TEST(no_memory)
+{
+	float *b = synth_unit_rows(20, 8, 1), *a = synth_unit_rows(30, 8, 2);
+	error e = { 0 };
+
+	for (long n = 0;; n++) {
+		sae_recovery r = { 0 };
+		int rc;
+
+		fault_arm(FAULT_ALLOC, n);
+		rc = sae_recovery_measure(&r, a, 30, b, 20, NULL, 8, 1, 0, threads, &e);
+		if (!fault_disarm(FAULT_ALLOC)) {
+			ck_assert_int_eq(rc, 0);
+			sae_recovery_clear(&r);
+			break;
+		}
+		ck_assert_int_eq(rc, ERR_NOMEM);
+		ck_assert_ptr_null(r.best);
+	}
+	free(a);
+	free(b);
+}
+END_TEST
+
 /* ---- Codes ------------------------------------------------------------------------------------------------------------------------ */
 
 /* A parent 0 with the children 1 and 2, orthogonal, each with the value 1 where it is active:
@@ -475,6 +499,7 @@ static void cases(Suite *s)
 	tcase_add_test(c, what_is_not_present_does_not_count);
 	tcase_add_test(c, the_truth_finds_itself);
 	tcase_add_loop_test(c, chance_levels, 0, 3);
+	tcase_add_test(c, no_memory);
 	tcase_add_test(c, codes_by_hand);
 	tcase_add_test(c, reconstruction_by_hand);
 	tcase_add_test(c, purity_by_hand);

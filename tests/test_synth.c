@@ -633,6 +633,69 @@ START_TEST(bad_truths)
 }
 END_TEST
 
+/* Whatever allocation or write fails, there is no folder, and the error says so. */
+START_TEST(failures_leave_nothing)
+{
+	const fault_kind kind = _i ? FAULT_WRITE : FAULT_ALLOC;
+	sae_synth_opts o = small_opts(SAE_SYNTH_TOKFSM);
+	pool *p = NULL;
+	const char *path = support_path(folder, "f");
+	error e = { 0 };
+	long n = 0;
+
+	o.rows = 384;
+	ck_assert_int_eq(pool_new(&p, 1, NULL), 0);
+	for (;; n++) {
+		int rc;
+
+		fault_arm(kind, n);
+		rc = sae_synth_write(path, SAE_SYNTH_TOKFSM, &o, false, p, NULL, NULL, &e);
+		if (!fault_disarm(kind)) {
+			ck_assert_int_eq(rc, 0);
+			break;
+		}
+		if (rc == 0) { /* allocations of libzip's or of a stream's that it can do without */
+			ck_assert_int_eq(kind, FAULT_ALLOC);
+			support_rmdir(path);
+			continue;
+		}
+		ck_assert_int_eq(rc, kind == FAULT_ALLOC ? ERR_NOMEM : ERR_IO);
+		ck_assert(!file_exists(path));
+	}
+	ck_assert_int_gt(n, 3);
+	pool_free(p);
+}
+END_TEST
+
+START_TEST(a_truth_without_memory)
+{
+	sae_synth_opts o = small_opts(SAE_SYNTH_TREE);
+	const char *path = support_path(folder, "m");
+	error e = { 0 };
+
+	o.rows = 100;
+	write_kind("m", SAE_SYNTH_TREE, &o, 1);
+	for (long n = 0;; n++) {
+		sae_truth *t = NULL;
+		int rc;
+
+		fault_arm(FAULT_ALLOC, n);
+		rc = sae_truth_open(&t, path, &e);
+		if (!fault_disarm(FAULT_ALLOC)) {
+			ck_assert_int_eq(rc, 0);
+			sae_truth_close(t);
+			break;
+		}
+		if (rc == 0) {
+			sae_truth_close(t);
+			continue;
+		}
+		ck_assert_int_eq(rc, ERR_NOMEM);
+		ck_assert_ptr_null(t);
+	}
+}
+END_TEST
+
 static void cases(Suite *s)
 {
 	TCase *c = tcase_create("all");
@@ -653,6 +716,8 @@ static void cases(Suite *s)
 	tcase_add_test(c, directions_pushed_apart);
 	tcase_add_test(c, bad_options);
 	tcase_add_test(c, bad_truths);
+	tcase_add_loop_test(c, failures_leave_nothing, 0, 2);
+	tcase_add_test(c, a_truth_without_memory);
 	suite_add_tcase(s, c);
 }
 SUPPORT_MAIN("synth", cases)
