@@ -182,13 +182,16 @@ static int take_lengths(sae_dump *d, const dump_spans *s, error *err)
 /* ---- Together ------------------------------------------------------------------------------------------------------ */
 
 /* Contexts of ctx_len rows each, where lengths do not say otherwise. */
-static int count_contexts(sae_dump_info *info, error *err)
+static int count_contexts(sae_dump *d, error *err)
 {
+	sae_dump_info *info = &d->info;
+
 	if (info->ctx_len == 0)
 		info->ctx_len = 1;
 	if (info->n_rows % info->ctx_len)
 		return error_set(err, ERR_FORMAT,
-		                 "%" PRIu64 " rows are not a whole number of contexts of %u tokens",
+		                 "'%s'%s: %" PRIu64 " rows are not a whole number of contexts of %u tokens",
+		                 sae_file_path(d->files[0]), d->n_files > 1 ? " and others" : "",
 		                 info->n_rows, info->ctx_len);
 	info->n_contexts = info->n_rows / info->ctx_len;
 	return 0;
@@ -303,7 +306,7 @@ int contexts_load(sae_dump *d, const sae_dump_opts *o, error *err)
 	if (rc == 0 && length.n)
 		rc = take_lengths(d, &length, err);
 	if (rc == 0 && !length.n)
-		rc = count_contexts(&d->info, err);
+		rc = count_contexts(d, err);
 	if (rc == 0 && (mask.n || attention.n || length.n)) {
 		rc = settle(d, &mask, &attention, &length, err);
 		if (rc == 0 && is_plain(d))

@@ -386,6 +386,7 @@ void sae_dump_close(sae_dump *d)
 	for (size_t i = 0; i < d->n_files; i++)
 		sae_file_close(d->files[i]);
 	cJSON_Delete(d->manifest);
+	free(d->manifest_path);
 	free(d->files);
 	free(d->rows.items);
 	free(d->tokens.items);

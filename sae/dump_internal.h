@@ -63,7 +63,8 @@ struct sae_dump {
 	sae_file **files;
 	size_t n_files, cap_files;
 	dump_spans rows, tokens;
-	cJSON *manifest; /* NULL: none */
+	cJSON *manifest;     /* NULL: none */
+	char *manifest_path; /* the file that it came from; NULL: none */
 	/* Ragged dumps: where the contexts lie, ascending, and the rows that are real tokens. NULL and empty: all of them, in contexts
 	 * of ctx_len. */
 	dump_context *contexts; /* (n_contexts) */

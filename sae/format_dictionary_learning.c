@@ -30,8 +30,8 @@ static int unknown_class(const layout *l, const char *name, error *err)
 
 	for (size_t i = 0; i < ARRAY_LEN(classes) && n < sizeof(known) - 32; i++)
 		n += (size_t)snprintf(known + n, sizeof(known) - n, "%s%s", n ? ", " : "", classes[i].name);
-	return error_set(err, ERR_FORMAT, "'%s': dict_class '%s' is not supported; %s are", l->config, name,
-	                 known);
+	return error_set(err, ERR_FORMAT, "'%s': dict_class '%.40s' is not supported; %s are", l->config,
+	                 name, known);
 }
 
 static void set_class(layout *l, const struct dict_class *c)

@@ -107,7 +107,7 @@ static int read_config(layout *l, const char *dir, error *err)
 		return rc;
 	if (!architecture || strcmp(architecture, "jump_relu") != 0)
 		return error_set(err, ERR_FORMAT,
-		                 "'%s': architecture '%s' is not supported, only 'jump_relu'", l->config,
+		                 "'%s': architecture '%.40s' is not supported, only 'jump_relu'", l->config,
 		                 architecture ? architecture : "");
 	l->arch = SAE_JUMPRELU;
 	l->enc.name = "w_enc";

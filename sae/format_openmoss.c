@@ -23,7 +23,7 @@ static const struct {
 
 static int refuse(const layout *l, const char *key, const char *value, error *err)
 {
-	return error_set(err, ERR_FORMAT, "'%s': %s '%s' is not supported", l->config, key, value);
+	return error_set(err, ERR_FORMAT, "'%s': %s '%.40s' is not supported", l->config, key, value);
 }
 
 static int read_activation(layout *l, bool by_norm, error *err)

@@ -97,8 +97,8 @@ static int unknown_architecture(const layout *l, const char *name, error *err)
 		if (strncmp(architectures[i].name, OURS, sizeof(OURS) - 1) != 0)
 			n += (size_t)snprintf(known + n, sizeof(known) - n, "%s%s", n ? ", " : "",
 			                      architectures[i].name);
-	return error_set(err, ERR_FORMAT, "'%s': architecture '%s' is not supported; %s are",
-	                 file_base(l->config), name, known);
+	return error_set(err, ERR_FORMAT, "'%s': architecture '%.40s' is not supported; %s are", l->config,
+	                 name, known);
 }
 
 /* The name of the architecture. A flat config may have none, and says TopK by the activation function. */
@@ -119,7 +119,7 @@ static int read_name(const char **name, const layout *l, error *err)
 			*name = "topk";
 		else if (rc == 0 && strcmp(activation, "relu") != 0)
 			rc = error_set(err, ERR_FORMAT,
-			               "'%s': activation_fn '%s' is not supported, only 'relu' and 'topk'",
+			               "'%s': activation_fn '%.40s' is not supported, only 'relu' and 'topk'",
 			               l->config, activation);
 	}
 	if (rc == 0 && !*name)
@@ -239,7 +239,7 @@ static int read_norm(layout *l, const char *dir, error *err)
 			return 0;
 		}
 	}
-	return error_set(err, ERR_FORMAT, "'%s': normalize_activations '%s' is not supported", l->config,
+	return error_set(err, ERR_FORMAT, "'%s': normalize_activations '%.40s' is not supported", l->config,
 	                 name);
 }
 
@@ -252,8 +252,8 @@ static int read_rest(layout *l, const char *dir, error *err)
 	if (rc == 0 && strcmp(reshape, "hook_z") == 0)
 		layout_folds(l, "heads side by side in a row");
 	else if (rc == 0 && strcmp(reshape, "none") != 0)
-		rc = error_set(err, ERR_FORMAT, "'%s': reshape_activations '%s' is not supported", l->config,
-		               reshape);
+		rc = error_set(err, ERR_FORMAT, "'%s': reshape_activations '%.40s' is not supported",
+		               l->config, reshape);
 	l->centers = !l->transcodes;
 	if (rc == 0 && !l->transcodes)
 		rc = json_get_bool(&l->centers, l->json, "apply_b_dec_to_input", l->config, err);

@@ -35,8 +35,8 @@ static int read_sparsify(layout *l, const char *dir, error *err)
 		l->skip.name = "W_skip";
 	if (strcmp(activation, "topk") != 0 && strcmp(activation, "groupmax") != 0)
 		return error_set(err, ERR_FORMAT,
-		                 "'%s': activation '%s' is not supported, only 'topk' and 'groupmax'", what,
-		                 activation);
+		                 "'%s': activation '%.40s' is not supported, only 'topk' and 'groupmax'",
+		                 what, activation);
 	l->arch = *activation == 't' ? SAE_TOPK : SAE_GROUPMAX;
 	if (is_signed && l->arch == SAE_TOPK)
 		layout_mirrors(l);

@@ -24,6 +24,14 @@ static int beside_shard(char out[FILE_PATH_MAX], const char *shard, error *err)
 	return file_join(out, dir, "dump.json", err);
 }
 
+static bool is_list_or_none(const cJSON *list)
+{
+	const cJSON *item;
+
+	cJSON_ArrayForEach(item, list) if (!cJSON_IsString(item)) return false;
+	return !list || cJSON_IsNull(list) || cJSON_IsArray(list);
+}
+
 static int read_fields(sae_dump_info *info, const cJSON *m, const char *what, error *err)
 {
 	uint64_t ctx_len = 0, layer = UINT64_MAX;
@@ -42,6 +50,8 @@ static int read_fields(sae_dump_info *info, const cJSON *m, const char *what, er
 		rc = json_get_u64(&layer, m, "layer", what, err);
 	if (rc < 0)
 		return rc;
+	if (!is_list_or_none(cJSON_GetObjectItemCaseSensitive(m, "roles")))
+		return error_set(err, ERR_FORMAT, "'roles' in '%s' is not a list of names", what);
 	if (ctx_len > UINT32_MAX || (layer != UINT64_MAX && layer > INT_MAX))
 		return error_set(err, ERR_FORMAT, "'%s': ctx_len or layer is out of range", what);
 	info->ctx_len = (uint32_t)ctx_len;
@@ -119,6 +129,8 @@ int manifest_load(sae_dump *d, const char *path, const char *key, error *err)
 		                path = sae_file_path(first), err);
 	else
 		return read_metadata(&d->info, first, err);
+	if (rc == 0 && !(d->manifest_path = strdup(path)))
+		rc = error_nomem(err, "the manifest's path");
 	if (rc == 0)
 		rc = read_fields(&d->info, d->manifest, path, err);
 	return rc < 0 ? rc : read_hook_point(&d->info, d->manifest, key, path, err);
@@ -133,9 +145,8 @@ int manifest_documents(sae_dump *d, error *err)
 		return 0;
 	if (!cJSON_IsArray(list) || (uint64_t)cJSON_GetArraySize(list) != n)
 		return error_set(err, ERR_FORMAT,
-		                 "manifest: documents must be a list of one id a context: %" PRIu64
-		                 ", it has %d",
-		                 n, cJSON_GetArraySize(list));
+		                 "'%s': documents must be a list of one id a context: %" PRIu64 ", it has %d",
+		                 d->manifest_path, n, cJSON_GetArraySize(list));
 	d->documents = malloc(n * sizeof(*d->documents));
 	if (!d->documents)
 		return error_nomem(err, "document ids");
@@ -148,9 +159,9 @@ int manifest_documents(sae_dump *d, error *err)
 			d->documents[i++] = (uint64_t)item->valuedouble;
 		else
 			return error_set(err, ERR_FORMAT,
-			                 "manifest: document of context %" PRIu64
+			                 "'%s': document of context %" PRIu64
 			                 " is neither a whole number nor a string",
-			                 i);
+			                 d->manifest_path, i);
 	}
 	return 0;
 }

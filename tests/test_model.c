@@ -303,9 +303,9 @@ START_TEST(what_cannot_be_computed_is_refused)
 	write_folder(dir, m, ",\"metadata\":{}");
 	expect_refusal(dir, ERR_FORMAT, "has no architecture");
 	write_folder(dir, m, ",\"architecture\":\"temporal\"");
-	expect_refusal(
-	        dir, ERR_FORMAT,
-	        "architecture 'temporal' is not supported; standard, topk, abstopk, jumprelu, gated, ");
+	expect_refusal(dir, ERR_FORMAT,
+	               "/cfg.json': architecture 'temporal' is not supported; standard, topk, abstopk, "
+	               "jumprelu, gated, ");
 	write_folder(dir, m, ",\"activation_fn_str\":\"tanh-relu\"");
 	expect_refusal(dir, ERR_FORMAT, "activation_fn 'tanh-relu' is not supported");
 	write_folder(dir, m, ",\"architecture\":\"topk\",\"normalize_activations\":\"covariance_whitening\"");
