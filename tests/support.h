@@ -38,6 +38,10 @@ const char *support_path(const char *dir, const char *name);
 /* Make a file of these bytes; support_put_text of a string. */
 void support_put(const char *path, const void *p, size_t n);
 void support_put_text(const char *path, const char *s);
+/* How many files and folders are in a folder. */
+int support_entries(const char *folder);
+/* True: a callback that stops what asks it, at once. */
+bool support_stop(void *payload);
 /* Kill a child so many seconds from now, or let it end by itself (HUGE_VAL: always), with exit status 0. Whether it was killed. */
 bool support_kill(int child, double after);
 

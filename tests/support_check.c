@@ -1,6 +1,7 @@
 /* support_check.c: what every test program would otherwise repeat. */
 #include "tests/support.h"
 
+#include <dirent.h>
 #include <ftw.h>
 #include <math.h>
 #include <signal.h>
@@ -53,6 +54,24 @@ static int remove_one(const char *path, const struct stat *st, int kind, struct 
 void support_rmdir(const char *folder)
 {
 	ck_assert_int_eq(nftw(folder, remove_one, 16, FTW_DEPTH | FTW_PHYS), 0);
+}
+
+int support_entries(const char *folder)
+{
+	DIR *d = opendir(folder);
+	int n = -2; /* "." and ".." */
+
+	ck_assert_ptr_nonnull(d);
+	while (readdir(d))
+		n++;
+	closedir(d);
+	return n;
+}
+
+bool support_stop(void *payload)
+{
+	(void)payload;
+	return true;
 }
 
 const char *support_path(const char *dir, const char *name)

@@ -171,3 +171,94 @@ sae_dump *made_dump_open(const char *dir, const sae_dump_opts *o)
 	ck_assert_msg(sae_dump_open(&d, &dir, 1, o, &err) == 0, "%s", err.msg);
 	return d;
 }
+
+const char *dump_folder(void)
+{
+	const char *path = in_folder("dump");
+
+	if (!file_is_dir(path))
+		ck_assert_int_eq(file_mkdir(path, NULL), 0);
+	return path;
+}
+
+void dump_refused(const char *path, const sae_dump_opts *o, int code, const char *words)
+{
+	sae_dump *d = NULL;
+	error err = { 0 };
+	char part[256];
+	int rc = sae_dump_open(&d, &path, 1, o, &err);
+
+	ck_assert_msg(rc == code, "%d '%s' for '%s'", rc, err.msg, words);
+	ck_assert_ptr_null(d);
+	ck_assert_ptr_null(strchr(err.msg, '\n'));
+	for (const char *w = words; *w; w += strspn(w, "|")) {
+		size_t n = strcspn(w, "|");
+
+		snprintf(part, sizeof(part), "%.*s", (int)n, w);
+		ck_assert_msg(strstr(err.msg, part) != NULL, "'%s' lacks '%s'", err.msg, part);
+		w += n;
+	}
+}
+
+/* ---- Tensor files --------------------------------------------------------------------------------------------------- */
+
+sae_file *tensor_file_open(const char *path)
+{
+	sae_file *f = NULL;
+	error err = { 0 };
+
+	ck_assert_msg(sae_file_open(&f, path, &err) == 0, "%s", err.msg);
+	return f;
+}
+
+void tensor_file_said(const error *err, const char *path, const char *words)
+{
+	ck_assert_msg(strstr(err->msg, words) && strstr(err->msg, file_base(path)), "'%s' lacks '%s'",
+	              err->msg, words);
+	ck_assert_ptr_null(strchr(err->msg, '\n'));
+}
+
+void tensor_file_refused(const char *path, const char *words)
+{
+	sae_file *f = NULL;
+	error err = { 0 };
+	int rc = sae_file_open(&f, path, &err);
+
+	ck_assert_msg(rc == ERR_FORMAT || rc == ERR_LIMIT, "%d for '%s'", rc, words);
+	ck_assert_ptr_null(f);
+	tensor_file_said(&err, path, words);
+}
+
+/* Opens the file and reads its tensor; no assertion of check's, which allocates, on the way. */
+static int open_and_read(sae_file **out, const char *path, const char *name, error *err)
+{
+	static float x[1 << 15];
+	const sae_tensor *t;
+	int rc = sae_file_open(out, path, err);
+
+	if (rc < 0 || !name)
+		return rc;
+	t = sae_file_tensor(*out, name);
+	return sae_file_read_f32(*out, t, 0, t->count < ARRAY_LEN(x) ? t->count : ARRAY_LEN(x), x, err);
+}
+
+void tensor_file_survive(const char *path, fault_kind kind, int code, const char *name)
+{
+	for (long n = 0;; n++) {
+		sae_file *f = NULL;
+		error err = { 0 };
+		int rc;
+
+		fault_arm(kind, n);
+		rc = open_and_read(&f, path, name, &err);
+		if (!fault_disarm(kind)) {
+			ck_assert_int_eq(rc, 0);
+			sae_file_close(f);
+			return;
+		}
+		ck_assert_int_eq(rc, code);
+		ck_assert_int_ne(err.msg[0], 0);
+		ck_assert(name || !f);
+		sae_file_close(f);
+	}
+}

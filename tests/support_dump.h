@@ -14,6 +14,14 @@ void support_safetensors(const char *path, const char *header, const void *data,
 /* A .npy file of this version whose header is `dict`. */
 void support_npy(const char *path, int version, const char *dict, const void *data, size_t n);
 
+/* Open a tensor file, failing the test where that fails. */
+sae_file *tensor_file_open(const char *path);
+/* Opening fails with ERR_FORMAT or ERR_LIMIT and one line that names the file and says `words`. */
+void tensor_file_refused(const char *path, const char *words);
+void tensor_file_said(const error *err, const char *path, const char *words); /* that line */
+/* Each fault of the kind, while the file is opened and its tensor `name` (NULL: none) read as floats, ends in `code` and a message. */
+void tensor_file_survive(const char *path, fault_kind kind, int code, const char *name);
+
 typedef struct made_dump {
 	uint64_t contexts; /* of each shard */
 	uint32_t ctx_len, d;
@@ -33,6 +41,10 @@ float made_value(uint64_t row, uint32_t j);
 uint32_t made_token(uint64_t row);
 /* `n` values in the dtype's own format; malloc'd. */
 void *made_encode(const float *x, size_t n, sae_dtype dtype);
+/* The folder "dump", made at the first use. */
+const char *dump_folder(void);
+/* Opening the dump fails with this code and one line that has all of `words`, separated by '|'. */
+void dump_refused(const char *path, const sae_dump_opts *o, int code, const char *words);
 /* Opens the folder, failing the test where that fails. */
 sae_dump *made_dump_open(const char *dir, const sae_dump_opts *o);
 

@@ -1,8 +1,6 @@
 /* Stores to merge. */
 #include "tests/support_merge.h"
 
-#include <dirent.h>
-
 char merge_b[FILE_PATH_MAX], merge_c[FILE_PATH_MAX], merge_out[FILE_PATH_MAX];
 
 bool merge_even(uint32_t i)
@@ -69,13 +67,7 @@ int merge_try(const char *to, const char *const *paths, size_t n, const store_me
 
 int merge_entries(void)
 {
-	DIR *d = opendir(corpus_folder);
-	int n = -2;
-
-	while (readdir(d))
-		n++;
-	closedir(d);
-	return n;
+	return support_entries(corpus_folder);
 }
 
 #define SAID(time, text)                                                                                     \

@@ -10,38 +10,10 @@
 
 #define NPY(descr, order, shape) "{'descr': '" descr "', 'fortran_order': " order ", 'shape': " shape ", }"
 
-static sae_file *open_file(const char *path)
-{
-	sae_file *f = NULL;
-	error err = { 0 };
-
-	ck_assert_msg(sae_file_open(&f, path, &err) == 0, "%s", err.msg);
-	return f;
-}
-
-static void said(const error *err, const char *path, const char *words)
-{
-	ck_assert_msg(strstr(err->msg, words) && strstr(err->msg, file_base(path)), "'%s' lacks '%s'",
-	              err->msg, words);
-	ck_assert_ptr_null(strchr(err->msg, '\n'));
-}
-
-/* Opening fails with one line that names the file and says `words`. */
-static void refused(const char *path, const char *words)
-{
-	sae_file *f = NULL;
-	error err = { 0 };
-	int rc = sae_file_open(&f, path, &err);
-
-	ck_assert_msg(rc == ERR_FORMAT || rc == ERR_LIMIT, "%d for '%s'", rc, words);
-	ck_assert_ptr_null(f);
-	said(&err, path, words);
-}
-
 /* Reading all of the tensor fails likewise. */
 static void unreadable(const char *path, const char *name, const char *words)
 {
-	sae_file *f = open_file(path);
+	sae_file *f = tensor_file_open(path);
 	const sae_tensor *t = sae_file_tensor(f, name);
 	error err = { 0 };
 	float *x;
@@ -49,7 +21,7 @@ static void unreadable(const char *path, const char *name, const char *words)
 	ck_assert_ptr_nonnull(t);
 	x = malloc((t->count + 1) * sizeof(*x));
 	ck_assert_int_eq(sae_file_read_f32(f, t, 0, t->count, x, &err), ERR_FORMAT);
-	said(&err, path, words);
+	tensor_file_said(&err, path, words);
 	free(x);
 	sae_file_close(f);
 }
@@ -113,7 +85,7 @@ START_TEST(reads_npz)
 	sae_file *f;
 
 	write_npz(path, deflate, zip64);
-	f = open_file(path);
+	f = tensor_file_open(path);
 	ck_assert_uint_eq(sae_file_n_tensors(f), 5);
 	ck_assert_ptr_null(sae_file_tensor(f, "format"));
 	for (size_t i = 0; i < 2; i++) {
@@ -153,13 +125,13 @@ START_TEST(reads_columns_of_integers)
 	sae_file *f;
 
 	support_npy(path, 1, NPY("<u8", "True", "(2, 3)"), x, sizeof(x));
-	f = open_file(path);
+	f = tensor_file_open(path);
 	ck_assert_int_eq(sae_file_read_i64(f, sae_file_tensor_at(f, 0), 3, 3, got, &err), 0);
 	ck_assert(got[0] == 2 && got[1] == 4 && got[2] == 6);
 	ck_assert_int_eq(sae_file_read_i64(f, sae_file_tensor_at(f, 0), 1, 1, got, &err), 0);
 	ck_assert_int_eq(got[0], 3);
 	ck_assert_int_eq(sae_file_read_i64(f, sae_file_tensor_at(f, 0), 0, 6, got, &err), ERR_FORMAT);
-	said(&err, path, "does not fit 63 bits");
+	tensor_file_said(&err, path, "does not fit 63 bits");
 	sae_file_close(f);
 	leave_folder();
 }
@@ -186,7 +158,7 @@ START_TEST(reads_by_several_threads)
 	sae_file *f;
 
 	write_npz(path, true, false);
-	f = open_file(path);
+	f = tensor_file_open(path);
 	ck_assert_int_eq(pool_new(&p, 3, NULL), 0);
 	pool_run(p, 200, read_task, f);
 	pool_free(p);
@@ -278,7 +250,7 @@ START_TEST(refuses_lying_archives)
 
 		zip_patch(&z, where[bad[i].where] + bad[i].at, bad[i].value, bad[i].size);
 		support_put(path, z.bytes, z.n);
-		refused(path, bad[i].words);
+		tensor_file_refused(path, bad[i].words);
 		zip_free(&z);
 	}
 	leave_folder();
@@ -301,9 +273,9 @@ START_TEST(refuses_names_that_leave_the_folder)
 
 		support_put(path, z.bytes, z.n);
 		if (i < ARRAY_LEN(bad))
-			refused(path, "is no name for a member");
+			tensor_file_refused(path, "is no name for a member");
 		else
-			sae_file_close(open_file(path));
+			sae_file_close(tensor_file_open(path));
 		zip_free(&z);
 	}
 	free(npy);
@@ -320,10 +292,10 @@ START_TEST(refuses_members_twice)
 	zip_patch(&z, z.local[1] + 30, 'a', 1);
 	zip_patch(&z, z.entry[1] + 46, 'a', 1);
 	support_put(path, z.bytes, z.n);
-	refused(path, "has the member 'a.npy' twice");
+	tensor_file_refused(path, "has the member 'a.npy' twice");
 	memcpy(z.bytes + z.entry[1], z.bytes + z.entry[0], z.entry[1] - z.entry[0]);
 	support_put(path, z.bytes, z.n);
-	refused(path, "overlap");
+	tensor_file_refused(path, "overlap");
 	zip_free(&z);
 	leave_folder();
 }
@@ -340,7 +312,7 @@ START_TEST(refuses_every_cut)
 
 		support_put(path, z.bytes, n);
 		ck_assert_int_eq(sae_file_open(&f, path, &err), ERR_FORMAT);
-		said(&err, path, n < 9 ? "too short" : "cut off");
+		tensor_file_said(&err, path, n < 9 ? "too short" : "cut off");
 	}
 	zip_free(&z);
 	leave_folder();
@@ -351,7 +323,7 @@ END_TEST
 static void damage_is_found_in_pieces(const char *path)
 {
 	static const unsigned char from[] = { 3, 12, 0, 9, 5, 1 }, to[] = { 5, 16, 3, 12, 6, 3 };
-	sae_file *f = open_file(path);
+	sae_file *f = tensor_file_open(path);
 	error err = { 0 };
 	float x[16];
 
@@ -360,7 +332,7 @@ static void damage_is_found_in_pieces(const char *path)
 		                                   (uint64_t)to[i] - from[i], x, &err),
 		                 0);
 	ck_assert_int_eq(sae_file_read_f32(f, sae_file_tensor(f, "a"), 6, 3, x, &err), ERR_FORMAT);
-	said(&err, path, "damaged: its CRC is");
+	tensor_file_said(&err, path, "damaged: its CRC is");
 	sae_file_close(f);
 }
 
@@ -381,7 +353,7 @@ START_TEST(refuses_damaged_members)
 	unreadable(path, "b", "damaged: its CRC is");
 	memset(z.bytes + z.data[1], 0xff, 4);
 	support_put(path, z.bytes, z.n);
-	refused(path, "damaged: invalid block type");
+	tensor_file_refused(path, "damaged: invalid block type");
 	zip_free(&z);
 	leave_folder();
 }
@@ -438,7 +410,7 @@ START_TEST(refuses_lying_members)
 		m.data = npy_make(&m.n, bad[i / 2].dict, data, sizeof(data));
 		z = zip_make(&m, 1, false);
 		support_put(path, z.bytes, z.n);
-		refused(path, bad[i / 2].words);
+		tensor_file_refused(path, bad[i / 2].words);
 		zip_free(&z);
 		free((void *)(uintptr_t)m.data);
 	}
@@ -455,7 +427,7 @@ START_TEST(refuses_members_that_are_no_npy)
 		made_zip z = zip_make(&m[i], 1, false);
 
 		support_put(path, z.bytes, z.n);
-		refused(path, "is no .npy file (by its first bytes)");
+		tensor_file_refused(path, "is no .npy file (by its first bytes)");
 		zip_free(&z);
 	}
 	leave_folder();
@@ -481,10 +453,10 @@ START_TEST(dumps_are_plain)
 	sae_dump_close(d);
 	d = NULL;
 	ck_assert_int_eq(sae_dump_open(&d, &path, 1, &turned, &err), ERR_FORMAT);
-	said(&err, path, "'T' is in Fortran order");
+	tensor_file_said(&err, path, "'T' is in Fortran order");
 	write_npz(path, true, false);
 	ck_assert_int_eq(sae_dump_open(&d, &path, 1, &plain, &err), ERR_FORMAT);
-	said(&err, path, "'W' is compressed; save it uncompressed");
+	tensor_file_said(&err, path, "'W' is compressed; save it uncompressed");
 	leave_folder();
 }
 END_TEST
@@ -528,38 +500,13 @@ END_TEST
 
 /* ---- Faults --------------------------------------------------------------------------------------------------------- */
 
-/* Opens and reads with every nth allocation or read failing, until all goes through. */
-static void survive(const char *path, fault_kind kind, int code)
-{
-	static float x[ROWS * COLUMNS];
-
-	for (long n = 0;; n++) {
-		sae_file *f = NULL;
-		error err = { 0 };
-		int rc;
-
-		fault_arm(kind, n);
-		rc = sae_file_open(&f, path, &err);
-		if (rc == 0)
-			rc = sae_file_read_f32(f, sae_file_tensor(f, "T"), 0, ROWS * COLUMNS, x, &err);
-		if (!fault_disarm(kind)) {
-			ck_assert_int_eq(rc, 0);
-			sae_file_close(f);
-			return;
-		}
-		ck_assert_int_eq(rc, code);
-		ck_assert_int_ne(err.msg[0], 0);
-		sae_file_close(f);
-	}
-}
-
 START_TEST(survives_every_fault)
 {
 	const char *path = in_folder("fault.npz");
 
 	write_npz(path, _i, false);
-	survive(path, FAULT_ALLOC, ERR_NOMEM);
-	survive(path, FAULT_READ, ERR_IO);
+	tensor_file_survive(path, FAULT_ALLOC, ERR_NOMEM, "T");
+	tensor_file_survive(path, FAULT_READ, ERR_IO, "T");
 	leave_folder();
 }
 END_TEST

@@ -1,7 +1,6 @@
 /* test_base_file.c: reading, folders, and files that appear whole or not at all. */
 #include "tests/support.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,18 +17,6 @@ static void setup(void)
 static void teardown(void)
 {
 	support_rmdir(dir);
-}
-
-static int count_entries(void)
-{
-	DIR *d = opendir(dir);
-	int n = -2; /* "." and ".." */
-
-	ck_assert_ptr_nonnull(d);
-	while (readdir(d))
-		n++;
-	closedir(d);
-	return n;
 }
 
 static void check_content(const char *path, const char *want)
@@ -202,7 +189,7 @@ static int fail_each(fault_kind kind, int code, const char *path, int (*call)(co
 		}
 		ck_assert_int_eq(rc, code);
 		ck_assert_int_eq(e.code, code);
-		ck_assert_int_eq(count_entries(), 1); /* no temporary file is left */
+		ck_assert_int_eq(support_entries(dir), 1); /* no temporary file is left */
 		if (code == ERR_IO)
 			ck_assert_ptr_nonnull(strstr(e.msg, path));
 	}
@@ -254,7 +241,7 @@ START_TEST(a_failed_write_keeps_the_old_file)
 	ck_assert_int_eq(write_whole_file(path, &e), ERR_IO);
 	ck_assert(fault_disarm(FAULT_SYNC));
 	check_content(path, "old");
-	ck_assert_int_eq(count_entries(), 1);
+	ck_assert_int_eq(support_entries(dir), 1);
 }
 END_TEST
 
@@ -301,7 +288,7 @@ START_TEST(writer_appears_at_commit)
 	ck_assert(!file_exists(path));
 	ck_assert_int_eq(file_writer_commit(&w, NULL), 0);
 	file_writer_abort(&w); /* fine after commit */
-	ck_assert_int_eq(count_entries(), 1);
+	ck_assert_int_eq(support_entries(dir), 1);
 	ck_assert_int_eq(file_read(&data, &len, path, 1 << 24, NULL), 0);
 	ck_assert_uint_eq(len, n + (1 << 20) + 3000008);
 	ck_assert_mem_eq(data, "headlll", 7);
@@ -319,10 +306,10 @@ START_TEST(writer_aborts)
 
 	ck_assert_int_eq(file_writer_open(&w, path, NULL), 0);
 	ck_assert_int_eq(file_writer_add(&w, "x", 1, NULL), 0);
-	ck_assert_int_eq(count_entries(), 1);
+	ck_assert_int_eq(support_entries(dir), 1);
 	file_writer_abort(&w);
 	file_writer_abort(&w);
-	ck_assert_int_eq(count_entries(), 0);
+	ck_assert_int_eq(support_entries(dir), 0);
 	file_writer_abort(&zero);
 	ck_assert_int_ne(fcntl(0, F_GETFD), -1); /* a zeroed struct's fd is not closed */
 }
@@ -342,7 +329,7 @@ START_TEST(two_writers_do_not_mix)
 	check_content(path, "second");
 	ck_assert_int_eq(file_writer_commit(&a, NULL), 0);
 	check_content(path, "first");
-	ck_assert_int_eq(count_entries(), 1);
+	ck_assert_int_eq(support_entries(dir), 1);
 }
 END_TEST
 
@@ -398,7 +385,7 @@ START_TEST(writer_refuses)
 	ck_assert_int_eq(file_mkdir(support_path(path, "inner"), NULL), 0);
 	ck_assert_int_eq(file_writer_commit(&w, &e), ERR_IO);
 	ck_assert_ptr_nonnull(strstr(e.msg, "cannot rename"));
-	ck_assert_int_eq(count_entries(), 1); /* the folder alone */
+	ck_assert_int_eq(support_entries(dir), 1); /* the folder alone */
 }
 END_TEST
 

@@ -11,29 +11,6 @@
 #include "sae/file_internal.h"
 #include "sae/turn.h"
 
-static sae_file *open_file(const char *path)
-{
-	sae_file *f = NULL;
-	error err = { 0 };
-
-	ck_assert_msg(sae_file_open(&f, path, &err) == 0, "%s", err.msg);
-	return f;
-}
-
-/* Opening fails with one line that names the file and says `words`. */
-static void refused(const char *path, const char *words)
-{
-	sae_file *f = NULL;
-	error err = { 0 };
-	int rc = sae_file_open(&f, path, &err);
-
-	ck_assert_msg(rc == ERR_FORMAT || rc == ERR_LIMIT, "%d for '%s'", rc, words);
-	ck_assert_ptr_null(f);
-	ck_assert_msg(strstr(err.msg, words) && strstr(err.msg, file_base(path)), "'%s' lacks '%s'", err.msg,
-	              words);
-	ck_assert_ptr_null(strchr(err.msg, '\n'));
-}
-
 /* ---- Number formats ------------------------------------------------------------------------------------------------ */
 
 static double half_value(unsigned h)
@@ -173,7 +150,7 @@ START_TEST(writes_and_reads_safetensors)
 	int64_t n[2];
 
 	ck_assert_msg(sae_safetensors_write(path, out, 4, meta, 2, &err) == 0, "%s", err.msg);
-	f = open_file(path);
+	f = tensor_file_open(path);
 	ck_assert_uint_eq(sae_file_n_tensors(f), 4);
 	ck_assert_str_eq(sae_file_metadata(f, "note"), "two\nlines");
 	ck_assert_ptr_null(sae_file_metadata(f, "nothing"));
@@ -227,7 +204,7 @@ START_TEST(reads_every_float_dtype_from_both)
 			        data, N * sae_dtype_size(t));
 		else
 			ck_assert_int_eq(sae_safetensors_write(path, &out, 1, NULL, 0, &err), 0);
-		f = open_file(path);
+		f = tensor_file_open(path);
 		ck_assert_int_eq(sae_file_read_f32(f, sae_file_tensor_at(f, 0), 1, N - 1, got, &err), 0);
 		ck_assert_mem_eq(got, want + 1, (N - 1) * sizeof(*got));
 		sae_file_close(f);
@@ -260,7 +237,7 @@ START_TEST(reads_every_integer_dtype)
 		snprintf(dict, sizeof(dict), "{'descr': '%s', 'fortran_order': False, 'shape': (2,)}",
 		         kinds[i].descr);
 		support_npy(path, 3, dict, data, 2 * kinds[i].size);
-		f = open_file(path);
+		f = tensor_file_open(path);
 		ck_assert_int_eq(sae_file_read_i64(f, sae_file_tensor_at(f, 0), 0, 2, got, &err), 0);
 		ck_assert_mem_eq(got, values, sizeof(got));
 		sae_file_close(f);
@@ -279,7 +256,7 @@ START_TEST(refuses_integers_past_63_bits)
 
 	support_npy(path, 1, "{'descr': '<u8', 'fortran_order': False, 'shape': (2,)}", values,
 	            sizeof(values));
-	f = open_file(path);
+	f = tensor_file_open(path);
 	ck_assert_int_eq(sae_file_read_i64(f, sae_file_tensor_at(f, 0), 0, 1, got, &err), 0);
 	ck_assert_int_eq(sae_file_read_i64(f, sae_file_tensor_at(f, 0), 0, 2, got, &err), ERR_FORMAT);
 	ck_assert_msg(strstr(err.msg, "element 1") != NULL, "%s", err.msg);
@@ -339,7 +316,7 @@ START_TEST(refuses_lying_safetensors)
 	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
 		const char *path = in_folder("bad.safetensors");
 		support_safetensors(path, bad[i].header, data, sizeof(data));
-		refused(path, bad[i].words);
+		tensor_file_refused(path, bad[i].words);
 	}
 	leave_folder();
 }
@@ -361,12 +338,12 @@ START_TEST(refuses_lying_header_lengths)
 	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
 		memcpy(bytes, &bad[i].length, 8);
 		support_put(path, bytes, sizeof(bytes));
-		refused(path, bad[i].words);
+		tensor_file_refused(path, bad[i].words);
 	}
 	support_put(path, bytes, 8);
-	refused(path, "too short");
+	tensor_file_refused(path, "too short");
 	support_put_text(path, "PK\3\5 something else entirely");
-	refused(path, "is no safetensors");
+	tensor_file_refused(path, "is no safetensors");
 	leave_folder();
 }
 END_TEST
@@ -382,7 +359,7 @@ START_TEST(refuses_headers_of_too_many_values)
 	header[0] = '{';
 	header[n] = '\0';
 	support_safetensors(path, header, NULL, 0);
-	refused(path, "more than 4194304 values");
+	tensor_file_refused(path, "more than 4194304 values");
 	free(header);
 	leave_folder();
 }
@@ -432,7 +409,7 @@ START_TEST(refuses_lying_npy)
 	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
 		const char *path = in_folder("bad.npy");
 		support_npy(path, 1 + (int)i % 3, bad[i].dict, data, sizeof(data));
-		refused(path, bad[i].words);
+		tensor_file_refused(path, bad[i].words);
 	}
 	leave_folder();
 }
@@ -443,15 +420,15 @@ START_TEST(refuses_lying_npy_preambles)
 	const char *path = in_folder("short.npy");
 
 	support_put(path, "\x93NUMPY\x04\x00\x10\x00{}", 12);
-	refused(path, "version 4.0");
+	tensor_file_refused(path, "version 4.0");
 	support_put(path, "\x93NUMPY\x01\x00\xff\xff{}", 12);
-	refused(path, "claims 65535 bytes");
+	tensor_file_refused(path, "claims 65535 bytes");
 	support_put(path, "\x93NUMPY\x02\x00\xff\xff\xff\xff{}", 14);
-	refused(path, "at most 1048576");
+	tensor_file_refused(path, "at most 1048576");
 	support_put(path, "\x93NUMPY\x02\x00\x01", 9);
-	refused(path, "the file has 9");
+	tensor_file_refused(path, "the file has 9");
 	support_put(path, "\x93NUMPY\x01\x00\x02\x00{\0", 12);
-	refused(path, "NUL");
+	tensor_file_refused(path, "NUL");
 	leave_folder();
 }
 END_TEST
@@ -468,36 +445,17 @@ START_TEST(notices_a_file_that_shrinks)
 	sae_file *f;
 
 	ck_assert_int_eq(sae_safetensors_write(path, &out, 1, NULL, 0, &err), 0);
-	f = open_file(path);
+	f = tensor_file_open(path);
 	ck_assert_int_eq(truncate(path, 200), 0);
 	ck_assert_int_eq(sae_file_read_f32(f, sae_file_tensor_at(f, 0), 0, 100, got, &err), ERR_FORMAT);
 	ck_assert_msg(strstr(err.msg, "200") && strstr(err.msg, "shrinks"), "%s", err.msg);
 	sae_file_close(f);
-	refused(path, "past the end of the file (200)");
+	tensor_file_refused(path, "past the end of the file (200)");
 	leave_folder();
 }
 END_TEST
 
 /* ---- Faults -------------------------------------------------------------------------------------------------------- */
-
-static void open_until_through(const char *path, fault_kind kind, int code)
-{
-	for (long n = 0;; n++) {
-		sae_file *f = NULL;
-		error err = { 0 };
-		int rc;
-		fault_arm(kind, n);
-		rc = sae_file_open(&f, path, &err);
-		if (!fault_disarm(kind)) {
-			ck_assert_int_eq(rc, 0);
-			sae_file_close(f);
-			return;
-		}
-		ck_assert_int_eq(rc, code);
-		ck_assert_ptr_null(f);
-		ck_assert_int_ne(err.msg[0], 0);
-	}
-}
 
 START_TEST(opening_survives_every_fault)
 {
@@ -509,10 +467,10 @@ START_TEST(opening_survives_every_fault)
 	                    "{\"__metadata__\":{\"a\":\"b\"},"
 	                    "\"t\":{\"dtype\":\"U8\",\"shape\":[64],\"data_offsets\":[0,64]}}",
 	                    data, sizeof(data));
-	open_until_through(npy, FAULT_ALLOC, ERR_NOMEM);
-	open_until_through(npy, FAULT_READ, ERR_IO);
-	open_until_through(st, FAULT_ALLOC, ERR_NOMEM);
-	open_until_through(st, FAULT_READ, ERR_IO);
+	tensor_file_survive(npy, FAULT_ALLOC, ERR_NOMEM, NULL);
+	tensor_file_survive(npy, FAULT_READ, ERR_IO, NULL);
+	tensor_file_survive(st, FAULT_ALLOC, ERR_NOMEM, NULL);
+	tensor_file_survive(st, FAULT_READ, ERR_IO, NULL);
 	leave_folder();
 }
 END_TEST
@@ -539,7 +497,7 @@ START_TEST(writing_is_whole_or_nothing)
 			ck_assert_int_eq(rc, kinds[i] == FAULT_ALLOC ? ERR_NOMEM : ERR_IO);
 			ck_assert(!file_exists(in_folder("whole.safetensors.part")));
 			if (file_exists(path)) { /* only the folder's sync failed: the file is whole */
-				sae_file_close(open_file(path));
+				sae_file_close(tensor_file_open(path));
 				ck_assert_int_eq(remove(path), 0);
 			}
 		}

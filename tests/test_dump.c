@@ -14,33 +14,6 @@ static const made_dump plain = {
 	.contexts = 3, .ctx_len = 5, .d = 7, .shards = 2, .dtype = SAE_F32, .tokens = true
 };
 
-static const char *dump_folder(void)
-{
-	const char *path = in_folder("dump");
-
-	if (!file_is_dir(path))
-		ck_assert_int_eq(file_mkdir(path, NULL), 0);
-	return path;
-}
-
-/* Opening path fails with this code and one line that has all of `words`, separated by '|'. */
-static void refused(const char *path, const sae_dump_opts *o, int code, const char *words)
-{
-	sae_dump *d = NULL;
-	error err = { 0 };
-	char part[256];
-
-	ck_assert_int_eq(sae_dump_open(&d, &path, 1, o, &err), code);
-	ck_assert_ptr_null(d);
-	ck_assert_ptr_null(strchr(err.msg, '\n'));
-	for (const char *w = words; *w; w += strspn(w, "|")) {
-		size_t n = strcspn(w, "|");
-		snprintf(part, sizeof(part), "%.*s", (int)n, w);
-		ck_assert_msg(strstr(err.msg, part) != NULL, "'%s' lacks '%s'", err.msg, part);
-		w += n;
-	}
-}
-
 static void check_values(const sae_dump *d, const made_dump *m)
 {
 	const sae_dump_info *info = sae_dump_get_info(d);
@@ -177,15 +150,16 @@ START_TEST(refuses_wrong_tokens)
 	m.tokens = false;
 	made_dump_write(dump_folder(), &m);
 	put_tokens(o.tokens, "<u4", 4, "5, 5", 0, 25);
-	refused(dump_folder(), &o, ERR_FORMAT, "'|ids.npy' ends at token 25, the dump has 30 rows");
+	dump_refused(dump_folder(), &o, ERR_FORMAT, "'|ids.npy' ends at token 25, the dump has 30 rows");
 	put_tokens(o.tokens, "<f4", 4, "6, 5", 0, 30);
-	refused(dump_folder(), &o, ERR_FORMAT, "ids.npy'|not a (contexts, ctx_len) list of integer");
+	dump_refused(dump_folder(), &o, ERR_FORMAT, "ids.npy'|not a (contexts, ctx_len) list of integer");
 	o.ctx_len = 6;
 	put_tokens(o.tokens, "<u4", 4, "6, 5", 0, 30);
-	refused(dump_folder(), &o, ERR_FORMAT, "ids.npy' says contexts of 5 tokens|6");
+	dump_refused(dump_folder(), &o, ERR_FORMAT, "ids.npy' says contexts of 5 tokens|6");
 	o.ctx_len = 7;
 	put_tokens(o.tokens, "<u4", 4, "30,", 0, 30);
-	refused(dump_folder(), &o, ERR_FORMAT, "30 rows are not a whole number of contexts of 7");
+	dump_refused(dump_folder(), &o, ERR_FORMAT,
+	             "shard-000.safetensors|30 rows are not a whole number of contexts of 7");
 	o.ctx_len = 5;
 	support_npy(o.tokens, 1, "{'descr': '<i8', 'fortran_order': False, 'shape': (6, 5), }", negative,
 	            sizeof(negative));
@@ -228,10 +202,10 @@ START_TEST(passes_over_other_files)
 	ck_assert_msg(sae_dump_open(&d, &path, 1, NULL, &err) == 0, "%s", err.msg);
 	check_values(d, &plain);
 	sae_dump_close(d);
-	refused(in_folder("dump/a.safetensors"), &(sae_dump_opts){ .key = "x" }, ERR_FORMAT,
-	        "a.safetensors' has no tensor 'x'; it holds 'lm_head.weight'");
+	dump_refused(in_folder("dump/a.safetensors"), &(sae_dump_opts){ .key = "x" }, ERR_FORMAT,
+	             "a.safetensors' has no tensor 'x'; it holds 'lm_head.weight'");
 	support_put_text(in_folder("dump/b.safetensors"), "broken, so not passed over");
-	refused(dump_folder(), NULL, ERR_FORMAT, "b.safetensors");
+	dump_refused(dump_folder(), NULL, ERR_FORMAT, "b.safetensors");
 	leave_folder();
 }
 END_TEST
@@ -250,12 +224,12 @@ START_TEST(takes_the_tensor_named_or_the_only_one)
 	float got[3];
 
 	ck_assert_int_eq(sae_safetensors_write(path, two, 2, NULL, 0, &err), 0);
-	refused(path, NULL, ERR_FORMAT,
-	        "two.safetensors' has no tensor 'activations'; it holds 'mlp', 'attn'");
+	dump_refused(path, NULL, ERR_FORMAT,
+	             "two.safetensors' has no tensor 'activations'; it holds 'mlp', 'attn'");
 	support_put_text(in_folder("dump.json"),
 	                 "{\"hook_points\":{\"mlp\":{\"layer\":2},\"attn\":{\"layer\":7}}}");
-	refused(in_folder("."), NULL, ERR_FORMAT,
-	        "two.safetensors' has no tensor 'activations'; it holds 'mlp', 'attn'");
+	dump_refused(in_folder("."), NULL, ERR_FORMAT,
+	             "two.safetensors' has no tensor 'activations'; it holds 'mlp', 'attn'");
 	d = made_dump_open(path, &o);
 	ck_assert_int_eq(sae_dump_read(d, 0, 3, got, &err), 0);
 	ck_assert_mem_eq(got, x + 3, sizeof(got));
@@ -263,9 +237,9 @@ START_TEST(takes_the_tensor_named_or_the_only_one)
 	ck_assert_int_eq(sae_dump_get_info(d)->layer, 7);
 	sae_dump_close(d);
 	support_put_text(in_folder("dump.json"), "{\"hook_points\":[\"attn\"]}");
-	refused(path, &o, ERR_FORMAT, "dump.json': hook_points is not an object");
+	dump_refused(path, &o, ERR_FORMAT, "dump.json': hook_points is not an object");
 	support_put_text(in_folder("dump.json"), "{\"hook_points\":{\"attn\":{\"layer\":4000000000}}}");
-	refused(path, &o, ERR_FORMAT, "dump.json': the layer of 'attn' is out of range");
+	dump_refused(path, &o, ERR_FORMAT, "dump.json': the layer of 'attn' is out of range");
 	ck_assert_int_eq(remove(in_folder("dump.json")), 0);
 	ck_assert_int_eq(sae_safetensors_write(path, two, 1, NULL, 0, &err), 0);
 	d = made_dump_open(path, NULL);
@@ -353,18 +327,21 @@ START_TEST(refuses_wrong_manifests)
 		{ "{\"model\":3}", "model|dump.json" },
 		{ "{\"ctx_len\":3}", "says contexts of 5 tokens|3" },
 		{ "{\"ctx_len\":5000000000}", "out of range" },
-		{ "{\"documents\":[1,2,3]}", "one id a context: 6, it has 3" },
-		{ "{\"documents\":[1,2,3,4,5,-6]}", "document of context 5" },
+		{ "{\"documents\":[1,2,3]}", "dump.json': documents|one id a context: 6, it has 3" },
+		{ "{\"documents\":[1,2,3,4,5,-6]}", "dump.json': document of context 5" },
 		{ "{\"documents\":[1,2,3,4,{},6]}", "document of context 4" },
 		{ "{\"documents\":\"all\"}", "one id a context" },
+		{ "{\"roles\":5}", "'roles' in|dump.json' is not a list of names" },
+		{ "{\"roles\":[\"user\",1]}", "'roles' in|dump.json' is not a list of names" },
 	};
 
 	made_dump_write(dump_folder(), &plain);
 	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
 		support_put_text(in_folder("dump/dump.json"), bad[i].json);
-		refused(dump_folder(), NULL, ERR_FORMAT, bad[i].words);
+		dump_refused(dump_folder(), NULL, ERR_FORMAT, bad[i].words);
 	}
-	refused(dump_folder(), &(sae_dump_opts){ .manifest = in_folder("none.json") }, ERR_IO, "none.json");
+	dump_refused(dump_folder(), &(sae_dump_opts){ .manifest = in_folder("none.json") }, ERR_IO,
+	             "none.json");
 	leave_folder();
 }
 END_TEST
@@ -383,26 +360,27 @@ START_TEST(refuses_shards_that_differ)
 	made_dump_write(dump_folder(), &plain);
 	t[0].dims[1] = 8;
 	ck_assert_int_eq(sae_safetensors_write(last, t, 2, NULL, 0, NULL), 0);
-	refused(dump_folder(), NULL, ERR_FORMAT,
-	        "x.safetensors' has rows of 8 values|shard-000.safetensors' of 7");
+	dump_refused(dump_folder(), NULL, ERR_FORMAT,
+	             "x.safetensors' has rows of 8 values|shard-000.safetensors' of 7");
 	t[0].dims[1] = 7;
 	t[0].dtype = SAE_F16;
 	ck_assert_int_eq(sae_safetensors_write(last, t, 2, NULL, 0, NULL), 0);
-	refused(dump_folder(), NULL, ERR_FORMAT, "x.safetensors' has dtype F16|shard-000.safetensors' F32");
+	dump_refused(dump_folder(), NULL, ERR_FORMAT,
+	             "x.safetensors' has dtype F16|shard-000.safetensors' F32");
 	t[0].dtype = SAE_F32;
 	ck_assert_int_eq(sae_safetensors_write(last, t, 1, NULL, 0, NULL), 0);
-	refused(dump_folder(), NULL, ERR_FORMAT, "x.safetensors' has no tensor 'tokens'");
+	dump_refused(dump_folder(), NULL, ERR_FORMAT, "x.safetensors' has no tensor 'tokens'");
 	ck_assert_int_eq(sae_safetensors_write(last, t, 2, NULL, 0, NULL), 0);
-	refused(dump_folder(), NULL, ERR_FORMAT, "x.safetensors' says contexts of 2 tokens|5");
+	dump_refused(dump_folder(), NULL, ERR_FORMAT, "x.safetensors' says contexts of 2 tokens|5");
 	t[1].dims[1] = 3;
 	ck_assert_int_eq(sae_safetensors_write(last, t, 2, NULL, 0, NULL), 0);
-	refused(dump_folder(), NULL, ERR_FORMAT, "x.safetensors' has 2 rows but 3 tokens");
+	dump_refused(dump_folder(), NULL, ERR_FORMAT, "x.safetensors' has 2 rows but 3 tokens");
 	t[0] = (sae_tensor_out){
 		.name = "activations", .dtype = SAE_F32, .n_dims = 3, .dims = { 1, 2, 7 }, .data = x
 	};
 	ck_assert_int_eq(sae_safetensors_write(last, t, 1, NULL, 0, NULL), 0);
-	refused(dump_folder(), NULL, ERR_FORMAT,
-	        "x.safetensors' has contexts of another shape than|shard-000");
+	dump_refused(dump_folder(), NULL, ERR_FORMAT,
+	             "x.safetensors' has contexts of another shape than|shard-000");
 	leave_folder();
 }
 END_TEST
@@ -418,34 +396,34 @@ START_TEST(refuses_dumps_that_cannot_be)
 		t, { .name = "mask", .dtype = SAE_U8, .n_dims = 1, .dims = { 2 }, .data = x }
 	};
 
-	refused(in_folder("nothing"), NULL, ERR_IO, "nothing");
-	refused(in_folder("no*thing"), NULL, ERR_NOTFOUND, "no file matches|no*thing");
+	dump_refused(in_folder("nothing"), NULL, ERR_IO, "nothing");
+	dump_refused(in_folder("no*thing"), NULL, ERR_NOTFOUND, "no file matches|no*thing");
 	ck_assert_int_eq(file_mkdir(empty, NULL), 0);
-	refused(empty, NULL, ERR_NOTFOUND,
-	        "empty' holds no .safetensors, .npy, .bin, .memmap, .npz or .pt file");
+	dump_refused(empty, NULL, ERR_NOTFOUND,
+	             "empty' holds no .safetensors, .npy, .bin, .memmap, .npz or .pt file");
 	ck_assert_int_eq(sae_safetensors_write(path, &t, 1, NULL, 0, NULL), 0);
-	refused(path, NULL, ERR_FORMAT, "no rows|one.safetensors");
+	dump_refused(path, NULL, ERR_FORMAT, "no rows|one.safetensors");
 	t.dims[0] = 7;
 	t.dims[1] = 0;
 	ck_assert_int_eq(sae_safetensors_write(path, &t, 1, NULL, 0, NULL), 0);
-	refused(path, NULL, ERR_FORMAT, "one.safetensors|rows of 0 values");
+	dump_refused(path, NULL, ERR_FORMAT, "one.safetensors|rows of 0 values");
 	t = (sae_tensor_out){
 		.name = "activations", .dtype = SAE_F32, .n_dims = 5, .dims = { 1, 2, 3, 4, 1 }, .data = x
 	};
 	ck_assert_int_eq(sae_safetensors_write(path, &t, 1, NULL, 0, NULL), 0);
-	refused(path, NULL, ERR_FORMAT, "one.safetensors|5 dimensions");
+	dump_refused(path, NULL, ERR_FORMAT, "one.safetensors|5 dimensions");
 	t = (sae_tensor_out){
 		.name = "activations", .dtype = SAE_I32, .n_dims = 2, .dims = { 2, 3 }, .data = x
 	};
 	ck_assert_int_eq(sae_safetensors_write(path, &t, 1, NULL, 0, NULL), 0);
-	refused(path, NULL, ERR_FORMAT, "one.safetensors|dtype I32");
+	dump_refused(path, NULL, ERR_FORMAT, "one.safetensors|dtype I32");
 	t.dtype = SAE_U16;
 	ck_assert_int_eq(sae_safetensors_write(path, &t, 1, NULL, 0, NULL), 0);
-	refused(path, NULL, ERR_FORMAT, "one.safetensors|say dtype bf16");
-	refused(path, &(sae_dump_opts){ .dtype = "f8" }, ERR_ARG, "dtype 'f8'");
+	dump_refused(path, NULL, ERR_FORMAT, "one.safetensors|say dtype bf16");
+	dump_refused(path, &(sae_dump_opts){ .dtype = "f8" }, ERR_ARG, "dtype 'f8'");
 	masked[0].dims[0] = 2;
 	ck_assert_int_eq(sae_safetensors_write(path, masked, 2, NULL, 0, NULL), 0);
-	refused(path, NULL, ERR_FORMAT, "one.safetensors|mask");
+	dump_refused(path, NULL, ERR_FORMAT, "one.safetensors|mask");
 	leave_folder();
 }
 END_TEST

@@ -3,7 +3,6 @@
 #include "tests/support.h"
 #include "tests/support_store.h"
 
-#include <dirent.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -21,18 +20,6 @@ static void setup(void)
 static void teardown(void)
 {
 	support_rmdir(folder);
-}
-
-static int entries(const char *path)
-{
-	DIR *d = opendir(path);
-	int n = 0;
-
-	ck_assert_ptr_nonnull(d);
-	while (readdir(d))
-		n++;
-	closedir(d);
-	return n - 2;
 }
 
 /* ---- A reader of RFC 4180 ---- */
@@ -163,7 +150,7 @@ START_TEST(files_say_what_the_store_says)
 	sqlite3_finalize(st);
 	ck_assert_uint_eq(r.n_rows, rows);
 	ck_assert_uint_eq(r.n_files, files);
-	ck_assert_int_eq(entries(to), (int)files);
+	ck_assert_int_eq(support_entries(to), (int)files);
 	ck_assert_uint_gt(files, 30);
 	store_close(s);
 }
@@ -196,19 +183,13 @@ START_TEST(failures_leave_nothing)
 			continue;
 		}
 		ck_assert_msg(rc == codes[_i], "%ld: %d %s", n, rc, err.msg);
-		ck_assert_int_eq(entries(folder), 0);
+		ck_assert_int_eq(support_entries(folder), 0);
 	}
 	ck_assert_int_gt(n, 1);
-	ck_assert_int_eq(entries(to), 2);
+	ck_assert_int_eq(support_entries(to), 2);
 	store_close(s);
 }
 END_TEST
-
-static bool at_once(void *payload)
-{
-	(void)payload;
-	return true;
-}
 
 /* What is there stays, unless it is an export and force is given. */
 START_TEST(replaces_only_exports)
@@ -224,18 +205,18 @@ START_TEST(replaces_only_exports)
 	o.force = true;
 	o.n_tables = 1;
 	ck_assert_msg(store_export_csv(NULL, s, to, &o, NULL, &err) == 0, "%s", err.msg);
-	ck_assert_int_eq(entries(to), 1);
-	o.stop.asked = at_once;
+	ck_assert_int_eq(support_entries(to), 1);
+	o.stop.asked = support_stop;
 	o.tables = NULL;
 	o.n_tables = 0;
 	ck_assert_int_eq(store_export_csv(NULL, s, to, &o, NULL, &err), ERR_STOPPED);
 	o.stop.asked = NULL;
-	ck_assert_int_eq(entries(to), 1);
+	ck_assert_int_eq(support_entries(to), 1);
 	support_put_text(support_path(to, "letter.txt"), "dear");
 	ck_assert_int_eq(store_export_csv(NULL, s, to, &o, NULL, &err), ERR_EXISTS);
 	ck_assert_ptr_nonnull(strstr(err.msg, "letter.txt"));
 	ck_assert_int_eq(stat(support_path(to, "letter.txt"), &st), 0);
-	ck_assert_int_eq(entries(folder), 1);
+	ck_assert_int_eq(support_entries(folder), 1);
 	ck_assert_int_eq(store_export_csv(NULL, s, support_path(to, "letter.txt"), &o, NULL, &err),
 	                 ERR_EXISTS);
 	store_close(s);
@@ -251,7 +232,7 @@ START_TEST(strangers_names_stay_inside)
 	ck_assert_int_eq(store_exec(s, "CREATE TABLE \"../escape\"(x)", &err), 0);
 	ck_assert_int_eq(store_export_csv(NULL, s, to, &o, NULL, &err), ERR_FORMAT);
 	ck_assert_ptr_nonnull(strstr(err.msg, "../escape"));
-	ck_assert_int_eq(entries(folder), 0);
+	ck_assert_int_eq(support_entries(folder), 0);
 	store_close(s);
 }
 END_TEST

@@ -3,7 +3,6 @@
 #include "tests/support.h"
 #include "tests/support_store.h"
 
-#include <dirent.h>
 #include <stdlib.h>
 #include <unistd.h>
 #include <zlib.h>
@@ -21,18 +20,6 @@ static void setup(void)
 static void teardown(void)
 {
 	support_rmdir(folder);
-}
-
-static int entries(const char *path)
-{
-	DIR *d = opendir(path);
-	int n = 0;
-
-	ck_assert_ptr_nonnull(d);
-	while (readdir(d))
-		n++;
-	closedir(d);
-	return n - 2;
 }
 
 static int64_t number(store *s, const char *sql)
@@ -192,12 +179,6 @@ START_TEST(histograms_keep_their_counts)
 }
 END_TEST
 
-static bool at_once(void *payload)
-{
-	(void)payload;
-	return true;
-}
-
 START_TEST(refuses_names_strangers_and_stops)
 {
 	static const char *const bad[] = { "", "..", "a/b", "-x", "\xc3\xa9", "a b" };
@@ -217,13 +198,13 @@ START_TEST(refuses_names_strangers_and_stops)
 	ck_assert_int_eq(store_export_neuronpedia(NULL, s, to, &o, NULL, &err), ERR_EXISTS);
 	o.force = true;
 	ck_assert_msg(store_export_neuronpedia(NULL, s, to, &o, NULL, &err) == 0, "%s", err.msg);
-	o.stop.asked = at_once;
+	o.stop.asked = support_stop;
 	ck_assert_int_eq(store_export_neuronpedia(NULL, s, to, &o, NULL, &err), ERR_STOPPED);
 	o.stop.asked = NULL;
 	support_put_text(support_path(to, "v1/letter.txt"), "dear");
 	ck_assert_int_eq(store_export_neuronpedia(NULL, s, to, &o, NULL, &err), ERR_EXISTS);
 	ck_assert_ptr_nonnull(strstr(err.msg, "letter.txt"));
-	ck_assert_int_eq(entries(folder), 1);
+	ck_assert_int_eq(support_entries(folder), 1);
 	store_close(s);
 }
 END_TEST
@@ -250,7 +231,7 @@ START_TEST(failures_leave_nothing)
 			continue;
 		}
 		ck_assert_msg(rc == codes[_i], "%ld: %d %s", n, rc, err.msg);
-		ck_assert_int_eq(entries(folder), o.force);
+		ck_assert_int_eq(support_entries(folder), o.force);
 	}
 	store_close(s);
 }
@@ -457,7 +438,7 @@ START_TEST(failed_imports_add_nothing)
 {
 	store *s = small_store_open(STORE_WRITE);
 	store_import_result r = { 0 };
-	const store_stop stop = { .asked = at_once };
+	const store_stop stop = { .asked = support_stop };
 	const char *path = support_path(folder, "rows.jsonl");
 	int64_t before = number(s, "SELECT count(*) FROM explanation");
 

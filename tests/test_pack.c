@@ -2,7 +2,6 @@
 #include "store/beside.h"
 #include "tests/support_index.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <math.h>
 #include <sys/mount.h>
@@ -46,17 +45,6 @@ static void digest(char hex[SHA256_HEX], const char *path)
 	store_close(s);
 }
 
-static int entries(void)
-{
-	DIR *d = opendir(corpus_folder);
-	int n = -2;
-
-	while (readdir(d))
-		n++;
-	closedir(d);
-	return n;
-}
-
 START_TEST(the_whole)
 {
 	char before[SHA256_HEX], after[SHA256_HEX];
@@ -98,7 +86,7 @@ START_TEST(the_whole)
 	store_close(writer);
 	ck_assert_int_eq(stat(packed, &st), 0);
 	ck_assert_uint_eq(st.st_mode & 0777, 0600);
-	ck_assert_int_eq(entries(), 2);
+	ck_assert_int_eq(support_entries(corpus_folder), 2);
 	support_rmdir(corpus_folder);
 }
 END_TEST
@@ -163,7 +151,7 @@ START_TEST(parts)
 	ck_assert_int_eq(corpus_number(s, "SELECT count(*) FROM vector"), 0);
 	ck_assert_int_eq(corpus_number(s, "SELECT count(*) FROM feature"), 2 * FEATURES);
 	store_close(s);
-	ck_assert_int_eq(entries(), 2);
+	ck_assert_int_eq(support_entries(corpus_folder), 2);
 	support_rmdir(corpus_folder);
 }
 END_TEST
@@ -174,11 +162,11 @@ static void refused(const char *from, const char *to, bool force, int code, cons
 {
 	store_pack_opts o = { .force = force };
 	store_pack_result r = { 0 };
-	int n = entries();
+	int n = support_entries(corpus_folder);
 
 	ck_assert_int_eq(store_pack(&r, from, to, &o, &corpus_err), code);
 	ck_assert_msg(strstr(corpus_err.msg, words) != NULL, "%s", corpus_err.msg);
-	ck_assert_int_eq(entries(), n);
+	ck_assert_int_eq(support_entries(corpus_folder), n);
 }
 
 START_TEST(refusals)
@@ -255,7 +243,7 @@ START_TEST(faults_leave_nothing)
 				break;
 			}
 			ck_assert_int_lt(rc, 0);
-			ck_assert_int_eq(entries(), 2);
+			ck_assert_int_eq(support_entries(corpus_folder), 2);
 		}
 		support_put_text(packed, "old");
 	}
@@ -311,7 +299,7 @@ START_TEST(kills_leave_nothing_half)
 		ck_assert_int_lt(i, 4 * KILLS);
 	}
 	OK(store_pack(&r, corpus_path, packed, &o, &corpus_err));
-	ck_assert_int_eq(entries(), 2);
+	ck_assert_int_eq(support_entries(corpus_folder), 2);
 	OK(sha256_file(after, corpus_path, &corpus_err));
 	ck_assert_str_eq(before, after);
 	support_rmdir(corpus_folder);
@@ -339,7 +327,7 @@ START_TEST(stops_when_asked)
 		if (rc == 0)
 			break;
 		ck_assert_int_eq(rc, ERR_STOPPED);
-		ck_assert_int_eq(entries(), 1);
+		ck_assert_int_eq(support_entries(corpus_folder), 1);
 	}
 	ck_assert_int_gt(times, 3);
 	support_rmdir(corpus_folder);
@@ -364,7 +352,7 @@ START_TEST(damage_is_told)
 	sqlite3_close(db);
 	ck_assert_int_eq(store_pack(&r, corpus_path, packed, &o, &corpus_err), ERR_FORMAT);
 	ck_assert_msg(strstr(corpus_err.msg, corpus_path) != NULL, "%s", corpus_err.msg);
-	ck_assert_int_eq(entries(), 1);
+	ck_assert_int_eq(support_entries(corpus_folder), 1);
 	support_rmdir(corpus_folder);
 }
 END_TEST

@@ -9,15 +9,6 @@
 
 enum { ROWS = 12, D = 6 };
 
-static const char *folder(void)
-{
-	const char *path = in_folder("dump");
-
-	if (!file_is_dir(path))
-		ck_assert_int_eq(file_mkdir(path, NULL), 0);
-	return path;
-}
-
 /* `n` values made_value(first + i / d, i % d) of the dtype. */
 static void put_raw(const char *path, sae_dtype dtype, uint64_t first, uint64_t n, uint32_t d)
 {
@@ -61,25 +52,6 @@ static void holds(const char *path, const sae_dump_opts *o, sae_dtype dtype, uin
 	free(x);
 	free(y);
 	sae_dump_close(dump);
-}
-
-/* Opening fails with one line that has all of `words`, separated by '|'. */
-static void refused(const char *path, const sae_dump_opts *o, int code, const char *words)
-{
-	sae_dump *d = NULL;
-	error err = { 0 };
-	char part[256];
-	int rc = sae_dump_open(&d, &path, 1, o, &err);
-
-	ck_assert_msg(rc == code, "%d '%s' for '%s'", rc, err.msg, words);
-	ck_assert_ptr_null(d);
-	ck_assert_ptr_null(strchr(err.msg, '\n'));
-	for (const char *w = words; *w; w += strspn(w, "|")) {
-		size_t n = strcspn(w, "|");
-		snprintf(part, sizeof(part), "%.*s", (int)n, w);
-		ck_assert_msg(strstr(err.msg, part) != NULL, "'%s' lacks '%s'", err.msg, part);
-		w += n;
-	}
 }
 
 /* ---- Raw files ----------------------------------------------------------------------------------------------------- */
@@ -135,19 +107,19 @@ START_TEST(takes_folders_in_the_order_of_numbers)
 	uint32_t id;
 	sae_dump *d;
 
-	folder();
+	dump_folder();
 	put_raw(in_folder("dump/x_2.bin"), SAE_F32, 0, 2 * D, D);
 	put_raw(in_folder("dump/x_010.bin"), SAE_F32, 2, 7 * D, D);
 	put_raw(in_folder("dump/x_11.bin"), SAE_F32, 9, 3 * D, D);
 	support_npy(in_folder("dump/ids.npy"), 1,
 	            "{'descr': '<u2', 'fortran_order': False, 'shape': (12,), }", ids, sizeof(ids));
 	o.tokens = in_folder("dump/ids.npy");
-	holds(folder(), &o, SAE_F32, ROWS, D);
+	holds(dump_folder(), &o, SAE_F32, ROWS, D);
 	holds(in_folder("dump/x_*.bin"), &o, SAE_F32, ROWS, D);
 	support_put(in_folder("ids.bin"), ids, sizeof(ids)); /* token ids may be raw too */
 	support_put_text(in_folder("ids.json"), "{\"dtype\":\"uint16\",\"shape\":[12]}");
 	o.tokens = in_folder("ids.bin");
-	d = made_dump_open(folder(), &o);
+	d = made_dump_open(dump_folder(), &o);
 	ck_assert_int_eq(sae_dump_tokens(d, 1, &id, NULL), 0);
 	ck_assert_uint_eq(id, 4);
 	sae_dump_close(d);
@@ -181,22 +153,25 @@ START_TEST(refuses_raw_files_that_lie)
 	put_raw(path, SAE_F32, 0, ROWS * D, D);
 	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
 		support_put_text(in_folder("a.json"), bad[i].json);
-		refused(path, NULL, ERR_FORMAT, bad[i].words);
+		dump_refused(path, NULL, ERR_FORMAT, bad[i].words);
 	}
 	support_put_text(in_folder("a.json"), "{\"dtype\":\"float32\",\"shape\":[12,6]}");
-	refused(path, &(sae_dump_opts){ .d_in = 7 }, ERR_FORMAT, "a.bin' has rows of 6 values, d-in says 7");
-	refused(path, &(sae_dump_opts){ .dtype = "f64" }, ERR_FORMAT,
-	        "a.bin'|has dtype F32, the options say f64");
+	dump_refused(path, &(sae_dump_opts){ .d_in = 7 }, ERR_FORMAT,
+	             "a.bin' has rows of 6 values, d-in says 7");
+	dump_refused(path, &(sae_dump_opts){ .dtype = "f64" }, ERR_FORMAT,
+	             "a.bin'|has dtype F32, the options say f64");
 	ck_assert_int_eq(remove(in_folder("a.json")), 0);
-	refused(path, NULL, ERR_NOTFOUND, "a.bin' is raw and nothing tells its shape: say d-in and dtype");
-	refused(path, &(sae_dump_opts){ .d_in = 6 }, ERR_ARG, "a.bin' is raw: with d-in say its dtype");
-	refused(path, &(sae_dump_opts){ .d_in = 7, .dtype = "f32" }, ERR_FORMAT,
-	        "a.bin' has 288 bytes, no multiple of a row of 7 F32 values (28 bytes)");
+	dump_refused(path, NULL, ERR_NOTFOUND,
+	             "a.bin' is raw and nothing tells its shape: say d-in and dtype");
+	dump_refused(path, &(sae_dump_opts){ .d_in = 6 }, ERR_ARG, "a.bin' is raw: with d-in say its dtype");
+	dump_refused(path, &(sae_dump_opts){ .d_in = 7, .dtype = "f32" }, ERR_FORMAT,
+	             "a.bin' has 288 bytes, no multiple of a row of 7 F32 values (28 bytes)");
 	support_put_text(path, "");
-	refused(path, &(sae_dump_opts){ .d_in = 7, .dtype = "f32" }, ERR_FORMAT, "no rows|a.bin' is empty");
-	folder();
+	dump_refused(path, &(sae_dump_opts){ .d_in = 7, .dtype = "f32" }, ERR_FORMAT,
+	             "no rows|a.bin' is empty");
+	dump_folder();
 	put_raw(in_folder("dump/b.bin"), SAE_F32, 0, D, D);
-	refused(in_folder("dump"), NULL, ERR_NOTFOUND, "dump/b.bin' is raw and nothing tells its shape");
+	dump_refused(in_folder("dump"), NULL, ERR_NOTFOUND, "dump/b.bin' is raw and nothing tells its shape");
 	leave_folder();
 }
 END_TEST
@@ -205,9 +180,9 @@ START_TEST(reads_tensor_files_of_raw_names)
 {
 	made_dump m = { .contexts = 3, .ctx_len = 4, .d = D, .shards = 1, .dtype = SAE_F32, .npy = true };
 
-	made_dump_write(folder(), &m);
+	made_dump_write(dump_folder(), &m);
 	ck_assert_int_eq(rename(in_folder("dump/shard-000.npy"), in_folder("dump/a.bin")), 0);
-	holds(folder(), NULL, SAE_F32, ROWS, D);
+	holds(dump_folder(), NULL, SAE_F32, ROWS, D);
 	leave_folder();
 }
 END_TEST
@@ -224,7 +199,7 @@ static void put_saev(const char *meta, const char *shards)
 		for (uint32_t t = 0; t < 3; t++)
 			for (uint32_t j = 0; j < D; j++)
 				x[((e * 2 + 1) * 3 + t) * D + j] = made_value(e * 3 + t, j);
-	folder();
+	dump_folder();
 	support_put(in_folder("dump/acts000000.bin"), x, 3 * 2 * 3 * D * sizeof(*x));
 	support_put(in_folder("dump/acts000001.bin"), x + 3 * 2 * 3 * D, 3 * 2 * 3 * D * sizeof(*x));
 	support_put_text(in_folder("dump/labels.bin"), "labels");
@@ -244,18 +219,18 @@ START_TEST(reads_one_layer_of_saevs)
 	float x[D];
 
 	put_saev(SAEV, SHARDS);
-	holds(folder(), &o, SAE_F32, 15, D);
-	d = made_dump_open(folder(), &o);
+	holds(dump_folder(), &o, SAE_F32, 15, D);
+	d = made_dump_open(dump_folder(), &o);
 	ck_assert_uint_eq(sae_dump_get_info(d)->ctx_len, 3);
 	sae_dump_close(d);
 	o.key = "3";
-	d = made_dump_open(folder(), &o);
+	d = made_dump_open(dump_folder(), &o);
 	ck_assert_int_eq(sae_dump_read(d, 4, 1, x, NULL), 0);
 	ck_assert(x[0] == 0 && x[D - 1] == 0);
 	sae_dump_close(d);
 	leave_folder();
 	put_saev("{\"layers\":[9],\"content_tokens_per_example\":3,\"d_model\":6}", NULL); /* as one layer */
-	d = made_dump_open(folder(), NULL);
+	d = made_dump_open(dump_folder(), NULL);
 	ck_assert_uint_eq(sae_dump_get_info(d)->n_contexts, 12);
 	sae_dump_close(d);
 	leave_folder();
@@ -287,7 +262,7 @@ START_TEST(refuses_wrong_saevs)
 
 	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
 		put_saev(bad[i].meta, bad[i].shards);
-		refused(folder(), &(sae_dump_opts){ .key = bad[i].key }, bad[i].code, bad[i].words);
+		dump_refused(dump_folder(), &(sae_dump_opts){ .key = bad[i].key }, bad[i].code, bad[i].words);
 		leave_folder();
 	}
 }
@@ -358,10 +333,11 @@ START_TEST(refuses_heads_that_are_not_there)
 
 	put_heads(path, 6, 3, 5, 4, (uint64_t[]){ 3, 2, 3, 5 });
 	for (size_t i = 0; i < ARRAY_LEN(bad); i++)
-		refused(path, &(sae_dump_opts){ .head = bad[i].head }, ERR_ARG, bad[i].words);
+		dump_refused(path, &(sae_dump_opts){ .head = bad[i].head }, ERR_ARG, bad[i].words);
 	put_heads(path, 6, 3, 5, 2, (uint64_t[4]){ 6, 15 });
-	refused(path, &(sae_dump_opts){ .head = "1" }, ERR_ARG, "say how many heads a row has, as head 1/12");
-	refused(path, &(sae_dump_opts){ .head = "1/4" }, ERR_ARG, "15 values cannot hold 4 equal heads");
+	dump_refused(path, &(sae_dump_opts){ .head = "1" }, ERR_ARG,
+	             "say how many heads a row has, as head 1/12");
+	dump_refused(path, &(sae_dump_opts){ .head = "1/4" }, ERR_ARG, "15 values cannot hold 4 equal heads");
 	leave_folder();
 }
 END_TEST

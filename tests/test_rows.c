@@ -10,15 +10,6 @@
 
 enum { ROWS = 3000, D = 19, CTX = 8 }; /* three tiles of the scan */
 
-static const char *dump_folder(void)
-{
-	const char *path = in_folder("dump");
-
-	if (!file_is_dir(path))
-		ck_assert_int_eq(file_mkdir(path, NULL), 0);
-	return path;
-}
-
 static sae_rows *scan(const sae_dump *d, const sae_rows_opts *o, unsigned threads)
 {
 	error err = { 0 };

@@ -20,15 +20,6 @@ static const char *data_path(const char *name)
 	return support_path(folder, name);
 }
 
-static sae_file *open_file(const char *path)
-{
-	sae_file *f = NULL;
-	error err = { 0 };
-
-	ck_assert_msg(sae_file_open(&f, path, &err) == 0, "%s", err.msg);
-	return f;
-}
-
 /* The tensor has this shape, and element i, in whatever range it is read, is i / 4 - 3. */
 static void holds(const sae_file *f, const char *name, sae_dtype dtype, unsigned n_dims, const uint64_t *dims)
 {
@@ -77,7 +68,7 @@ static float number(const sae_file *f, const char *name, uint64_t i)
 
 START_TEST(reads_a_state_dict)
 {
-	sae_file *f = open_file(data_path("state_dict.pt"));
+	sae_file *f = tensor_file_open(data_path("state_dict.pt"));
 
 	ck_assert_uint_eq(sae_file_n_tensors(f), 4);
 	HOLDS(f, "encoder.weight", SAE_F32, 5, 3);
@@ -96,7 +87,7 @@ START_TEST(reads_what_torch_saves)
 {
 	static const char *const files[] = { "values.pt", "values_protocol4.pt" };
 	static const char *const ints[] = { "ints.8", "ints.16", "ints.32", "ints.64" };
-	sae_file *f = open_file(data_path(files[_i]));
+	sae_file *f = tensor_file_open(data_path(files[_i]));
 
 	HOLDS(f, "half", SAE_F16, 7);
 	HOLDS(f, "bfloat", SAE_BF16, 2, 2);
@@ -132,11 +123,11 @@ END_TEST
 
 START_TEST(reads_a_lone_tensor_and_no_crcs)
 {
-	sae_file *f = open_file(data_path("tensor.pt"));
+	sae_file *f = tensor_file_open(data_path("tensor.pt"));
 
 	HOLDS(f, "", SAE_F32, 2, 3);
 	sae_file_close(f);
-	f = open_file(data_path("no_crc.pt"));
+	f = tensor_file_open(data_path("no_crc.pt"));
 	HOLDS(f, "x", SAE_F32, 2);
 	sae_file_close(f);
 }
@@ -145,7 +136,7 @@ END_TEST
 START_TEST(reads_what_numpy_saves)
 {
 	static const char *const files[] = { "arrays.npz", "arrays_compressed.npz" };
-	sae_file *f = open_file(data_path(files[_i]));
+	sae_file *f = tensor_file_open(data_path(files[_i]));
 
 	HOLDS(f, "W", SAE_F32, 3, 4);
 	HOLDS(f, "F", SAE_F32, 3, 4);
@@ -156,23 +147,10 @@ END_TEST
 
 /* ---- Files that are not taken ----------------------------------------------------------------------------------------- */
 
-static void refused(const char *path, const char *words)
-{
-	sae_file *f = NULL;
-	error err = { 0 };
-	int rc = sae_file_open(&f, path, &err);
-
-	ck_assert_msg(rc == ERR_FORMAT || rc == ERR_LIMIT, "%d for '%s'", rc, words);
-	ck_assert_ptr_null(f);
-	ck_assert_msg(strstr(err.msg, words) && strstr(err.msg, file_base(path)), "'%s' lacks '%s'", err.msg,
-	              words);
-	ck_assert_ptr_null(strchr(err.msg, '\n'));
-}
-
 START_TEST(refuses_other_files_of_torch)
 {
-	refused(data_path("legacy.pt"), "torch's old format");
-	refused(data_path("module.pt"), "byte 2 of its data.pkl: '__main__.Sae' is not taken");
+	tensor_file_refused(data_path("legacy.pt"), "torch's old format");
+	tensor_file_refused(data_path("module.pt"), "byte 2 of its data.pkl: '__main__.Sae' is not taken");
 }
 END_TEST
 
@@ -216,14 +194,14 @@ typedef struct lie {
 static void refuse_all(const lie *bad, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
-		refused(write_pickle(bad[i].pickle.bytes, bad[i].pickle.n), bad[i].words);
+		tensor_file_refused(write_pickle(bad[i].pickle.bytes, bad[i].pickle.n), bad[i].words);
 	leave_folder();
 }
 
 START_TEST(takes_its_own_pickle)
 {
 	static const char pickled[] = TENSOR(WHOLE);
-	sae_file *f = open_file(write_pickle(pickled, sizeof(pickled) - 1));
+	sae_file *f = tensor_file_open(write_pickle(pickled, sizeof(pickled) - 1));
 	float x[16];
 	error err = { 0 };
 
@@ -450,17 +428,17 @@ START_TEST(refuses_what_has_no_end)
 	ck_assert_ptr_nonnull(deep);
 	memset(deep, '(', N);
 	memcpy(deep, "\x80\2", 2);
-	refused(write_pickle(deep, N), "nested deeper than 64");
+	tensor_file_refused(write_pickle(deep, N), "nested deeper than 64");
 	memset(deep + 2, ']', N); /* lists on the stack, each appended to the one before */
 	memset(deep + 2 + N / 2, 'a', N / 2 - 1);
 	deep[N + 1] = '.';
-	refused(write_pickle(deep, N + 2), "nested deeper than 64");
+	tensor_file_refused(write_pickle(deep, N + 2), "nested deeper than 64");
 	memset(deep + 2, 'N', N);
-	refused(write_pickle(deep, N + 2), "ends without STOP");
+	tensor_file_refused(write_pickle(deep, N + 2), "ends without STOP");
 	memcpy(deep, "\x80\2)", 3);
 	memset(deep + 3, '\x85', N - 1);
 	deep[N + 2] = '.';
-	refused(write_pickle(deep, N + 3), "nested deeper than 64");
+	tensor_file_refused(write_pickle(deep, N + 3), "nested deeper than 64");
 	free(deep);
 	text_init(
 	        &many,
@@ -474,7 +452,7 @@ START_TEST(refuses_what_has_no_end)
 		ck_assert_int_eq(text_adds(&many, "t\x86"), 0);
 	}
 	ck_assert_int_eq(text_adds(&many, "."), 0);
-	refused(write_pickle(many.data, many.len), "more than 1048576 values");
+	tensor_file_refused(write_pickle(many.data, many.len), "more than 1048576 values");
 	text_free(&many);
 	leave_folder();
 }
@@ -502,18 +480,18 @@ START_TEST(refuses_other_archives)
 
 	ck_assert_ptr_nonnull(zeros);
 	write_members(path, big, 2);
-	refused(path, "is not little-endian");
+	tensor_file_refused(path, "is not little-endian");
 	write_members(path, script, 2);
-	refused(path, "TorchScript program");
+	tensor_file_refused(path, "TorchScript program");
 	write_members(path, large, 1);
-	refused(path, "has 16777217 bytes, at most 16777216 are read");
+	tensor_file_refused(path, "has 16777217 bytes, at most 16777216 are read");
 	free(zeros);
 	write_members(path, bare, 1); /* None: nothing in it */
-	sae_file_close(open_file(path));
+	sae_file_close(tensor_file_open(path));
 	z = zip_make(bare, 1, false);
 	z.bytes[z.data[0] + 2] = ')';
 	support_put(path, z.bytes, z.n);
-	refused(path, "damaged: its CRC is");
+	tensor_file_refused(path, "damaged: its CRC is");
 	zip_free(&z);
 	leave_folder();
 }
@@ -564,35 +542,12 @@ START_TEST(survives_mutations)
 }
 END_TEST
 
-static void survive(const char *path, fault_kind kind, int code)
-{
-	for (long n = 0;; n++) {
-		sae_file *f = NULL;
-		error err = { 0 };
-		float x[6];
-		int rc;
-
-		fault_arm(kind, n);
-		rc = sae_file_open(&f, path, &err);
-		if (rc == 0)
-			rc = sae_file_read_f32(f, sae_file_tensor(f, "turned"), 0, 6, x, &err);
-		if (!fault_disarm(kind)) {
-			ck_assert_int_eq(rc, 0);
-			sae_file_close(f);
-			return;
-		}
-		ck_assert_int_eq(rc, code);
-		ck_assert_int_ne(err.msg[0], 0);
-		sae_file_close(f);
-	}
-}
-
 START_TEST(survives_every_fault)
 {
 	const char *path = data_path("values.pt");
 
-	survive(path, FAULT_ALLOC, ERR_NOMEM);
-	survive(path, FAULT_READ, ERR_IO);
+	tensor_file_survive(path, FAULT_ALLOC, ERR_NOMEM, "turned");
+	tensor_file_survive(path, FAULT_READ, ERR_IO, "turned");
 }
 END_TEST
 
