@@ -15,6 +15,8 @@ enum { REASONS = 5 };
 typedef struct jobs_opts {
 	explain_args args;
 	bool refused;
+	const char *out;
+	uint32_t older_than;
 } jobs_opts;
 
 static const option options[] = {
@@ -22,6 +24,11 @@ static const option options[] = {
 	EXPLAIN_ENDPOINT_OPTIONS(jobs_opts, args),
 	OPTION(jobs_opts, refused, "refused", 0, OPTION_BOOL, NULL, NULL, 0, 0,
 	       "retry: also what the model refused and what a content filter stopped"),
+	OPTION(jobs_opts, older_than, "older-than", 0, OPTION_U32, "DAYS", "0", 0, 100000,
+	       "gc: only replies that are at least so old"),
+	OPTION(jobs_opts, args.dry_run, "dry-run", 0, OPTION_BOOL, NULL, NULL, 0, 0,
+	       "gc: say what would be dropped, drop nothing"),
+	OPTION(jobs_opts, out, "output", 'o', OPTION_STRING, "FILE", NULL, 0, 0, "export: to this file"),
 };
 
 /* ---- Showing --------------------------------------------------------------------------------------------------------- */
@@ -317,7 +324,8 @@ static const action *find_action(const cli_parsed *p, error *err)
 	for (size_t i = 0; i < ARRAY_LEN(actions); i++)
 		if (strcmp(actions[i].name, name) == 0)
 			return &actions[i];
-	error_set(err, ERR_ARG, "there is no action '%.40s': list, show, resume, cancel, retry", name);
+	error_set(err, ERR_ARG,
+	          "there is no action '%.40s': list, show, resume, cancel, retry, cost, export, gc", name);
 	return NULL;
 }
 
@@ -390,8 +398,9 @@ out:
 const command cmd_jobs_command = {
 	.name = "jobs",
 	.run = run,
-	.help = "jobs of explain and score: list, show, resume, cancel, retry",
-	.usage = "[list | show ID | resume ID | cancel ID | retry ID] -d STORE",
+	.help = "jobs of explain and score: show, resume, cancel, retry, what they cost",
+	.usage = "[list | show ID | resume ID | cancel ID | retry ID | cost ID | export ID -o FILE | gc] -d "
+	         "STORE",
 	.about = "Every run of gloss explain and gloss score is a job in the store: a task a feature, with "
 	         "its state, "
 	         "the reason where it failed, and the tokens it took.\n\n"
@@ -401,11 +410,22 @@ const command cmd_jobs_command = {
 	         "options it was "
 	         "started with hold unless given anew; the key is asked for again, since it is kept nowhere. "
 	         "cancel: its workers stop at the next task; resume takes it up all the same. retry: "
-	         "what failed waits again, for resume to do.",
+	         "what failed waits again, for resume to do. cost: what each stage sent and paid, as the "
+	         "server "
+	         "reported it; 'perhaps' is what may have been paid for requests that no reply came back to, "
+	         "and counts "
+	         "against --max-cost. export: a line of JSON a task, with its requests and replies. gc: drop "
+	         "replies "
+	         "from the request log that no task of the store names.\n\n"
+	         "After a change of how replies are read, retry and resume --replay read them again from the "
+	         "log, "
+	         "without a call.",
 	.examples = "gloss jobs -d store.db\n"
 	            "gloss jobs show 3 -d store.db\n"
 	            "gloss jobs resume 3 -d store.db --concurrency 16\n"
-	            "gloss jobs retry 3 -d store.db && gloss jobs resume 3 -d store.db",
+	            "gloss jobs retry 3 -d store.db && gloss jobs resume 3 -d store.db\n"
+	            "gloss jobs resume 3 -d store.db --max-cost 20 --price prices.json\n"
+	            "gloss jobs export 3 -d store.db -o job3.jsonl",
 	.options = options,
 	.n_options = ARRAY_LEN(options),
 	.min_args = 0,

@@ -132,6 +132,72 @@ static int keep_options(explain_session *x, const command *self, const void *giv
 	return x->options ? 0 : error_nomem(err, "the options");
 }
 
+static int add_number(cJSON *o, const char *name, double value)
+{
+	return (isnan(value) ? cJSON_AddNullToObject(o, name) : cJSON_AddNumberToObject(o, name, value)) ? 0
+	                                                                                                 : -1;
+}
+
+/* One line of JSON a second at most, and the last one. */
+static void tell_json(void *payload, const explain_progress *p)
+{
+	explain_session *x = payload;
+	double now = clock_now();
+	char *line = NULL;
+	cJSON *o;
+
+	if (now - x->told < 1 && p->over < p->tasks)
+		return;
+	x->told = now;
+	o = cJSON_CreateObject();
+	if (o && add_number(o, "tasks", (double)p->tasks) == 0 &&
+	    add_number(o, "over", (double)p->over) == 0 && add_number(o, "failed", (double)p->failed) == 0 &&
+	    add_number(o, "requests", (double)p->requests) == 0 &&
+	    add_number(o, "retried", (double)p->retried) == 0 &&
+	    add_number(o, "from_log", (double)p->from_log) == 0 &&
+	    add_number(o, "input_tokens", (double)p->input_tokens) == 0 &&
+	    add_number(o, "output_tokens", (double)p->output_tokens) == 0 &&
+	    add_number(o, "cost", p->cost) == 0 && add_number(o, "seconds", p->seconds) == 0 &&
+	    add_number(o, "rate", p->rate) == 0 && add_number(o, "left", p->left) == 0)
+		line = json_print(o);
+	if (line)
+		fprintf(stderr, "%s\n", line);
+	free(line);
+	cJSON_Delete(o);
+}
+
+/* What money may be spent, and what is known of prices. */
+static int read_money(explain_session *x, const explain_args *a, error *err)
+{
+	x->opts.budget = (store_budget){ a->max_cost, a->max_requests, a->max_tokens };
+	if (a->max_cost > 0 && !a->price)
+		return error_set(err, ERR_ARG,
+		                 "--max-cost needs --price FILE: without prices it cannot be kept");
+	if (!a->price)
+		return 0;
+	if (!a->base_url)
+		return error_set(err, ERR_ARG, "--price goes with --base-url");
+	return explain_price_read(&x->opts.price, a->price, a->model, err);
+}
+
+static int read_template(explain_session *x, const explain_args *a, error *err)
+{
+	enum { TEMPLATE_MAX = 1 << 18 };
+	size_t len = 0;
+	int rc;
+
+	if (!a->template)
+		return 0;
+	if (!a->base_url)
+		return error_set(err, ERR_ARG, "--template goes with --base-url");
+	rc = file_read(&x->template, &len, a->template, TEMPLATE_MAX, err);
+	if (rc == 0 && (strlen(x->template) != len || !utf8_is_valid(x->template, len)))
+		rc = error_set(err, ERR_FORMAT, "'%s' is not UTF-8 text", a->template);
+	x->opts.prompt = x->template;
+	x->opts.prompt_name = a->template;
+	return rc;
+}
+
 int explain_session_begin(explain_session *x, const explain_args *a, const cli_parsed *p, const command *self,
                           const void *given, error *err)
 {
@@ -141,6 +207,10 @@ int explain_session_begin(explain_session *x, const explain_args *a, const cli_p
 	rc = check_args(a, err);
 	if (rc == 0 && a->base_url)
 		rc = find_key(&x->key, a, err);
+	if (rc == 0)
+		rc = read_money(x, a, err);
+	if (rc == 0)
+		rc = read_template(x, a, err);
 	if (rc == 0)
 		rc = keep_options(x, self, given, err);
 	if (rc == 0)
@@ -156,11 +226,19 @@ int explain_session_begin(explain_session *x, const explain_args *a, const cli_p
 	x->opts.seed = a->seed;
 	x->opts.replay = a->replay;
 	x->opts.dry_run = a->dry_run;
+	x->opts.only_new = a->only_new;
+	x->opts.n_random = a->n_random;
 	x->opts.options = x->options;
 	x->opts.stop = cli_stop_requested;
 	x->opts.progress = &x->progress;
 	cli_catch_signals();
-	progress_start(&x->progress, cli_progress_stream(p), self->name, "features", 0);
+	if (a->progress && strcmp(a->progress, "json") == 0) {
+		x->opts.progress = NULL;
+		x->opts.tell = tell_json;
+		x->opts.payload = x;
+	}
+	progress_start(&x->progress, x->opts.progress ? cli_progress_stream(p) : NULL, self->name, "features",
+	               0);
 	return 0;
 }
 
@@ -171,6 +249,7 @@ void explain_session_end(explain_session *x)
 		free(x->key);
 	}
 	free(x->options);
+	free(x->template);
 	store_close(x->s);
 }
 
@@ -189,6 +268,10 @@ void explain_print_counts(const cJSON *s, const char *done)
 		printf("dry run: %.0f requests, about %.0f input tokens, at most %.0f output tokens\n",
 		       explain_number(s, "requests"), explain_number(s, "input_tokens_estimate"),
 		       explain_number(s, "output_tokens_limit"));
+		if (!isnan(explain_number(s, "cost_estimate")))
+			printf("cost: about %.6g, if every reply were as long as it may be; never over "
+			       "%.6g\n",
+			       explain_number(s, "cost_estimate"), explain_number(s, "cost_limit"));
 		return;
 	}
 	printf("%s %.0f, skipped %.0f, failed %.0f", done, explain_number(s, "done"),
@@ -205,6 +288,11 @@ void explain_print_counts(const cJSON *s, const char *done)
 		       explain_number(s, "from_log"), explain_number(s, "paid_input_tokens"),
 		       explain_number(s, "paid_output_tokens"));
 	printf("; %.1f s\n", explain_number(s, "seconds"));
+	if (explain_number(s, "share_a_label") > 0)
+		printf("%.0f features fire on the same tokens as others, and share their label\n",
+		       explain_number(s, "share_a_label"));
+	if (explain_number(s, "missing") > 0)
+		printf("%.0f requests are not in the log\n", explain_number(s, "missing"));
 }
 
 static void print_reason(const cJSON *feature, const char *state)
@@ -238,6 +326,8 @@ void explain_print_reasons(const cJSON *summary, const char *state, unsigned mos
 
 int explain_exit_code(const cJSON *summary)
 {
+	if (explain_number(summary, "missing") > 0)
+		return EXIT_FAILED;
 	return explain_number(summary, "failed") > 0 && explain_number(summary, "done") <= 0 ? EXIT_FAILED
 	                                                                                     : EXIT_DONE;
 }

@@ -12,6 +12,11 @@ typedef struct explain_args {
 	double timeout;
 	uint64_t seed;
 	uint32_t thinking_tokens;
+	const char *price, *template, *progress;
+	double max_cost;
+	uint64_t max_requests, max_tokens;
+	uint32_t n_random;
+	bool only_new;
 	bool replay, dry_run, max_completion_tokens, no_temperature, no_system;
 } explain_args;
 
@@ -20,9 +25,13 @@ typedef struct explain_args {
 	        OPTION(st, args.source, "source", 0, OPTION_STRING, "NAME", NULL, 0, 0,                      \
 	               "indexed SAE; needed where the store holds several"),                                 \
 	        OPTION(st, args.features, "features", 0, OPTION_STRING, "LIST", "all", 0, 0,                 \
-	               "features like 1,5,10-20, @LIST (see gloss list), or all"),                           \
+	               "features like 1,5,10-20, @LIST (see gloss list), @FILE of numbers, or all"),         \
 	        OPTION(st, args.where, "where", 0, OPTION_STRING, "EXPR", NULL, 0, 0,                        \
 	               "only features for which this SQL expression over their columns holds"),              \
+	        OPTION(st, args.only_new, "only-new", 0, OPTION_BOOL, NULL, NULL, 0, 0,                      \
+	               "only features without a label (score: without a score)"),                            \
+	        OPTION(st, args.n_random, "random", 0, OPTION_U32, "N", "0", 0, 0,                           \
+	               "only N of the features, drawn at random by --seed; 0: all"),                         \
 	        OPTION(st, args.base_url, "base-url", 0, OPTION_STRING, "URL", NULL, 0, 0,                   \
 	               "OpenAI-compatible endpoint, up to and with its /v1; without it, the embedded "       \
 	               "lexical one"),                                                                       \
@@ -32,8 +41,10 @@ typedef struct explain_args {
 	        OPTION(st, args.window, "window", 0, OPTION_U32, "N", "32", 4, 4096,                         \
 	               "tokens of a window that is shown or judged"),                                        \
 	        OPTION(st, args.seed, "seed", 0, OPTION_U64, "N", "0", 0, 0, "of the choice of windows"),    \
+	        OPTION(st, args.template, "template", 0, OPTION_STRING, "FILE", NULL, 0, 0,                  \
+	               "a prompt of your own in place of the built-in one (see docs/explain.md)"),           \
 	        OPTION(st, args.dry_run, "dry-run", 0, OPTION_BOOL, NULL, NULL, 0, 0,                        \
-	               "count requests and tokens, send nothing")
+	               "count requests and tokens, and with --price what they cost; send nothing")
 
 /* How the endpoint is asked: what `gloss jobs resume` can change too. */
 #define EXPLAIN_ENDPOINT_OPTIONS(st, args)                                                                   \
@@ -60,7 +71,19 @@ typedef struct explain_args {
 	        OPTION(st, args.timeout, "timeout", 0, OPTION_DOUBLE, "SECONDS", "120", 0.001, 86400,        \
 	               "longest wait for a reply"),                                                          \
 	        OPTION(st, args.replay, "replay", 0, OPTION_BOOL, NULL, NULL, 0, 0,                          \
-	               "answer from the request log alone; fail what it lacks")
+	               "answer from the request log alone; fail what it lacks"),                             \
+	        OPTION(st, args.price, "price", 0, OPTION_STRING, "FILE", NULL, 0, 0,                        \
+	               "prices a million tokens (JSON: model, then input, cached_input, output)"),           \
+	        OPTION(st, args.max_cost, "max-cost", 0, OPTION_DOUBLE, "X", "0", 0, 1e12,                   \
+	               "stop before the job has cost more than X in the price file's currency; 0: no "       \
+	               "limit"),                                                                             \
+	        OPTION(st, args.max_requests, "max-requests", 0, OPTION_U64, "N", "0", 0, 0,                 \
+	               "stop before the job has sent more requests, repeated ones counted; 0: no limit"),    \
+	        OPTION(st, args.max_tokens, "max-tokens", 0, OPTION_U64, "N", "0", 0, 0,                     \
+	               "stop before the job has taken more tokens, in and out; 0: no limit"),                \
+	        OPTION(st, args.progress, "progress", 0, OPTION_ENUM, "auto|json", "auto", 0, 0,             \
+	               "how far it is, on stderr: a line for people, or lines of JSON (one a second at "     \
+	               "most)")
 
 /* One run: the store is open, `opts` is filled but for what the command itself sets. */
 typedef struct explain_session {
@@ -68,8 +91,10 @@ typedef struct explain_session {
 	explain_client_opts client;
 	explain_opts opts;
 	progress progress;
-	char *key;     /* overwritten when it ends */
-	char *options; /* of the command line, as JSON: kept with the job */
+	char *key;      /* overwritten when it ends */
+	char *template; /* of --template */
+	double told;    /* when the last line of JSON was */
+	char *options;  /* of the command line, as JSON: kept with the job */
 } explain_session;
 /* a: part of `given`, the options of the command `self`. ERR_ARG where options do not go together. On failure too, end with
  * explain_session_end(). */

@@ -1,6 +1,6 @@
 /* client: the queue of requests to one endpoint. Each passes through: the log -> in flight -> waiting for another attempt -> ... -> its
  * callback. Equal requests that are open at once are one call with several callers. */
-#include "explain/chat.h"
+#include "explain/claims.h"
 #include "explain/http.h"
 
 #include <stdlib.h>
@@ -12,8 +12,9 @@ enum {
 	FAILED_IN_ROW =
 	        10, /* that many requests failed and none went well between: the endpoint is to blame */
 	DRAIN_SECONDS =
-	        10,   /* when stopped: how long replies under way are waited for, since they are paid for */
-	POLL_MS = 200 /* how soon stop() is seen */
+	        10,    /* when stopped: how long replies under way are waited for, since they are paid for */
+	POLL_MS = 200, /* how soon stop() is seen */
+	HELD_MS = 50   /* how soon it is looked again for what another process asks */
 };
 
 typedef struct caller {
@@ -27,6 +28,7 @@ typedef struct call {
 	explain_api api;
 	caller *callers, **last;
 	unsigned attempts, wrong;
+	chat_usage usage;
 	bool looked_up;
 	double not_before;
 	struct call *next; /* in a queue */
@@ -54,7 +56,9 @@ struct explain_client {
 	unsigned failed_in_row;
 	uint64_t jitter; /* draws made */
 	double hold;     /* nothing is sent before: the server asked for it */
-	error fatal;     /* once set, all is over */
+	claims claims;
+	error fatal; /* once set, all is over */
+	error broke; /* once set, the budget is used up: nothing more is sent */
 	explain_client_stats stats;
 };
 
@@ -224,10 +228,9 @@ static bool is_answer(const cJSON *json, explain_api api, const char **what)
 
 /* Whether a body with status 200 is what was asked for at all. Others are not kept: they come from a proxy or a server
  * in trouble, and the next attempt may bring the real one. */
-static int check_reply(explain_client *c, explain_api api, const text *body, error *err)
+static int check_reply(explain_client *c, call *k, const text *body, error *err)
 {
 	const char *what = NULL;
-	chat_usage usage;
 	cJSON *json = NULL;
 	text why;
 	int rc = 0;
@@ -236,12 +239,12 @@ static int check_reply(explain_client *c, explain_api api, const text *body, err
 	               NULL) < 0)
 		return error_set(err, ERR_FORMAT, "'%s' answered 200 with a body that is not JSON",
 		                 c->endpoint.base);
-	if (is_answer(json, api, &what)) {
-		chat_usage_read(&usage, json);
-		c->stats.input_tokens += usage.input;
-		c->stats.output_tokens += usage.output;
-		c->stats.input_cached += usage.cached;
-		c->stats.reasoning += usage.reasoning;
+	if (is_answer(json, k->api, &what)) {
+		chat_usage_read(&k->usage, json);
+		c->stats.input_tokens += k->usage.input;
+		c->stats.output_tokens += k->usage.output;
+		c->stats.input_cached += k->usage.cached;
+		c->stats.reasoning += k->usage.reasoning;
 	} else {
 		text_init(&why, 4096);
 		http_error_text(&c->endpoint, &why, body->data, body->len);
@@ -289,11 +292,19 @@ static void give_up(explain_client *c, call *k, const http_outcome *o, explain_e
 
 static void succeed(explain_client *c, call *k, http_slot *s, double seconds)
 {
+	store_reply r = { .endpoint = c->endpoint.base,
+		          .model = c->model,
+		          .body = k->body,
+		          .reply = s->body.data,
+		          .status = 200,
+		          .seconds = seconds,
+		          .job = c->claims.job,
+		          .stage = c->claims.stage,
+		          .usage = claims_usage(&c->claims, &k->usage) };
 	error e = { 0 };
 
 	c->failed_in_row = 0;
-	if (c->log && store_log_put(c->log, k->key, c->endpoint.base, c->model, k->body, 200, s->body.data,
-	                            seconds, &e) < 0) {
+	if (c->log && store_log_put(c->log, k->key, &r, &e) < 0) {
 		c->fatal = e; /* what cannot be kept would be paid for again */
 		call_deliver(c, k, EXPLAIN_OVER, NULL, false, &e);
 		return;
@@ -307,17 +318,21 @@ static void finished(explain_client *c, http_slot *s, CURLcode result)
 	explain_end end = EXPLAIN_REJECTED;
 	call *k = s->payload;
 	http_outcome o;
+	bool lost; /* perhaps paid all the same */
 
 	curl_multi_remove_handle(c->multi, s->easy);
 	s->payload = NULL;
 	c->in_flight--;
 	http_slot_outcome(&o, s, result);
-	if (o.class == HTTP_REPLY && check_reply(c, k->api, &s->body, &o.err) < 0)
+	lost = o.class == HTTP_REPLY || (result != CURLE_OK && !o.unreachable);
+	if (o.class == HTTP_REPLY && check_reply(c, k, &s->body, &o.err) < 0)
 		o.class = k->wrong++ < WRONG_MAX ? HTTP_RETRY : HTTP_FAIL;
 	if (o.class == HTTP_RETRY && k->attempts > c->o.retries) {
 		o.class = HTTP_FAIL;
 		end = EXPLAIN_TROUBLE;
 	}
+	if (o.class != HTTP_REPLY && claims_release(&c->claims, k->key, lost, &o.err) < 0)
+		o.class = HTTP_FATAL;
 	switch (o.class) {
 	case HTTP_REPLY:
 		succeed(c, k, s, seconds);
@@ -368,16 +383,38 @@ static int try_log(explain_client *c, call *k, bool *answered, error *err)
 	return 0;
 }
 
+/* *go: whether the call may be sent now. What another process asks waits; what it was answered is taken from the log. */
+static int try_claim(explain_client *c, call *k, bool *go, error *err)
+{
+	store_claim state = STORE_CLAIMED;
+	error why = { 0 };
+	int rc = claims_take(&state, &c->claims, k->key, k->body, &why);
+
+	*go = rc == 0 && state == STORE_CLAIMED;
+	if (rc < 0)
+		return error_set(err, why.code, "%s", why.msg);
+	if (*go)
+		return 0;
+	k->looked_up = false;
+	if (state == STORE_CLAIM_OVER)
+		c->broke = why;
+	if (state == STORE_CLAIM_HELD) {
+		k->not_before = clock_now() + HELD_MS / 1e3;
+		queue_put(&c->delayed, queue_take(&c->ready));
+	}
+	return 0;
+}
+
 /* Start what may start. */
 static int start_ready(explain_client *c, bool sending, error *err)
 {
 	double now = clock_now();
-	bool answered;
+	bool answered, go;
 	http_slot *s;
 	call *k = NULL;
 	int rc;
 
-	while ((k = c->ready.head) && !c->fatal.code) {
+	while ((k = c->ready.head) && !c->fatal.code && !c->broke.code) {
 		if (!k->looked_up) {
 			rc = try_log(c, k, &answered, err);
 			if (rc < 0)
@@ -388,6 +425,11 @@ static int start_ready(explain_client *c, bool sending, error *err)
 		s = free_slot(c);
 		if (!s || !sending || c->hold > now)
 			break;
+		rc = try_claim(c, k, &go, err);
+		if (rc < 0)
+			return rc;
+		if (!go)
+			continue;
 		rc = http_slot_start(s, c->multi, k->api, k->body, err);
 		if (rc < 0)
 			return rc;
@@ -446,6 +488,15 @@ static int turn(explain_client *c, int wait_ms, error *err)
 	               : error_set(err, ERR_NET, "cannot drive connections: %s", curl_multi_strerror(mc));
 }
 
+/* Under way, and nobody waits for it any more. What cannot be written of it, the next process finds out. */
+static void lose(explain_client *c, const call *k)
+{
+	error e;
+	int rc = claims_release(&c->claims, k->key, true, &e);
+
+	(void)rc;
+}
+
 /* All is over: whoever still waits learns why. */
 static int fail_all(explain_client *c, error *err)
 {
@@ -458,6 +509,7 @@ static int fail_all(explain_client *c, error *err)
 		curl_multi_remove_handle(c->multi, c->slots[i].easy);
 		c->slots[i].payload = NULL;
 		c->in_flight--;
+		lose(c, k);
 		call_deliver(c, k, EXPLAIN_OVER, NULL, false, &c->fatal);
 	}
 	while ((k = queue_take(&c->ready)) || (k = queue_take(&c->delayed)))
@@ -484,6 +536,10 @@ int explain_client_run(explain_client *c, size_t leave, bool (*stop)(void), erro
 	while (rc == 0 && !c->fatal.code && c->open > leave) {
 		if (stop && stop())
 			return drain(c, err);
+		if (c->broke.code) {
+			rc = drain(c, err);
+			return rc == ERR_STOPPED ? error_set(err, ERR_STOPPED, "%s", c->broke.msg) : rc;
+		}
 		wait_ms = wake_delayed(c);
 		rc = start_ready(c, true, &e);
 		if (rc == 0 && !c->fatal.code && c->open > leave)
@@ -554,6 +610,7 @@ int explain_client_new(explain_client **out, const explain_client_opts *o, store
 		return error_nomem(err, "the client");
 	c->log = log;
 	c->replay = replay;
+	c->claims = (claims){ .log = log, .timeout = o->timeout };
 	c->o = *o;
 	c->o.base_url = c->o.model = c->o.api_key = c->o.ca_file =
 	        NULL; /* the caller's; our copies are elsewhere */
@@ -579,8 +636,10 @@ void explain_client_free(explain_client *c)
 	if (!c)
 		return;
 	for (unsigned i = 0; i < c->n_slots; i++) {
-		if (c->slots[i].payload)
+		if (c->slots[i].payload) {
 			curl_multi_remove_handle(c->multi, c->slots[i].easy);
+			lose(c, c->slots[i].payload);
+		}
 		http_slot_free(&c->slots[i]);
 	}
 	free(c->slots);
@@ -606,4 +665,13 @@ explain_client_stats explain_client_get_stats(const explain_client *c)
 const char *client_model(const explain_client *c)
 {
 	return c->model;
+}
+
+void client_for_job(explain_client *c, const char *job, const char *stage, const explain_price *price,
+                    const store_budget *budget)
+{
+	snprintf(c->claims.job, sizeof(c->claims.job), "%s", job);
+	c->claims.stage = stage;
+	c->claims.price = *price;
+	c->claims.budget = *budget;
 }

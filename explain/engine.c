@@ -1,5 +1,6 @@
 /* engine: the loop of a job. Tasks are begun in order of their id while there is room in flight, and recorded in that order
  * too, whatever came back first: the rows of a run that was cut short and taken up again are those of one that was not. */
+#include "explain/claims.h"
 #include "explain/engine.h"
 
 #include <math.h>
@@ -22,9 +23,13 @@ static void ask_done(explain_request *r, const char *reply, bool from_log, const
 		if (chat_answer(&ask->answer, &usage, reply, t->job->schema, &ask->err) < 0)
 			ask->answer = NULL;
 		t->input += usage.input;
+		t->cached += usage.cached;
 		t->output += usage.output;
+		ask->end = usage.end;
 	} else {
 		ask->err = *err;
+		t->job->missing += r->end == EXPLAIN_MISSING;
+		ask->end = r->end == EXPLAIN_FILTERED ? CHAT_FILTERED : CHAT_UNREADABLE;
 	}
 	ask->over = true;
 	t->open--;
@@ -43,6 +48,7 @@ static int send(engine_task *t, engine_ask *ask, const chat_question *q, error *
 	ask->request = (explain_request){ .sample = q->sample, .done = ask_done, .payload = ask };
 	if (j->o->dry_run) {
 		j->dry_requests++;
+		j->dry_bytes += strlen(body);
 		j->dry_input += (strlen(body) + BYTES_A_TOKEN - 1) / BYTES_A_TOKEN;
 		j->dry_output += chat_limit(&j->chat, q);
 		free(body);
@@ -98,6 +104,13 @@ int engine_settle(engine_task *t, store_task_state state, const char *why, error
 	return why && !t->why ? error_nomem(err, "a task") : 0;
 }
 
+store_task_state engine_failure(const engine_ask *ask)
+{
+	return ask->end == CHAT_REFUSED    ? STORE_TASK_REFUSED
+	       : ask->end == CHAT_FILTERED ? STORE_TASK_FILTERED
+	                                   : STORE_TASK_FAILED;
+}
+
 int engine_example_ids(engine_task *t, const char **out, const store_window *const *windows, size_t n,
                        error *err)
 {
@@ -140,6 +153,8 @@ static int tasks_hash(char hex[SHA256_HEX], const store_task *tasks, size_t n, e
 		len = snprintf(line, sizeof(line), "%u %lld\n", tasks[i].feature,
 		               (long long)tasks[i].explanation_id);
 		sha256_add(&h, line, (size_t)len);
+		if (tasks[i].twins)
+			sha256_add(&h, tasks[i].twins, strlen(tasks[i].twins));
 	}
 	sha256_end(&h, hex);
 	return 0;
@@ -204,6 +219,7 @@ static int load_capabilities(engine *j, error *err)
 		rc = chat_from_capabilities(&j->chat, &known, json, err);
 	if (rc < 0 || known)
 		goto out;
+	client_for_job(j->client, j->uid, "probe", &j->o->price, &j->o->budget);
 	rc = chat_probe(&j->chat, j->client, 0, j->o->replay, j->o->stop, err);
 	if (rc < 0)
 		goto out;
@@ -329,8 +345,9 @@ static int record(engine *j, engine_task *t, error *err)
 	store_outcome o = { .state = t->state,
 		            .why = t->why,
 		            .input_tokens = t->input,
+		            .cached_tokens = t->cached,
 		            .output_tokens = t->output,
-		            .cost = (double)NAN,
+		            .cost = explain_price_of(&j->o->price, t->input, t->cached, t->output),
 		            .scores = t->score,
 		            .n_scores = t->score != NULL };
 	int rc = collect_requests(t, &o, err);
@@ -338,6 +355,34 @@ static int record(engine *j, engine_task *t, error *err)
 	if (rc == 0)
 		rc = collect_labels(t, &o, err);
 	return rc < 0 ? rc : store_task_end(j->s, &t->row, &o, err);
+}
+
+static void tell(const engine *j)
+{
+	explain_client_stats s = { 0 };
+	explain_progress p = { .tasks = j->n_all,
+		               .over = j->before + j->recorded,
+		               .failed = j->failed,
+		               .seconds = clock_now() - j->started };
+	char note[96], cost[32] = "";
+
+	if (j->client)
+		s = explain_client_get_stats(j->client);
+	p.requests = s.sent;
+	p.retried = s.retried;
+	p.from_log = s.from_log;
+	p.input_tokens = s.input_tokens;
+	p.output_tokens = s.output_tokens;
+	p.cost = explain_price_of(&j->o->price, s.input_tokens, s.input_cached, s.output_tokens);
+	p.rate = p.seconds > 0 ? (double)j->recorded / p.seconds : 0;
+	p.left = p.rate > 0 ? (double)(p.tasks - p.over) / p.rate : (double)NAN;
+	if (!isnan(p.cost))
+		snprintf(cost, sizeof(cost), ", %.4g spent", p.cost);
+	snprintf(note, sizeof(note), "%llu failed%s", (unsigned long long)p.failed, cost);
+	if (j->o->progress)
+		progress_update(j->o->progress, p.over, p.failed || cost[0] ? note : NULL);
+	if (j->o->tell)
+		j->o->tell(j->o->payload, &p);
 }
 
 /* Let tasks whose questions are over draw their conclusions; record those at the head that are settled. */
@@ -359,9 +404,9 @@ static int conclude(engine *j, error *err)
 		j->tasks = t->next;
 		j->n_tasks--;
 		j->recorded++;
+		j->failed += t->state == STORE_TASK_FAILED;
 		task_free(t);
-		if (j->o->progress)
-			progress_update(j->o->progress, j->recorded, NULL);
+		tell(j);
 	}
 	return rc;
 }
@@ -519,8 +564,8 @@ static bool add_numbers(cJSON *o, const char *const *names, const uint64_t *valu
 /* Tokens the tasks' answers took are the job's counts; "paid" are those that this run asked for. */
 static bool fill_summary(cJSON *sum, engine *j)
 {
-	static const char *const sent[] = { "requests", "from_log", "retried", "paid_input_tokens",
-		                            "paid_output_tokens" };
+	static const char *const sent[] = { "requests",          "from_log",           "retried",
+		                            "paid_input_tokens", "paid_output_tokens", "missing" };
 	static const char *const dry[] = { "requests", "input_tokens_estimate", "output_tokens_limit" };
 	explain_client_stats s = { 0 };
 	bool fine = cJSON_AddStringToObject(sum, "kind", j->kind->name) &&
@@ -531,11 +576,20 @@ static bool fill_summary(cJSON *sum, engine *j)
 	if (j->client)
 		s = explain_client_get_stats(j->client);
 	if (fine && j->o->dry_run)
-		fine = add_numbers(sum, dry, (uint64_t[]){ j->dry_requests, j->dry_input, j->dry_output }, 3);
+		fine = add_numbers(sum, dry, (uint64_t[]){ j->dry_requests, j->dry_input, j->dry_output },
+		                   3) &&
+		       (!j->o->price.known ||
+		        (cJSON_AddNumberToObject(
+		                 sum, "cost_estimate",
+		                 explain_price_of(&j->o->price, j->dry_input, 0, j->dry_output)) &&
+		         cJSON_AddNumberToObject(
+		                 sum, "cost_limit",
+		                 explain_price_of(&j->o->price, j->dry_bytes, 0, j->dry_output))));
 	else if (fine)
-		fine = add_numbers(
-		        sum, sent,
-		        (uint64_t[]){ s.sent, s.from_log, s.retried, s.input_tokens, s.output_tokens }, 5);
+		fine = add_numbers(sum, sent,
+		                   (uint64_t[]){ s.sent, s.from_log, s.retried, s.input_tokens,
+		                                 s.output_tokens, j->missing },
+		                   6);
 	if (!fine || !cJSON_AddNumberToObject(sum, "seconds", clock_now() - j->started))
 		return false;
 	if (!cJSON_AddItemToObject(sum, "features", j->reports))
@@ -618,10 +672,23 @@ static int start_job(engine *j, const char *settings, const store_task *tasks, s
 	return store_job_resume(j->s, j->id, j->o->options, err);
 }
 
+static int read_uid(engine *j, error *err)
+{
+	arena mem = ARENA_INIT;
+	store_job row;
+	int rc = store_job_get(&row, j->s, j->id, &mem, err);
+
+	if (rc == 0)
+		snprintf(j->uid, sizeof(j->uid), "%s", row.uid);
+	arena_clear(&mem);
+	return rc;
+}
+
 static int run_job(engine *j, const char *settings, const store_task *tasks, size_t n, error *err)
 {
 	const explain_client_opts *c = j->o->client;
 	store_log *log = NULL;
+	store_left left = { 0 };
 	error mine = { 0 };
 	int rc;
 
@@ -630,9 +697,16 @@ static int run_job(engine *j, const char *settings, const store_task *tasks, siz
 		rc = explain_client_new(&j->client, c, log, j->o->replay, err);
 	if (rc == 0)
 		rc = start_job(j, settings, tasks, n, err);
+	if (rc == 0)
+		rc = read_uid(j, err);
+	if (rc == 0)
+		rc = store_task_left(&left, j->s, j->id, err);
+	j->before = n - left.waiting - left.running;
 	if (rc < 0)
 		goto out;
 	rc = c ? load_capabilities(j, &mine) : 0;
+	if (rc == 0 && c)
+		client_for_job(j->client, j->uid, j->kind->name, &j->o->price, &j->o->budget);
 	if (rc == 0)
 		rc = loop(j, &mine);
 	rc = close_job(j, rc, &mine);
@@ -651,6 +725,7 @@ int engine_run(cJSON **summary, engine *j, const char *settings, const store_tas
 
 	j->started = clock_now();
 	j->taken = &taken;
+	j->n_all = n;
 	chat_init(&j->chat, j->o->client);
 	j->reports = summary ? cJSON_CreateArray() : NULL;
 	if (summary && !j->reports)

@@ -17,6 +17,7 @@ typedef struct engine_ask {
 	bool over;               /* answered, or failed for good */
 	bool read;               /* the kind's own mark: dealt with */
 	cJSON *answer;           /* fits the schema; NULL: see err */
+	chat_end end;            /* how it ended, once over */
 	error err;
 	void *data; /* the kind's own */
 	struct engine_ask *next;
@@ -27,9 +28,9 @@ struct engine_task {
 	store_task row;
 	arena mem; /* of everything the task is made of */
 	engine_ask *asks, **last;
-	unsigned n_asks, open;  /* open: not yet over */
-	uint64_t input, output; /* tokens that its answers cost, whoever paid */
-	const uint32_t *twins;  /* (n_twins) features that share its label */
+	unsigned n_asks, open;          /* open: not yet over */
+	uint64_t input, cached, output; /* tokens that its answers cost, whoever paid */
+	const uint32_t *twins;          /* (n_twins) features that share its label */
 	size_t n_twins;
 	void *data; /* the kind's own */
 	/* What came of it, once settled. */
@@ -61,14 +62,16 @@ struct engine {
 	void *data;         /* the kind's own */
 	/* The engine's own. */
 	int64_t id;
+	char uid[64];
 	bool resumed, exhausted;
 	chat chat;
 	cJSON *schema;
 	explain_client *client;          /* NULL: lexical, or a dry run */
 	engine_task *tasks, **last_task; /* begun and not yet recorded, by id */
 	unsigned n_tasks;
-	size_t open; /* requests */
-	uint64_t dry_requests, dry_input, dry_output, recorded;
+	size_t open;            /* requests */
+	uint64_t n_all, before; /* tasks; over when this run began */
+	uint64_t dry_requests, dry_input, dry_output, dry_bytes, recorded, failed, missing;
 	cJSON *reports;             /* NULL: no summary wanted */
 	double started, beat;       /* when it last said that it lives */
 	struct engine_taken *taken; /* leased and not yet begun */
@@ -81,6 +84,13 @@ int engine_run(cJSON **summary, engine *j, const char *settings, const store_tas
 
 /* Keep a template or schema in the store where a model is asked; its hash. */
 int engine_keep_prompt(char hex[SHA256_HEX], engine *j, const char *prompt, error *err) MUST_USE;
+
+/* Features by the options of a job (choose.c), malloc'd. none_yet: holds for those without what it makes. */
+int engine_choose(uint32_t **features, size_t *n, store *s, const explain_opts *o, const char *none_yet,
+                  error *err) MUST_USE;
+/* Of tasks for features that fire alike one stays, with the others as its twins (malloc'd; end with engine_free_tasks()). */
+int engine_share(store_task *tasks, size_t *n, store *s, const store_source *source, error *err) MUST_USE;
+void engine_free_tasks(store_task *tasks, size_t n);
 
 /* A run of one kind of job over tasks that were chosen (explain.c, score.c). */
 typedef struct kind_run {
@@ -100,6 +110,9 @@ int engine_ask_add(engine_task *t, engine_ask **out, const char *system, const c
                    error *err) MUST_USE;
 /* why: copied; NULL for none. */
 int engine_settle(engine_task *t, store_task_state state, const char *why, error *err) MUST_USE;
+
+/* The state of a task that this question without an answer ends: failed, refused or filtered. */
+store_task_state engine_failure(const engine_ask *ask);
 
 /* "[[context,first,length],...]" of n windows, in t->mem. */
 int engine_example_ids(engine_task *t, const char **out, const store_window *const *windows, size_t n,

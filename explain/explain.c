@@ -23,6 +23,7 @@ typedef struct label_job {
 explain_opts explain_opts_default(void)
 {
 	return (explain_opts){ .features = "all",
+		               .share = true,
 		               .n_examples = 20,
 		               .n_positive = 50,
 		               .n_negative = 50,
@@ -266,9 +267,9 @@ static int finish(engine_task *t, error *err)
 		if (rc < 0 || t->settled)
 			return rc;
 	}
-	if (ask->err.code == ERR_FORMAT && ask->seq == 0)
+	if (ask->err.code == ERR_FORMAT && ask->seq == 0 && engine_failure(ask) == STORE_TASK_FAILED)
 		return ask_label(t, t->data, ask->example_ids, 1, err);
-	return engine_settle(t, STORE_TASK_FAILED, ask->err.msg, err);
+	return engine_settle(t, engine_failure(ask), ask->err.msg, err);
 }
 
 static bool report(const engine_task *t, cJSON *about)
@@ -277,6 +278,8 @@ static bool report(const engine_task *t, cJSON *about)
 
 	if (!e)
 		return true;
+	if (t->row.twins && !cJSON_AddRawToObject(about, "same_for", t->row.twins))
+		return false;
 	return cJSON_AddStringToObject(about, "label", e->text) &&
 	       (!e->short_text || cJSON_AddStringToObject(about, "short_label", e->short_text)) &&
 	       (isnan(e->confidence) || cJSON_AddNumberToObject(about, "confidence", e->confidence));
@@ -353,7 +356,7 @@ int explain_run(cJSON **summary, store *s, const explain_opts *o, error *err)
 
 	rc = store_source_get(&source, s, o->source, err);
 	if (rc == 0)
-		rc = store_feature_ids(&features, &n, s, o->source, o->features, o->where, err);
+		rc = engine_choose(&features, &n, s, o, "label IS NULL", err);
 	if (rc < 0)
 		return rc;
 	r.source = source.id;
@@ -361,8 +364,15 @@ int explain_run(cJSON **summary, store *s, const explain_opts *o, error *err)
 	r.tasks = calloc(n ? n : 1, sizeof(*r.tasks));
 	for (size_t i = 0; i < n && r.tasks; i++)
 		r.tasks[i].feature = features[i];
-	rc = r.tasks ? label_run(summary, &r, err) : error_nomem(err, "tasks");
-	free(r.tasks);
+	rc = r.tasks ? 0 : error_nomem(err, "tasks");
+	if (rc == 0 && o->share)
+		rc = engine_share(r.tasks, &r.n_tasks, s, &source, err);
+	if (rc == 0)
+		rc = label_run(summary, &r, err);
+	if (rc == 0 && summary &&
+	    !cJSON_AddNumberToObject(*summary, "share_a_label", (double)(n - r.n_tasks)))
+		rc = error_nomem(err, "the summary");
+	engine_free_tasks(r.tasks, r.n_tasks);
 	free(features);
 	return rc;
 }

@@ -121,12 +121,37 @@ int explain_lexical_label(char **text, char **json, const store_window *firing, 
 /* Whether the rule (its JSON) holds anywhere in the window. ERR_FORMAT: not a rule. */
 int explain_lexical_judge(bool *holds, const char *rule_json, const store_window *w, error *err) MUST_USE;
 
+/* ---- Money (price.c) -------------------------------------------------------------------------------------------------- */
+
+/* Per million tokens, in the currency of the file. */
+typedef struct explain_price {
+	bool known;
+	double input, cached_input, output;
+	double batch; /* what a batch costs of it. 0.5 */
+} explain_price;
+/* From a JSON file: {"MODEL":{"input":0.15,"cached_input":0.075,"output":0.6,"batch":0.5},...}; cached_input (as input) and batch
+ * (0.5) may be left out; the model "*" stands for all others. ERR_NOTFOUND: the model has none. ERR_FORMAT. */
+int explain_price_read(explain_price *out, const char *path, const char *model, error *err) MUST_USE;
+/* NaN: not known. cached: of the input. */
+double explain_price_of(const explain_price *p, uint64_t input, uint64_t cached, uint64_t output);
+
 /* ---- Jobs (explain.c, score.c) ------------------------------------------------------------------------------------------ */
 
+/* How far a job is. */
+typedef struct explain_progress {
+	uint64_t tasks, over, failed; /* over: all that came to an end, before this run too */
+	uint64_t requests, retried, from_log, input_tokens, output_tokens; /* of this run */
+	double cost;                                                       /* of this run; NaN: no price */
+	double seconds, rate, left; /* of this run; tasks a second; seconds to go, NaN: not known yet */
+} explain_progress;
+
 typedef struct explain_opts {
-	const char *source;                /* NULL: the only one */
-	const char *features;              /* "all" or a list */
-	const char *where;                 /* NULL: no filter */
+	const char *source;   /* NULL: the only one */
+	const char *features; /* "all" or a list */
+	const char *where;    /* NULL: no filter */
+	bool only_new;        /* only features without a label (score: without a score) */
+	unsigned n_random;    /* so many of them, drawn by the seed; 0: all */
+	bool share; /* features that fire on the same tokens are labelled once, and share the label. true */
 	const explain_client_opts *client; /* NULL: lexical */
 	unsigned n_examples;               /* windows shown to the explainer. 20 */
 	unsigned n_positive, n_negative;   /* score: windows of each kind. 50, 50 */
@@ -135,12 +160,16 @@ typedef struct explain_opts {
 	unsigned window;     /* tokens of a window shown to the model. 32 */
 	uint64_t seed;
 	bool replay, dry_run;
+	explain_price price;
+	store_budget budget; /* max_cost needs a price */
 	const char *prompt,
 	        *prompt_name; /* a template in place of ours, and the name of its file for errors; NULL: ours */
 	const char *options; /* JSON, kept with the job for whoever resumes it; NULL: none */
 	int64_t job;         /* 0: a new one, or the unfinished one that is the same */
 	bool (*stop)(void);  /* NULL: never */
 	progress *progress;  /* NULL: none */
+	void (*tell)(void *payload, const explain_progress *p); /* after each task; NULL: nobody */
+	void *payload;
 } explain_opts;
 explain_opts explain_opts_default(void);
 

@@ -354,7 +354,7 @@ static int finish(engine_task *t, error *err)
 
 	for (engine_ask *ask = t->asks; ask; ask = ask->next) {
 		if (!ask->answer && ask->err.code != ERR_FORMAT)
-			return engine_settle(t, STORE_TASK_FAILED, ask->err.msg, err);
+			return engine_settle(t, engine_failure(ask), ask->err.msg, err);
 		if (ask->answer && !ask->read)
 			take_answers(ask);
 		ask->read = true;
@@ -465,12 +465,13 @@ static char *make_details(const score_task *mine, const stats_balanced b[LABELS]
 	return printed;
 }
 
-static const char *first_failure(const engine_task *t)
+static int settle_failed(engine_task *t, error *err)
 {
 	for (const engine_ask *ask = t->asks; ask; ask = ask->next)
 		if (ask->err.code)
-			return ask->err.msg;
-	return "the judge answered about other texts than it was asked about";
+			return engine_settle(t, engine_failure(ask), ask->err.msg, err);
+	return engine_settle(t, STORE_TASK_FAILED,
+	                     "the judge answered about other texts than it was asked about", err);
 }
 
 static int conclude(engine_task *t, error *err)
@@ -485,7 +486,7 @@ static int conclude(engine_task *t, error *err)
 	for (int i = 0; i < LABELS; i++)
 		b[i] = stats_balanced_accuracy(c[i].hit[1], c[i].n[1], c[i].hit[0], c[i].n[0]);
 	if (isnan(b[OWN].value))
-		return engine_settle(t, STORE_TASK_FAILED, first_failure(t), err);
+		return settle_failed(t, err);
 	sc = arena_alloc(&t->mem, 1, sizeof(*sc));
 	details = make_details(mine, b, c);
 	if (sc && details) {
@@ -635,7 +636,7 @@ int explain_score_detection(cJSON **summary, store *s, const explain_opts *o, er
 
 	rc = store_source_get(&source, s, o->source, err);
 	if (rc == 0)
-		rc = store_feature_ids(&features, &n, s, o->source, o->features, o->where, err);
+		rc = engine_choose(&features, &n, s, o, "score IS NULL", err);
 	if (rc < 0)
 		return rc;
 	r.source = source.id;

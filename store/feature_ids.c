@@ -42,13 +42,55 @@ static int read_range(bool *wanted, const char *list, const char **at, uint32_t 
 	return 0;
 }
 
-/* "@NAME" */
+/* The numbers and ranges of one line, apart by commas or spaces. */
+static int read_line(bool *wanted, char *line, uint32_t n_features, const char *path, unsigned number,
+                     error *err)
+{
+	error why = { 0 };
+	const char *at;
+	char *word, *rest = NULL;
+	int rc;
+
+	line[strcspn(line, "#")] = '\0';
+	for (word = strtok_r(line, ", \t\r", &rest); word; word = strtok_r(NULL, ", \t\r", &rest)) {
+		at = word;
+		rc = read_range(wanted, word, &at, n_features, &why);
+		if (rc == 0 && *at)
+			rc = error_set(&why, ERR_ARG, "'%.40s' is no number and no range", word);
+		if (rc < 0)
+			return error_set(err, rc, "'%s' line %u: %s", path, number, why.msg);
+	}
+	return 0;
+}
+
+/* A file of features: numbers and ranges; what is behind a '#' is a comment. */
+static int read_file(bool *wanted, const char *path, uint32_t n_features, error *err)
+{
+	enum { FILE_BYTES = 64 << 20 };
+	char *data = NULL, *line, *next;
+	unsigned number = 1;
+	size_t len;
+	int rc = file_read(&data, &len, path, FILE_BYTES, err);
+
+	for (line = data; rc == 0 && line; line = next, number++) {
+		next = strchr(line, '\n');
+		if (next)
+			*next++ = '\0';
+		rc = read_line(wanted, line, n_features, path, number, err);
+	}
+	free(data);
+	return rc;
+}
+
+/* "@NAME": a list of the user's, else a file. */
 static int read_named(bool *wanted, store *s, const store_source *source, const char **at, error *err)
 {
 	size_t n = strcspn(*at + 1, ",");
 	char *name = strndup(*at + 1, n);
 	int rc = name ? list_mark(wanted, s, source, name, err) : error_nomem(err, "a list of features");
 
+	if (rc == ERR_NOTFOUND && file_exists(name))
+		rc = read_file(wanted, name, source->n_features, err);
 	free(name);
 	*at += n + 1;
 	return rc;
@@ -75,6 +117,31 @@ int feature_list_read(bool *wanted, store *s, const store_source *source, const 
 			                 "feature list '%.100s': character %zu: ',' was expected", list,
 			                 (size_t)(at - list));
 	}
+}
+
+int store_feature_twins(uint32_t *same, store *s, int64_t source, uint32_t n_features, error *err)
+{
+	sqlite3_stmt *st = NULL;
+	bool row = false;
+	int rc;
+
+	for (uint32_t f = 0; f < n_features; f++)
+		same[f] = f;
+	rc = store_prepare(
+	        &st, s,
+	        "SELECT feature, min(feature) OVER (PARTITION BY behaviour, n_fires, n_contexts) FROM "
+	        "feature WHERE source_id = ?1 AND behaviour != 0",
+	        err);
+	if (rc == 0)
+		rc = store_bind(s, st, err, "i", source);
+	while (rc == 0 && (rc = store_step(s, st, &row, err)) == 0 && row) {
+		int64_t f = sqlite3_column_int64(st, 0), of = sqlite3_column_int64(st, 1);
+
+		if (f >= 0 && f < n_features && of >= 0 && of <= f)
+			same[f] = (uint32_t)of;
+	}
+	sqlite3_finalize(st);
+	return rc;
 }
 
 /* Keep the wanted ones that the expression holds for. */

@@ -45,9 +45,10 @@ static unsigned long long read_start(long pid)
 	return start;
 }
 
-static void make_lease(char out[LEASE_MAX], long pid)
+void lease_make(char out[LEASE_MAX])
 {
 	char boot[BOOT_MAX];
+	long pid = (long)getpid();
 
 	read_word(boot, "/proc/sys/kernel/random/boot_id");
 	snprintf(out, LEASE_MAX, "%ld %llu %s", pid, read_start(pid), boot);
@@ -58,7 +59,7 @@ const char *lease_own(store *s)
 	long pid = (long)getpid();
 
 	if (s->lease_pid != pid) {
-		make_lease(s->lease, pid);
+		lease_make(s->lease);
 		s->lease_pid = pid;
 	}
 	return s->lease;

@@ -1,22 +1,16 @@
 /* The request log: STORE.requests, an SQLite file of its own, so that a store can be shared without its prompts. Every put is one
  * transaction synced to the disk: a reply that was paid for outlives a power cut. */
-#include "store/store.h"
+#include "store/log_internal.h"
 
-#include <sqlite3.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { LOG_APPLICATION_ID = 0x476c5271, /* "GlRq" */ LOG_VERSION = 1, LOG_WAIT_MS = 10000 };
+enum { LOG_APPLICATION_ID = 0x476c5271, /* "GlRq" */ LOG_VERSION = 2, LOG_WAIT_MS = 10000 };
 
-extern const char sql_log_001_requests[];
+extern const char sql_log_001_requests[], sql_log_002_costs[];
 
-struct store_log {
-	sqlite3 *db;
-	sqlite3_stmt *get, *put;
-	char path[FILE_PATH_MAX];
-};
-
-static int log_error(store_log *l, const char *what, error *err)
+int log_error(store_log *l, const char *what, error *err)
 {
 	int rc = sqlite3_errcode(l->db);
 	int code = ERR_IO;
@@ -46,34 +40,29 @@ static int log_pragma(store_log *l, const char *sql, sqlite3_int64 *value, error
 	return rc;
 }
 
-static int log_exec(store_log *l, const char *sql, error *err)
+int log_exec(store_log *l, const char *sql, error *err)
 {
 	return sqlite3_exec(l->db, sql, NULL, NULL, NULL) == SQLITE_OK ? 0 : log_error(l, "write", err);
 }
 
-/* Make the tables in a file that is empty. Under the write lock, since two processes may come at once. */
+/* Up to the present version. Under the write lock, since two processes may come at once. */
 static int log_migrate(store_log *l, error *err)
 {
-	char set[96];
+	static const char *const steps[LOG_VERSION] = { sql_log_001_requests, sql_log_002_costs };
 	sqlite3_int64 version = 0;
-	int rc;
+	char set[96];
+	int rc = log_begin(l, err);
 
-	rc = log_exec(l, "BEGIN IMMEDIATE", err);
 	if (rc < 0)
 		return rc;
 	rc = log_pragma(l, "PRAGMA user_version", &version, err);
-	if (rc == 0 && version == 0) {
-		rc = log_exec(l, sql_log_001_requests, err);
-		snprintf(set, sizeof(set), "PRAGMA application_id = %d; PRAGMA user_version = %d",
-		         LOG_APPLICATION_ID, LOG_VERSION);
-		if (rc == 0)
-			rc = log_exec(l, set, err);
-	}
-	if (rc == 0)
-		rc = log_exec(l, "COMMIT", err);
-	if (rc < 0)
-		sqlite3_exec(l->db, "ROLLBACK", NULL, NULL, NULL);
-	return rc;
+	for (int at = (int)version; rc == 0 && at < LOG_VERSION; at++)
+		rc = log_exec(l, steps[at], err);
+	snprintf(set, sizeof(set), "PRAGMA application_id = %d; PRAGMA user_version = %d", LOG_APPLICATION_ID,
+	         LOG_VERSION);
+	if (rc == 0 && version < LOG_VERSION)
+		rc = log_exec(l, set, err);
+	return log_end(l, rc, err);
 }
 
 /* Refuse what is not a request log of ours before anything is written to it. */
@@ -104,7 +93,9 @@ static int log_prepare(store_log *l, error *err)
 	static const char get[] = "SELECT reply FROM reply WHERE key = ?1";
 	static const char put[] =
 	        "INSERT OR REPLACE INTO reply(key, endpoint, model, body, status, reply, seconds, "
-	        "created) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+	        "created, job, stage, input_tokens, cached_tokens, output_tokens, cost) VALUES (?1, ?2, ?3, "
+	        "?4, "
+	        "?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)";
 
 	if (sqlite3_prepare_v2(l->db, get, -1, &l->get, NULL) != SQLITE_OK ||
 	    sqlite3_prepare_v2(l->db, put, -1, &l->put, NULL) != SQLITE_OK)
@@ -180,26 +171,46 @@ int store_log_get(store_log *l, const char *key, char **reply, error *err)
 	return rc;
 }
 
-int store_log_put(store_log *l, const char *key, const char *endpoint, const char *model, const char *body,
-                  int status, const char *reply, double seconds, error *err)
+static void bind_put(sqlite3_stmt *put, const char *key, const store_reply *r, const char *now)
+{
+	const store_usage *u = &r->usage;
+
+	sqlite3_bind_text(put, 1, key, -1, SQLITE_STATIC);
+	sqlite3_bind_text(put, 2, r->endpoint, -1, SQLITE_STATIC);
+	sqlite3_bind_text(put, 3, r->model, -1, SQLITE_STATIC);
+	sqlite3_bind_text(put, 4, r->body, -1, SQLITE_STATIC);
+	sqlite3_bind_int(put, 5, r->status);
+	sqlite3_bind_text(put, 6, r->reply, -1, SQLITE_STATIC);
+	sqlite3_bind_double(put, 7, r->seconds);
+	sqlite3_bind_text(put, 8, now, -1, SQLITE_STATIC);
+	sqlite3_bind_text(put, 9, r->job, -1, SQLITE_STATIC);
+	sqlite3_bind_text(put, 10, r->stage, -1, SQLITE_STATIC);
+	sqlite3_bind_int64(put, 11, (sqlite3_int64)u->input_tokens);
+	sqlite3_bind_int64(put, 12, (sqlite3_int64)u->cached_tokens);
+	sqlite3_bind_int64(put, 13, (sqlite3_int64)u->output_tokens);
+	if (isnan(u->cost))
+		sqlite3_bind_null(put, 14);
+	else
+		sqlite3_bind_double(put, 14, u->cost);
+}
+
+int store_log_put(store_log *l, const char *key, const store_reply *r, error *err)
 {
 	char now[32];
-	int rc = 0;
+	int rc;
 
 	if (fault_hit(FAULT_WRITE))
 		return error_set(err, ERR_IO, "cannot write the request log '%s': fault injected", l->path);
 	clock_iso8601(now, clock_unix());
-	sqlite3_bind_text(l->put, 1, key, -1, SQLITE_STATIC);
-	sqlite3_bind_text(l->put, 2, endpoint, -1, SQLITE_STATIC);
-	sqlite3_bind_text(l->put, 3, model, -1, SQLITE_STATIC);
-	sqlite3_bind_text(l->put, 4, body, -1, SQLITE_STATIC);
-	sqlite3_bind_int(l->put, 5, status);
-	sqlite3_bind_text(l->put, 6, reply, -1, SQLITE_STATIC);
-	sqlite3_bind_double(l->put, 7, seconds);
-	sqlite3_bind_text(l->put, 8, now, -1, SQLITE_STATIC);
+	rc = log_begin(l, err);
+	if (rc < 0)
+		return rc;
+	bind_put(l->put, key, r, now);
 	if (sqlite3_step(l->put) != SQLITE_DONE)
 		rc = log_error(l, "write", err);
 	sqlite3_reset(l->put);
 	sqlite3_clear_bindings(l->put);
-	return rc;
+	if (rc == 0)
+		rc = log_settle(l, key, &r->usage, false, err);
+	return log_end(l, rc, err);
 }

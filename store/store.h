@@ -602,10 +602,14 @@ typedef struct store_score {
 } store_score;
 int store_score_add(store *s, const store_score *sc, error *err) MUST_USE;
 
-/* Features of a source by "all", a list "1,5,10-20,@NAME" (@: a list of the user's), and/or a where expression: ids ascending,
+/* Features of a source by "all", a list "1,5,10-20,@NAME" (@: a list of the user's, else a file of numbers and ranges), and/or a where expression: ids ascending,
  * malloc'd. */
 int store_feature_ids(uint32_t **out, size_t *n, store *s, const char *source, const char *list,
                       const char *where, error *err) MUST_USE;
+
+/* same (n_features): for each the lowest feature that fires on the same tokens of the random contexts and as often in all, mostly
+ * itself. */
+int store_feature_twins(uint32_t *same, store *s, int64_t source, uint32_t n_features, error *err) MUST_USE;
 
 typedef struct store_task {
 	int64_t id, job_id, explanation_id; /* explanation_id 0: none */
@@ -707,7 +711,66 @@ int store_log_open(store_log **out, const char *store_path, error *err) MUST_USE
 void store_log_close(store_log *l);
 /* *reply malloc'd, or NULL when the key is not there. */
 int store_log_get(store_log *l, const char *key, char **reply, error *err) MUST_USE;
-int store_log_put(store_log *l, const char *key, const char *endpoint, const char *model, const char *body,
-                  int status, const char *reply, double seconds, error *err) MUST_USE;
+typedef struct store_usage {
+	uint64_t input_tokens, cached_tokens, output_tokens; /* cached: of the input */
+	double cost;                                         /* NaN: no price */
+} store_usage;
+typedef struct store_reply {
+	const char *endpoint, *model, *body, *reply;
+	int status;
+	double seconds;
+	const char *job,
+	        *stage; /* who asked: store_job.uid and the kind of question; NULL: nobody in particular */
+	store_usage usage;
+} store_reply;
+/* Keep a reply, synced to the disk; its claim, where there is one, is over and paid. */
+int store_log_put(store_log *l, const char *key, const store_reply *r, error *err) MUST_USE;
+
+/* Before a request is sent it is claimed: by one process at a time, and with the most that it can cost, which counts as spent until
+ * its reply is in. */
+typedef struct store_budget {
+	double max_cost; /* 0: no limit, as below */
+	uint64_t max_requests, max_tokens;
+} store_budget;
+typedef struct store_reserve {
+	const char *job, *stage;
+	uint64_t tokens;   /* input and reply, at most */
+	double cost;       /* at most */
+	double seconds;    /* until it is answered or given up */
+	const char *batch; /* "batch ID": a provider holds it, not this process; NULL: this process */
+	const store_budget *budget; /* of the job; NULL: none */
+} store_reserve;
+typedef enum store_claim {
+	STORE_CLAIMED,
+	STORE_CLAIM_HELD,     /* by another, or the budget is: ask again soon */
+	STORE_CLAIM_ANSWERED, /* the log has the reply by now */
+	STORE_CLAIM_OVER /* a limit of the budget would be passed: *err says which (ERR_STOPPED), 0 is returned */
+} store_claim;
+int store_log_claim(store_claim *out, store_log *l, const char *key, const store_reserve *r,
+                    error *err) MUST_USE;
+/* It was sent, and is not answered. lost: perhaps it was paid all the same (a time-out, a broken connection). */
+int store_log_release(store_log *l, const char *key, bool lost, error *err) MUST_USE;
+
+/* {"stages":[{"stage","requests","replies","input_tokens","cached_tokens","output_tokens","cost","lost_requests",
+ * "lost_tokens","lost_cost","in_flight","reserved_cost"}],"cost":all that counts as spent} */
+int store_log_cost(cJSON **out, store_log *l, const char *job, error *err) MUST_USE;
+typedef struct store_exchange {
+	const char *body, *reply, *created; /* body NULL: not there */
+	double seconds;
+} store_exchange;
+/* Strings in `mem`. */
+int store_log_exchange(store_exchange *out, store_log *l, const char *key, arena *mem, error *err) MUST_USE;
+/* A line of JSON a task into a new file: {"task","feature","same_for","state","attempts","error","input_tokens","cached_tokens",
+ * "output_tokens","cost","labels":[...],"scores":[...],"requests":[{"key","windows","body","reply"}]}; what the log lacks
+ * is null. */
+int store_job_export(uint64_t *tasks, store *s, store_log *l, int64_t job, const char *path,
+                     error *err) MUST_USE;
+typedef struct store_gc {
+	uint64_t dropped, bytes, kept; /* replies */
+} store_gc;
+/* Drop replies that no task of the store names and that are older than so many seconds; those that tell what a server accepts
+ * stay. */
+int store_log_gc(store_gc *out, store_log *l, store *s, int64_t older_than, bool dry_run,
+                 error *err) MUST_USE;
 
 #endif

@@ -33,6 +33,7 @@ void firing_cache_drop(store *s);
 
 /* The name of this process as a holder of tasks: "PID START BOOT" (leases.c). */
 const char *lease_own(store *s);
+void lease_make(char out[LEASE_MAX]); /* the same, for who has no store */
 /* Whether the holder that `lease` names can no longer be at work. machine, heartbeat: of its row in `worker`; NULL and 0: there is
  * none. */
 bool lease_is_gone(const char *lease, const char *machine, int64_t heartbeat);

@@ -242,7 +242,8 @@ START_TEST(texts_get_trigrams)
 	        "context_trigram_insert;"
 	        " DROP TRIGGER context_trigram_delete; DROP TRIGGER explanation_trigram_insert;"
 	        " DROP TRIGGER explanation_trigram_delete; DROP VIEW unspaced;"
-	        " DROP TABLE worker; DROP TABLE prompt; ALTER TABLE explanation DROP COLUMN schema_sha256;"
+	        " DROP INDEX explanation_by_task; DROP INDEX score_by_task; DROP TABLE worker; DROP TABLE "
+	        "prompt; ALTER TABLE explanation DROP COLUMN schema_sha256;"
 	        " ALTER TABLE explanation DROP COLUMN same_as; ALTER TABLE score DROP COLUMN schema_sha256;"
 	        " PRAGMA user_version = 3");
 	s = open_store(STORE_WRITE);

@@ -66,3 +66,5 @@ CREATE TABLE prompt (
 ALTER TABLE explanation ADD COLUMN schema_sha256 TEXT; -- of the answer's JSON Schema: prompt.sha256
 ALTER TABLE explanation ADD COLUMN same_as INTEGER; -- feature that the label was made for: both fire on the same tokens; NULL: made for this one
 ALTER TABLE score ADD COLUMN schema_sha256 TEXT; -- of the answer's JSON Schema: prompt.sha256
+CREATE INDEX explanation_by_task ON explanation(task_id) WHERE task_id IS NOT NULL;
+CREATE INDEX score_by_task ON score(task_id) WHERE task_id IS NOT NULL;
