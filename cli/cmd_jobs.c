@@ -309,12 +309,121 @@ static int print_retry(const cJSON *page, error *err)
 	return 0;
 }
 
+/* ---- Money, exchanges ---------------------------------------------------------------------------------------------------- */
+
+static int ask_cost(cJSON **page, store *s, int64_t job, const jobs_opts *o, error *err)
+{
+	arena mem = ARENA_INIT;
+	store_log *log = NULL;
+	store_job j;
+	int rc = store_job_get(&j, s, job, &mem, err);
+
+	(void)o;
+	if (rc == 0)
+		rc = store_log_open(&log, store_path(s), err);
+	if (rc == 0)
+		rc = store_log_cost(page, log, j.uid, err);
+	if (rc == 0 && !cJSON_AddNumberToObject(*page, "job", (double)job))
+		rc = error_nomem(err, "an answer");
+	store_log_close(log);
+	arena_clear(&mem);
+	return rc;
+}
+
+static int add_stage(cli_table *t, const cJSON *stage)
+{
+	static const char *const names[] = { "requests",      "replies",       "input_tokens",
+		                             "cached_tokens", "output_tokens", "lost_requests",
+		                             "in_flight" };
+	int rc = string_cell(t, answer_string(stage, "stage"));
+
+	for (size_t i = 0; i < ARRAY_LEN(names) && !rc; i++)
+		rc = number_cell(t, answer_number(stage, names[i]), 15);
+	if (!rc)
+		rc = number_cell(t, answer_number(stage, "cost"), 6);
+	return rc ? rc
+	          : number_cell(t, answer_number(stage, "lost_cost") + answer_number(stage, "reserved_cost"),
+	                        6);
+}
+
+static int print_cost(const cJSON *page, error *err)
+{
+	static const cli_column columns[] = { { "stage", false, 0 },  { "requests", true, 0 },
+		                              { "replies", true, 0 }, { "input", true, 0 },
+		                              { "cached", true, 0 },  { "output", true, 0 },
+		                              { "lost", true, 0 },    { "in flight", true, 0 },
+		                              { "cost", true, 0 },    { "perhaps", true, 0 } };
+	const cJSON *stages = cJSON_GetObjectItem(page, "stages");
+
+	if (!cJSON_GetArraySize(stages)) {
+		printf("job %.0f has sent nothing\n", answer_number(page, "job"));
+		return 0;
+	}
+	return page_print_rows(stages, columns, ARRAY_LEN(columns), add_stage, err);
+}
+
+static int do_export(cJSON **page, store *s, int64_t job, const jobs_opts *o, error *err)
+{
+	store_log *log = NULL;
+	uint64_t n = 0;
+	int rc;
+
+	if (!o->out)
+		return error_set(err, ERR_ARG, "where to? give --output FILE");
+	rc = store_log_open(&log, store_path(s), err);
+	if (rc == 0)
+		rc = store_job_export(&n, s, log, job, o->out, err);
+	store_log_close(log);
+	return rc < 0 ? rc : answer(page, job, "tasks", (double)n, err);
+}
+
+static int print_export(const cJSON *page, error *err)
+{
+	(void)err;
+	printf("%.0f tasks of job %.0f\n", answer_number(page, "tasks"), answer_number(page, "job"));
+	return 0;
+}
+
+static int do_gc(cJSON **page, store *s, int64_t job, const jobs_opts *o, error *err)
+{
+	store_log *log = NULL;
+	store_gc gc = { 0 };
+	int rc = store_log_open(&log, store_path(s), err);
+
+	(void)job;
+	if (rc == 0)
+		rc = store_log_gc(&gc, log, s, (int64_t)o->older_than * 86400, o->args.dry_run, err);
+	store_log_close(log);
+	if (rc < 0)
+		return rc;
+	*page = cJSON_CreateObject();
+	return *page && cJSON_AddBoolToObject(*page, "dry_run", o->args.dry_run) &&
+	                       cJSON_AddNumberToObject(*page, "dropped", (double)gc.dropped) &&
+	                       cJSON_AddNumberToObject(*page, "bytes", (double)gc.bytes) &&
+	                       cJSON_AddNumberToObject(*page, "kept", (double)gc.kept)
+	               ? 0
+	               : error_nomem(err, "an answer");
+}
+
+static int print_gc(const cJSON *page, error *err)
+{
+	(void)err;
+	printf("%s %.0f replies (%.1f MB) that no task names, %.0f stay\n",
+	       cJSON_IsTrue(cJSON_GetObjectItem(page, "dry_run")) ? "would drop" : "dropped",
+	       answer_number(page, "dropped"), answer_number(page, "bytes") / 1e6,
+	       answer_number(page, "kept"));
+	return 0;
+}
+
 static const action actions[] = {
 	{ "list", false, false, ask_list, print_jobs },
 	{ "show", true, false, ask_show, print_show },
+	{ "resume", true, true, NULL, NULL },
 	{ "cancel", true, true, do_cancel, print_cancel },
 	{ "retry", true, true, do_retry, print_retry },
-	{ "resume", true, true, NULL, NULL },
+	{ "cost", true, false, ask_cost, print_cost },
+	{ "export", true, false, do_export, print_export },
+	{ "gc", false, false, do_gc, print_gc },
 };
 
 static const action *find_action(const cli_parsed *p, error *err)

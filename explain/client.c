@@ -29,6 +29,7 @@ typedef struct call {
 	caller *callers, **last;
 	unsigned attempts, wrong;
 	chat_usage usage;
+	const char *reply; /* in the log by the end of this turn, and told then */
 	bool looked_up;
 	double not_before;
 	struct call *next; /* in a queue */
@@ -51,6 +52,7 @@ struct explain_client {
 	call *buckets[BUCKETS];
 	queue ready;   /* in the order they came */
 	queue delayed; /* waiting for not_before */
+	queue replied; /* in this turn */
 	size_t open;   /* requests without their callback yet */
 	unsigned in_flight;
 	unsigned failed_in_row;
@@ -309,7 +311,8 @@ static void succeed(explain_client *c, call *k, http_slot *s, double seconds)
 		call_deliver(c, k, EXPLAIN_OVER, NULL, false, &e);
 		return;
 	}
-	call_deliver(c, k, EXPLAIN_REPLIED, s->body.data, false, NULL);
+	k->reply = s->body.data;
+	queue_put(&c->replied, k);
 }
 
 static void finished(explain_client *c, http_slot *s, CURLcode result)
@@ -406,7 +409,7 @@ static int try_claim(explain_client *c, call *k, bool *go, error *err)
 }
 
 /* Start what may start. */
-static int start_ready(explain_client *c, bool sending, error *err)
+static int start_some(explain_client *c, bool sending, error *err)
 {
 	double now = clock_now();
 	bool answered, go;
@@ -442,6 +445,21 @@ static int start_ready(explain_client *c, bool sending, error *err)
 	return 0;
 }
 
+/* Their claims are written together, before anything of theirs is sent. */
+static int start_ready(explain_client *c, bool sending, error *err)
+{
+	int rc, end = 0;
+
+	if (!c->ready.head || c->replay || !sending || !free_slot(c) || c->hold > clock_now() || !c->log)
+		return start_some(c, sending, err);
+	rc = store_log_group(c->log, true, err);
+	if (rc < 0)
+		return rc;
+	rc = start_some(c, sending, err);
+	end = store_log_group_end(c->log, true, rc == 0 ? err : NULL);
+	return rc < 0 ? rc : end;
+}
+
 /* Move calls whose wait is over to the ready ones; how many milliseconds until the next, at most POLL_MS. */
 static int wake_delayed(explain_client *c)
 {
@@ -464,23 +482,55 @@ static int wake_delayed(explain_client *c)
 	return (int)((next - now) * 1e3) + 1;
 }
 
-static int turn(explain_client *c, int wait_ms, error *err)
+/* The replies of this turn are in the log, synced together: tell who waits for them. */
+static void tell_replies(explain_client *c, bool kept, const error *why)
+{
+	call *k;
+
+	if (!kept && !c->fatal.code)
+		c->fatal = *why; /* what cannot be kept would be paid for again */
+	while ((k = queue_take(&c->replied))) {
+		if (kept)
+			call_deliver(c, k, EXPLAIN_REPLIED, k->reply, false, NULL);
+		else
+			call_deliver(c, k, EXPLAIN_OVER, NULL, false, &c->fatal);
+	}
+}
+
+/* All transfers that have ended; *n: how many. */
+static int collect(explain_client *c, int *n, error *err)
 {
 	CURLMsg *m;
 	void *slot;
-	int running, left, collected = 0;
-	CURLMcode mc;
+	error why = { 0 };
+	int left, rc = 0;
 
-	mc = curl_multi_perform(c->multi, &running);
-	while (mc == CURLM_OK && (m = curl_multi_info_read(c->multi, &left))) {
+	*n = 0;
+	while (rc == 0 && (m = curl_multi_info_read(c->multi, &left))) {
 		if (m->msg != CURLMSG_DONE)
 			continue;
 		CURLcode result = m->data.result; /* m dies with remove_handle */
 
 		curl_easy_getinfo(m->easy_handle, CURLINFO_PRIVATE, (char **)&slot);
-		finished(c, slot, result);
-		collected++;
+		if ((*n)++ == 0 && c->log)
+			rc = store_log_group(c->log, false, err);
+		if (rc == 0)
+			finished(c, slot, result);
 	}
+	if (rc == 0 && *n)
+		tell_replies(c, !c->log || store_log_group_end(c->log, false, &why) == 0, &why);
+	return rc;
+}
+
+static int turn(explain_client *c, int wait_ms, error *err)
+{
+	int running, collected = 0, rc;
+	CURLMcode mc;
+
+	mc = curl_multi_perform(c->multi, &running);
+	rc = mc == CURLM_OK ? collect(c, &collected, err) : 0;
+	if (rc < 0)
+		return rc;
 	if (mc == CURLM_OK && !collected)
 		mc = curl_multi_poll(c->multi, NULL, 0, wait_ms, NULL);
 	return mc == CURLM_OK

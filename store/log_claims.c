@@ -26,15 +26,25 @@ int log_finish(store_log *l, sqlite3_stmt *st, int rc, error *err)
 
 int log_begin(store_log *l, error *err)
 {
-	return log_exec(l, "BEGIN IMMEDIATE", err);
+	int rc = l->depth ? 0 : log_exec(l, "BEGIN IMMEDIATE", err);
+
+	if (rc == 0)
+		l->depth++;
+	return rc;
 }
 
 int log_end(store_log *l, int rc, error *err)
 {
+	l->failed = l->failed || rc < 0;
+	if (--l->depth)
+		return rc;
+	if (rc == 0 && l->failed)
+		rc = error_set(err, ERR_IO, "cannot write the request log '%s'", l->path);
 	if (rc == 0)
 		rc = log_exec(l, "COMMIT", err);
 	if (rc < 0)
 		sqlite3_exec(l->db, "ROLLBACK", NULL, NULL, NULL);
+	l->failed = false;
 	return rc;
 }
 
@@ -127,7 +137,7 @@ int log_settle(store_log *l, const char *key, const store_usage *usage, bool los
 /* Claims need no sync: what the power takes was not answered, and is asked again. */
 static int begin_quick(store_log *l, error *err)
 {
-	int rc = log_exec(l, "PRAGMA synchronous = NORMAL", err);
+	int rc = l->depth ? 0 : log_exec(l, "PRAGMA synchronous = NORMAL", err);
 
 	return rc < 0 ? rc : log_begin(l, err);
 }
@@ -135,8 +145,19 @@ static int begin_quick(store_log *l, error *err)
 static int end_quick(store_log *l, int rc, error *err)
 {
 	rc = log_end(l, rc, err);
-	sqlite3_exec(l->db, "PRAGMA synchronous = FULL", NULL, NULL, NULL);
+	if (l->depth == 0)
+		sqlite3_exec(l->db, "PRAGMA synchronous = FULL", NULL, NULL, NULL);
 	return rc;
+}
+
+int store_log_group(store_log *l, bool quick, error *err)
+{
+	return quick ? begin_quick(l, err) : log_begin(l, err);
+}
+
+int store_log_group_end(store_log *l, bool quick, error *err)
+{
+	return quick ? end_quick(l, 0, err) : log_end(l, 0, err);
 }
 
 int store_log_release(store_log *l, const char *key, bool lost, error *err)

@@ -751,6 +751,11 @@ int store_log_claim(store_claim *out, store_log *l, const char *key, const store
 /* It was sent, and is not answered. lost: perhaps it was paid all the same (a time-out, a broken connection). */
 int store_log_release(store_log *l, const char *key, bool lost, error *err) MUST_USE;
 
+/* What is put, claimed and released between these two is written by one transaction: all or nothing. quick: it need not be synced
+ * (claims); replies must be. */
+int store_log_group(store_log *l, bool quick, error *err) MUST_USE;
+int store_log_group_end(store_log *l, bool quick, error *err) MUST_USE;
+
 /* {"stages":[{"stage","requests","replies","input_tokens","cached_tokens","output_tokens","cost","lost_requests",
  * "lost_tokens","lost_cost","in_flight","reserved_cost"}],"cost":all that counts as spent} */
 int store_log_cost(cJSON **out, store_log *l, const char *job, error *err) MUST_USE;

@@ -21,3 +21,9 @@ try gloss explain -d none.db --base-url http://127.0.0.1:9/v1 --model m --api-ke
 : >key
 try gloss explain -d none.db --base-url http://127.0.0.1:9/v1 --model m --api-key-file key
 try gloss explain -d none.db --base-url http://127.0.0.1:9/v1 --model m --api-key-file .
+try gloss explain -d none.db --base-url http://127.0.0.1:9/v1 --model m --max-cost 3
+echo '{"n": {"input": 1, "output": 2}}' >prices.json
+try gloss explain -d none.db --base-url http://127.0.0.1:9/v1 --model m --max-cost 3 --price prices.json
+try gloss explain -d none.db --price prices.json
+try gloss explain -d none.db --template none.txt
+try gloss explain -d none.db --base-url http://127.0.0.1:9/v1 --model m --template none.txt

@@ -23,3 +23,9 @@ try gloss jobs show 9 -d small.db
 try gloss jobs resume 9 -d small.db
 try gloss jobs list 1 -d small.db
 try gloss jobs burn 1 -d small.db
+try gloss jobs cost 1 -d small.db
+try gloss jobs export 1 -d small.db
+try gloss jobs export 1 -d small.db -o job.jsonl
+cat job.jsonl
+try gloss jobs gc -d small.db --dry-run
+try gloss jobs gc -d small.db --json

@@ -1,0 +1,105 @@
+/* See support_planted.h. */
+#include "tests/support_planted.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+void planted_word(char out[PLANTED_WORD], uint32_t feature)
+{
+	snprintf(out, PLANTED_WORD, " w%u", feature);
+}
+
+static int add_words(store_index *ix, uint32_t n, error *err)
+{
+	char(*word)[PLANTED_WORD] = calloc(n, sizeof(*word));
+	const char **text_of = calloc(n, sizeof(*text_of));
+	uint32_t *length = calloc(n, sizeof(*length));
+	int rc = word && text_of && length ? 0 : error_nomem(err, "words");
+
+	for (uint32_t i = 0; i < n && rc == 0; i++) {
+		planted_word(word[i], i);
+		text_of[i] = word[i];
+		length[i] = (uint32_t)strlen(word[i]);
+	}
+	if (rc == 0)
+		rc = store_index_vocab(ix, "vocab", n, text_of, length, err);
+	free(word);
+	free(text_of);
+	free(length);
+	return rc;
+}
+
+typedef struct context_of {
+	uint32_t *token, *start, *feature;
+	float *value;
+	uint8_t *counted;
+} context_of;
+
+static int add_context(store_index *ix, const planted *p, const context_of *c, uint32_t number, error *err)
+{
+	store_context x = { c->token, p->tokens, number, number, c->counted, c->start, c->feature, c->value };
+	uint32_t words = p->features + p->features / 2, n = 0;
+
+	for (uint32_t i = 0; i < p->tokens; i++) {
+		uint32_t w = (uint32_t)hash64_below(hash64_mix(number + 1, i), words);
+
+		c->token[i] = w;
+		c->counted[i] = 1;
+		c->start[i] = n;
+		if (w >= p->features)
+			continue;
+		c->feature[n] = w;
+		c->value[n++] = 1 + (float)(i % 7);
+		if (w < p->twins) {
+			c->feature[n] = p->features + w;
+			c->value[n++] = 1 + (float)(i % 7);
+		}
+	}
+	c->start[p->tokens] = n;
+	return store_index_context(ix, &x, err);
+}
+
+static int add_contexts(store_index *ix, const planted *p, error *err)
+{
+	uint32_t words = p->features + p->features / 2,
+	         n = (uint32_t)((uint64_t)words * p->times / p->tokens) + 1;
+	context_of c = { .token = calloc(p->tokens, sizeof(*c.token)),
+		         .start = calloc(p->tokens + 1, sizeof(*c.start)),
+		         .feature = calloc(2 * (size_t)p->tokens, sizeof(*c.feature)),
+		         .value = calloc(2 * (size_t)p->tokens, sizeof(*c.value)),
+		         .counted = calloc(p->tokens, 1) };
+	int rc = c.token && c.start && c.feature && c.value && c.counted ? 0 : error_nomem(err, "contexts");
+
+	for (uint32_t i = 0; i < n && rc == 0; i++)
+		rc = add_context(ix, p, &c, i, err);
+	free(c.token);
+	free(c.start);
+	free(c.feature);
+	free(c.value);
+	free(c.counted);
+	return rc;
+}
+
+int planted_make(store *s, const planted *p, error *err)
+{
+	store_index_opts o = store_index_opts_default();
+	store_index *ix = NULL;
+	int rc;
+
+	o.source = "planted";
+	o.architecture = "topk";
+	o.d_in = 4;
+	o.n_features = p->features + p->twins;
+	o.k = 2;
+	o.weights_sha256 = o.dump_sha256 = "0";
+	o.config = "{}";
+	o.argv = "[]";
+	o.before = 11;
+	o.after = 4;
+	rc = store_index_begin(&ix, s, &o, err);
+	if (rc == 0)
+		rc = add_words(ix, p->features + p->features / 2, err);
+	if (rc == 0)
+		rc = add_contexts(ix, p, err);
+	return rc == 0 ? store_index_finish(ix, NULL, NULL, err) : rc;
+}

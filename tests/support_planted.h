@@ -1,0 +1,19 @@
+/* A store with planted features, of any size: feature f fires on its own word and on nothing else. For tests and bench/. */
+#ifndef GLOSS_TESTS_SUPPORT_PLANTED_H
+#define GLOSS_TESTS_SUPPORT_PLANTED_H
+
+#include "store/store.h"
+
+enum { PLANTED_WORD = 16 };
+
+typedef struct planted {
+	uint32_t features; /* words of the vocabulary; half as many more fire nothing */
+	uint32_t twins;    /* so many more features, of which number i fires exactly as feature i does */
+	uint32_t times;    /* how often each word comes, about */
+	uint32_t tokens;   /* of a context */
+} planted;
+void planted_word(char out[PLANTED_WORD], uint32_t feature); /* " w12" */
+/* Index it into the open store as source "planted". */
+int planted_make(store *s, const planted *p, error *err) MUST_USE;
+
+#endif
