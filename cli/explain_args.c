@@ -98,6 +98,8 @@ static int check_args(const explain_args *a, error *err)
 		                                  : "--api-key-file");
 	if (a->api_key_env && a->api_key_file)
 		return error_set(err, ERR_ARG, "give --api-key-env or --api-key-file, not both");
+	if (a->batch && !a->base_url)
+		return error_set(err, ERR_ARG, "--batch goes with --base-url");
 	if (a->replay && a->dry_run)
 		return error_set(err, ERR_ARG, "give --replay or --dry-run, not both");
 	return 0;
@@ -226,6 +228,9 @@ int explain_session_begin(explain_session *x, const explain_args *a, const cli_p
 	x->opts.seed = a->seed;
 	x->opts.replay = a->replay;
 	x->opts.dry_run = a->dry_run;
+	x->opts.batch = a->batch;
+	x->opts.batch_size = a->batch_size;
+	x->opts.batch_poll = a->batch_poll;
 	x->opts.only_new = a->only_new;
 	x->opts.n_random = a->n_random;
 	x->opts.options = x->options;

@@ -15,7 +15,9 @@ typedef struct explain_args {
 	const char *price, *template, *progress;
 	double max_cost;
 	uint64_t max_requests, max_tokens;
-	uint32_t n_random;
+	uint32_t n_random, batch_size;
+	double batch_poll;
+	bool batch;
 	bool only_new;
 	bool replay, dry_run, max_completion_tokens, no_temperature, no_system;
 } explain_args;
@@ -81,6 +83,13 @@ typedef struct explain_args {
 	               "stop before the job has sent more requests, repeated ones counted; 0: no limit"),    \
 	        OPTION(st, args.max_tokens, "max-tokens", 0, OPTION_U64, "N", "0", 0, 0,                     \
 	               "stop before the job has taken more tokens, in and out; 0: no limit"),                \
+	        OPTION(st, args.batch, "batch", 0, OPTION_BOOL, NULL, NULL, 0, 0,                            \
+	               "hand requests to the endpoint's Batch API (/files, /batches): cheaper, within a "    \
+	               "day"),                                                                               \
+	        OPTION(st, args.batch_size, "batch-size", 0, OPTION_U32, "N", "10000", 1, 50000,             \
+	               "with --batch: requests handed over at a time"),                                      \
+	        OPTION(st, args.batch_poll, "batch-poll", 0, OPTION_DOUBLE, "SECONDS", "30", 0.01, 3600,     \
+	               "with --batch: between looks at how far the provider is"),                            \
 	        OPTION(st, args.progress, "progress", 0, OPTION_ENUM, "auto|json", "auto", 0, 0,             \
 	               "how far it is, on stderr: a line for people, or lines of JSON (one a second at "     \
 	               "most)")

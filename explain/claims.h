@@ -18,6 +18,9 @@ typedef struct claims {
 void client_for_job(explain_client *c, const char *job, const char *stage, const explain_price *price,
                     const store_budget *budget);
 
+/* Set r->key: the address of the request at this endpoint. */
+int client_request_key(explain_client *c, explain_request *r, error *err) MUST_USE;
+
 /* Whether the request may be sent now. STORE_CLAIM_OVER: *err says which limit stops it. */
 int claims_take(store_claim *out, claims *c, const char *key, const char *body, error *err) MUST_USE;
 /* Sent and not answered; see store_log_release(). */

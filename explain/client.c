@@ -156,7 +156,7 @@ static int call_find_or_add(explain_client *c, call **out, const explain_request
 	return 0;
 }
 
-static int request_key(explain_client *c, explain_request *r, error *err)
+int client_request_key(explain_client *c, explain_request *r, error *err)
 {
 	const char *endpoint;
 	char sample[24];
@@ -185,7 +185,7 @@ int explain_client_add(explain_client *c, explain_request *r, error *err)
 
 	if (c->fatal.code)
 		return error_set(err, c->fatal.code, "%s", c->fatal.msg);
-	rc = request_key(c, r, err);
+	rc = client_request_key(c, r, err);
 	if (rc < 0)
 		return rc;
 	who = calloc(1, sizeof(*who));

@@ -19,6 +19,16 @@ LATE(LIB, CURL *, curl_easy_init, (void), ())
 LATE_VOID(LIB, curl_easy_cleanup, (CURL * e), (e))
 LATE(LIB, const char *, curl_easy_strerror, (CURLcode c), (c))
 
+LATE(LIB, CURLcode, curl_easy_perform, (CURL * e), (e))
+
+LATE(LIB, curl_mime *, curl_mime_init, (CURL * e), (e))
+LATE_VOID(LIB, curl_mime_free, (curl_mime * m), (m))
+LATE(LIB, curl_mimepart *, curl_mime_addpart, (curl_mime * m), (m))
+LATE(LIB, CURLcode, curl_mime_data, (curl_mimepart * p, const char *s, size_t n), (p, s, n))
+LATE(LIB, CURLcode, curl_mime_name, (curl_mimepart * p, const char *s), (p, s))
+LATE(LIB, CURLcode, curl_mime_filename, (curl_mimepart * p, const char *s), (p, s))
+LATE(LIB, CURLcode, curl_mime_type, (curl_mimepart * p, const char *s), (p, s))
+
 LATE(LIB, CURLM *, curl_multi_init, (void), ())
 LATE(LIB, CURLMcode, curl_multi_cleanup, (CURLM * m), (m))
 LATE(LIB, CURLMcode, curl_multi_add_handle, (CURLM * m, CURL *e), (m, e))

@@ -1,5 +1,6 @@
 /* engine: the loop of a job. Tasks are begun in order of their id while there is room in flight, and recorded in that order
  * too, whatever came back first: the rows of a run that was cut short and taken up again are those of one that was not. */
+#include "explain/batch.h"
 #include "explain/claims.h"
 #include "explain/engine.h"
 
@@ -58,7 +59,8 @@ static int send(engine_task *t, engine_ask *ask, const chat_question *q, error *
 	free(body);
 	if (!ask->request.body)
 		return error_nomem(err, "a request");
-	rc = explain_client_add(j->client, &ask->request, err);
+	rc = j->batch ? batch_add(j->batch, &ask->request, err)
+	              : explain_client_add(j->client, &ask->request, err);
 	if (rc == 0) {
 		t->open++;
 		j->open++;
@@ -417,6 +419,9 @@ static bool has_room(const engine *j)
 {
 	size_t flight = j->client ? j->o->client->concurrency : 1;
 
+	if (j->batch)
+		return j->open < j->o->batch_size && j->n_tasks < j->o->batch_size;
+
 	return j->open < 2 * flight && j->n_tasks < 8 * flight + 8;
 }
 
@@ -498,7 +503,8 @@ static int loop(engine *j, error *err)
 		if (rc == 0)
 			rc = take_tasks(j, err);
 		if (rc == 0 && j->open) /* when stopped, this waits for what is under way */
-			rc = explain_client_run(j->client, j->open - 1, j->o->stop, err);
+			rc = j->batch ? batch_step(j->batch, j->o->stop, err)
+			              : explain_client_run(j->client, j->open - 1, j->o->stop, err);
 		if (rc == 0)
 			rc = conclude(j, err);
 		if (rc == 0 && j->o->stop && j->o->stop())
@@ -684,17 +690,24 @@ static int read_uid(engine *j, error *err)
 	return rc;
 }
 
+static int start_batch(engine *j, error *err)
+{
+	claims c = { .log = j->log, .stage = j->kind->name, .price = j->o->price, .budget = j->o->budget };
+
+	snprintf(c.job, sizeof(c.job), "%s", j->uid);
+	return batch_new(&j->batch, j->o->client, j->client, j->log, &c, j->o->batch_poll, err);
+}
+
 static int run_job(engine *j, const char *settings, const store_task *tasks, size_t n, error *err)
 {
 	const explain_client_opts *c = j->o->client;
-	store_log *log = NULL;
 	store_left left = { 0 };
 	error mine = { 0 };
 	int rc;
 
-	rc = c ? store_log_open(&log, store_path(j->s), err) : 0;
+	rc = c ? store_log_open(&j->log, store_path(j->s), err) : 0;
 	if (rc == 0 && c)
-		rc = explain_client_new(&j->client, c, log, j->o->replay, err);
+		rc = explain_client_new(&j->client, c, j->log, j->o->replay, err);
 	if (rc == 0)
 		rc = start_job(j, settings, tasks, n, err);
 	if (rc == 0)
@@ -703,17 +716,17 @@ static int run_job(engine *j, const char *settings, const store_task *tasks, siz
 		rc = store_task_left(&left, j->s, j->id, err);
 	j->before = n - left.waiting - left.running;
 	if (rc < 0)
-		goto out;
+		return rc;
 	rc = c ? load_capabilities(j, &mine) : 0;
 	if (rc == 0 && c)
 		client_for_job(j->client, j->uid, j->kind->name, &j->o->price, &j->o->budget);
+	if (rc == 0 && c && j->o->batch && !j->o->replay)
+		rc = start_batch(j, &mine);
 	if (rc == 0)
 		rc = loop(j, &mine);
 	rc = close_job(j, rc, &mine);
 	if (rc < 0)
 		error_set(err, rc, "%s", mine.msg);
-out:
-	store_log_close(log);
 	return rc;
 }
 
@@ -739,7 +752,9 @@ int engine_run(cJSON **summary, engine *j, const char *settings, const store_tas
 		rc = make_summary(summary, j, err);
 	free_tasks(j);
 	arena_clear(&taken.mem);
-	explain_client_free(j->client);
+	batch_free(j->batch);
+	explain_client_free(j->client); /* which lets go of its claims in the log */
+	store_log_close(j->log);
 	cJSON_Delete(j->schema);
 	cJSON_Delete(j->reports);
 	return rc;

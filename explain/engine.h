@@ -66,7 +66,9 @@ struct engine {
 	bool resumed, exhausted;
 	chat chat;
 	cJSON *schema;
-	explain_client *client;          /* NULL: lexical, or a dry run */
+	explain_client *client; /* NULL: lexical, or a dry run */
+	store_log *log;
+	struct batch *batch;             /* NULL: requests go one by one */
 	engine_task *tasks, **last_task; /* begun and not yet recorded, by id */
 	unsigned n_tasks;
 	size_t open;            /* requests */

@@ -24,6 +24,8 @@ explain_opts explain_opts_default(void)
 {
 	return (explain_opts){ .features = "all",
 		               .share = true,
+		               .batch_size = 10000,
+		               .batch_poll = 30,
 		               .n_examples = 20,
 		               .n_positive = 50,
 		               .n_negative = 50,

@@ -160,6 +160,9 @@ typedef struct explain_opts {
 	unsigned window;     /* tokens of a window shown to the model. 32 */
 	uint64_t seed;
 	bool replay, dry_run;
+	bool batch;          /* by the endpoint's Batch API */
+	unsigned batch_size; /* requests handed over at a time, at most 50000. 10000 */
+	double batch_poll;   /* seconds between looks at how far it is. 30 */
 	explain_price price;
 	store_budget budget; /* max_cost needs a price */
 	const char *prompt,

@@ -756,6 +756,19 @@ int store_log_release(store_log *l, const char *key, bool lost, error *err) MUST
 int store_log_group(store_log *l, bool quick, error *err) MUST_USE;
 int store_log_group_end(store_log *l, bool quick, error *err) MUST_USE;
 
+/* Batches that a provider works on. Before it is told, a batch has a name of ours ("new-..."); its requests are claimed with
+ * store_reserve.batch. Items stay until it is finished, which lets go of claims that no reply came to. */
+int store_log_batch_begin(store_log *l, const char *id, const char *endpoint, const char *job,
+                          const char *stage, error *err) MUST_USE;
+int store_log_batch_item(store_log *l, const char *id, const char *key, error *err) MUST_USE;
+int store_log_batch_rename(store_log *l, const char *id, const char *to, error *err) MUST_USE;
+/* Unfinished ones of a job; in `mem`. */
+int store_log_batch_open(char ***ids, size_t *n, store_log *l, const char *endpoint, const char *job,
+                         arena *mem, error *err) MUST_USE;
+/* Whether the request is in an unfinished one. */
+int store_log_batch_holds(bool *holds, store_log *l, const char *key, error *err) MUST_USE;
+int store_log_batch_finish(store_log *l, const char *id, error *err) MUST_USE;
+
 /* {"stages":[{"stage","requests","replies","input_tokens","cached_tokens","output_tokens","cost","lost_requests",
  * "lost_tokens","lost_cost","in_flight","reserved_cost"}],"cost":all that counts as spent} */
 int store_log_cost(cJSON **out, store_log *l, const char *job, error *err) MUST_USE;

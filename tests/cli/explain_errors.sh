@@ -27,3 +27,4 @@ try gloss explain -d none.db --base-url http://127.0.0.1:9/v1 --model m --max-co
 try gloss explain -d none.db --price prices.json
 try gloss explain -d none.db --template none.txt
 try gloss explain -d none.db --base-url http://127.0.0.1:9/v1 --model m --template none.txt
+try gloss explain -d none.db --batch
