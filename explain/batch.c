@@ -85,6 +85,17 @@ static void deliver(batch *b, size_t i, explain_end end, const char *reply, bool
 	r->done(r, reply, from_log, reply ? NULL : why); /* it may add more */
 }
 
+/* Requests of tasks that are over are not there any more. */
+static void forget_over(batch *b)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < b->n; i++)
+		if (!b->all[i].over)
+			b->all[kept++] = b->all[i];
+	b->n = kept;
+}
+
 /* What the log has by now, and what failed for good. *told: how many. */
 static int tell(batch *b, size_t *told, error *err)
 {
@@ -110,8 +121,7 @@ static int tell(batch *b, size_t *told, error *err)
 		free(reply);
 		reply = NULL;
 	}
-	if (b->n_open == 0)
-		b->n = 0;
+	forget_over(b);
 	return rc;
 }
 
@@ -356,8 +366,10 @@ static int take_in(batch *b, const char *id, const cJSON *state, bool (*stop)(vo
 			rc = take_file(b, file->valuestring, stop, err);
 	}
 	for (size_t i = 0; i < b->n && rc == 0; i++) {
+		if (b->all[i].over)
+			continue;
 		rc = store_log_batch_holds(&holds, b->log, b->all[i].request->key, err);
-		b->all[i].tries += holds && !b->all[i].over;
+		b->all[i].tries += holds;
 	}
 	return rc < 0 ? rc : store_log_batch_finish(b->log, id, err);
 }

@@ -253,6 +253,10 @@ static int read_twins(engine_task *t, error *err)
 
 	if (!t->row.twins)
 		return 0;
+	t->row.twins =
+	        arena_strdup(&t->mem, t->row.twins); /* the row's are gone with the next that are taken */
+	if (!t->row.twins)
+		return error_nomem(err, "a task");
 	rc = json_parse(&list, t->row.twins, strlen(t->row.twins), 1 << 24, 4, "task.twins", err);
 	if (rc < 0)
 		return rc;
