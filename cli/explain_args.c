@@ -114,6 +114,9 @@ static void fill_client(explain_session *x, const explain_args *a)
 	x->client.concurrency = a->concurrency;
 	x->client.retries = a->retries;
 	x->client.timeout = a->timeout;
+	x->client.rpm = a->rpm;
+	x->client.tpm = a->tpm;
+	x->client.patience = a->patience;
 	x->client.ca_file = a->ca_file;
 	x->client.max_completion_tokens = a->max_completion_tokens;
 	x->client.no_temperature = a->no_temperature;

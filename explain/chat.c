@@ -275,7 +275,7 @@ int chat_probe(chat *c, explain_client *client, unsigned top_logprobs, bool repl
 		again = replay && p.err.code == ERR_NOTFOUND ? variant(c, &known, i) : chat_adapt(c, &p.err);
 	}
 	if (rc == 0 && !p.replied)
-		rc = error_set(err, p.err.code, "%s", p.err.msg);
+		rc = error_set(err, p.err.code == ERR_ARG ? ERR_NET : p.err.code, "%s", p.err.msg);
 	if (top_logprobs && !p.spelled)
 		c->no_logprobs = true;
 	return rc;

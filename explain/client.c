@@ -1,67 +1,17 @@
 /* client: the queue of requests to one endpoint. Each passes through: the log -> in flight -> waiting for another attempt -> ... -> its
  * callback. Equal requests that are open at once are one call with several callers. */
-#include "explain/claims.h"
-#include "explain/http.h"
+#include "explain/client.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum {
-	BUCKETS = 1024,
-	WRONG_MAX = 2, /* more attempts for a reply with status 200 that is no chat completion */
-	FAILED_IN_ROW =
-	        10, /* that many requests failed and none went well between: the endpoint is to blame */
+	BYTES_A_TOKEN = 4,
 	DRAIN_SECONDS =
 	        10,    /* when stopped: how long replies under way are waited for, since they are paid for */
 	POLL_MS = 200, /* how soon stop() is seen */
 	HELD_MS = 50   /* how soon it is looked again for what another process asks */
-};
-
-typedef struct caller {
-	explain_request *request;
-	struct caller *next;
-} caller;
-
-typedef struct call {
-	char key[SHA256_HEX];
-	const char *body; /* of the first caller */
-	explain_api api;
-	caller *callers, **last;
-	unsigned attempts, wrong;
-	chat_usage usage;
-	const char *reply; /* in the log by the end of this turn, and told then */
-	bool looked_up;
-	double not_before;
-	struct call *next; /* in a queue */
-	struct call *in_bucket;
-} call;
-
-typedef struct queue {
-	call *head, **tail;
-} queue;
-
-struct explain_client {
-	http_endpoint endpoint;
-	explain_client_opts o;
-	char *model;
-	store_log *log;
-	bool replay, global;
-	CURLM *multi;
-	http_slot *slots; /* (concurrency) */
-	unsigned n_slots;
-	call *buckets[BUCKETS];
-	queue ready;   /* in the order they came */
-	queue delayed; /* waiting for not_before */
-	queue replied; /* in this turn */
-	size_t open;   /* requests without their callback yet */
-	unsigned in_flight;
-	unsigned failed_in_row;
-	uint64_t jitter; /* draws made */
-	double hold;     /* nothing is sent before: the server asked for it */
-	claims claims;
-	error fatal; /* once set, all is over */
-	error broke; /* once set, the budget is used up: nothing more is sent */
-	explain_client_stats stats;
 };
 
 explain_client_opts explain_client_opts_default(void)
@@ -71,12 +21,19 @@ explain_client_opts explain_client_opts_default(void)
 		                      .timeout = 120,
 		                      .backoff = 0.5,
 		                      .backoff_max = 60,
+		                      .patience = 900,
+		                      .clock_speed = 1,
 		                      .max_reply = 4 << 20 };
+}
+
+double client_now(const explain_client *c)
+{
+	return clock_now() * c->o.clock_speed;
 }
 
 /* ---- Queues and calls ------------------------------------------------------------------------------------------------- */
 
-static void queue_put(queue *q, call *k)
+void client_queue(queue *q, call *k)
 {
 	if (!q->head)
 		q->tail = &q->head;
@@ -98,7 +55,7 @@ static call **bucket_of(explain_client *c, const char *key)
 {
 	uint64_t h = hash64(key, SHA256_HEX - 1, 0);
 
-	return &c->buckets[h % BUCKETS];
+	return &c->buckets[h % CLIENT_BUCKETS];
 }
 
 static void call_free(call *k)
@@ -112,9 +69,8 @@ static void call_free(call *k)
 	free(k);
 }
 
-/* Take the call out of the table and tell its callers. They may add requests meanwhile, equal ones too. */
-static void call_deliver(explain_client *c, call *k, explain_end end, const char *reply, bool from_log,
-                         const error *err)
+void client_deliver(explain_client *c, call *k, explain_end end, const char *reply, bool from_log,
+                    const error *err)
 {
 	call **p = bucket_of(c, k->key);
 
@@ -147,10 +103,11 @@ static int call_find_or_add(explain_client *c, call **out, const explain_request
 		memcpy(k->key, r->key, sizeof(k->key));
 		k->body = r->body;
 		k->api = r->api;
+		k->tokens = (double)strlen(r->body) / BYTES_A_TOKEN + r->reply_tokens;
 		k->last = &k->callers;
 		k->in_bucket = *bucket;
 		*bucket = k;
-		queue_put(&c->ready, k);
+		client_queue(&c->ready, k);
 	}
 	*out = k;
 	return 0;
@@ -203,156 +160,6 @@ int explain_client_add(explain_client *c, explain_request *r, error *err)
 	return 0;
 }
 
-/* ---- Replies ------------------------------------------------------------------------------------------------------------ */
-
-/* Whether it is the kind of answer that was asked for; `what`: its name. */
-static bool is_answer(const cJSON *json, explain_api api, const char **what)
-{
-	const cJSON *choices = cJSON_GetObjectItemCaseSensitive(json, "choices");
-	const cJSON *first = cJSON_GetArrayItem(choices, 0);
-	const cJSON *data = cJSON_GetObjectItemCaseSensitive(json, "data");
-
-	switch (api) {
-	case EXPLAIN_COMPLETIONS:
-		*what = "completion";
-		return cJSON_IsArray(choices) &&
-		       cJSON_IsString(cJSON_GetObjectItemCaseSensitive(first, "text"));
-	case EXPLAIN_EMBEDDINGS:
-		*what = "list of embeddings";
-		return cJSON_IsArray(data) &&
-		       cJSON_GetObjectItemCaseSensitive(cJSON_GetArrayItem(data, 0), "embedding");
-	default:
-		*what = "chat completion";
-		return cJSON_IsArray(choices) &&
-		       cJSON_IsObject(cJSON_GetObjectItemCaseSensitive(first, "message"));
-	}
-}
-
-/* Whether a body with status 200 is what was asked for at all. Others are not kept: they come from a proxy or a server
- * in trouble, and the next attempt may bring the real one. */
-static int check_reply(explain_client *c, call *k, const text *body, error *err)
-{
-	const char *what = NULL;
-	cJSON *json = NULL;
-	text why;
-	int rc = 0;
-
-	if (json_parse(&json, body->data ? body->data : "", body->len, c->endpoint.max_reply, 64, "reply",
-	               NULL) < 0)
-		return error_set(err, ERR_FORMAT, "'%s' answered 200 with a body that is not JSON",
-		                 c->endpoint.base);
-	if (is_answer(json, k->api, &what)) {
-		chat_usage_read(&k->usage, json);
-		c->stats.input_tokens += k->usage.input;
-		c->stats.output_tokens += k->usage.output;
-		c->stats.input_cached += k->usage.cached;
-		c->stats.reasoning += k->usage.reasoning;
-	} else {
-		text_init(&why, 4096);
-		http_error_text(&c->endpoint, &why, body->data, body->len);
-		rc = error_set(err, ERR_FORMAT, "'%s' answered 200 with JSON that is no %s%s",
-		               c->endpoint.base, what, why.data ? why.data : "");
-		text_free(&why);
-	}
-	cJSON_Delete(json);
-	return rc;
-}
-
-/* Full jitter: anywhere between nothing and a bound that doubles, but not before the server's own wish. */
-static void delay(explain_client *c, call *k, double wish)
-{
-	double bound = c->o.backoff, wait;
-
-	for (unsigned i = 1; i < k->attempts && bound < c->o.backoff_max; i++)
-		bound *= 2;
-	if (bound > c->o.backoff_max)
-		bound = c->o.backoff_max;
-	wait = bound * hash64_unit(hash64_mix(c->o.seed, c->jitter++));
-	if (wish > 0 && clock_now() + wish > c->hold)
-		c->hold = clock_now() + wish; /* it spoke for all of us */
-	k->not_before = clock_now() + (wish > wait ? wish : wait);
-	c->stats.retried++;
-	queue_put(&c->delayed, k);
-}
-
-/* The request will not be asked again. */
-static void give_up(explain_client *c, call *k, const http_outcome *o, explain_end end)
-{
-	error e = o->err;
-
-	if (k->attempts > 1)
-		error_set(&e, o->err.code, "%s (%u attempts)", o->err.msg, k->attempts);
-	c->failed_in_row++;
-	if (o->unreachable || c->failed_in_row >= FAILED_IN_ROW) {
-		c->fatal = e;
-		if (!o->unreachable)
-			error_set(&c->fatal, e.code == ERR_ARG ? ERR_NET : e.code,
-			          "%s; %u requests in a row failed", e.msg, c->failed_in_row);
-	}
-	call_deliver(c, k, end, NULL, false, &e);
-}
-
-static void succeed(explain_client *c, call *k, http_slot *s, double seconds)
-{
-	store_reply r = { .endpoint = c->endpoint.base,
-		          .model = c->model,
-		          .body = k->body,
-		          .reply = s->body.data,
-		          .status = 200,
-		          .seconds = seconds,
-		          .job = c->claims.job,
-		          .stage = c->claims.stage,
-		          .usage = claims_usage(&c->claims, &k->usage) };
-	error e = { 0 };
-
-	c->failed_in_row = 0;
-	if (c->log && store_log_put(c->log, k->key, &r, &e) < 0) {
-		c->fatal = e; /* what cannot be kept would be paid for again */
-		call_deliver(c, k, EXPLAIN_OVER, NULL, false, &e);
-		return;
-	}
-	k->reply = s->body.data;
-	queue_put(&c->replied, k);
-}
-
-static void finished(explain_client *c, http_slot *s, CURLcode result)
-{
-	double seconds = clock_now() - s->started;
-	explain_end end = EXPLAIN_REJECTED;
-	call *k = s->payload;
-	http_outcome o;
-	bool lost; /* perhaps paid all the same */
-
-	curl_multi_remove_handle(c->multi, s->easy);
-	s->payload = NULL;
-	c->in_flight--;
-	http_slot_outcome(&o, s, result);
-	lost = o.class == HTTP_REPLY || (result != CURLE_OK && !o.unreachable);
-	if (o.class == HTTP_REPLY && check_reply(c, k, &s->body, &o.err) < 0)
-		o.class = k->wrong++ < WRONG_MAX ? HTTP_RETRY : HTTP_FAIL;
-	if (o.class == HTTP_RETRY && k->attempts > c->o.retries) {
-		o.class = HTTP_FAIL;
-		end = EXPLAIN_TROUBLE;
-	}
-	if (o.class != HTTP_REPLY && claims_release(&c->claims, k->key, lost, &o.err) < 0)
-		o.class = HTTP_FATAL;
-	switch (o.class) {
-	case HTTP_REPLY:
-		succeed(c, k, s, seconds);
-		break;
-	case HTTP_RETRY:
-		delay(c, k, o.wait);
-		break;
-	case HTTP_FAIL:
-		give_up(c, k, &o, o.filtered ? EXPLAIN_FILTERED : end);
-		break;
-	case HTTP_FATAL:
-		c->fatal = o.err;
-		call_deliver(c, k, EXPLAIN_OVER, NULL, false, &o.err);
-		break;
-	}
-}
-
 /* ---- The loop ------------------------------------------------------------------------------------------------------------ */
 
 static http_slot *free_slot(explain_client *c)
@@ -379,7 +186,7 @@ static int try_log(explain_client *c, call *k, bool *answered, error *err)
 		queue_take(&c->ready);
 		if (!reply)
 			error_set(&e, ERR_NOTFOUND, "replay: the request log lacks %.12s", k->key);
-		call_deliver(c, k, reply ? EXPLAIN_REPLIED : EXPLAIN_MISSING, reply, reply != NULL, &e);
+		client_deliver(c, k, reply ? EXPLAIN_REPLIED : EXPLAIN_MISSING, reply, reply != NULL, &e);
 		*answered = true;
 	}
 	free(reply);
@@ -402,17 +209,23 @@ static int try_claim(explain_client *c, call *k, bool *go, error *err)
 	if (state == STORE_CLAIM_OVER)
 		c->broke = why;
 	if (state == STORE_CLAIM_HELD) {
-		k->not_before = clock_now() + HELD_MS / 1e3;
-		queue_put(&c->delayed, queue_take(&c->ready));
+		k->not_before = client_now(c) + c->o.clock_speed * HELD_MS / 1e3;
+		client_queue(&c->delayed, queue_take(&c->ready));
 	}
 	return 0;
 }
 
-/* Start what may start. */
-static int start_some(explain_client *c, bool sending, error *err)
+/* Seconds until it may go; HUGE_VAL: when another has ended. */
+static double wait_of(explain_client *c, const call *k)
 {
-	double now = clock_now();
+	return free_slot(c) ? pace_wait(&c->pace, client_now(c), c->in_flight, k->tokens) : HUGE_VAL;
+}
+
+/* Start what may start. *next: when more may, if that is sooner. */
+static int start_some(explain_client *c, double *next, error *err)
+{
 	bool answered, go;
+	double wait;
 	http_slot *s;
 	call *k = NULL;
 	int rc;
@@ -425,20 +238,24 @@ static int start_some(explain_client *c, bool sending, error *err)
 			if (answered)
 				continue;
 		}
-		s = free_slot(c);
-		if (!s || !sending || c->hold > now)
+		wait = wait_of(c, k);
+		if (wait > 0) {
+			*next = fmin(*next, client_now(c) + wait);
 			break;
+		}
 		rc = try_claim(c, k, &go, err);
 		if (rc < 0)
 			return rc;
 		if (!go)
 			continue;
+		s = free_slot(c);
 		rc = http_slot_start(s, c->multi, k->api, k->body, err);
 		if (rc < 0)
 			return rc;
 		queue_take(&c->ready);
 		s->payload = k;
-		k->attempts++;
+		pace_send(&c->pace, &k->ticket, client_now(c), k->tokens);
+		k->tries++;
 		c->in_flight++;
 		c->stats.sent++;
 	}
@@ -446,40 +263,38 @@ static int start_some(explain_client *c, bool sending, error *err)
 }
 
 /* Their claims are written together, before anything of theirs is sent. */
-static int start_ready(explain_client *c, bool sending, error *err)
+static int start_ready(explain_client *c, double *next, error *err)
 {
 	int rc, end = 0;
 
-	if (!c->ready.head || c->replay || !sending || !free_slot(c) || c->hold > clock_now() || !c->log)
-		return start_some(c, sending, err);
+	if (!c->ready.head || c->replay || !c->log || wait_of(c, c->ready.head) > 0)
+		return start_some(c, next, err);
 	rc = store_log_group(c->log, true, err);
 	if (rc < 0)
 		return rc;
-	rc = start_some(c, sending, err);
+	rc = start_some(c, next, err);
 	end = store_log_group_end(c->log, true, rc == 0 ? err : NULL);
 	return rc < 0 ? rc : end;
 }
 
-/* Move calls whose wait is over to the ready ones; how many milliseconds until the next, at most POLL_MS. */
-static int wake_delayed(explain_client *c)
+/* Move calls whose wait is over to the ready ones; the time of the next, at most POLL_MS ahead. */
+static double wake_delayed(explain_client *c)
 {
 	queue still = { 0 };
-	double now = clock_now(), next = now + POLL_MS / 1e3;
+	double now = client_now(c), next = now + c->o.clock_speed * POLL_MS / 1e3;
 	call *k = NULL;
 
 	while ((k = queue_take(&c->delayed))) {
 		if (k->not_before <= now) {
-			queue_put(&c->ready, k);
+			client_queue(&c->ready, k);
 			continue;
 		}
 		if (k->not_before < next)
 			next = k->not_before;
-		queue_put(&still, k);
+		client_queue(&still, k);
 	}
 	c->delayed = still; /* its tail points into its last call */
-	if (c->ready.head && c->hold > now && c->hold < next)
-		next = c->hold;
-	return (int)((next - now) * 1e3) + 1;
+	return next;
 }
 
 /* The replies of this turn are in the log, synced together: tell who waits for them. */
@@ -491,9 +306,9 @@ static void tell_replies(explain_client *c, bool kept, const error *why)
 		c->fatal = *why; /* what cannot be kept would be paid for again */
 	while ((k = queue_take(&c->replied))) {
 		if (kept)
-			call_deliver(c, k, EXPLAIN_REPLIED, k->reply, false, NULL);
+			client_deliver(c, k, EXPLAIN_REPLIED, k->reply, false, NULL);
 		else
-			call_deliver(c, k, EXPLAIN_OVER, NULL, false, &c->fatal);
+			client_deliver(c, k, EXPLAIN_OVER, NULL, false, &c->fatal);
 	}
 }
 
@@ -515,7 +330,7 @@ static int collect(explain_client *c, int *n, error *err)
 		if ((*n)++ == 0 && c->log)
 			rc = store_log_group(c->log, false, err);
 		if (rc == 0)
-			finished(c, slot, result);
+			client_finished(c, slot, result);
 	}
 	if (rc == 0 && *n)
 		tell_replies(c, !c->log || store_log_group_end(c->log, false, &why) == 0, &why);
@@ -560,10 +375,10 @@ static int fail_all(explain_client *c, error *err)
 		c->slots[i].payload = NULL;
 		c->in_flight--;
 		lose(c, k);
-		call_deliver(c, k, EXPLAIN_OVER, NULL, false, &c->fatal);
+		client_deliver(c, k, EXPLAIN_OVER, NULL, false, &c->fatal);
 	}
 	while ((k = queue_take(&c->ready)) || (k = queue_take(&c->delayed)))
-		call_deliver(c, k, EXPLAIN_OVER, NULL, false, &c->fatal);
+		client_deliver(c, k, EXPLAIN_OVER, NULL, false, &c->fatal);
 	return error_set(err, c->fatal.code, "%s", c->fatal.msg);
 }
 
@@ -578,10 +393,19 @@ static int drain(explain_client *c, error *err)
 	return rc < 0 ? rc : error_set(err, ERR_STOPPED, "stopped with %zu requests open", c->open);
 }
 
+/* Of the machine's, until a time of the client's; rounded up, so that the time has come then. */
+static int milliseconds(const explain_client *c, double until)
+{
+	double left = (until - client_now(c)) / c->o.clock_speed;
+
+	return left > 0 ? (int)fmin(left * 1e3 + 1, POLL_MS) : 0;
+}
+
 int explain_client_run(explain_client *c, size_t leave, bool (*stop)(void), error *err)
 {
 	error e = { 0 };
-	int rc = 0, wait_ms;
+	double next;
+	int rc = 0;
 
 	while (rc == 0 && !c->fatal.code && c->open > leave) {
 		if (stop && stop())
@@ -590,11 +414,10 @@ int explain_client_run(explain_client *c, size_t leave, bool (*stop)(void), erro
 			rc = drain(c, err);
 			return rc == ERR_STOPPED ? error_set(err, ERR_STOPPED, "%s", c->broke.msg) : rc;
 		}
-		wait_ms = wake_delayed(c);
-		rc = start_ready(c, true, &e);
+		next = wake_delayed(c);
+		rc = start_ready(c, &next, &e);
 		if (rc == 0 && !c->fatal.code && c->open > leave)
-			rc = turn(c, c->ready.head && c->hold <= clock_now() && free_slot(c) ? 0 : wait_ms,
-			          &e);
+			rc = turn(c, milliseconds(c, next), &e);
 	}
 	if (rc < 0 && !c->fatal.code)
 		c->fatal = e;
@@ -621,6 +444,12 @@ static int check_opts(const explain_client_opts *o, error *err)
 	if (!(o->backoff >= 0 && o->backoff_max >= o->backoff))
 		return error_set(err, ERR_ARG, "the back-off goes from %g to %g seconds", o->backoff,
 		                 o->backoff_max);
+	if (!(o->rpm >= 0 && o->rpm <= 1e9) || !(o->tpm >= 0 && o->tpm <= 1e12))
+		return error_set(err, ERR_ARG, "the rates are %g requests and %g tokens a minute", o->rpm,
+		                 o->tpm);
+	if (!(o->patience >= 0) || !(o->clock_speed > 0))
+		return error_set(err, ERR_ARG, "the patience is %g seconds, the clock's speed %g",
+		                 o->patience, o->clock_speed);
 	if (o->max_reply < 1024)
 		return error_set(err, ERR_ARG, "the largest reply is %zu bytes, at least 1024 is wanted",
 		                 o->max_reply);
@@ -670,6 +499,7 @@ int explain_client_new(explain_client **out, const explain_client_opts *o, store
 		rc = error_nomem(err, "the client");
 	else
 		rc = http_endpoint_init(&c->endpoint, o, err);
+	pace_init(&c->pace, o, client_now(c));
 	if (rc == 0)
 		rc = make_slots(c, err);
 	if (rc < 0)
@@ -695,7 +525,7 @@ void explain_client_free(explain_client *c)
 	free(c->slots);
 	if (c->multi)
 		curl_multi_cleanup(c->multi);
-	for (unsigned i = 0; i < BUCKETS; i++)
+	for (unsigned i = 0; i < CLIENT_BUCKETS; i++)
 		for (call *k = c->buckets[i]; k; k = next) {
 			next = k->in_bucket;
 			call_free(k);

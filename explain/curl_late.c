@@ -18,6 +18,9 @@ LATE_VOID(LIB, curl_free, (void *p), (p))
 LATE(LIB, CURL *, curl_easy_init, (void), ())
 LATE_VOID(LIB, curl_easy_cleanup, (CURL * e), (e))
 LATE(LIB, const char *, curl_easy_strerror, (CURLcode c), (c))
+LATE(LIB, CURLHcode, curl_easy_header,
+     (CURL * e, const char *name, size_t index, unsigned origin, int request, struct curl_header **out),
+     (e, name, index, origin, request, out))
 
 LATE(LIB, CURLcode, curl_easy_perform, (CURL * e), (e))
 

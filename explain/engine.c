@@ -46,7 +46,9 @@ static int send(engine_task *t, engine_ask *ask, const chat_question *q, error *
 	rc = chat_body(&body, &j->chat, q, err);
 	if (rc < 0)
 		return rc;
-	ask->request = (explain_request){ .sample = q->sample, .done = ask_done, .payload = ask };
+	ask->request = (explain_request){
+		.sample = q->sample, .reply_tokens = chat_limit(&j->chat, q), .done = ask_done, .payload = ask
+	};
 	if (j->o->dry_run) {
 		j->dry_requests++;
 		j->dry_bytes += strlen(body);

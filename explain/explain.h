@@ -11,15 +11,20 @@
 typedef struct explain_client_opts {
 	const char *base_url; /* "http://127.0.0.1:8080/v1" */
 	const char *model;
-	const char *api_key;  /* NULL: none sent; never stored, logged or shown */
-	const char *ca_file;  /* PEM certificates to trust in place of the system's; NULL: the system's */
-	unsigned concurrency; /* requests in flight. 8 */
-	unsigned retries;     /* attempts after the first on 5xx, time-outs, broken connections. 6 */
-	double timeout;       /* seconds a request. 120 */
+	const char *api_key; /* NULL: none sent; never stored, logged or shown */
+	const char *ca_file; /* PEM certificates to trust in place of the system's; NULL: the system's */
+	unsigned
+	        concurrency; /* requests in flight at most; fewer while the server shows that it is too much. 8 */
+	double rpm, tpm;     /* requests and tokens a minute at most; 0: as its headers and refusals say */
+	unsigned retries; /* attempts after the first on 5xx, time-outs, broken connections. 6 */
+	double timeout;   /* seconds a request. 120 */
 	double backoff,
 	        backoff_max; /* first wait and longest, full jitter. 0.5, 60; Retry-After wins when longer */
-	size_t max_reply;    /* bytes. 4 MiB */
-	uint64_t seed;       /* of the jitter */
+	double patience; /* seconds that a server which has answered before may be away, or may put us off with 429, before all ends
+	                  * with ERR_NET. 900 */
+	size_t max_reply; /* bytes. 4 MiB */
+	uint64_t seed;    /* of the jitter */
+	double clock_speed; /* seconds of the client's clock in one of the machine's, for tests of long waits. 1 */
 	/* What is known of the server beforehand; what is not is found out (chat.h). */
 	bool max_completion_tokens; /* in place of max_tokens */
 	bool no_temperature, no_system;
@@ -46,7 +51,8 @@ typedef struct explain_request {
 	char key[SHA256_HEX]; /* set by the client: SHA-256 of endpoint (with its path, but for chat), model, sample and body */
 	unsigned sample;
 	explain_api api;
-	explain_end end; /* set by the client before done() */
+	unsigned reply_tokens; /* the limit that `body` sets, for tpm; 0: none */
+	explain_end end;       /* set by the client before done() */
 	/* Called once from explain_client_run(). reply: the whole JSON body with status 200, valid during the call, or NULL with
 	 * *err saying why (ERR_NET, ERR_REFUSED, ERR_FORMAT, ERR_LIMIT...). */
 	void (*done)(struct explain_request *r, const char *reply, bool from_log, const error *err);
@@ -64,6 +70,7 @@ int explain_client_add(explain_client *c, explain_request *r,
 int explain_client_run(explain_client *c, size_t leave, bool (*stop)(void), error *err) MUST_USE;
 typedef struct explain_client_stats {
 	uint64_t sent, from_log, retried, failed;
+	uint64_t limited; /* of sent: answered 429 */
 	uint64_t input_tokens, output_tokens;
 	uint64_t input_cached; /* of input_tokens: taken from the provider's cache of prompts */
 	uint64_t reasoning;    /* of output_tokens: thinking */

@@ -11,7 +11,8 @@ enum {
 	SHORT_KEY = 8,
 	ERROR_BODY_MAX = 65536,
 	ERROR_LETTERS = 200,
-	ERROR_BYTES = 280
+	ERROR_BYTES = 280,
+	HEADERS_MAX = 262144
 };
 
 static const char *const http_paths[] = { [EXPLAIN_CHAT] = "/chat/completions",
@@ -33,7 +34,7 @@ static bool is_loopback(const char *host)
 }
 
 /* A base URL is scheme, host, port and path: what else it may hold is a mistake or a secret. */
-static int check_url(http_endpoint *e, const char *base, error *err)
+static int check_url(http_endpoint *e, const char *base, bool has_key, error *err)
 {
 	static const CURLUPart unwanted[] = { CURLUPART_USER, CURLUPART_PASSWORD, CURLUPART_QUERY,
 		                              CURLUPART_FRAGMENT };
@@ -67,7 +68,8 @@ static int check_url(http_endpoint *e, const char *base, error *err)
 			               "or query");
 			goto out;
 		}
-	e->loopback = is_loopback(host);
+	/* A proxy would read the key of plain HTTP; over TLS it only passes it on. */
+	e->direct = is_loopback(host) || (has_key && strcmp(scheme, "http") == 0);
 out:
 	curl_free(scheme);
 	curl_free(host);
@@ -160,8 +162,8 @@ int http_endpoint_init(http_endpoint *e, const explain_client_opts *o, error *er
 	size_t n;
 	int rc;
 
-	*e = (http_endpoint){ .timeout = o->timeout, .max_reply = o->max_reply };
-	rc = check_url(e, o->base_url, err);
+	*e = (http_endpoint){ .timeout = o->timeout / o->clock_speed, .max_reply = o->max_reply };
+	rc = check_url(e, o->base_url, o->api_key != NULL, err);
 	if (rc == 0 && o->api_key)
 		rc = check_key(o->api_key, err);
 	if (rc < 0)
@@ -246,6 +248,17 @@ static size_t take_body(char *p, size_t size, size_t n, void *payload)
 	return rc < 0 ? 0 : len;
 }
 
+/* Headers without end would fill the memory, since libcurl keeps them. */
+static size_t take_header(char *p, size_t size, size_t n, void *payload)
+{
+	http_slot *s = payload;
+
+	(void)p;
+	s->header_bytes += size * n;
+	s->too_big = s->header_bytes > HEADERS_MAX;
+	return s->too_big ? 0 : size * n;
+}
+
 int http_slot_init(http_slot *s, const http_endpoint *e, error *err)
 {
 	CURL *c;
@@ -266,8 +279,11 @@ int http_slot_init(http_slot *s, const http_endpoint *e, error *err)
 	curl_easy_setopt(c, CURLOPT_CONNECTTIMEOUT_MS, (long)((e->timeout < 20 ? e->timeout : 20) * 1000));
 	curl_easy_setopt(c, CURLOPT_WRITEFUNCTION, take_body);
 	curl_easy_setopt(c, CURLOPT_WRITEDATA, s);
+	curl_easy_setopt(c, CURLOPT_HEADERFUNCTION, take_header);
+	curl_easy_setopt(c, CURLOPT_HEADERDATA, s);
+	curl_easy_setopt(c, CURLOPT_ERRORBUFFER, s->why);
 	curl_easy_setopt(c, CURLOPT_PRIVATE, s);
-	if (e->loopback)
+	if (e->direct)
 		curl_easy_setopt(c, CURLOPT_PROXY, ""); /* whatever http_proxy says */
 	return 0;
 }
@@ -284,7 +300,8 @@ int http_slot_start(http_slot *s, CURLM *multi, explain_api api, const char *bod
 {
 	text_clear(&s->body);
 	s->too_big = s->no_memory = false;
-	s->started = clock_now();
+	s->header_bytes = 0;
+	s->why[0] = '\0';
 	curl_easy_setopt(s->easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)strlen(body));
 	curl_easy_setopt(s->easy, CURLOPT_POSTFIELDS, body);
 	if (curl_easy_setopt(s->easy, CURLOPT_URL, s->endpoint->url[api]) != CURLE_OK ||
@@ -399,9 +416,18 @@ static void broken(http_outcome *out, const http_slot *s, CURLcode result)
 		error_nomem(&out->err, "a reply");
 		out->class = HTTP_FATAL;
 	} else if (s->too_big) {
-		error_set(&out->err, ERR_LIMIT, "'%s' sent a reply of over %zu bytes", s->endpoint->base,
-		          s->endpoint->max_reply);
+		error_set(&out->err, ERR_LIMIT, "'%s' sent %s of over %zu bytes", s->endpoint->base,
+		          s->header_bytes > HEADERS_MAX ? "headers" : "a reply",
+		          s->header_bytes > HEADERS_MAX ? (size_t)HEADERS_MAX : s->endpoint->max_reply);
 		out->class = HTTP_FAIL;
+	} else if (result == CURLE_PEER_FAILED_VERIFICATION) {
+		error_set(&out->err, ERR_NET, "the TLS certificate of '%s' is not trusted: %s",
+		          s->endpoint->base, s->why[0] ? s->why : curl_easy_strerror(result));
+		out->class = HTTP_FATAL;
+	} else if (result == CURLE_SSL_CACERT_BADFILE) {
+		error_set(&out->err, ERR_ARG, "no certificates can be read from '%s'",
+		          s->endpoint->ca_file ? s->endpoint->ca_file : "the system's file");
+		out->class = HTTP_FATAL;
 	} else {
 		out->unreachable = result == CURLE_COULDNT_RESOLVE_HOST ||
 		                   result == CURLE_COULDNT_RESOLVE_PROXY || result == CURLE_COULDNT_CONNECT ||
@@ -409,7 +435,7 @@ static void broken(http_outcome *out, const http_slot *s, CURLcode result)
 		out->class = is_passing(result) ? HTTP_RETRY : HTTP_FATAL;
 		error_set(&out->err, ERR_NET, "%s '%s': %s",
 		          out->unreachable ? "cannot reach" : "no whole reply from", s->endpoint->base,
-		          curl_easy_strerror(result));
+		          out->class == HTTP_FATAL && s->why[0] ? s->why : curl_easy_strerror(result));
 	}
 }
 
@@ -442,7 +468,6 @@ static bool is_filtered(const char *body, size_t n)
 
 static void refused(http_outcome *out, const http_slot *s, long status)
 {
-	curl_off_t wait = 0;
 	bool quota =
 	        status == 429 && s->body.len && memmem(s->body.data, s->body.len, "insufficient_quota", 18);
 	int code = ERR_ARG;
@@ -450,13 +475,13 @@ static void refused(http_outcome *out, const http_slot *s, long status)
 
 	text_init(&why, 4096);
 	http_error_text(s->endpoint, &why, s->body.data, s->body.len);
-	if (status == 401 || status == 402 || status == 403 || quota) {
+	if (status == 403 && s->body.len && memmem(s->body.data, s->body.len, "logprobs", 8)) {
+		out->class = HTTP_FAIL; /* not the key is at fault: this model gives none */
+	} else if (status == 401 || status == 402 || status == 403 || quota) {
 		out->class = HTTP_FATAL;
 		code = ERR_REFUSED;
 	} else if (status == 408 || status == 425 || status == 429 || status >= 500) {
-		curl_easy_getinfo(s->easy, CURLINFO_RETRY_AFTER, &wait); /* seconds, or until a date */
-		out->class = HTTP_RETRY;
-		out->wait = (double)wait;
+		out->class = status == 429 ? HTTP_LIMIT : HTTP_RETRY;
 		code = ERR_NET;
 	} else {
 		out->class = HTTP_FAIL;
@@ -473,6 +498,7 @@ void http_slot_outcome(http_outcome *out, http_slot *s, CURLcode result)
 
 	*out = (http_outcome){ .class = HTTP_REPLY };
 	curl_easy_getinfo(s->easy, CURLINFO_RESPONSE_CODE, &status);
+	pace_head_read(&out->head, s->easy);
 	if (fault_hit(FAULT_HTTP)) {
 		status = 0;
 		result = CURLE_RECV_ERROR;

@@ -2,9 +2,7 @@
 #ifndef GLOSS_EXPLAIN_HTTP_H
 #define GLOSS_EXPLAIN_HTTP_H
 
-#include "explain/explain.h"
-
-#include <curl/curl.h>
+#include "explain/pace.h"
 
 typedef struct http_endpoint {
 	char *base;                 /* "http://host/v1" */
@@ -12,7 +10,7 @@ typedef struct http_endpoint {
 	char *ca_file;              /* NULL: the system's */
 	char *key[3];               /* NULL: none; plain, and as a JSON string may spell it */
 	struct curl_slist *headers; /* holds the key too */
-	bool loopback;
+	bool direct;                /* through no proxy, whatever the environment says */
 	double timeout;
 	size_t max_reply;
 } http_endpoint;
@@ -28,9 +26,10 @@ typedef struct http_slot {
 	CURL *easy;
 	const http_endpoint *endpoint;
 	text body;
+	size_t header_bytes;
 	bool too_big, no_memory;
-	double started;
-	void *payload; /* NULL: the slot is free */
+	char why[CURL_ERROR_SIZE]; /* libcurl's words for what went wrong */
+	void *payload;             /* NULL: the slot is free */
 } http_slot;
 
 int http_slot_init(http_slot *s, const http_endpoint *e, error *err) MUST_USE;
@@ -40,6 +39,7 @@ int http_slot_start(http_slot *s, CURLM *multi, explain_api api, const char *bod
 
 typedef enum http_class {
 	HTTP_REPLY, /* 200 and a whole body */
+	HTTP_LIMIT, /* 429: too many requests */
 	HTTP_RETRY, /* may go better later */
 	HTTP_FAIL,  /* this request never will */
 	HTTP_FATAL  /* no request to this endpoint will */
@@ -49,7 +49,7 @@ typedef struct http_outcome {
 	http_class class;
 	bool unreachable; /* no connection was made */
 	bool filtered;    /* HTTP_FAIL: a content filter would not let it pass */
-	double wait;      /* seconds the server asked for; 0: none */
+	pace_head head;   /* what its headers say */
 	error err;        /* but for HTTP_REPLY */
 } http_outcome;
 void http_slot_outcome(http_outcome *out, http_slot *s, CURLcode result);

@@ -52,14 +52,14 @@ static int token_top(explain_tokens *t, explain_token *out, const cJSON *top, er
 {
 	int n = cJSON_IsArray(top) || cJSON_IsObject(top) ? cJSON_GetArraySize(top) : 0;
 	const cJSON *one, *name;
-	explain_top *to;
+	explain_top *first, *to;
 
 	if (n == 0)
 		return 0;
 	if (n > TOP_MAX)
 		return error_set(err, ERR_FORMAT, "%d alternatives of a token, at most %d make sense", n,
 		                 TOP_MAX);
-	out->top = to = arena_alloc(&t->mem, (size_t)n, sizeof(*to));
+	out->top = first = to = arena_alloc(&t->mem, (size_t)n, sizeof(*to));
 	if (!to)
 		return error_nomem(err, "tokens");
 	cJSON_ArrayForEach(one, top)
@@ -77,7 +77,7 @@ static int token_top(explain_tokens *t, explain_token *out, const cJSON *top, er
 		to++;
 		out->n_top++;
 	}
-	qsort((explain_top *)(uintptr_t)out->top, out->n_top, sizeof(*to), by_logprob);
+	qsort(first, out->n_top, sizeof(*to), by_logprob);
 	return 0;
 }
 

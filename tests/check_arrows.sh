@@ -13,7 +13,7 @@ find base sae store explain cli tests bench -name '*.[ch]' | sort | xargs awk '
 		own["explain"] = "^(explain/|(base/base|store/store)\\.h$)"
 		own["cli"] = "^(cli/|(base/base|sae/sae|store/store|explain/explain)\\.h$)"
 		own["tests"] = "^(base|sae|store|explain|cli|tests)/"
-		own["bench"] = "^(base|sae|store|explain|cli|bench)/"
+		own["bench"] = "^((base|sae|store|explain|cli|bench)/|tests/support_[a-z]+\\.h$)"
 
 		libc = "^(assert|ctype|dirent|dlfcn|endian|errno|fcntl|float|fnmatch|ftw|getopt|glob|inttypes|limits|locale|malloc|math|netdb|poll|" \
 			"pthread|sched|semaphore|setjmp|signal|stdalign|stdarg|stdatomic|stdbool|stddef|stdint|stdio|stdlib|" \
@@ -23,8 +23,8 @@ find base sae store explain cli tests bench -name '*.[ch]' | sort | xargs awk '
 		libraries["store"] = "^(sqlite3\\.h|pcre2\\.h)$"
 		libraries["explain"] = "^curl/curl\\.h$"
 		libraries["cli"] = "^microhttpd\\.h$"
-		libraries["tests"] = "^(check|microhttpd|sqlite3|cblas|zip|zlib|immintrin)\\.h$"
-		libraries["bench"] = "^(cblas|sqlite3|immintrin)\\.h$"
+		libraries["tests"] = "^((check|microhttpd|sqlite3|cblas|zip|zlib|immintrin)\\.h|openssl/.*)$"
+		libraries["bench"] = "^(cblas|microhttpd|sqlite3|immintrin)\\.h$"
 	}
 	function complain(why) { print FILENAME ":" FNR ": " why ": " $0; bad = 1 }
 	FNR == 1 { folder = FILENAME; sub(/\/.*/, "", folder) }

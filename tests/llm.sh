@@ -1,14 +1,15 @@
 #!/bin/sh
 # explain and score against the real llama.cpp server (SmolLM2-135M, from PyPI) on a small store: rows, intervals, request log,
-# and a rerun that asks nothing.
+# and a rerun that asks nothing. Completions, log-probabilities and embeddings too, by test_calls.
 set -eu
 gloss=${GLOSS_BIN:?the program}
 cd "${GLOSS_SOURCE:?the source folder}"
 tmp=$(mktemp -d)
 store=$tmp/store.db
 server=
+embedder=
 cleanup() {
-	[ -z "$server" ] || { kill "$server" 2>/dev/null; wait "$server" 2>/dev/null; } || :
+	[ -z "$server$embedder" ] || { kill $server $embedder 2>/dev/null; wait $server $embedder 2>/dev/null; } || :
 	rm -rf "$tmp"
 }
 trap cleanup EXIT
@@ -25,14 +26,25 @@ sh demo/llm_venv.sh "$venv"
 "$gloss" train demo/data -o "$tmp/sae" --features 256 --k 16 --batch 1024 --steps 40 --quiet >/dev/null
 "$gloss" index "$tmp/sae" demo/data -d "$store" --source small --tokenizer demo/data/tokenizer.json --corpus --quiet >/dev/null
 
+await() { # FILE PID LOG
+	for _ in $(seq 300); do
+		[ ! -f "$1" ] || return 0
+		kill -0 "$2" 2>/dev/null || { tail -n 20 "$3" >&2; fail "the server ended"; }
+		sleep 0.2
+	done
+	fail "no server after a minute"
+}
 "$venv/bin/python" demo/llm_server.py "$tmp/url" --slots 2 >"$tmp/server.log" 2>&1 &
 server=$!
-for _ in $(seq 300); do
-	[ ! -f "$tmp/url" ] || break
-	kill -0 "$server" 2>/dev/null || { tail -n 20 "$tmp/server.log" >&2; fail "the server ended"; }
-	sleep 0.2
-done
+"$venv/bin/python" demo/llm_server.py "$tmp/embed_url" --slots 2 --embeddings >"$tmp/embedder.log" 2>&1 &
+embedder=$!
+await "$tmp/url" "$server" "$tmp/server.log"
+await "$tmp/embed_url" "$embedder" "$tmp/embedder.log"
 url=$(cat "$tmp/url")
+GLOSS_LLM_URL=$url GLOSS_EMBED_URL=$(cat "$tmp/embed_url") "$(dirname "$gloss")/test_calls" >"$tmp/calls" 2>&1 || fail "$(cat "$tmp/calls")"
+kill "$embedder"
+wait "$embedder" 2>/dev/null || :
+embedder=
 
 some=$(value 'SELECT group_concat(feature) FROM (SELECT feature FROM feature WHERE n_fires BETWEEN 100 AND 2000 ORDER BY feature LIMIT 3)')
 [ -n "$some" ] || fail "no features to label"

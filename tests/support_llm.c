@@ -6,10 +6,15 @@
 #include <arpa/inet.h>
 #include <microhttpd.h>
 #include <netinet/in.h>
+#include <openssl/pem.h>
+#include <openssl/x509v3.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <time.h>
+#include <unistd.h>
 
 enum { SEEN_MAX = 4096 };
 
@@ -25,6 +30,7 @@ struct llm_server {
 	size_t n_seen;
 	unsigned now, most;
 	char url[64];
+	char *key; /* of TLS */
 };
 
 typedef struct upload {
@@ -57,7 +63,7 @@ static size_t record(llm_server *s, struct MHD_Connection *c, const char *method
 	if (++s->now > s->most)
 		s->most = s->now;
 	pthread_mutex_unlock(&s->lock);
-	return i;
+	return i < SEEN_MAX ? i : SEEN_MAX - 1;
 }
 
 typedef struct halves {
@@ -115,6 +121,14 @@ static enum MHD_Result reply_with(struct MHD_Connection *c, const llm_reply *r)
 	MHD_add_response_header(response, "Content-Type", r->type ? r->type : "application/json");
 	if (r->retry_after)
 		MHD_add_response_header(response, "Retry-After", r->retry_after);
+	for (const char *m = r->more, *colon, *end; m && (end = strchr(m, '\n')); m = end + 1) {
+		char name[64], value[64];
+
+		colon = strchr(m, ':');
+		snprintf(name, sizeof(name), "%.*s", (int)(colon - m), m);
+		snprintf(value, sizeof(value), "%.*s", (int)(end - colon - 2), colon + 2);
+		MHD_add_response_header(response, name, value);
+	}
 	if (r->location)
 		MHD_add_response_header(response, "Location", r->location);
 	done = MHD_queue_response(c, r->status ? (unsigned)r->status : 200, response);
@@ -183,20 +197,22 @@ static void completed(void *payload, struct MHD_Connection *c, void **state,
 	*state = NULL;
 }
 
-static llm_server *start(llm_server *s)
+static llm_server *start(llm_server *s, char *const *tls)
 {
 	struct sockaddr_in at = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	const union MHD_DaemonInfo *info;
 
 	pthread_mutex_init(&s->lock, NULL);
 	pthread_mutex_init(&s->answering, NULL);
-	s->daemon = MHD_start_daemon(MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_THREAD_PER_CONNECTION, 0, NULL,
-	                             NULL, handle, s, MHD_OPTION_SOCK_ADDR, &at, MHD_OPTION_NOTIFY_COMPLETED,
-	                             completed, NULL, MHD_OPTION_END);
+	s->daemon = MHD_start_daemon(
+	        MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_THREAD_PER_CONNECTION | (tls ? MHD_USE_TLS : 0), 0,
+	        NULL, NULL, handle, s, MHD_OPTION_SOCK_ADDR, &at, MHD_OPTION_NOTIFY_COMPLETED, completed,
+	        NULL, tls ? MHD_OPTION_HTTPS_MEM_KEY : MHD_OPTION_END, tls ? tls[0] : NULL,
+	        MHD_OPTION_HTTPS_MEM_CERT, tls ? tls[1] : NULL, MHD_OPTION_END);
 	if (!s->daemon)
 		abort();
 	info = MHD_get_daemon_info(s->daemon, MHD_DAEMON_INFO_BIND_PORT);
-	snprintf(s->url, sizeof(s->url), "http://127.0.0.1:%u/v1", (unsigned)info->port);
+	snprintf(s->url, sizeof(s->url), "http%s://127.0.0.1:%u/v1", tls ? "s" : "", (unsigned)info->port);
 	return s;
 }
 
@@ -206,7 +222,7 @@ llm_server *llm_start(const llm_reply *script, size_t n)
 
 	s->script = script;
 	s->n_script = n;
-	return start(s);
+	return start(s, NULL);
 }
 
 llm_server *llm_start_answering(llm_reply (*answer)(const llm_seen *request, void *payload), void *payload)
@@ -215,7 +231,58 @@ llm_server *llm_start_answering(llm_reply (*answer)(const llm_seen *request, voi
 
 	s->answer = answer;
 	s->payload = payload;
-	return start(s);
+	return start(s, NULL);
+}
+
+static char *pem_of(BIO *b)
+{
+	char *data, *copied;
+	long n = BIO_get_mem_data(b, &data);
+
+	copied = strndup(data, (size_t)n);
+	BIO_free(b);
+	return copied;
+}
+
+/* A key and a certificate for 127.0.0.1, signed by itself. */
+static void make_certificate(char *tls[2])
+{
+	EVP_PKEY *key = EVP_EC_gen("P-256");
+	X509 *x = X509_new();
+	BIO *b[2] = { BIO_new(BIO_s_mem()), BIO_new(BIO_s_mem()) };
+	X509_EXTENSION *name = X509V3_EXT_conf_nid(NULL, NULL, NID_subject_alt_name, "IP:127.0.0.1");
+
+	X509_set_version(x, 2);
+	ASN1_INTEGER_set(X509_get_serialNumber(x), 1);
+	X509_gmtime_adj(X509_getm_notBefore(x), -3600);
+	X509_gmtime_adj(X509_getm_notAfter(x), 86400);
+	X509_set_pubkey(x, key);
+	X509_NAME_add_entry_by_txt(X509_get_subject_name(x), "CN", MBSTRING_ASC,
+	                           (const unsigned char *)"test", -1, -1, 0);
+	X509_set_issuer_name(x, X509_get_subject_name(x));
+	X509_add_ext(x, name, -1);
+	if (!X509_sign(x, key, EVP_sha256()) || !PEM_write_bio_X509(b[1], x) ||
+	    !PEM_write_bio_PrivateKey(b[0], key, NULL, NULL, 0, NULL, NULL))
+		abort();
+	for (int i = 0; i < 2; i++)
+		tls[i] = pem_of(b[i]);
+	X509_EXTENSION_free(name);
+	X509_free(x);
+	EVP_PKEY_free(key);
+}
+
+llm_server *llm_start_tls(char **pem, const llm_reply *script, size_t n)
+{
+	llm_server *s = calloc(1, sizeof(*s));
+	char *tls[2];
+
+	s->script = script;
+	s->n_script = n;
+	make_certificate(tls);
+	start(s, tls);
+	s->key = tls[0];
+	*pem = tls[1];
+	return s;
 }
 
 void llm_stop(llm_server *s)
@@ -230,6 +297,7 @@ void llm_stop(llm_server *s)
 	}
 	pthread_mutex_destroy(&s->lock);
 	pthread_mutex_destroy(&s->answering);
+	free(s->key);
 	free(s);
 }
 
@@ -281,4 +349,100 @@ char *llm_chat(const char *content)
 	                  "tokens\":7}}") < 0)
 		abort();
 	return t.data;
+}
+
+/* ---- Bytes to the letter ---------------------------------------------------------------------------------------------- */
+
+struct llm_raw_server {
+	llm_raw what;
+	pthread_t thread;
+	int listener;
+	atomic_uint count;
+	atomic_bool over;
+	char url[64];
+};
+
+/* The head, and as many bytes as it promises. */
+static void read_request(int fd)
+{
+	char buf[65536];
+	size_t len = 0, want = 0;
+	char *end = NULL, *at;
+	ssize_t n;
+
+	while (len < sizeof(buf) - 1 && (!end || len < want)) {
+		n = recv(fd, buf + len, sizeof(buf) - 1 - len, 0);
+		if (n <= 0)
+			return;
+		len += (size_t)n;
+		buf[len] = '\0';
+		end = strstr(buf, "\r\n\r\n");
+		at = end ? strcasestr(buf, "content-length:") : NULL;
+		want = at ? (size_t)(end + 4 - buf) + strtoul(at + 15, NULL, 10) : 0;
+	}
+}
+
+static void serve_raw(llm_raw_server *s, int fd)
+{
+	const char *data = s->what.bytes;
+
+	if (!s->what.deaf)
+		read_request(fd);
+	while (data && !atomic_load(&s->over) && send(fd, data, strlen(data), MSG_NOSIGNAL) > 0) {
+		data = s->what.again;
+		if (data)
+			wait_seconds(s->what.pause);
+	}
+	close(fd);
+}
+
+static void *raw_thread(void *payload)
+{
+	llm_raw_server *s = payload;
+	int fd;
+
+	while ((fd = accept(s->listener, NULL, NULL)) >= 0) {
+		if (atomic_load(&s->over)) {
+			close(fd);
+			break;
+		}
+		atomic_fetch_add(&s->count, 1);
+		serve_raw(s, fd);
+	}
+	return NULL;
+}
+
+llm_raw_server *llm_start_raw(const llm_raw *r)
+{
+	struct sockaddr_in at = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	llm_raw_server *s = calloc(1, sizeof(*s));
+	socklen_t n = sizeof(at);
+
+	s->what = *r;
+	s->listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (bind(s->listener, (struct sockaddr *)&at, sizeof(at)) < 0 || listen(s->listener, 16) < 0 ||
+	    getsockname(s->listener, (struct sockaddr *)&at, &n) < 0 ||
+	    pthread_create(&s->thread, NULL, raw_thread, s) != 0)
+		abort();
+	snprintf(s->url, sizeof(s->url), "http://127.0.0.1:%u/v1", (unsigned)ntohs(at.sin_port));
+	return s;
+}
+
+const char *llm_raw_url(const llm_raw_server *s)
+{
+	return s->url;
+}
+
+unsigned llm_raw_count(llm_raw_server *s)
+{
+	return atomic_load(&s->count);
+}
+
+void llm_stop_raw(llm_raw_server *s)
+{
+	atomic_store(&s->over, true);
+	shutdown(s->listener, SHUT_RDWR); /* accept() returns */
+	pthread_join(s->thread, NULL);
+	close(s->listener);
+	free(s);
 }

@@ -10,9 +10,10 @@ typedef struct llm_reply {
 	const char *body;                          /* NULL: empty */
 	char *own;                                 /* the body instead, freed after sending */
 	const char *retry_after, *location, *type; /* headers, NULL: none; type NULL: application/json */
-	double delay;                              /* seconds before answering */
-	bool cut;                                  /* promise twice the body and break off */
-	size_t fill;                               /* send so many bytes of 'x' instead */
+	const char *more; /* "name: value" lines of further headers, each ended by \n */
+	double delay;     /* seconds before answering */
+	bool cut;         /* promise twice the body and break off */
+	size_t fill;      /* send so many bytes of 'x' instead */
 } llm_reply;
 
 typedef struct llm_seen {
@@ -24,12 +25,27 @@ typedef struct llm_server llm_server;
 llm_server *llm_start(const llm_reply *script, size_t n);
 /* Asks `answer` for every reply; it is called from several threads, one at a time. */
 llm_server *llm_start_answering(llm_reply (*answer)(const llm_seen *request, void *payload), void *payload);
+/* The same over TLS, with a certificate of its own for 127.0.0.1 that nobody has signed; *pem: it, malloc'd. */
+llm_server *llm_start_tls(char **pem, const llm_reply *script, size_t n);
 void llm_stop(llm_server *s);
 const char *llm_url(const llm_server *s); /* "http://127.0.0.1:PORT/v1" */
 size_t llm_count(llm_server *s);          /* requests so far */
 const llm_seen *llm_get(llm_server *s, size_t i);
 unsigned llm_most_at_once(llm_server *s);
 double llm_when(llm_server *s, size_t i); /* clock_now() when request i was whole */
+
+/* Bytes to the letter, for what no HTTP library would send: each connection has its request read, gets `bytes`, then `again`
+ * over and over until the client leaves, `pause` seconds between; then it is closed. */
+typedef struct llm_raw {
+	const char *bytes, *again; /* again NULL: closed behind bytes */
+	double pause;
+	bool deaf; /* close before the request is read */
+} llm_raw;
+typedef struct llm_raw_server llm_raw_server;
+llm_raw_server *llm_start_raw(const llm_raw *r);
+const char *llm_raw_url(const llm_raw_server *s);
+unsigned llm_raw_count(llm_raw_server *s); /* connections so far */
+void llm_stop_raw(llm_raw_server *s);
 
 /* A chat completion that says `content`, with 11 tokens in and 7 out. malloc'd. */
 char *llm_chat(const char *content);

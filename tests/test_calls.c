@@ -90,6 +90,27 @@ START_TEST(bad_completion_is_refused)
 }
 END_TEST
 
+/* Whichever allocation fails, it says so and leaves nothing behind. */
+START_TEST(completion_without_memory)
+{
+	static const char *const replies[] = { two_lists, objects };
+	explain_completion got;
+	bool struck = true;
+	int rc;
+
+	for (long n = 0; struck && n < 100; n++) {
+		error e = { 0 };
+
+		fault_arm(FAULT_ALLOC, n);
+		rc = explain_completion_read(&got, replies[_i], &e);
+		struck = fault_disarm(FAULT_ALLOC);
+		ck_assert_int_eq(rc, struck ? ERR_NOMEM : 0);
+		explain_completion_clear(&got);
+	}
+	ck_assert(!struck);
+}
+END_TEST
+
 typedef struct kept {
 	char *reply;
 	explain_end end;
@@ -397,6 +418,102 @@ START_TEST(replay_finds_the_way_that_was_answered)
 }
 END_TEST
 
+/* ---- A real server --------------------------------------------------------------------------------------------------------------- */
+
+static explain_client *real_client(const char *variable)
+{
+	explain_client_opts o = explain_client_opts_default();
+	explain_client *c = NULL;
+	error e = { 0 };
+
+	o.base_url = getenv(variable);
+	o.model = "smollm2-135m";
+	if (o.base_url)
+		ck_assert_msg(explain_client_new(&c, &o, NULL, false, &e) == 0, "%s", e.msg);
+	return c;
+}
+
+static double cosine(const float *a, const float *b, size_t n)
+{
+	double ab = 0, aa = 0, bb = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		ab += (double)a[i] * b[i];
+		aa += (double)a[i] * a[i];
+		bb += (double)b[i] * b[i];
+	}
+	return ab / sqrt(aa * bb);
+}
+
+/* tests/llm.sh names servers of llama.cpp with SmolLM2-135M; without them there is nothing to check here. */
+START_TEST(real_completion_and_answer)
+{
+	explain_client *c = real_client("GLOSS_LLM_URL");
+	chat found = { .model = "smollm2-135m" };
+	explain_completion got = { 0 };
+	explain_tokens tokens = { 0 };
+	explain_request r = { .api = EXPLAIN_COMPLETIONS, .done = keep };
+	const chat_question q = { .user = "Say yes.", .max_tokens = 8, .top_logprobs = 2 };
+	kept k = { 0 };
+	char *body = NULL;
+	error e = { 0 };
+
+	if (!c)
+		return;
+	r.payload = &k;
+	ck_assert_int_eq(explain_completion_body(&body, c, "The capital of France is", 3, 3, false, &e), 0);
+	r.body = body;
+	ck_assert_int_eq(explain_client_add(c, &r, &e), 0);
+	ck_assert_msg(explain_client_run(c, 0, NULL, &e) == 0 && k.reply, "%s", k.err.msg);
+	ck_assert_msg(explain_completion_read(&got, k.reply, &e) == 0, "%s", e.msg);
+	ck_assert_msg(strncmp(got.text, " Paris", 6) == 0, "%s", got.text);
+	ck_assert(got.cut);
+	ck_assert_uint_eq(got.tokens.n, 3);
+	ck_assert_str_eq(got.tokens.token[0].text, " Paris");
+	ck_assert_uint_eq(got.tokens.token[0].n_top, 3);
+	ck_assert_double_lt(got.tokens.token[0].logprob, 0);
+	ck_assert_double_le(got.tokens.token[0].top[1].logprob, got.tokens.token[0].top[0].logprob);
+	explain_completion_clear(&got);
+	free(k.reply);
+	free(body);
+
+	ck_assert_msg(chat_probe(&found, c, 2, false, NULL, &e) == 0, "%s", e.msg);
+	ck_assert_int_eq(found.format, CHAT_SCHEMA);
+	found.format = CHAT_PLAIN; /* without a schema its log-probabilities are those of what it says */
+	found.no_logprobs = false;
+	ck_assert_int_eq(chat_body(&body, &found, &q, &e), 0);
+	r = (explain_request){ .body = body, .done = keep, .payload = &k };
+	ck_assert_int_eq(explain_client_add(c, &r, &e), 0);
+	ck_assert_msg(explain_client_run(c, 0, NULL, &e) == 0 && k.reply, "%s", k.err.msg);
+	ck_assert_int_eq(chat_logprobs(&tokens, k.reply, &e), 0);
+	ck_assert_msg(tokens.n >= 1, "%s", k.reply);
+	explain_tokens_clear(&tokens);
+	free(k.reply);
+	free(body);
+	explain_client_free(c);
+}
+END_TEST
+
+START_TEST(real_embeddings)
+{
+	static const char *const texts[] = { "a cat sat on the mat", "the dog ran in the park",
+		                             "a cat sat on the mat" };
+	explain_client *c = real_client("GLOSS_EMBED_URL");
+	float *v = NULL;
+	size_t dim = 0;
+	error e = { 0 };
+
+	if (!c)
+		return;
+	ck_assert_msg(explain_embed(&v, &dim, c, texts, 3, 2, NULL, &e) == 0, "%s", e.msg);
+	ck_assert_uint_eq(dim, 576);
+	ck_assert_double_ge(cosine(v, v + 2 * dim, dim), 0.999); /* equal texts of two requests */
+	ck_assert_double_lt(cosine(v, v + dim, dim), 0.99);
+	free(v);
+	explain_client_free(c);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("calls");
@@ -407,6 +524,7 @@ int main(void)
 	tcase_set_timeout(t, 30);
 	tcase_add_test(t, completion_of_both_shapes);
 	tcase_add_loop_test(t, bad_completion_is_refused, 0, ARRAY_LEN(bad_completions));
+	tcase_add_loop_test(t, completion_without_memory, 0, 2);
 	tcase_add_test(t, completion_goes_to_its_own_path);
 	tcase_add_test(t, embeddings_come_in_order);
 	tcase_add_loop_test(t, bad_embeddings_are_refused, 0, ARRAY_LEN(bad_vectors));
@@ -414,6 +532,8 @@ int main(void)
 	tcase_add_loop_test(t, answers_end_in_one_of_five_ways, 0, ARRAY_LEN(endings));
 	tcase_add_test(t, what_a_server_minds_is_left_out);
 	tcase_add_test(t, replay_finds_the_way_that_was_answered);
+	tcase_add_test(t, real_completion_and_answer);
+	tcase_add_test(t, real_embeddings);
 	suite_add_tcase(suite, t);
 	r = srunner_create(suite);
 	srunner_run_all(r, CK_NORMAL);

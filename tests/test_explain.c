@@ -435,12 +435,16 @@ static const struct trouble {
 	  1,
 	  "stopped",
 	  "answered 401: bad key" },
-	{ { .status = 429, .body = "{}" }, ERR_NET, 3, "stopped", "answered 429" },
+	{ { .status = 429, .body = "{}", .retry_after = "2000" },
+	  ERR_NET,
+	  1,
+	  "stopped",
+	  "asks to wait 2000 seconds" },
 	{ { .status = 500, .body = "oh" }, ERR_NET, 3, "stopped", "answered 500: oh" },
 	{ { .body = "{\"choices\":", .cut = true }, ERR_NET, 3, "stopped", "no whole reply" },
 	{ { .body = "<p>" }, ERR_FORMAT, 3, "stopped", "not JSON" },
 	{ { .body = "{\"a\":1}" }, ERR_FORMAT, 3, "stopped", "no chat completion" },
-	{ { .status = 400, .body = "{\"error\":\"no\"}" }, ERR_ARG, 1, "stopped", "answered 400: no" },
+	{ { .status = 400, .body = "{\"error\":\"no\"}" }, ERR_NET, 1, "stopped", "answered 400: no" },
 };
 
 START_TEST(trouble_stops_the_job_with_its_state_kept)

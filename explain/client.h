@@ -1,0 +1,68 @@
+/* client: what client.c and client_replies.c share. Private to explain/. */
+#ifndef GLOSS_EXPLAIN_CLIENT_H
+#define GLOSS_EXPLAIN_CLIENT_H
+
+#include "explain/claims.h"
+#include "explain/http.h"
+
+enum { CLIENT_BUCKETS = 1024 };
+
+typedef struct caller {
+	explain_request *request;
+	struct caller *next;
+} caller;
+
+typedef struct call {
+	char key[SHA256_HEX];
+	const char *body; /* of the first caller */
+	explain_api api;
+	caller *callers, **last;
+	unsigned tries, attempts, wrong; /* attempts: those that count against it */
+	double tokens;                   /* that it may take */
+	pace_ticket ticket;
+	chat_usage usage;
+	const char *reply; /* in the log by the end of this turn, and told then */
+	bool looked_up;
+	double not_before;
+	struct call *next; /* in a queue */
+	struct call *in_bucket;
+} call;
+
+typedef struct queue {
+	call *head, **tail;
+} queue;
+
+struct explain_client {
+	http_endpoint endpoint;
+	explain_client_opts o;
+	char *model;
+	store_log *log;
+	bool replay, global;
+	CURLM *multi;
+	http_slot *slots; /* (concurrency) */
+	unsigned n_slots;
+	call *buckets[CLIENT_BUCKETS];
+	queue ready;   /* in the order they came */
+	queue delayed; /* waiting for not_before */
+	queue replied; /* in this turn */
+	size_t open;   /* requests without their callback yet */
+	unsigned in_flight;
+	unsigned failed_in_row;
+	pace pace;
+	claims claims;
+	error fatal; /* once set, all is over */
+	error broke; /* once set, the budget is used up: nothing more is sent */
+	explain_client_stats stats;
+};
+
+double client_now(const explain_client *c); /* seconds of its clock */
+void client_queue(queue *q, call *k);       /* behind the others */
+/* Take the call out of the table and tell its callers. They may add requests meanwhile, equal ones too. */
+void client_deliver(explain_client *c, call *k, explain_end end, const char *reply, bool from_log,
+                    const error *err);
+
+/* A transfer has ended: put the call off, or give it up, or end all; or put its reply into the log (in the group that the caller
+ * has begun) and the call behind c->replied. */
+void client_finished(explain_client *c, http_slot *s, CURLcode result);
+
+#endif
