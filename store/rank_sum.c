@@ -34,6 +34,16 @@ static double variance(double squares, double mean, double n)
 	return fmax(0, squares / n - mean * mean) * n / (n - 1);
 }
 
+/* Ways to choose m of m + n, as far as they matter. */
+static double choices(double m, double n)
+{
+	double ways = 1;
+
+	for (double i = 1; i <= fmin(m, n) && ways < 1e300; i++)
+		ways *= (m + n + 1 - i) / i;
+	return ways;
+}
+
 rank_sum rank_sum_of(float *values, size_t n_values, double m, double n)
 {
 	struct sums s = { 0 };
@@ -57,6 +67,7 @@ rank_sum rank_sum_of(float *values, size_t n_values, double m, double n)
 	out.auroc = s.wins / (m * n);
 	spread = sqrt(m * n / 12 * (all + 1 - s.ties / (all * (all - 1))));
 	out.p = spread > 0 ? erfc(fabs(s.wins - m * n / 2) / spread / sqrt(2)) : 1;
+	out.p = fmax(out.p, 1 / choices(m, n));
 	half = 1.959963984540054 * sqrt(variance(s.first_squares, out.auroc, m) / m +
 	                                variance(s.second_squares, out.auroc, n) / n);
 	out.low = m > 1 && n > 1 ? fmax(0, out.auroc - half) : NAN;

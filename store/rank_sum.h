@@ -8,7 +8,9 @@ typedef struct rank_sum {
 	double auroc; /* chance that one of the first set is higher than one of the second, ties half */
 	double low,
 	        high; /* 95 % interval, normal approximation with DeLong's variance (1988); NaN: a set of fewer than two */
-	double p; /* two-sided, of no difference: normal approximation, ties counted; 1 where all are equal */
+	/* Two-sided, of no difference: normal approximation, ties counted, but no less than 1 in the number of ways to choose the
+	 * first set, which no test of so few could fall below; 1 where all are equal. */
+	double p;
 } rank_sum;
 /* Values over 0 of m in the first set, and (as minus the value) of n in the second; all others, m + n - n_values, are 0. Sorts
  * them. m, n >= 1. */

@@ -88,6 +88,17 @@ START_TEST(p_is_that_of_scipy)
 }
 END_TEST
 
+/* One of thirty that alone is over 0: the approximation says 7e-8, but one in thirty choices would do it. */
+START_TEST(p_of_few_is_no_less_than_their_choice)
+{
+	const float one[] = { 1 }, three[] = { 3, 1, 2 }, zeros[29] = { 0 };
+
+	ck_assert_double_eq_tol(rank_values(one, 1, zeros, 29).p, 1.0 / 30, 1e-14);
+	ck_assert_double_eq_tol(rank_values(zeros, 29, one, 1).p, 1.0 / 30, 1e-14);
+	ck_assert_double_eq_tol(rank_values(three, 3, zeros, 27).p, 1.0 / 4060, 1e-14);
+}
+END_TEST
+
 /* R: p.adjust(p, "BH") */
 START_TEST(q_is_that_of_r)
 {
@@ -383,8 +394,8 @@ static void cases(Suite *suite)
 {
 	TCase *tc = tcase_create("find_like");
 
-	SUPPORT_CASE(suite, "rank_sum", ranks_are_those_of_all_pairs, p_is_that_of_scipy, q_is_that_of_r,
-	             scores_agree_with_ranks);
+	SUPPORT_CASE(suite, "rank_sum", ranks_are_those_of_all_pairs, p_is_that_of_scipy,
+	             p_of_few_is_no_less_than_their_choice, q_is_that_of_r, scores_agree_with_ranks);
 	tcase_set_timeout(tc, 60);
 	tcase_add_unchecked_fixture(tc, setup, teardown);
 	tcase_add_loop_test(tc, like_is_its_definition, 0, 8);
