@@ -3,7 +3,8 @@
  * what scikit-learn's LogisticRegression(C=C) minimises. It is strictly convex, so there is one.
  * Up to LOGISTIC_DIRECT columns it is found by Newton's method in FP64, to the last digits that count. Over that by L-BFGS on columns
  * that are centred and scaled by the curvature they have at most, which changes the way but not the end, until no partial derivative is
- * over LOGISTIC_TOLERANCE C n, as scikit-learn; products are FP32 there, sums over blocks of rows FP64.
+ * over LOGISTIC_TOLERANCE C n, as scikit-learn, and the next step promises no more than LOGISTIC_PROMISE of the objective: where the
+ * classes can be told apart the derivatives are small long before the end; products are FP32 there, sums over blocks of rows FP64.
  * One thread; the same bits always on one kind of CPU. */
 #ifndef GLOSS_SAE_LOGISTIC_H
 #define GLOSS_SAE_LOGISTIC_H
@@ -11,6 +12,7 @@
 #include "sae/sae.h"
 
 #define LOGISTIC_TOLERANCE 1e-4
+#define LOGISTIC_PROMISE   1e-3
 enum { LOGISTIC_DIRECT = 64, LOGISTIC_MAX_STEPS = 2000 };
 
 /* (n, p): row i is row rows[i] of x, or of codes where x is NULL. */

@@ -259,8 +259,13 @@ int logistic_descend(logistic_fit *out, double *w, const logistic_data *data, do
 		make_scale(&g);
 		g.u[g.p] = out->bias / g.scale[g.p];
 		out->objective = evaluate(&g, g.u, g.gradient);
-		while (g.largest > limit && out->steps < LOGISTIC_MAX_STEPS) {
+		while (out->steps < LOGISTIC_MAX_STEPS) {
+			double promise; /* about what is left to gain */
+
 			direct(&g);
+			promise = -dot(g.gradient, g.step, (size_t)g.p + 1) / 2;
+			if (g.largest <= limit && promise <= LOGISTIC_PROMISE * out->objective)
+				break;
 			if (!search(&g, &out->objective))
 				break;
 			out->steps++;

@@ -151,6 +151,36 @@ START_TEST(ends_where_the_gradient_vanishes)
 }
 END_TEST
 
+/* Where the classes can be told apart the gradient is small long before the end: the descent has to go on. */
+START_TEST(descent_ends_at_the_minimum_of_separable_classes)
+{
+	double *w = calloc(60, sizeof(*w));
+	logistic_fit newton, descent = { 0 };
+	error e = { 0 };
+	made m;
+
+	make(&m, 2000, 60, true);
+	for (size_t i = 0; i < (size_t)2000 * 60; i++)
+		m.x[i] = m.codes.value[i] = 10 * noise(8, i) + (m.y[i / 60] ? 8.0f : 0); /* dense */
+	for (uint32_t i = 0; i <= 2000; i++)
+		m.codes.first[i] = (size_t)i * 60;
+	for (size_t i = 0; i < (size_t)2000 * 60; i++)
+		m.codes.index[i] = (uint32_t)(i % 60);
+	for (int dense = 0; dense < 2; dense++) {
+		m.data.x = m.x;
+		ck_assert_int_eq(logistic_solve(&newton, w, &m.data, 1, &e), 0);
+		m.data.x = dense ? m.x : NULL;
+		descent = (logistic_fit){ 0 };
+		ck_assert_int_eq(logistic_descend(&descent, w, &m.data, 1, &e), 0);
+		ck_assert(newton.converged && descent.converged);
+		ck_assert_msg(descent.objective <= 1.01 * newton.objective, "%g over %g", descent.objective,
+		              newton.objective);
+	}
+	unmake(&m);
+	free(w);
+}
+END_TEST
+
 START_TEST(solvers_agree)
 {
 	double *w[2] = { calloc(WIDE, sizeof(double)), calloc(WIDE, sizeof(double)) };
@@ -214,8 +244,9 @@ END_TEST
 
 static void cases(Suite *s)
 {
-	TCase *t = SUPPORT_CASE(s, "logistic", solvers_agree, columns_that_tell_nothing_are_no_trouble,
-	                        no_memory_is_an_error);
+	TCase *t =
+	        SUPPORT_CASE(s, "logistic", solvers_agree, descent_ends_at_the_minimum_of_separable_classes,
+	                     columns_that_tell_nothing_are_no_trouble, no_memory_is_an_error);
 
 	tcase_add_loop_test(t, agrees_with_scikit_learn, 0, 3);
 	tcase_add_loop_test(t, ends_where_the_gradient_vanishes, 0, 5);
