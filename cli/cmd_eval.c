@@ -357,12 +357,14 @@ const command cmd_eval_command = {
 	        "of rows a feature fires on, its values cut in bins of equal width from 0 to the largest.\n"
 	        "\n"
 	        "The metrics, with e = x - xhat, F features and d dimensions; means and sums are over rows:\n"
-	        "\n" EVAL_METRICS(METRIC_LINE)
-	                EVAL_COUNTS(COUNT_LINE) "\n"
-	                                        "A transcoder's output is not its input but the rows of "
-	                                        "another hook point: --target names "
-	                                        "a dump of\n"
-	                                        "them.",
+	        "\n" EVAL_METRICS(METRIC_LINE) EVAL_COUNTS(
+	                COUNT_LINE) "  log10_density: in JSON, features that fire by log10 of the "
+	                            "share of rows they fire on, in bins\n"
+	                            "\n"
+	                            "A transcoder's output is not its input but the rows of "
+	                            "another hook point: --target names "
+	                            "a dump of\n"
+	                            "them.",
 	.examples = "gloss eval sae/ dump/\n"
 	            "gloss eval sae/ dump/ --holdout 1 --json",
 	.options = options,
