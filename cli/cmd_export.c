@@ -17,7 +17,9 @@ static const option options[] = {
 	OPTION(export_opts, force, "force", 0, OPTION_BOOL, NULL, NULL, 0, 0,
 	       "replace a folder that an export made, or the files of an SAE"),
 	OPTION(export_opts, tables, "table", 0, OPTION_LIST, "NAME", NULL, 0, 0,
-	       "csv: a table or view, if not all of them"),
+	       "csv: only this table or view"),
+	OPTION(export_opts, all, "all", 0, OPTION_BOOL, NULL, NULL, 0, 0,
+	       "csv: also the views that spell out every example, which are large"),
 	OPTION(export_opts, model_id, "model-id", 0, OPTION_STRING, "ID", NULL, 0, 0,
 	       "neuronpedia: the model; otherwise the source's, in small letters"),
 	OPTION(export_opts, source_id, "source-id", 0, OPTION_STRING, "ID", NULL, 0, 0,
@@ -81,9 +83,10 @@ const command cmd_export_command = {
 	.help = "write a store's tables or features, or an SAE, for other programs",
 	.usage = "-d STORE [--to FORMAT] -o DIR | SAE --to FORMAT -o DIR",
 	.about = "Writes tables and views, each as NAME.csv, into a folder that appears whole or not at all. "
-	         "docs/store.md says what they hold; without --table all are written, and views that "
-	         "spell out every token of every example are large: 'gloss sql --csv' writes parts of them. "
-	         "Indexes of full text are left out.\n\n"
+	         "docs/store.md says what they hold. Without --table all are written but the views that "
+	         "spell out every example (example_text, example_token, example_values, np_activation): "
+	         "these take minutes and gigabytes, --table or --all gives them, 'gloss sql --csv' parts of "
+	         "them. Indexes of full text are left out.\n\n"
 	         "CSV is RFC 4180: UTF-8, a header, lines that end in CR LF. NULL is nothing, empty text is "
 	         "\"\"; blobs are hexadecimal digits; numbers read back the same.\n\n"
 	         "--to neuronpedia writes a source as Neuronpedia's own exports are: v1/MODEL/SOURCE with "

@@ -14,7 +14,7 @@ typedef struct target {
 
 static int write_csv(store_export_result *r, store *s, const export_opts *o, progress *pr, error *err)
 {
-	store_csv_opts csv = { o->tables.items, o->tables.n, o->force, store_args_stop() };
+	store_csv_opts csv = { o->tables.items, o->tables.n, o->all, o->force, store_args_stop() };
 
 	return store_export_csv(r, s, o->output, &csv, pr, err);
 }
@@ -128,7 +128,7 @@ static int write_gguf(store_export_result *r, store *s, const export_opts *o, pr
 }
 
 static const target targets[] = {
-	{ "csv", "rows", " table ", write_csv },
+	{ "csv", "rows", " table all ", write_csv },
 	{ "neuronpedia", "features", " source model-id source-id set release creator top samples vectors ",
 	  write_neuronpedia },
 	{ "openai-viewer", "features", " source top samples ", write_viewer },
@@ -190,7 +190,8 @@ static cJSON *result_json(const store_export_result *r, const char *folder)
 	if (out && cJSON_AddStringToObject(out, "folder", folder) &&
 	    cJSON_AddNumberToObject(out, "files", (double)r->n_files) &&
 	    cJSON_AddNumberToObject(out, "rows", (double)r->n_rows) &&
-	    cJSON_AddNumberToObject(out, "bytes", (double)r->n_bytes))
+	    cJSON_AddNumberToObject(out, "bytes", (double)r->n_bytes) &&
+	    (!r->left_out || cJSON_AddStringToObject(out, "left_out", r->left_out)))
 		return out;
 	cJSON_Delete(out);
 	return NULL;
@@ -211,5 +212,9 @@ int export_store(const command *self, const cli_parsed *p, const export_opts *o)
 	cli_put(o->output);
 	printf(": %" PRIu64 " file%s, %" PRIu64 " rows, %.1f MB\n", r.n_files, r.n_files == 1 ? "" : "s",
 	       r.n_rows, (double)r.n_bytes / 1e6);
+	if (r.left_out)
+		printf("left out, since they spell out every example: %s (--table NAME or --all writes "
+		       "them)\n",
+		       r.left_out);
 	return EXIT_DONE;
 }

@@ -13,7 +13,7 @@ typedef struct export_opts {
 	uint32_t layer;
 	bool layer_given;
 	uint32_t top, samples;
-	bool force, vectors;
+	bool force, vectors, all;
 } export_opts;
 
 /* Whether `to` is a format that a store is written in. */

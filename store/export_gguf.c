@@ -174,7 +174,7 @@ int store_export_gguf(store_export_result *out, store *s, const char *path, cons
 	if (rc == 0)
 		rc = file_write(path, g.bytes.data, g.bytes.len, err);
 	if (rc == 0 && out)
-		*out = (store_export_result){ 1, 1, g.bytes.len };
+		*out = (store_export_result){ .n_files = 1, .n_rows = 1, .n_bytes = g.bytes.len };
 	text_free(&g.bytes);
 	arena_clear(&mem);
 	export_source_clear(&x);

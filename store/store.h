@@ -267,7 +267,8 @@ typedef struct store_regex_opts {
  * tokens that count. recall = fired in M / |M|, precision = fired in M / fired, both over stored firings (all contexts with
  * --corpus, else the random ones; the result says which and how many tokens). Ties by hits, then feature.
  * Beyond that, over the same firings: the threshold on the activation with the best F1 ("threshold", its precision, recall and
- * "best_f1"), and "auroc" of the activation (silent: 0) for "is in M" over all tokens that count.
+ * "best_f1": chosen on the tokens it is measured on), and "auroc" of the activation (silent: 0) for "is in M" over all tokens that
+ * count. By chance precision is matches / tokens.
  * {"source","pattern","matches","tokens","contexts","corpus","total","features":[{"feature","precision","recall","f1","hits",
  *  "fires","threshold","threshold_precision","threshold_recall","best_f1","auroc","label"}]}
  * ERR_ARG: the pattern does not compile (says at which character); ERR_LIMIT: it takes too many steps on some context. */
@@ -304,7 +305,8 @@ typedef struct store_like_opts {
  *  "tests": features that fire in any of them,"features":[{"feature","auroc","auroc_low","auroc_high","p","q","like":{"share":
  *  of contexts in which it fires,"max","mean_max","mean": of each context's mean over its tokens},"unlike":{...},"label"}]}
  * auroc: the chance that it is stronger in a context of the first set than in one of the second, ties half, with a 95 % interval
- * (DeLong) and the p value of no difference (Mann-Whitney), both by normal approximation: rough under 10 contexts. q: the share
+ * (DeLong; of sets that do not overlap one that only counts them; null where a set is of one) and the p value of no difference
+ * (Mann-Whitney), both by normal approximation: rough under 10 contexts. q: the share
  * of false ones expected among all features with such a p or less (Benjamini-Hochberg over "tests").
  * ERR_FORMAT: a line is no query; ERR_NOTFOUND: no such context, or a set without stored firings. */
 int store_find_like(cJSON **out, store *s, const store_like_opts *o, error *err) MUST_USE;
@@ -327,14 +329,17 @@ int store_sql(cJSON **out, store *s, const char *sql, uint64_t max_rows, double 
 /* ---- Export (export_*.c) -------------------------------------------------------------------------------------- */
 
 typedef struct store_csv_opts {
-	const char *const
-	        *tables; /* (n_tables) names of tables and views; none: all but indexes of full text */
+	/* (n_tables) names of tables and views; none: all but indexes of full text, and but views that spell out each example */
+	const char *const *tables;
 	size_t n_tables;
+	bool all;   /* these too: without names */
 	bool force; /* replace a folder that holds nothing but .csv files */
 	store_stop stop;
 } store_csv_opts;
 typedef struct store_export_result {
 	uint64_t n_files, n_rows, n_bytes;
+	const char
+	        *left_out; /* of CSV: names of the views passed over, ", " between them; static. NULL: none */
 } store_export_result;
 /* NAME.csv for each, in a folder that appears whole or not at all, all of one moment. RFC 4180, UTF-8, a header, lines that
  * end in CR LF; NULL is nothing, empty text "", a blob its hexadecimal digits; numbers read back the same. `out` and `pr` may

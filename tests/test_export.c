@@ -126,7 +126,7 @@ START_TEST(files_say_what_the_store_says)
 	store_csv_opts o = { 0 };
 	store_export_result r;
 	sqlite3_stmt *st = NULL;
-	uint64_t rows = 0, files = 0;
+	uint64_t rows = 0, files = 0, few_files;
 	bool more;
 
 	ck_assert_int_eq(store_exec(s,
@@ -138,6 +138,13 @@ START_TEST(files_say_what_the_store_says)
 	        store_exec(s, "UPDATE source SET norm_limit = 9e999, n_firings = -9223372036854775808", &err),
 	        0);
 	ck_assert_msg(store_export_csv(&r, s, to, &o, NULL, &err) == 0, "%s", err.msg);
+	ck_assert_str_eq(r.left_out, "example_text, example_token, example_values, np_activation");
+	ck_assert_uint_gt(r.n_files, 30);
+	few_files = r.n_files;
+	o.all = o.force = true;
+	ck_assert_msg(store_export_csv(&r, s, to, &o, NULL, &err) == 0, "%s", err.msg);
+	ck_assert_ptr_null(r.left_out);
+	ck_assert_uint_eq(r.n_files, few_files + 4);
 	ck_assert_int_eq(store_prepare(&st, s,
 	                               "SELECT name FROM pragma_table_list WHERE schema = 'main' AND type IN "
 	                               "('table', 'view') AND name NOT LIKE 'sqlite%'",
@@ -165,7 +172,7 @@ START_TEST(failures_leave_nothing)
 		[FAULT_ALLOC] = ERR_NOMEM, [FAULT_WRITE] = ERR_IO, [FAULT_SYNC] = ERR_IO
 	};
 	store *s = small_store_open(STORE_READ);
-	store_csv_opts o = { few, 2, false, { 0 } };
+	store_csv_opts o = { .tables = few, .n_tables = 2 };
 	long n = 0;
 
 	for (;; n++) {
@@ -195,7 +202,7 @@ END_TEST
 START_TEST(replaces_only_exports)
 {
 	store *s = small_store_open(STORE_READ);
-	store_csv_opts o = { few, 2, false, { 0 } };
+	store_csv_opts o = { .tables = few, .n_tables = 2 };
 	struct stat st;
 
 	ck_assert_int_eq(mkdir(to, 0700), 0);

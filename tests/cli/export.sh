@@ -2,7 +2,11 @@
 exec 2>&1
 sh "$GLOSS_SOURCE/tests/small_store.sh" small.db
 try() { gloss export -d small.db "$@" || echo "exit $?"; }
-try -o all --quiet | sed 's/: .*//'
+try -o most | sed 's/^most: .*/most/'
+ls most | wc -l
+try -o all --all --quiet | sed 's/: .*//'
+ls all | wc -l
+try -o both --all --table label
 ls all | grep -E 'fts|^feature_l|^vocab'
 tr -d '\r' <all/feature_logit.csv | head -3
 sqlite3 -bail small.db ".mode csv" ".import all/explanation.csv back" ".import all/vocab.csv vocab_back" \
