@@ -74,7 +74,8 @@ static int bad_codes(const firing_scan *scan, const error *cause, error *err)
 	                 scan->context.id, cause->msg);
 }
 
-int firing_scan_codes(firing_scan *scan, error *err)
+/* Read the codes of the context that `scan` holds. */
+static int read_codes(firing_scan *scan, error *err)
 {
 	error cause = { 0 };
 
@@ -110,7 +111,7 @@ int firing_scan_next(firing_scan *scan, bool *more, error *err)
 	rc = context_row_read(&scan->context, scan->row, 2, scan->s, err);
 	if (rc == 0)
 		rc = read_mask(scan, err);
-	return rc < 0 || scan->lazy ? rc : firing_scan_codes(scan, err);
+	return rc < 0 || scan->lazy ? rc : read_codes(scan, err);
 }
 
 void firing_scan_end(firing_scan *scan)

@@ -62,7 +62,7 @@ typedef struct firing_scan {
 	int64_t source;
 	uint32_t n_features;
 	bool sampled; /* the lot being read */
-	bool lazy;    /* set by the caller: codes are read only by firing_scan_codes() */
+	bool lazy;    /* set by the caller: codes are read only by firing_scan_pick() */
 	context_row context;
 	const unsigned char *counted; /* bit i: token i counts */
 	store_codes codes;            /* of the context */
@@ -70,9 +70,7 @@ typedef struct firing_scan {
 int firing_scan_begin(firing_scan *scan, store *s, int64_t source, error *err) MUST_USE;
 /* *more: `scan` holds the next context. */
 int firing_scan_next(firing_scan *scan, bool *more, error *err) MUST_USE;
-/* Read the codes of the context that `scan` holds. */
-int firing_scan_codes(firing_scan *scan, error *err) MUST_USE;
-/* Only some of them, as store_codes_pick(). */
+/* Read some of the codes of the context that `scan` holds, as store_codes_pick(). */
 int firing_scan_pick(firing_scan *scan, const unsigned char *tokens, const uint32_t *slot,
                      error *err) MUST_USE;
 void firing_scan_end(firing_scan *scan); /* fine on a zeroed struct */
