@@ -62,7 +62,7 @@ static int add_cofiring(cli_table *t, const cJSON *f)
 	return rc ? rc : string_cell(t, answer_string(f, "label"));
 }
 
-static int print_similar(const cJSON *page, error *err)
+static int print_similar(const cJSON *page, const similar_opts *o, error *err)
 {
 	static const cli_column of_directions[] = { { "feature", true, 0 },
 		                                    { "cosine", true, 0 },
@@ -93,10 +93,15 @@ static int print_similar(const cJSON *page, error *err)
 	printf("\nby firing together: it fires on %.0f of %.0f tokens of %.0f contexts\n",
 	       answer_number(cofiring, "fires"), answer_number(cofiring, "tokens"),
 	       answer_number(cofiring, "contexts"));
-	if (cJSON_GetArraySize(features))
-		return page_print_rows(features, of_cofiring, ARRAY_LEN(of_cofiring), add_cofiring, err);
-	printf("no feature fires together with it often enough\n");
-	return 0;
+	if (cJSON_GetArraySize(features) == 0) {
+		printf("no feature fires together with it on %u tokens or more\n", o->min_both);
+		return 0;
+	}
+	rc = page_print_rows(features, of_cofiring, ARRAY_LEN(of_cofiring), add_cofiring, err);
+	if (!rc)
+		printf("%d of %.0f features that do on %u tokens or more; by chance lift is 1\n",
+		       cJSON_GetArraySize(features), answer_number(cofiring, "total"), o->min_both);
+	return rc;
 }
 
 /* ---- Duplicates ---------------------------------------------------------------------------------------------------------- */
@@ -120,12 +125,21 @@ static int add_feature(text *out, const cJSON *f, bool several)
 	return rc;
 }
 
+/* "12 groups of duplicates, 10 of them listed" */
+static int add_count(text *out, double n, const char *what, const cJSON *list)
+{
+	int listed = cJSON_GetArraySize(list);
+
+	return n > listed ? text_addf(out, "%.0f %s, %d of them listed\n", n, what, listed)
+	                  : text_addf(out, "%.0f %s\n", n, what);
+}
+
 static int add_groups(text *out, const cJSON *page, bool several)
 {
 	const cJSON *groups = cJSON_GetObjectItem(page, "groups"), *group, *f;
 	int rc;
 
-	rc = text_addf(out, "%.0f groups of duplicates\n", answer_number(page, "n_groups"));
+	rc = add_count(out, answer_number(page, "n_groups"), "groups of duplicates", groups);
 	cJSON_ArrayForEach(group, groups)
 	{
 		const cJSON *features = cJSON_GetObjectItem(group, "features");
@@ -145,10 +159,10 @@ static int add_groups(text *out, const cJSON *page, bool several)
 
 static int add_near(text *out, const cJSON *page, bool several)
 {
-	const cJSON *near;
-	int rc = text_addf(out, "%.0f near duplicates\n", answer_number(page, "n_near"));
+	const cJSON *list = cJSON_GetObjectItem(page, "near"), *near;
+	int rc = add_count(out, answer_number(page, "n_near"), "pairs of near duplicates", list);
 
-	cJSON_ArrayForEach(near, cJSON_GetObjectItem(page, "near"))
+	cJSON_ArrayForEach(near, list)
 	{
 		rc = rc ? rc
 		        : text_addf(out, "  cosine %.4f, %.0f bits: ", answer_number(near, "cosine"),
@@ -161,15 +175,15 @@ static int add_near(text *out, const cJSON *page, bool several)
 	return rc;
 }
 
-static int print_duplicates(const cJSON *page, error *err)
+static int print_duplicates(const cJSON *page, const similar_opts *o, error *err)
 {
 	bool several = cJSON_GetArraySize(cJSON_GetObjectItem(page, "sources")) > 1;
 	text out;
 	int rc;
 
 	text_init(&out, (size_t)256 << 20);
-	rc = text_addf(&out, "%.0f features over %.0f tokens of %.0f contexts\n",
-	               answer_number(page, "features"), answer_number(page, "tokens"),
+	rc = text_addf(&out, "%.0f features that fire on %u or more of %.0f tokens of %.0f contexts\n",
+	               answer_number(page, "features"), o->min_fires, answer_number(page, "tokens"),
 	               answer_number(page, "contexts"));
 	rc = rc ? rc : add_groups(&out, page, several);
 	rc = rc ? rc : add_near(&out, page, several);
@@ -257,7 +271,7 @@ static int print(const cJSON *page, const cli_parsed *p, const void *opts, error
 	const similar_opts *o = opts;
 
 	(void)p;
-	return o->duplicates ? print_duplicates(page, err) : print_similar(page, err);
+	return o->duplicates ? print_duplicates(page, o, err) : print_similar(page, o, err);
 }
 
 static int run(const command *self, int argc, char **argv)

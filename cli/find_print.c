@@ -18,6 +18,7 @@ static void print_over(const cJSON *page)
 
 static int add_found(cli_table *t, const cJSON *f)
 {
+	double auroc;
 	int rc = number_cell(t, answer_number(f, "feature"), 10);
 
 	if (!rc)
@@ -30,9 +31,10 @@ static int add_found(cli_table *t, const cJSON *f)
 		rc = cli_table_cell(t, "%.0f", answer_number(f, "hits"));
 	if (!rc)
 		rc = cli_table_cell(t, "%.0f", answer_number(f, "fires"));
-	rc = rc ? rc : number_cell(t, answer_number(f, "best_f1"), 3);
+	rc = rc ? rc : cli_table_cell(t, "%.3f", answer_number(f, "best_f1"));
 	rc = rc ? rc : number_cell(t, answer_number(f, "threshold"), 3);
-	rc = rc ? rc : number_cell(t, answer_number(f, "auroc"), 3);
+	auroc = answer_number(f, "auroc"); /* one just under 1 is not to look like it */
+	rc = rc ? rc : isnan(auroc) ? cli_table_cell(t, "-") : cli_table_cell(t, "%.4f", auroc);
 	return rc ? rc : string_cell(t, answer_string(f, "label"));
 }
 
@@ -45,11 +47,18 @@ int find_print_regex(const cJSON *page, error *err)
 		{ "label", false, 60 },
 	};
 	const cJSON *features = cJSON_GetObjectItem(page, "features"), *f;
+	double matches = answer_number(page, "matches");
 	cli_table *t = NULL;
 	int rc = 0;
 
-	printf("%.0f matches", answer_number(page, "matches"));
+	printf("%.0f match%s", matches, matches == 1 ? "" : "es");
 	print_over(page);
+	if (matches > 0)
+		printf("by chance precision is %.2g; best F1 is at the threshold that is best for these same "
+		       "tokens\n",
+		       matches / answer_number(page, "tokens"));
+	if (matches > 0 && matches < 10)
+		printf("with fewer than 10 matches recall, F1 and AUROC are rough\n");
 	if (cJSON_GetArraySize(features) == 0) {
 		printf("no feature fires there\n");
 		return 0;
@@ -181,7 +190,7 @@ int find_print_of(const cJSON *page, error *err)
 	rc = print_subjects(page, err);
 	if (rc || cJSON_GetArraySize(cJSON_GetObjectItem(page, "patterns")) == 0)
 		return rc;
-	printf("\nthe same for find --regex\n");
+	printf("\nthe same for find --regex: of many tried, the best on these same tokens\n");
 	return print_patterns(page, err);
 }
 

@@ -70,8 +70,15 @@ rank_sum rank_sum_of(float *values, size_t n_values, double m, double n)
 	out.p = fmax(out.p, 1 / choices(m, n));
 	half = 1.959963984540054 * sqrt(variance(s.first_squares, out.auroc, m) / m +
 	                                variance(s.second_squares, out.auroc, n) / n);
-	out.low = m > 1 && n > 1 ? fmax(0, out.auroc - half) : NAN;
-	out.high = m > 1 && n > 1 ? fmin(1, out.auroc + half) : NAN;
+	out.low = fmax(0, out.auroc - half);
+	out.high = fmin(1, out.auroc + half);
+	if (out.auroc >=
+	    1) /* then all of min(m, n) pairs apart from each other are in order: of a chance A, A^min(m, n) */
+		out.low = pow(0.025, 1 / fmin(m, n));
+	else if (out.auroc <= 0)
+		out.high = 1 - pow(0.025, 1 / fmin(m, n));
+	if (m <= 1 || n <= 1 || spread <= 0)
+		out.low = out.high = NAN;
 	return out;
 }
 

@@ -6,8 +6,9 @@
 
 typedef struct rank_sum {
 	double auroc; /* chance that one of the first set is higher than one of the second, ties half */
-	double low,
-	        high; /* 95 % interval, normal approximation with DeLong's variance (1988); NaN: a set of fewer than two */
+	/* 95 % interval, normal approximation with DeLong's variance (1988). Where the sets do not overlap that is 0, and the interval goes
+	 * to 0.025^(1 / min(m, n)) of the other end: it holds, and is wide. NaN: a set of fewer than two, or all values are equal. */
+	double low, high;
 	/* Two-sided, of no difference: normal approximation, ties counted, but no less than 1 in the number of ways to choose the
 	 * first set, which no test of so few could fall below; 1 where all are equal. */
 	double p;

@@ -31,6 +31,11 @@ static rank_sum rank_pairs(const float *x, size_t m, const float *y, size_t n)
 		second += (wins - mean) * (wins - mean) / ((double)n - 1);
 	}
 	half = 1.959963984540054 * sqrt(first / (double)m + second / (double)n);
+	if (mean == 0 || mean > 1 - 1e-12) {
+		double far = pow(0.025, 1 / (double)(m < n ? m : n));
+
+		return (rank_sum){ mean, mean > 0 ? far : 0, mean > 0 ? 1 : 1 - far, NAN };
+	}
 	return (rank_sum){ mean, fmax(0, mean - half), fmin(1, mean + half), NAN };
 }
 
@@ -96,6 +101,25 @@ START_TEST(p_of_few_is_no_less_than_their_choice)
 	ck_assert_double_eq_tol(rank_values(one, 1, zeros, 29).p, 1.0 / 30, 1e-14);
 	ck_assert_double_eq_tol(rank_values(zeros, 29, one, 1).p, 1.0 / 30, 1e-14);
 	ck_assert_double_eq_tol(rank_values(three, 3, zeros, 27).p, 1.0 / 4060, 1e-14);
+}
+END_TEST
+
+/* Sets that do not overlap: not "AUROC 1, from 1 to 1", however few there are. */
+START_TEST(intervals_of_what_does_not_overlap_are_wide)
+{
+	const float high[] = { 3, 4, 5, 6 }, low[8] = { 0, 0, 1, 1, 1, 2, 2, 0 };
+	rank_sum r = rank_values(high, 2, low, 8);
+
+	ck_assert_double_eq(r.auroc, 1);
+	ck_assert_double_eq(r.high, 1);
+	ck_assert_double_eq_tol(r.low * r.low, 0.025, 1e-15);
+	r = rank_values(high, 4, low, 8);
+	ck_assert_double_eq_tol(pow(r.low, 4), 0.025, 1e-15);
+	r = rank_values(low, 8, high, 4);
+	ck_assert_double_eq(r.low, 0);
+	ck_assert_double_eq_tol(pow(1 - r.high, 4), 0.025, 1e-15);
+	r = rank_values(low + 2, 3, low + 2, 2);
+	ck_assert(r.auroc == 0.5 && isnan(r.low) && isnan(r.high));
 }
 END_TEST
 
@@ -395,7 +419,8 @@ static void cases(Suite *suite)
 	TCase *tc = tcase_create("find_like");
 
 	SUPPORT_CASE(suite, "rank_sum", ranks_are_those_of_all_pairs, p_is_that_of_scipy,
-	             p_of_few_is_no_less_than_their_choice, q_is_that_of_r, scores_agree_with_ranks);
+	             p_of_few_is_no_less_than_their_choice, intervals_of_what_does_not_overlap_are_wide,
+	             q_is_that_of_r, scores_agree_with_ranks);
 	tcase_set_timeout(tc, 60);
 	tcase_add_unchecked_fixture(tc, setup, teardown);
 	tcase_add_loop_test(tc, like_is_its_definition, 0, 8);
