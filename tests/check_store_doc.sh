@@ -19,9 +19,12 @@ if [ "${1-}" = --update ]; then
 fi
 diff -u "$page" "$work/page" || { echo "docs/store.md is out of date: run sh tests/update.sh"; bad=1; }
 
+version=0
 for step in "$root"/schemas/sql/[0-9]*.sql; do
+	version=$((version + 1))
 	sqlite3 -bail "$work/store.db" <"$step" || exit 1
 done
+grep -q "the schema's, now $version)" "$page" || { echo "docs/store.md does not say that the schema is now $version"; bad=1; }
 sqlite3 "$work/store.db" "SELECT t.name || ' ' || x.name FROM pragma_table_list t JOIN pragma_table_xinfo(t.name) x
 	WHERE t.schema = 'main' AND t.type IN ('table', 'view') AND t.name NOT LIKE 'sqlite%'" | sort >"$work/has"
 # TABLE COLUMN of the page; of views without a list of columns, all those they have
