@@ -302,7 +302,8 @@ START_TEST(openmoss_is_read_and_written)
 		m.centers = false;
 		m.scale = kinds[i].mean > 0 ? sqrt((double)m.d) / (double)kinds[i].mean : 1;
 		for (size_t f = 0; f < m.f; f++)
-			m.threshold[f] = kinds[i].old ? (float)(0.25 * m.scale) : 0.01f + fabsf(m.threshold[f]);
+			m.threshold[f] =
+			        kinds[i].old ? (float)(0.25 * m.scale) : 0.01f + fabsf(m.threshold[f]);
 		m.rescales = kinds[i].by_norm && made_is(&m, "topk");
 		disk = m; /* whose thresholds are of values times the norm of the decoder's row */
 		for (size_t f = 0; kinds[i].by_norm && f < m.f; f++)
