@@ -14,7 +14,7 @@ enum { REASONS = 5 };
 
 typedef struct jobs_opts {
 	explain_args args;
-	bool refused;
+	bool refused, all;
 	const char *out;
 	uint32_t older_than;
 } jobs_opts;
@@ -24,6 +24,8 @@ static const option options[] = {
 	EXPLAIN_ENDPOINT_OPTIONS(jobs_opts, args),
 	OPTION(jobs_opts, refused, "refused", 0, OPTION_BOOL, NULL, NULL, 0, 0,
 	       "retry: also what the model refused and what a content filter stopped"),
+	OPTION(jobs_opts, all, "all", 0, OPTION_BOOL, NULL, NULL, 0, 0,
+	       "retry: what is done too, so that resume --replay reads all replies again"),
 	OPTION(jobs_opts, older_than, "older-than", 0, OPTION_U32, "DAYS", "0", 0, 100000,
 	       "gc: only replies that are at least so old"),
 	OPTION(jobs_opts, args.dry_run, "dry-run", 0, OPTION_BOOL, NULL, NULL, 0, 0,
@@ -294,7 +296,11 @@ static int print_cancel(const cJSON *page, error *err)
 static int do_retry(cJSON **page, store *s, int64_t job, const jobs_opts *o, error *err)
 {
 	uint64_t n = 0;
-	int rc = store_job_retry(&n, s, job, o->refused, err);
+	int rc = store_job_retry(&n, s, job,
+	                         o->all       ? STORE_RETRY_ALL
+	                         : o->refused ? STORE_RETRY_REFUSED
+	                                      : STORE_RETRY_FAILED,
+	                         err);
 
 	return rc < 0 ? rc : answer(page, job, "waiting", (double)n, err);
 }

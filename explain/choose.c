@@ -82,7 +82,7 @@ static int add_twin(store_task *of, uint32_t feature, error *err)
 	} else if (asprintf(&longer, "[%u]", feature) < 0) {
 		return error_nomem(err, "tasks");
 	}
-	free((char *)(uintptr_t)of->twins);
+	free((char *)of->twins);
 	of->twins = longer;
 	return 0;
 }
@@ -116,6 +116,6 @@ int engine_share(store_task *tasks, size_t *n, store *s, const store_source *sou
 void engine_free_tasks(store_task *tasks, size_t n)
 {
 	for (size_t i = 0; i < n && tasks; i++)
-		free((char *)(uintptr_t)tasks[i].twins);
+		free((char *)tasks[i].twins);
 	free(tasks);
 }

@@ -647,18 +647,21 @@ static int dry_run(engine *j, const store_task *tasks, size_t n, error *err)
 	return rc;
 }
 
+static void in_any_case(int rc)
+{
+	(void)rc;
+}
+
 /* How the job ends: done when no task of it is left to anybody. */
 static int close_job(engine *j, int rc, error *err)
 {
 	store_left left = { 0 };
 	error e = { 0 };
-	int end;
 
-	end = store_worker_end(j->s, &e);
-	if (rc < 0) {
-		end = release(j, &e);
-		end = store_job_end(j->s, j->id, "stopped", err ? err->msg : NULL, &e);
-		(void)end; /* the first error is the one to tell */
+	in_any_case(store_worker_end(j->s, &e));
+	if (rc < 0) { /* the first error is the one to tell */
+		in_any_case(release(j, &e));
+		in_any_case(store_job_end(j->s, j->id, "stopped", err ? err->msg : NULL, &e));
 		return rc;
 	}
 	rc = store_task_left(&left, j->s, j->id, err);

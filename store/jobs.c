@@ -251,8 +251,10 @@ int store_job_cancel(store *s, int64_t job, error *err)
 	return store_end(s, rc, err);
 }
 
-int store_job_retry(uint64_t *n, store *s, int64_t job, bool refused_too, error *err)
+int store_job_retry(uint64_t *n, store *s, int64_t job, store_retry which, error *err)
 {
+	static const char *const states[] = { "'failed'", "'failed', 'refused', 'filtered'",
+		                              "'failed', 'refused', 'filtered', 'done'" };
 	uint64_t count = 0;
 	int rc = store_begin(s, err);
 
@@ -262,8 +264,7 @@ int store_job_retry(uint64_t *n, store *s, int64_t job, bool refused_too, error 
 	if (rc == 0)
 		rc = lease_free_abandoned(s, job, err);
 	if (rc == 0)
-		rc = wait_again(&count, s, job, refused_too ? "'failed', 'refused', 'filtered'" : "'failed'",
-		                err);
+		rc = wait_again(&count, s, job, states[which], err);
 	if (rc == 0 && count)
 		rc = set_state(s, job, "stopped", NULL, err);
 	rc = store_end(s, rc, err);

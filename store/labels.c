@@ -18,7 +18,12 @@ int store_explanation_add(store *s, store_explanation *e, error *err)
 	        &st, s,
 	        "INSERT INTO explanation(source_id, feature, text, short_text, rule, confidence, method,"
 	        " model, prompt_sha256, task_id, created, schema_sha256, same_as)"
-	        " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, nullif(?10, 0), ?11, ?12, nullif(?13, -1))"
+	        " SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, nullif(?10, 0), ?11, ?12, nullif(?13, -1)"
+	        " WHERE NOT EXISTS (SELECT 1 FROM explanation WHERE task_id = ?10 AND feature = ?2 AND text "
+	        "= ?3 AND"
+	        " short_text IS ?4 AND confidence IS ?6 AND id = (SELECT max(id) FROM explanation WHERE "
+	        "task_id = ?10 AND"
+	        " feature = ?2))"
 	        " RETURNING id",
 	        err);
 	if (rc == 0)
@@ -28,6 +33,7 @@ int store_explanation_add(store *s, store_explanation *e, error *err)
 		                e->same_as ? (int64_t)*e->same_as : (int64_t)-1);
 	if (rc == 0)
 		rc = store_step(s, st, &row, err);
+	e->id = 0;
 	if (rc == 0 && row) {
 		e->id = sqlite3_column_int64(st, 0);
 		rc = store_run(s, st, err);
@@ -115,7 +121,10 @@ int store_score_add(store *s, const store_score *sc, error *err)
 	        &st, s,
 	        "INSERT INTO score(explanation_id, scorer, judge, value, low, high, baseline, n_positive,"
 	        " n_negative, n_failed, details, prompt_sha256, task_id, created, schema_sha256)"
-	        " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, nullif(?13, 0), ?14, ?15)",
+	        " SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, nullif(?13, 0), ?14, ?15"
+	        " WHERE NOT EXISTS (SELECT 1 FROM score WHERE task_id = ?13 AND explanation_id = ?1 AND "
+	        "scorer = ?2"
+	        " AND value IS ?4 AND details = ?11)",
 	        err);
 	if (rc == 0)
 		rc = store_bind(s, st, err, "ittddddiiittitt", sc->explanation_id, sc->scorer, sc->judge,

@@ -592,7 +592,8 @@ typedef struct store_explanation {
 	const uint32_t
 	        *same_as; /* the feature it was made for, which fires on the same tokens; NULL: this one */
 } store_explanation;
-int store_explanation_add(store *s, store_explanation *e /* id is set */, error *err) MUST_USE;
+/* e->id is set, to 0 where its task made the same label before (its replies were read again): that one stays. */
+int store_explanation_add(store *s, store_explanation *e, error *err) MUST_USE;
 /* The latest label of a feature, and a label by its id. ERR_NOTFOUND. Strings in `mem`. */
 int store_explanation_latest(store_explanation *out, store *s, int64_t source, uint32_t feature, arena *mem,
                              error *err) MUST_USE;
@@ -638,8 +639,10 @@ int store_job_get(store_job *out, store *s, int64_t job, arena *mem, error *err)
 int store_job_resume(store *s, int64_t job, const char *options, error *err) MUST_USE;
 /* Its workers stop at the next task they ask for. ERR_EXISTS: it is done. */
 int store_job_cancel(store *s, int64_t job, error *err) MUST_USE;
-/* Failed tasks, and those that the model refused or a filter stopped, wait again. *n: how many. */
-int store_job_retry(uint64_t *n, store *s, int64_t job, bool refused_too, error *err) MUST_USE;
+/* Failed tasks wait again, and if asked for those that the model refused or a filter stopped, or all but the skipped. *n: how
+ * many. */
+typedef enum store_retry { STORE_RETRY_FAILED, STORE_RETRY_REFUSED, STORE_RETRY_ALL } store_retry;
+int store_job_retry(uint64_t *n, store *s, int64_t job, store_retry which, error *err) MUST_USE;
 int store_job_set_capabilities(store *s, int64_t job, const char *json, error *err) MUST_USE;
 /* "{}" before they were set; in `mem`. */
 int store_job_capabilities(const char **json, store *s, int64_t job, arena *mem, error *err) MUST_USE;

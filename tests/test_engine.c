@@ -200,6 +200,27 @@ START_TEST(a_replay_asks_nobody_and_misses_what_is_not_there)
 }
 END_TEST
 
+/* As after a change of how replies are read: no call, and no label twice. */
+START_TEST(replies_are_read_again_from_the_log)
+{
+	uint64_t n = 0;
+	int64_t labels;
+
+	o.features = "0-4";
+	ck_assert_int_eq(explain_run(NULL, s, &o, &err), 0);
+	labels = sql("SELECT count(*) FROM explanation");
+	ck_assert_int_eq(store_exec(s, "UPDATE explanation SET text = 'misread' WHERE feature = 2", &err), 0);
+	ck_assert_int_eq(store_job_retry(&n, s, 1, STORE_RETRY_ALL, &err), 0);
+	ck_assert_uint_eq(n, 5);
+	o.replay = true;
+	ck_assert_msg(explain_resume(NULL, s, 1, &o, &err) == 0, "%s", err.msg);
+	ck_assert_int_eq(sql("SELECT count(*) FROM explanation"), labels + 1);
+	ck_assert_int_eq(sql("SELECT count(*) FROM label WHERE feature = 2 AND text = 'w2'"), 1);
+	ck_assert_int_eq(sql("SELECT count(*) FROM task WHERE state = 'done'"), 5);
+	ck_assert_uint_eq(llm_count(server), 1 + 5);
+}
+END_TEST
+
 START_TEST(features_are_chosen)
 {
 	static const char *const files[] = { "1 3-4\n# 5\n7,8 # nine\n", "1\n99\n", "1\n2x\n" };
@@ -350,6 +371,7 @@ static void cases(Suite *suite)
 	tcase_add_test(t, money_is_counted_and_never_passed);
 	tcase_add_test(t, a_dry_run_counts_and_sends_nothing);
 	tcase_add_test(t, a_replay_asks_nobody_and_misses_what_is_not_there);
+	tcase_add_test(t, replies_are_read_again_from_the_log);
 	tcase_add_test(t, features_are_chosen);
 	tcase_add_loop_test(t, a_template_of_the_users_own, 0, ARRAY_LEN(templates));
 	tcase_add_test(t, requests_begin_alike);

@@ -398,10 +398,10 @@ START_TEST(failed_tasks_are_retried_when_asked)
 	}
 	ck_assert_int_eq(store_job_resume(s, job, NULL, &err), 0);
 	ck_assert_double_eq(count_of(job, "failed"), 1); /* resume leaves it */
-	ck_assert_int_eq(store_job_retry(&n, s, job, false, &err), 0);
+	ck_assert_int_eq(store_job_retry(&n, s, job, STORE_RETRY_FAILED, &err), 0);
 	ck_assert_uint_eq(n, 1);
 	ck_assert_double_eq(count_of(job, "refused"), 1);
-	ck_assert_int_eq(store_job_retry(&n, s, job, true, &err), 0);
+	ck_assert_int_eq(store_job_retry(&n, s, job, STORE_RETRY_REFUSED, &err), 0);
 	ck_assert_uint_eq(n, 2);
 	ck_assert_double_eq(count_of(job, "waiting"), 3);
 }
