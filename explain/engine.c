@@ -9,7 +9,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { BYTES_A_TOKEN = 4 };
+enum { BYTES_A_TOKEN = 4, REPORTS_MAX = 1 << 30 };
 
 /* ---- Questions --------------------------------------------------------------------------------------------------------- */
 
@@ -294,22 +294,39 @@ static int task_begin(engine *j, const store_task *row, error *err)
 	return rc < 0 ? rc : j->kind->begin(t, err);
 }
 
+/* As text until the end: small pieces kept between the blocks of tasks that come and go take five times their size. */
 static int report(engine *j, const engine_task *t, error *err)
 {
+	char *printed = NULL;
 	cJSON *about;
+	int rc = 0;
 
-	if (!j->reports)
+	if (!j->reporting)
 		return 0;
 	about = cJSON_CreateObject();
-	if (!about || !cJSON_AddItemToArray(j->reports, about)) {
-		cJSON_Delete(about);
-		return error_nomem(err, "the summary");
-	}
-	if (!cJSON_AddNumberToObject(about, "feature", t->row.feature) ||
-	    !cJSON_AddStringToObject(about, "state", store_task_state_name(t->state)) ||
-	    (t->why && !cJSON_AddStringToObject(about, "why", t->why)) || !j->kind->report(t, about))
-		return error_nomem(err, "the summary");
-	return 0;
+	if (about && cJSON_AddNumberToObject(about, "feature", t->row.feature) &&
+	    cJSON_AddStringToObject(about, "state", store_task_state_name(t->state)) &&
+	    (!t->why || cJSON_AddStringToObject(about, "why", t->why)) && j->kind->report(t, about))
+		printed = json_print(about);
+	if (!printed || text_addf(&j->reports, "%s%s", j->reports.len ? "," : "[", printed) < 0)
+		rc = error_nomem(err, "the summary");
+	free(printed);
+	cJSON_Delete(about);
+	return rc;
+}
+
+/* The list of them; NULL: no memory. */
+static cJSON *take_reports(engine *j)
+{
+	cJSON *list = NULL;
+
+	if (!j->reports.len)
+		return cJSON_CreateArray();
+	if (text_adds(&j->reports, "]") < 0 ||
+	    json_parse(&list, j->reports.data, j->reports.len, REPORTS_MAX, 64, "the summary", NULL) < 0)
+		return NULL;
+	text_free(&j->reports);
+	return list;
 }
 
 /* The label, and the same for each twin. */
@@ -579,6 +596,7 @@ static bool fill_summary(cJSON *sum, engine *j)
 	static const char *const sent[] = { "requests",          "from_log",           "retried",
 		                            "paid_input_tokens", "paid_output_tokens", "missing" };
 	static const char *const dry[] = { "requests", "input_tokens_estimate", "output_tokens_limit" };
+	cJSON *list;
 	explain_client_stats s = { 0 };
 	bool fine = cJSON_AddStringToObject(sum, "kind", j->kind->name) &&
 	            cJSON_AddStringToObject(sum, "method", j->method) &&
@@ -604,9 +622,11 @@ static bool fill_summary(cJSON *sum, engine *j)
 		                   6);
 	if (!fine || !cJSON_AddNumberToObject(sum, "seconds", clock_now() - j->started))
 		return false;
-	if (!cJSON_AddItemToObject(sum, "features", j->reports))
+	list = take_reports(j);
+	if (!list || !cJSON_AddItemToObject(sum, "features", list)) {
+		cJSON_Delete(list);
 		return false;
-	j->reports = NULL;
+	}
 	return true;
 }
 
@@ -749,9 +769,8 @@ int engine_run(cJSON **summary, engine *j, const char *settings, const store_tas
 	j->taken = &taken;
 	j->n_all = n;
 	chat_init(&j->chat, j->o->client);
-	j->reports = summary ? cJSON_CreateArray() : NULL;
-	if (summary && !j->reports)
-		return error_nomem(err, "the summary");
+	j->reporting = summary != NULL;
+	text_init(&j->reports, REPORTS_MAX);
 	if (j->o->progress)
 		j->o->progress->total = n;
 	rc = json_parse(&j->schema, j->kind->schema, strlen(j->kind->schema), 65536, 64, "schema", err);
@@ -765,6 +784,6 @@ int engine_run(cJSON **summary, engine *j, const char *settings, const store_tas
 	explain_client_free(j->client); /* which lets go of its claims in the log */
 	store_log_close(j->log);
 	cJSON_Delete(j->schema);
-	cJSON_Delete(j->reports);
+	text_free(&j->reports);
 	return rc;
 }

@@ -74,7 +74,8 @@ struct engine {
 	size_t open;            /* requests */
 	uint64_t n_all, before; /* tasks; over when this run began */
 	uint64_t dry_requests, dry_input, dry_output, dry_bytes, recorded, failed, missing;
-	cJSON *reports;             /* NULL: no summary wanted */
+	bool reporting;             /* a summary is wanted */
+	text reports;               /* JSON: the members of its list so far */
 	double started, beat;       /* when it last said that it lives */
 	struct engine_taken *taken; /* leased and not yet begun */
 };
