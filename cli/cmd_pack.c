@@ -116,7 +116,8 @@ const command cmd_pack_command = {
 	        "file's; the same store gives the same bytes.\n\n"
 	        "--without corpus keeps of each SAE the firings of its random contexts, and no context that "
 	        "neither an example nor these refer to: what an index without --corpus would hold. --without "
-	        "vectors leaves out the decoder rows, which only 'similar' and 'diff' need. Requests to "
+	        "vectors leaves out the decoder rows, which 'similar', 'diff' and 'export' (gguf, vectors "
+	        "for neuronpedia) need. Requests to "
 	        "endpoints and their replies are in a file of their own, STORE.requests, and never in the "
 	        "copy.",
 	.examples = "gloss pack store.db -o share.db\n"
