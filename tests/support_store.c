@@ -359,3 +359,12 @@ store *small_store_open(unsigned flags)
 	ck_assert_msg(store_open(&s, path, flags, &err) == 0, "%s", err.msg);
 	return s;
 }
+
+void support_run_sql(const char *path, const char *sql)
+{
+	sqlite3 *db = NULL;
+
+	ck_assert_int_eq(sqlite3_open(path, &db), SQLITE_OK);
+	ck_assert_msg(sqlite3_exec(db, sql, NULL, NULL, NULL) == SQLITE_OK, "%s", sqlite3_errmsg(db));
+	sqlite3_close(db);
+}

@@ -54,4 +54,7 @@ void small_store_remove(void);
 /* Open it; to write, a copy of it. Ends the test on failure. */
 store *small_store_open(unsigned flags);
 
+/* Run SQL on the file at `path`, whatever is in it, past store/. */
+void support_run_sql(const char *path, const char *sql);
+
 #endif

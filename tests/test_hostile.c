@@ -44,15 +44,6 @@ static void teardown(void)
 	support_rmdir(folder);
 }
 
-static void run_sql(const char *sql)
-{
-	sqlite3 *db = NULL;
-
-	ck_assert_int_eq(sqlite3_open(path, &db), SQLITE_OK);
-	ck_assert_msg(sqlite3_exec(db, sql, NULL, NULL, NULL) == SQLITE_OK, "%s", sqlite3_errmsg(db));
-	sqlite3_close(db);
-}
-
 /* ---- Corrupt --------------------------------------------------------------------------------------------------- */
 
 /* An answer or one line of error that names the file. */
@@ -177,7 +168,8 @@ START_TEST(schema_of_a_store_is_known)
 
 	ck_assert_msg(store_open(&s, path, STORE_WRITE, &err) == 0, "%s", err.msg);
 	store_close(s);
-	run_sql("CREATE VIEW mine AS SELECT 1; CREATE TABLE other(x); CREATE INDEX i ON other(x)");
+	support_run_sql(path,
+	                "CREATE VIEW mine AS SELECT 1; CREATE TABLE other(x); CREATE INDEX i ON other(x)");
 	ck_assert_msg(store_open(&s, path, STORE_WRITE, &err) == 0, "%s", err.msg);
 	store_close(s);
 }
@@ -187,7 +179,9 @@ START_TEST(a_view_in_place_of_a_table_is_refused)
 {
 	store *s = NULL;
 
-	run_sql("ALTER TABLE meta RENAME TO meta_2; CREATE VIEW meta AS"
+	support_run_sql(
+	        path,
+	        "ALTER TABLE meta RENAME TO meta_2; CREATE VIEW meta AS"
 	        " WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT i AS key, i AS "
 	        "value FROM n");
 	ck_assert_int_eq(store_open(&s, path, STORE_READ, &err), ERR_FORMAT);
@@ -201,13 +195,15 @@ START_TEST(a_strange_trigger_does_not_run)
 {
 	store *s = NULL;
 
-	run_sql("CREATE TRIGGER bad AFTER INSERT ON note BEGIN DELETE FROM explanation; END");
+	support_run_sql(path, "CREATE TRIGGER bad AFTER INSERT ON note BEGIN DELETE FROM explanation; END");
 	ck_assert_int_eq(store_open(&s, path, STORE_WRITE, &err), ERR_FORMAT);
 	ck_assert_ptr_nonnull(strstr(err.msg, "trigger 'bad'"));
 	ck_assert_msg(store_open(&s, path, STORE_READ, &err) == 0, "%s", err.msg);
 	store_close(s);
 	s = NULL;
-	run_sql("DROP TRIGGER bad; DROP TRIGGER current_label_score; CREATE TRIGGER current_label_score "
+	support_run_sql(
+	        path,
+	        "DROP TRIGGER bad; DROP TRIGGER current_label_score; CREATE TRIGGER current_label_score "
 	        "AFTER INSERT ON"
 	        " score BEGIN DELETE FROM explanation; END");
 	ck_assert_int_eq(store_open(&s, path, STORE_WRITE, &err), ERR_FORMAT);
@@ -228,7 +224,7 @@ START_TEST(strange_views_call_nothing)
 
 	snprintf(sql, sizeof(sql), "DROP VIEW label_score; CREATE VIEW label_score AS SELECT %s AS x",
 	         _i == 3 ? "1" : calls[_i]);
-	run_sql(sql);
+	support_run_sql(path, sql);
 	ck_assert_msg(store_open(&s, path, STORE_READ, &err) == 0, "%s", err.msg);
 	rc = store_sql(&out, s, _i == 3 ? "SELECT readfile('/etc/passwd')" : "SELECT * FROM label_score", 1,
 	               1, &err);
@@ -464,7 +460,7 @@ START_TEST(wal_mode_ends_on_a_network)
 	store *s = NULL;
 	char shm[FILE_PATH_MAX + 8];
 
-	run_sql("PRAGMA journal_mode = WAL; INSERT INTO note VALUES (77, 1, 1, 'kept', '')");
+	support_run_sql(path, "PRAGMA journal_mode = WAL; INSERT INTO note VALUES (77, 1, 1, 'kept', '')");
 	snprintf(shm, sizeof(shm), "%s-shm", path);
 	mount_as("nfs4", "vers=4.2");
 	ck_assert_int_eq(store_open(&s, path, STORE_READ, &err), ERR_IO);

@@ -11,15 +11,6 @@ enum { OLD_CONTEXTS = 4, OLD_WEIGHT = 5 }; /* tests/store_v1.sql */
 static char folder[FILE_PATH_MAX], path[FILE_PATH_MAX];
 static error err;
 
-static void run_sql(const char *sql)
-{
-	sqlite3 *db = NULL;
-
-	ck_assert_int_eq(sqlite3_open(path, &db), SQLITE_OK);
-	ck_assert_msg(sqlite3_exec(db, sql, NULL, NULL, NULL) == SQLITE_OK, "%s", sqlite3_errmsg(db));
-	sqlite3_close(db);
-}
-
 /* A store of version 1 with the rows of tests/store_v1.sql. */
 static void setup(void)
 {
@@ -31,9 +22,9 @@ static void setup(void)
 	ck_assert_int_eq(file_join(path, folder, "old.db", &err), 0);
 	ck_assert_int_eq(file_join(rows, getenv("GLOSS_SOURCE"), "tests/store_v1.sql", &err), 0);
 	ck_assert_msg(file_read(&sql, &n, rows, 1 << 20, &err) == 0, "%s", err.msg);
-	run_sql(sql_001_schema);
-	run_sql(sql);
-	run_sql("PRAGMA application_id = 0x474c5353; PRAGMA user_version = 1");
+	support_run_sql(path, sql_001_schema);
+	support_run_sql(path, sql);
+	support_run_sql(path, "PRAGMA application_id = 0x474c5353; PRAGMA user_version = 1");
 	free(sql);
 }
 
@@ -188,11 +179,11 @@ START_TEST(corrupt_rows_are_errors)
 {
 	store *s = NULL;
 
-	run_sql(lies[_i].sql);
+	support_run_sql(path, lies[_i].sql);
 	ck_assert_int_lt(store_open(&s, path, STORE_WRITE, &err), 0);
 	ck_assert_ptr_null(s);
 	ck_assert_msg(strstr(err.msg, lies[_i].message) && strstr(err.msg, path), "%s", err.msg);
-	run_sql("SELECT kind, first, length, weight FROM example");
+	support_run_sql(path, "SELECT kind, first, length, weight FROM example");
 	ck_assert_int_lt(store_open(&s, path, STORE_READ, &err), 0);
 	ck_assert_ptr_nonnull(strstr(err.msg, "version 1"));
 }
@@ -238,7 +229,9 @@ START_TEST(texts_get_trigrams)
 	ck_assert_int_gt(n, 0);
 	ck_assert_int_eq(n, number(s, counts[1]));
 	store_close(s);
-	run_sql("DROP TABLE context_trigram; DROP TABLE explanation_trigram; DROP TRIGGER "
+	support_run_sql(
+	        path,
+	        "DROP TABLE context_trigram; DROP TABLE explanation_trigram; DROP TRIGGER "
 	        "context_trigram_insert;"
 	        " DROP TRIGGER context_trigram_delete; DROP TRIGGER explanation_trigram_insert;"
 	        " DROP TRIGGER explanation_trigram_delete; DROP VIEW unspaced;"
@@ -257,7 +250,9 @@ START_TEST(jobs_are_carried_over)
 {
 	store *s;
 
-	run_sql("INSERT INTO job VALUES (3, 'explain', 1, '{}', 'http://x', 'm', '{}', 'failed', 'why', "
+	support_run_sql(
+	        path,
+	        "INSERT INTO job VALUES (3, 'explain', 1, '{}', 'http://x', 'm', '{}', 'failed', 'why', "
 	        "'then', NULL);"
 	        "INSERT INTO task VALUES (7, 3, 0, NULL, 'done', 2, NULL, NULL, NULL, 10, 3, 'then'),"
 	        " (8, 3, 1, NULL, 'waiting', 1, NULL, 5, 'slow', 0, 0, 'then');"

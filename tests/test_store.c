@@ -1,5 +1,6 @@
 /* The store's file: opening, creating, and refusing what is not one. */
 #include "tests/support.h"
+#include "tests/support_store.h"
 
 #include <signal.h>
 #include <sys/stat.h>
@@ -23,15 +24,6 @@ static void make(void)
 
 	ck_assert_msg(store_open(&s, path, STORE_CREATE, &err) == 0, "%s", err.msg);
 	store_close(s);
-}
-
-static void run_sql(const char *sql)
-{
-	sqlite3 *db = NULL;
-
-	ck_assert_int_eq(sqlite3_open(path, &db), SQLITE_OK);
-	ck_assert_int_eq(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
-	sqlite3_close(db);
 }
 
 /* Opening gives `code`, a message with `words` and the path, and no store. */
@@ -139,10 +131,10 @@ START_TEST(refuses_what_is_no_store)
 	refused(STORE_READ, ERR_FORMAT, "it is empty");
 	make(); /* an empty file may become one */
 	ck_assert_int_eq(unlink(path), 0);
-	run_sql("CREATE TABLE t (a); INSERT INTO t VALUES (1)");
+	support_run_sql(path, "CREATE TABLE t (a); INSERT INTO t VALUES (1)");
 	refused(STORE_READ, ERR_FORMAT, "another program's");
 	refused(STORE_CREATE, ERR_FORMAT, "another program's");
-	run_sql("PRAGMA user_version=1");
+	support_run_sql(path, "PRAGMA user_version=1");
 	refused(STORE_CREATE, ERR_FORMAT, "another program's");
 	ck_assert_int_eq(unlink(path), 0);
 	ck_assert_int_eq(mkdir(path, 0777), 0);
@@ -157,10 +149,10 @@ START_TEST(refuses_a_newer_version)
 {
 	setup();
 	make();
-	run_sql("PRAGMA user_version=7");
+	support_run_sql(path, "PRAGMA user_version=7");
 	refused(STORE_READ, ERR_FORMAT, "newer gloss: it has version 7, this one knows up to 5");
 	refused(STORE_CREATE, ERR_FORMAT, "newer gloss");
-	run_sql("PRAGMA user_version=0");
+	support_run_sql(path, "PRAGMA user_version=0");
 	refused(STORE_READ, ERR_FORMAT, "no version");
 	support_rmdir(folder);
 }

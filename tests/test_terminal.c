@@ -2,6 +2,7 @@
  * command prints is looked at, on a terminal and off it. */
 #include "tests/support.h"
 #include "tests/support_dump.h"
+#include "tests/support_store.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -250,15 +251,6 @@ static void check_columns(const text *out, const char *words)
 
 /* ---- The store ---- */
 
-static void run_sql(const char *sql)
-{
-	sqlite3 *db = NULL;
-
-	ck_assert_int_eq(sqlite3_open(store_file, &db), SQLITE_OK);
-	ck_assert_msg(sqlite3_exec(db, sql, NULL, NULL, NULL) == SQLITE_OK, "%s", sqlite3_errmsg(db));
-	sqlite3_close(db);
-}
-
 static void run_well(const char *words)
 {
 	text out;
@@ -310,7 +302,9 @@ static void prepare(void)
 	ck_assert_int_eq(file_mkdir("run", &err), 0);
 	support_put_text("run/train.jsonl", "{\"step\":1,\"x\":\"\x1b[2J\xe2\x80\xae\xc2\x9b\"}\n\x1b]0;"
 	                                    "x\a\xff\n{\"step\":2,\"end\":\"finished\"}\n");
-	run_sql("INSERT INTO explanation(source_id, feature, text, rule, method, model, created) SELECT "
+	support_run_sql(
+	        store_file,
+	        "INSERT INTO explanation(source_id, feature, text, rule, method, model, created) SELECT "
 	        "source_id, feature, " BAD ", json_quote(" BAD "), 'llm', " BAD ", " BAD " FROM feature;"
 	        "INSERT INTO score(explanation_id, scorer, judge, value, low, high, n_positive, n_negative, "
 	        "n_failed, details, created)"
