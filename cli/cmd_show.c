@@ -107,7 +107,7 @@ static int add_statistics(struct printer *p)
 		rc = text_adds(&p->out, "most often on '");
 		rc = rc ? rc : add_visible(p, answer_string(f, "top_token_text"));
 		rc = rc ? rc
-		        : text_addf(&p->out, "' (%.3g %% of examples",
+		        : text_addf(&p->out, "' (%.3g %% of firings by the examples",
 		                    100 * answer_number(f, "top_token_share"));
 		if (!rc && !isnan(answer_number(f, "token_entropy")))
 			rc = text_addf(&p->out, ", entropy %.3g bits", answer_number(f, "token_entropy"));
