@@ -10,6 +10,7 @@
 enum {
 	AT_FIRST = 16,     /* so many at once to begin with; twice as many each time that all went well */
 	BREAK_AFTER = 5,   /* so many in a row came to grief: the server is away */
+	UNASKED = 5,       /* seconds, where a server does not say how long to wait */
 	EPOCH = 1000000000 /* a number over that is a time, not seconds to wait */
 };
 static const double minute = 60,
@@ -257,8 +258,8 @@ static double jitter(pace *p, unsigned tries)
 }
 
 /* From the first refusal on, no more in a second than got through in the cycle that it ended: from the end of one wait to the end
- * of the next. */
-static void learn(pace *p, double now, const pace_ticket *t, double wait)
+ * of the next. But one in two waits that the server asked for: one that refuses whatever the rate would bring it to nothing. */
+static void learn(pace *p, double now, const pace_ticket *t, double wait, double asked)
 {
 	double seen = (double)(t->seq - p->cycle_first) - (double)p->cycle_limited;
 	double span = now + wait - p->cycle_at, rate;
@@ -273,6 +274,8 @@ static void learn(pace *p, double now, const pace_ticket *t, double wait)
 	} else if (p->learned.rate > 0) {
 		p->learned.rate /= 2;
 	}
+	if (p->learned.rate > 0)
+		p->learned.rate = fmax(p->learned.rate, 0.5 / (asked > 0 ? asked : UNASKED));
 	p->cycle_at = now + wait;
 	p->cycle_new = true;
 }
@@ -296,7 +299,7 @@ double pace_limited(pace *p, double now, const pace_ticket *t, const pace_head *
 	if (too_long(p, now, h, true))
 		return -1;
 	if (first)
-		learn(p, now, t, wait);
+		learn(p, now, t, wait, h->retry_after);
 	else
 		p->cycle_limited++;
 	shrink(p, now, t, 0.5, 1);

@@ -56,6 +56,10 @@ run_case() {
 	rm -rf "$work/run" && mkdir "$work/run"
 	(cd "$work/run" && exec sh "$1") >"$work/stdout" 2>"$work/stderr" </dev/null
 	code=$?
+	if grep -q '^Traceback' "$work/stdout" "$work/stderr"; then # a check of the case's own, never what is wanted
+		cat "$work/stderr"
+		return 1
+	fi
 	check_text "$1.stdout" "$work/stdout" || bad=1
 	check_text "$1.stderr" "$work/stderr" || bad=1
 	if $update; then

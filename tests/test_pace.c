@@ -198,6 +198,35 @@ START_TEST(rate_is_learned_from_refusals)
 }
 END_TEST
 
+/* Every second request is refused, however long is waited in between. */
+START_TEST(rate_does_not_sink_to_nothing)
+{
+	explain_client_opts o = opts();
+	double now = 0, wait;
+	pace_head h = silent;
+	pace_ticket t;
+	pace p;
+
+	if (_i == 0)
+		h.retry_after = 1;
+	pace_init(&p, &o, now);
+	for (unsigned n = 0; n < 400;) {
+		wait = pace_wait(&p, now, 0, 1);
+		if (wait > 0) {
+			now += wait;
+			continue;
+		}
+		pace_send(&p, &t, now, 1);
+		now += 0.01;
+		if (n++ % 2)
+			ck_assert_double_ge(pace_limited(&p, now, &t, &h, 1), 0);
+		else
+			pace_good(&p, now, &t, 0);
+	}
+	ck_assert_double_le(now, 400 * (_i == 0 ? 3 : 12));
+}
+END_TEST
+
 START_TEST(fewer_at_once_after_refusals)
 {
 	explain_client_opts o = opts();
@@ -332,5 +361,6 @@ static void cases(Suite *s)
 	tcase_add_loop_test(t, durations_of_every_kind, 0, ARRAY_LEN(durations));
 	tcase_add_loop_test(t, requests_a_minute, 0, 5);
 	tcase_add_loop_test(t, rate_is_learned_from_refusals, 0, 3);
+	tcase_add_loop_test(t, rate_does_not_sink_to_nothing, 0, 2);
 }
 SUPPORT_MAIN("pace", cases)

@@ -41,7 +41,7 @@ import json, sys
 p = json.load(sys.stdin)
 print(p["examples"]["per"], p["examples"]["total"], p["probes"][0]["on"], p["probes"][0]["dimensions"], p["probes"][0]["auroc"]["value"] > 0.99)'
 # perturbation: three classes; a second label
-awk 'BEGIN { for (i = 0; i < 64; i++) print i % 4 > 1 ? "b" : "a" }' >second.csv
+awk 'BEGIN { for (i = 0; i < 64; i++) print (i % 4 > 1 ? "b" : "a") }' >second.csv
 gloss probe sae "$data" --labels three.csv --tpp --ablate 2,10 -k 1 --json --quiet >tpp.json
 gloss probe sae "$data" --labels contexts.csv --column kind --spurious second.csv --ablate 2,10 -k 1 --json --quiet >scr.json
 python3 - <<'END'
