@@ -239,7 +239,8 @@ static char *pem_of(BIO *b)
 	char *data, *copied;
 	long n = BIO_get_mem_data(b, &data);
 
-	copied = strndup(data, (size_t)n);
+	copied = calloc((size_t)n + 1, 1);
+	memcpy(copied, data, (size_t)n);
 	BIO_free(b);
 	return copied;
 }

@@ -172,6 +172,31 @@ static llm_reply answer(const llm_seen *request, void *payload)
 	return (llm_reply){ .own = llm_chat(label) };
 }
 
+static int to_worker[2];
+static pid_t worker; /* 0: none */
+
+/* A worker that can be killed. It is made before the server's threads are, whose locks it would inherit as they lie, and begins
+ * when it is told where the server is. */
+static void make_worker(void)
+{
+	ck_assert_int_eq(pipe(to_worker), 0);
+	worker = fork();
+	ck_assert_int_ge(worker, 0);
+	if (worker == 0) {
+		char url[100] = { 0 };
+		store *theirs = NULL;
+
+		close(to_worker[1]);
+		if (read(to_worker[0], url, sizeof(url) - 1) <= 0)
+			_exit(0);
+		c.base_url = url;
+		if (store_open(&theirs, support_path(folder, "s.db"), STORE_WRITE, &err) == 0)
+			_exit(explain_run(NULL, theirs, &o, &err) == 0);
+		_exit(2);
+	}
+	close(to_worker[0]);
+}
+
 static void setup(void)
 {
 	planted p = { .features = FEATURES, .times = 60, .tokens = 32 };
@@ -181,9 +206,7 @@ static void setup(void)
 	support_mkdir(folder);
 	ck_assert_int_eq(store_open(&s, support_path(folder, "s.db"), STORE_CREATE, &err), 0);
 	ck_assert_msg(planted_make(s, &p, &err) == 0, "%s", err.msg);
-	server = llm_start_answering(answer, NULL);
 	c = explain_client_opts_default();
-	c.base_url = llm_url(server);
 	c.model = "m";
 	c.api_key = "sk-batch-key-123456";
 	c.retries = 1;
@@ -196,10 +219,16 @@ static void setup(void)
 	o.batch_size = 100;
 	o.batch_poll = 0.01;
 	o.price = (explain_price){ .known = true, .input = 1, .cached_input = 1, .output = 10, .batch = 0.5 };
+	make_worker();
+	server = llm_start_answering(answer, NULL);
+	c.base_url = llm_url(server);
 }
 
 static void teardown(void)
 {
+	close(to_worker[1]);
+	if (worker)
+		waitpid(worker, NULL, 0);
 	llm_stop(server);
 	for (unsigned i = 0; i < BATCHES; i++) {
 		free(v.file[i]);
@@ -306,23 +335,17 @@ static bool stop_after_batch(void)
 	return v.batches > 0;
 }
 
-/* _i 0: stopped while the provider works; 1: killed right when the provider has taken the batch, before it is known. */
-/* A worker that dies as soon as the provider has the batch, before it hears of it. */
+/* The worker dies as soon as the provider has the batch, before it hears of it. */
 static void die_over_a_batch(void)
 {
-	pid_t child = fork();
-	store *theirs = NULL;
+	const char *url = llm_url(server);
 	int status;
 
-	if (child == 0) {
-		usleep(50000);
-		if (store_open(&theirs, support_path(folder, "s.db"), STORE_WRITE, &err) == 0)
-			_exit(explain_run(NULL, theirs, &o, &err) == 0);
-		_exit(2);
-	}
-	v.kill_at_create = child;
-	ck_assert_int_eq(waitpid(child, &status, 0), child);
+	v.kill_at_create = worker;
+	ck_assert_int_eq(write(to_worker[1], url, strlen(url)), strlen(url));
+	ck_assert_int_eq(waitpid(worker, &status, 0), worker);
 	ck_assert(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+	worker = 0;
 	v.kill_at_create = 0;
 }
 
