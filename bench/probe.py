@@ -42,7 +42,7 @@ def arguments():
 def run_gloss(a, folder):
     line = [a.gloss, "probe", a.sae, a.dump, "--labels", a.labels, "--limit", a.limit, "--threads", "1", "--quiet", "--json"]
     line += ["-o", folder / "predictions.csv"] + (["--column", a.column] if a.column else []) + (["--per", a.per] if a.per else [])
-    pages = [json.loads(subprocess.run(line, check=True, capture_output=True, text=True).stdout) for _ in range(a.rounds)]
+    pages = [json.loads(subprocess.run(line, check=True, stdout=subprocess.PIPE, text=True).stdout) for _ in range(a.rounds)]
     for i, probe in enumerate(pages[0]["probes"]):
         probe["seconds"] = min(p["probes"][i]["seconds"] for p in pages)
     subprocess.run([a.gloss, "encode", a.sae, a.dump, "-o", folder / "codes.npz", "--quiet"], check=True, stdout=subprocess.DEVNULL)

@@ -16,10 +16,6 @@ LATE_VOID(BLAS, cblas_sgemm,
           (order o, transpose ta, transpose tb, blasint m, blasint n, blasint k, float alpha, const float *a,
            blasint lda, const float *b, blasint ldb, float beta, float *c, blasint ldc),
           (o, ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc))
-LATE_VOID(BLAS, cblas_sgemv,
-          (order o, transpose ta, blasint m, blasint n, float alpha, const float *a, blasint lda,
-           const float *x, blasint incx, float beta, float *y, blasint incy),
-          (o, ta, m, n, alpha, a, lda, x, incx, beta, y, incy))
 LATE_VOID(BLAS, cblas_dsyrk,
           (order o, uplo half, transpose ta, blasint n, blasint k, double alpha, const double *a, blasint lda,
            double beta, double *c, blasint ldc),

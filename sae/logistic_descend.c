@@ -1,10 +1,10 @@
 /* L-BFGS for logistic regression on many columns. The variables are u (p + 1): w_j = scale_j u_j, and an intercept at the columns' means,
  * so that b = scale_p u_p - mean . w; the objective's second derivatives along them are then between 0 and about 1. A pass over the
  * rows, in blocks that stay in cache, gives value and gradient. */
-#include <cblas.h>
 #include <math.h>
 #include <string.h>
 
+#include "sae/kernels.h"
 #include "sae/logistic.h"
 
 enum { ROWS = 64, MEMORY = 10, MAX_HALVINGS = 40 };
@@ -21,8 +21,9 @@ typedef struct descent {
 	double *moves, *turns;        /* (MEMORY, p + 1): what u and the gradient changed by */
 	double curvature[MEMORY];     /* of each: 1 / (move . turn) */
 	uint32_t n_moves;             /* so far, the last MEMORY are kept */
-	float *block, *wf, *sum;      /* (ROWS, p), (p), (p): dense only */
-	double largest;               /* partial derivative by a weight or the intercept, at `next` */
+	const kernels *k;
+	float *wf, *sum; /* (p), (p): dense only */
+	double largest;  /* partial derivative by a weight or the intercept, at `next` */
 	arena mem;
 } descent;
 
@@ -42,17 +43,17 @@ static double dot(const double *a, const double *b, size_t n)
 /* Loss of example i at its margin; *residual its derivative. */
 static double loss_of(const descent *g, uint32_t i, double margin, double *residual)
 {
-	double c = g->c * g->data->weight[g->data->y[i]], p = 1 / (1 + exp(-margin));
+	double c = g->c * g->data->weight[g->data->y[i]], e = exp(-fabs(margin));
+	double rest = margin > 0 ? e / (1 + e) : 1 / (1 + e); /* 1 - p */
 
-	*residual = c * (p - g->data->y[i]);
-	return c * logistic_loss(g->data->y[i] ? margin : -margin);
+	*residual = c * (g->data->y[i] ? -rest : 1 - rest);
+	return c * (log1p(e) + fmax(0, g->data->y[i] ? -margin : margin));
 }
 
 /* Loss of all rows at weights w and intercept b; by_column and *total: sums of residual times row, and of residuals. */
 static double pass_dense(descent *g, double b, double *total)
 {
 	const logistic_data *data = g->data;
-	int p = (int)g->p;
 	double loss = 0;
 
 	for (uint32_t j = 0; j < g->p; j++)
@@ -61,10 +62,13 @@ static double pass_dense(descent *g, double b, double *total)
 		uint32_t n = data->n - first < ROWS ? data->n - first : ROWS;
 		float margin[ROWS];
 
-		for (uint32_t i = 0; i < n; i++)
-			memcpy(g->block + (size_t)i * g->p, data->x + (size_t)data->rows[first + i] * g->p,
-			       g->p * sizeof(float));
-		cblas_sgemv(CblasRowMajor, CblasNoTrans, (int)n, p, 1, g->block, p, g->wf, 1, 0, margin, 1);
+		for (uint32_t i = 0, m; i < n; i += m) {
+			const float *rows[KERNELS_DOTS];
+
+			for (m = 0; m < KERNELS_DOTS && i + m < n; m++)
+				rows[m] = data->x + (size_t)data->rows[first + i + m] * g->p;
+			g->k->dots(margin + i, g->wf, rows, m, g->p);
+		}
 		for (uint32_t i = 0; i < n; i++) {
 			double residual;
 
@@ -72,7 +76,7 @@ static double pass_dense(descent *g, double b, double *total)
 			*total += residual;
 			margin[i] = (float)residual;
 		}
-		cblas_sgemv(CblasRowMajor, CblasTrans, (int)n, p, 1, g->block, p, margin, 1, 0, g->sum, 1);
+		g->k->combine(g->sum, data->x, g->p, data->rows + first, margin, n);
 		for (uint32_t j = 0; j < g->p; j++)
 			g->by_column[j] += (double)g->sum[j];
 	}
@@ -85,15 +89,22 @@ static double pass_codes(descent *g, double b, double *total)
 	double loss = 0;
 
 	for (uint32_t i = 0; i < g->data->n; i++) {
-		size_t row = g->data->rows[i], end = codes->first[row + 1];
-		double margin = b, residual;
+		size_t row = g->data->rows[i], first = codes->first[row], n = codes->first[row + 1] - first,
+		       at = 0;
+		const uint32_t *index = codes->index + first;
+		const float *value = codes->value + first;
+		double margin = b, odd = 0, residual; /* two sums: one would wait for itself */
 
-		for (size_t at = codes->first[row]; at < end; at++)
-			margin += (double)codes->value[at] * g->w[codes->index[at]];
-		loss += loss_of(g, i, margin, &residual);
+		for (; at + 2 <= n; at += 2) {
+			margin += (double)value[at] * g->w[index[at]];
+			odd += (double)value[at + 1] * g->w[index[at + 1]];
+		}
+		if (at < n)
+			margin += (double)value[at] * g->w[index[at]];
+		loss += loss_of(g, i, margin + odd, &residual);
 		*total += residual;
-		for (size_t at = codes->first[row]; at < end; at++)
-			g->by_column[codes->index[at]] += residual * (double)codes->value[at];
+		for (at = 0; at < n; at++)
+			g->by_column[index[at]] += residual * (double)value[at];
 	}
 	return loss;
 }
@@ -232,8 +243,8 @@ static int alloc_descent(descent *g, error *err)
 
 	g->mean = arena_alloc(&g->mem, 9 * m, sizeof(double));
 	g->moves = arena_alloc(&g->mem, 2 * MEMORY * m, sizeof(double));
-	g->block = arena_alloc(&g->mem, g->data->x ? (ROWS + 2) * m : 1, sizeof(float));
-	if (!g->mean || !g->moves || !g->block)
+	g->wf = arena_alloc(&g->mem, 2 * m, sizeof(float));
+	if (!g->mean || !g->moves || !g->wf)
 		return error_nomem(err, "logistic regression");
 	g->scale = g->mean + m;
 	g->u = g->mean + 2 * m;
@@ -244,14 +255,13 @@ static int alloc_descent(descent *g, error *err)
 	g->w = g->mean + 7 * m;
 	g->by_column = g->mean + 8 * m;
 	g->turns = g->moves + MEMORY * m;
-	g->wf = g->block + ROWS * m;
 	g->sum = g->wf + m;
 	return 0;
 }
 
 int logistic_descend(logistic_fit *out, double *w, const logistic_data *data, double c, error *err)
 {
-	descent g = { .data = data, .c = c, .p = data->p };
+	descent g = { .data = data, .c = c, .p = data->p, .k = kernels_get(NULL) };
 	double limit = LOGISTIC_TOLERANCE * c * data->n;
 	int rc = alloc_descent(&g, err);
 
