@@ -71,11 +71,12 @@ static int log_check(store_log *l, error *err)
 	sqlite3_int64 id = 0, version = 0, tables = 0;
 	int rc;
 
-	rc = log_pragma(l, "PRAGMA application_id", &id, err);
-	if (rc == 0)
-		rc = log_pragma(l, "PRAGMA user_version", &version, err);
+	/* The id comes last: another process that makes the log this moment writes all at once, so without an id there was nothing. */
+	rc = log_pragma(l, "PRAGMA user_version", &version, err);
 	if (rc == 0)
 		rc = log_pragma(l, "SELECT count(*) FROM sqlite_schema", &tables, err);
+	if (rc == 0)
+		rc = log_pragma(l, "PRAGMA application_id", &id, err);
 	if (rc < 0)
 		return rc;
 	if (id != LOG_APPLICATION_ID && (id != 0 || version != 0 || tables != 0))

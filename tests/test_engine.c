@@ -302,15 +302,16 @@ START_TEST(requests_begin_alike)
 }
 END_TEST
 
+static error their_err;
+
 static void *second_worker(void *payload)
 {
 	store *mine = NULL;
-	error e = { 0 };
 	int *rc = payload;
 
-	*rc = store_open(&mine, support_path(folder, "s.db"), STORE_WRITE, &e);
+	*rc = store_open(&mine, support_path(folder, "s.db"), STORE_WRITE, &their_err);
 	if (*rc == 0)
-		*rc = explain_run(NULL, mine, &o, &e);
+		*rc = explain_run(NULL, mine, &o, &their_err);
 	store_close(mine);
 	return NULL;
 }
@@ -322,9 +323,9 @@ START_TEST(two_workers_ask_everything_once)
 	int theirs = -1;
 
 	ck_assert_int_eq(pthread_create(&other, NULL, second_worker, &theirs), 0);
-	ck_assert_int_eq(explain_run(NULL, s, &o, &err), 0);
+	ck_assert_msg(explain_run(NULL, s, &o, &err) == 0, "%s", err.msg);
 	pthread_join(other, NULL);
-	ck_assert_int_eq(theirs, 0);
+	ck_assert_msg(theirs == 0, "%s", their_err.msg);
 	ck_assert_uint_eq(llm_count(server), 1 + FEATURES);
 }
 END_TEST
