@@ -141,73 +141,6 @@ unsigned engine_groups(const store_window *w, size_t n)
 	return n > 0;
 }
 
-/* ---- Settings --------------------------------------------------------------------------------------------------------------- */
-
-/* Hex SHA-256 of what the tasks are about: their features and labels. */
-static int tasks_hash(char hex[SHA256_HEX], const store_task *tasks, size_t n, error *err)
-{
-	char line[64];
-	sha256 h;
-	int rc, len;
-
-	rc = sha256_init(&h, err);
-	if (rc < 0)
-		return rc;
-	for (size_t i = 0; i < n; i++) {
-		len = snprintf(line, sizeof(line), "%u %lld\n", tasks[i].feature,
-		               (long long)tasks[i].explanation_id);
-		sha256_add(&h, line, (size_t)len);
-		if (tasks[i].twins)
-			sha256_add(&h, tasks[i].twins, strlen(tasks[i].twins));
-	}
-	sha256_end(&h, hex);
-	return 0;
-}
-
-static int settings_of_client(cJSON *settings, const explain_client_opts *c, const char *template,
-                              const char *schema, error *err)
-{
-	char hex[2][SHA256_HEX];
-	int rc;
-
-	rc = sha256_bytes(hex[0], template, strlen(template), err);
-	if (rc == 0)
-		rc = sha256_bytes(hex[1], schema, strlen(schema), err);
-	if (rc < 0)
-		return rc;
-	if (!cJSON_AddStringToObject(settings, "endpoint", c->base_url) ||
-	    !cJSON_AddStringToObject(settings, "model", c->model) ||
-	    !cJSON_AddStringToObject(settings, "prompt_sha256", hex[0]) ||
-	    !cJSON_AddStringToObject(settings, "schema_sha256", hex[1]))
-		return error_nomem(err, "the settings");
-	return 0;
-}
-
-int engine_settings(cJSON *settings, const explain_opts *o, const store_task *tasks, size_t n,
-                    const char *template, const char *schema, error *err)
-{
-	char hex[SHA256_HEX], seed[24];
-	int rc;
-
-	rc = tasks_hash(hex, tasks, n, err);
-	if (rc < 0)
-		return rc;
-	snprintf(seed, sizeof(seed), "%llu", (unsigned long long)o->seed); /* a double would not hold it */
-	if (!cJSON_AddStringToObject(settings, "method", o->client ? "llm" : "lexical") ||
-	    !cJSON_AddStringToObject(settings, "features_sha256", hex) ||
-	    !cJSON_AddNumberToObject(settings, "window", o->window) ||
-	    !cJSON_AddStringToObject(settings, "seed", seed))
-		return error_nomem(err, "the settings");
-	return o->client ? settings_of_client(settings, o->client, template, schema, err) : 0;
-}
-
-int engine_keep_prompt(char hex[SHA256_HEX], engine *j, const char *prompt, error *err)
-{
-	int rc = sha256_bytes(hex, prompt, strlen(prompt), err);
-
-	return rc == 0 && j->o->client && !j->o->dry_run ? store_prompt_add(j->s, prompt, err) : rc;
-}
-
 /* ---- What the server accepts -------------------------------------------------------------------------------------------------- */
 
 static int load_capabilities(engine *j, error *err)
@@ -649,16 +582,16 @@ static int make_summary(cJSON **out, engine *j, error *err)
 }
 
 /* Count what would be asked, without a job row and without a request. */
-static int dry_run(engine *j, const store_task *tasks, size_t n, error *err)
+static int dry_run(engine *j, error *err)
 {
 	int rc = 0;
 
 	if (j->o->client)
 		j->dry_requests = 1; /* what the server accepts */
-	for (size_t i = 0; i < n && rc == 0; i++) {
+	for (size_t i = 0; i < j->n_list && rc == 0; i++) {
 		if (j->o->stop && j->o->stop())
 			return error_set(err, ERR_STOPPED, "stopped");
-		rc = task_begin(j, &tasks[i], err);
+		rc = task_begin(j, &j->list[i], err);
 		if (rc == 0 && !j->tasks->settled)
 			rc = engine_settle(j->tasks, STORE_TASK_WAITING, NULL, err);
 		if (rc == 0)
@@ -690,7 +623,7 @@ static int close_job(engine *j, int rc, error *err)
 	return rc;
 }
 
-static int start_job(engine *j, const char *settings, const store_task *tasks, size_t n, error *err)
+static int start_job(engine *j, const char *settings, error *err)
 {
 	const explain_client_opts *c = j->o->client;
 	store_job row = { .kind = j->kind->name,
@@ -701,7 +634,7 @@ static int start_job(engine *j, const char *settings, const store_task *tasks, s
 		          .model = c ? c->model : NULL };
 
 	if (j->o->job == 0)
-		return store_job_start(&j->id, &j->resumed, j->s, &row, tasks, n, err);
+		return store_job_start(&j->id, &j->resumed, j->s, &row, j->list, j->n_list, err);
 	j->id = j->o->job;
 	j->resumed = true;
 	return store_job_resume(j->s, j->id, j->o->options, err);
@@ -727,7 +660,7 @@ static int start_batch(engine *j, error *err)
 	return batch_new(&j->batch, j->o->client, j->client, j->log, &c, j->o->batch_poll, err);
 }
 
-static int run_job(engine *j, const char *settings, const store_task *tasks, size_t n, error *err)
+static int run_job(engine *j, const char *settings, error *err)
 {
 	const explain_client_opts *c = j->o->client;
 	store_left left = { 0 };
@@ -738,12 +671,12 @@ static int run_job(engine *j, const char *settings, const store_task *tasks, siz
 	if (rc == 0 && c)
 		rc = explain_client_new(&j->client, c, j->log, j->o->replay, err);
 	if (rc == 0)
-		rc = start_job(j, settings, tasks, n, err);
+		rc = start_job(j, settings, err);
 	if (rc == 0)
 		rc = read_uid(j, err);
 	if (rc == 0)
 		rc = store_task_left(&left, j->s, j->id, err);
-	j->before = n - left.waiting - left.running;
+	j->before = j->n_list - left.waiting - left.running;
 	if (rc < 0)
 		return rc;
 	rc = c ? load_capabilities(j, &mine) : 0;
@@ -759,23 +692,22 @@ static int run_job(engine *j, const char *settings, const store_task *tasks, siz
 	return rc;
 }
 
-int engine_run(cJSON **summary, engine *j, const char *settings, const store_task *tasks, size_t n,
-               error *err)
+int engine_run(cJSON **summary, engine *j, const char *settings, error *err)
 {
 	struct engine_taken taken = { .mem = ARENA_INIT };
 	int rc;
 
 	j->started = clock_now();
 	j->taken = &taken;
-	j->n_all = n;
+	j->n_all = j->n_list;
 	chat_init(&j->chat, j->o->client);
 	j->reporting = summary != NULL;
 	text_init(&j->reports, REPORTS_MAX);
 	if (j->o->progress)
-		j->o->progress->total = n;
+		j->o->progress->total = j->n_list;
 	rc = json_parse(&j->schema, j->kind->schema, strlen(j->kind->schema), 65536, 64, "schema", err);
 	if (rc == 0)
-		rc = j->o->dry_run ? dry_run(j, tasks, n, err) : run_job(j, settings, tasks, n, err);
+		rc = j->o->dry_run ? dry_run(j, err) : run_job(j, settings, err);
 	if (rc == 0 && summary)
 		rc = make_summary(summary, j, err);
 	free_tasks(j);

@@ -4,6 +4,7 @@
 #define GLOSS_EXPLAIN_ENGINE_H
 
 #include "explain/chat.h"
+#include "explain/prompt.h"
 
 typedef struct engine engine;
 typedef struct engine_task engine_task;
@@ -42,16 +43,31 @@ struct engine_task {
 	engine_task *next;
 };
 
+/* A kind of job, and of scoring: the tables of label and score are such. */
 typedef struct engine_kind {
 	const char *name, *unit; /* "explain"; of progress */
+	const char *scorer;      /* of a kind named "score": which; else NULL */
 	const char *schema_name, *schema;
-	/* Add questions with engine_ask_add(), or settle the task. */
+	const char *prompt;        /* the template where the user gives none */
+	const char *const *fields; /* (n_fields) that a template may name */
+	size_t n_fields;
+	const char *none_yet; /* SQL, true of features that lack what this kind makes */
+	const char *left_out; /* in the summary: features chosen that got no task of their own */
+	int (*check)(const explain_opts *o, error *err);
+	/* Tasks for n features into `tasks`, which has room for n zeroed ones; *n_tasks of them. The caller frees them with
+	 * engine_free_tasks(), after a failure too. */
+	int (*choose)(store_task *tasks, size_t *n_tasks, store *s, const store_source *source,
+	              const explain_opts *o, const uint32_t *features, size_t n, error *err);
+	/* Add what decides the outcome beyond engine_settings(). false: no memory. */
+	bool (*settings)(cJSON *settings, const explain_opts *o);
+	/* Add questions with engine_ask_add() or engine_ask_fill(), or settle the task. */
 	int (*begin)(engine_task *t, error *err);
 	/* Every question is over: settle the task, or ask again. */
 	int (*finish)(engine_task *t, error *err);
 	/* Add to what the summary says of the settled task. false: no memory. */
 	bool (*report)(const engine_task *t, cJSON *about);
 } engine_kind;
+extern const engine_kind kind_label, kind_detection;
 
 struct engine {
 	const engine_kind *kind;
@@ -59,7 +75,10 @@ struct engine {
 	store *s;
 	int64_t source;
 	const char *method; /* 'lexical' or the model's name */
-	void *data;         /* the kind's own */
+	const char *prompt; /* the template */
+	char prompt_sha256[SHA256_HEX], schema_sha256[SHA256_HEX];
+	const store_task *list; /* (n_list) what the job is about */
+	size_t n_list;
 	/* The engine's own. */
 	int64_t id;
 	char uid[64];
@@ -80,13 +99,9 @@ struct engine {
 	struct engine_taken *taken; /* leased and not yet begun */
 };
 
-/* Run tasks as a job with these settings (JSON, everything that decides the outcome), or with o->job go on with that one, whose
- * tasks these are. Summary, errors: as explain_run(). */
-int engine_run(cJSON **summary, engine *j, const char *settings, const store_task *tasks, size_t n,
-               error *err) MUST_USE;
-
-/* Keep a template or schema in the store where a model is asked; its hash. */
-int engine_keep_prompt(char hex[SHA256_HEX], engine *j, const char *prompt, error *err) MUST_USE;
+/* Run the tasks of `list` as a job with these settings (JSON, everything that decides the outcome), or with o->job go on with
+ * that one, whose tasks these are. Summary, errors: as explain_run(). */
+int engine_run(cJSON **summary, engine *j, const char *settings, error *err) MUST_USE;
 
 /* Features by the options of a job (choose.c), malloc'd. none_yet: holds for those without what it makes. */
 int engine_choose(uint32_t **features, size_t *n, store *s, const explain_opts *o, const char *none_yet,
@@ -95,22 +110,20 @@ int engine_choose(uint32_t **features, size_t *n, store *s, const explain_opts *
 int engine_share(store_task *tasks, size_t *n, store *s, const store_source *source, error *err) MUST_USE;
 void engine_free_tasks(store_task *tasks, size_t n);
 
-/* A run of one kind of job over tasks that were chosen (explain.c, score.c). */
-typedef struct kind_run {
-	const explain_opts *o;
-	store *s;
-	int64_t source;
-	store_task *tasks; /* (n_tasks) */
-	size_t n_tasks;
-} kind_run;
-int label_run(cJSON **summary, const kind_run *r, error *err) MUST_USE;
-int detection_run(cJSON **summary, const kind_run *r, error *err) MUST_USE;
+/* A job of one kind (kind.c): over features as the options say, or over tasks that were chosen. Summary, errors: as
+ * explain_run(). */
+int kind_start(cJSON **summary, const engine_kind *k, store *s, const explain_opts *o, error *err) MUST_USE;
+int kind_run(cJSON **summary, const engine_kind *k, store *s, int64_t source, const explain_opts *o,
+             const store_task *tasks, size_t n, error *err) MUST_USE;
 
 /* A question; system, user, example_ids and data must live in t->mem. sample: see chat_question. Lexical jobs only record the
  * windows: the question is over at once. */
 int engine_ask_add(engine_task *t, engine_ask **out, const char *system, const char *user,
                    const char *example_ids, unsigned max_tokens, unsigned sample, void *data,
                    error *err) MUST_USE;
+/* The same with system and user from the job's template. */
+int engine_ask_fill(engine_task *t, const prompt_field *fields, size_t n, const char *example_ids,
+                    unsigned max_tokens, unsigned sample, void *data, error *err) MUST_USE;
 /* why: copied; NULL for none. */
 int engine_settle(engine_task *t, store_task_state state, const char *why, error *err) MUST_USE;
 
@@ -122,9 +135,5 @@ int engine_example_ids(engine_task *t, const char **out, const store_window *con
                        error *err) MUST_USE;
 /* How many groups of documents n windows come from, counted up to 2. */
 unsigned engine_groups(const store_window *w, size_t n);
-/* What decides the outcome of any kind of job: features and labels, window, seed; endpoint, model and hashes of template and
- * schema where a model is asked. Added to the object `settings`. */
-int engine_settings(cJSON *settings, const explain_opts *o, const store_task *tasks, size_t n,
-                    const char *template, const char *schema, error *err) MUST_USE;
 
 #endif

@@ -15,11 +15,6 @@ extern const char schema_label[];
 
 static const char *const label_fields[] = { "examples" };
 
-typedef struct label_job {
-	const char *prompt;
-	char prompt_sha256[SHA256_HEX], schema_sha256[SHA256_HEX];
-} label_job;
-
 explain_opts explain_opts_default(void)
 {
 	return (explain_opts){ .features = "all",
@@ -143,26 +138,9 @@ static int show_examples(text *out, const store_window *const *w, size_t n, floa
 /* Ask for a label; asking again differs in the sample number, so that it is another request. */
 static int ask_label(engine_task *t, const char *examples, const char *ids, unsigned sample, error *err)
 {
-	const label_job *mine = t->job->data;
 	prompt_field fields[] = { { "examples", examples } };
-	text system, user;
-	char *s, *u;
-	int rc;
 
-	text_init(&system, PROMPT_MAX);
-	text_init(&user, PROMPT_MAX);
-	rc = prompt_fill(&system, &user, mine->prompt, fields, ARRAY_LEN(fields), err);
-	if (rc == 0) {
-		s = arena_strdup(&t->mem, system.data);
-		u = arena_strdup(&t->mem, user.data);
-		if (s && u)
-			rc = engine_ask_add(t, NULL, s, u, ids, LABEL_TOKENS, sample, NULL, err);
-		else
-			rc = error_nomem(err, "a prompt");
-	}
-	text_free(&system);
-	text_free(&user);
-	return rc;
+	return engine_ask_fill(t, fields, ARRAY_LEN(fields), ids, LABEL_TOKENS, sample, NULL, err);
 }
 
 static int label_by_model(engine_task *t, const store_window *const *w, size_t n, float strongest,
@@ -234,7 +212,6 @@ static int take_answer(engine_task *t, engine_ask *ask, error *err)
 {
 	const char *label = cJSON_GetObjectItemCaseSensitive(ask->answer, "label")->valuestring;
 	const char *brief = cJSON_GetObjectItemCaseSensitive(ask->answer, "short_label")->valuestring;
-	const label_job *mine = t->job->data;
 	store_explanation *e = arena_alloc(&t->mem, 1, sizeof(*e));
 
 	if (!e)
@@ -243,8 +220,8 @@ static int take_answer(engine_task *t, engine_ask *ask, error *err)
 		                  .short_text = trimmed(&t->mem, brief),
 		                  .method = "llm",
 		                  .model = t->job->o->client->model,
-		                  .prompt_sha256 = mine->prompt_sha256,
-		                  .schema_sha256 = mine->schema_sha256,
+		                  .prompt_sha256 = t->job->prompt_sha256,
+		                  .schema_sha256 = t->job->schema_sha256,
 		                  .confidence = confidence_of(ask->answer) };
 	if (!e->text || !e->short_text)
 		return error_nomem(err, "a label");
@@ -289,92 +266,48 @@ static bool report(const engine_task *t, cJSON *about)
 
 /* ---- The job -------------------------------------------------------------------------------------------------------------------- */
 
-static int make_settings(char **out, const explain_opts *o, const char *prompt, const store_task *tasks,
-                         size_t n, error *err)
-{
-	cJSON *s = cJSON_CreateObject();
-	int rc;
-
-	rc = s ? engine_settings(s, o, tasks, n, prompt, schema_label, err)
-	       : error_nomem(err, "the settings");
-	if (rc == 0 && !cJSON_AddNumberToObject(s, "n_examples", o->n_examples))
-		rc = error_nomem(err, "the settings");
-	if (rc == 0) {
-		*out = json_print_canonical(s);
-		rc = *out ? 0 : error_nomem(err, "the settings");
-	}
-	cJSON_Delete(s);
-	return rc;
-}
-
-static int check_opts(const explain_opts *o, error *err)
+static int check(const explain_opts *o, error *err)
 {
 	if (o->n_examples < 1 || o->n_examples > 1000)
 		return error_set(err, ERR_ARG, "%u examples are asked for, 1 to 1000 are allowed",
 		                 o->n_examples);
-	if (o->window < 4 || o->window > 4096)
-		return error_set(err, ERR_ARG, "the window is %u tokens, 4 to 4096 are allowed", o->window);
 	return 0;
 }
 
-int label_run(cJSON **summary, const kind_run *r, error *err)
+/* Features that fire alike share a task. */
+static int choose_tasks(store_task *tasks, size_t *n_tasks, store *s, const store_source *source,
+                        const explain_opts *o, const uint32_t *features, size_t n, error *err)
 {
-	static const engine_kind kind = {
-		"explain", "features", "label", schema_label, begin, finish, report
-	};
-	const explain_opts *o = r->o;
-	engine j = { .kind = &kind,
-		     .o = o,
-		     .s = r->s,
-		     .source = r->source,
-		     .method = o->client ? o->client->model : "lexical" };
-	label_job mine = { .prompt = o->prompt ? o->prompt : prompt_label };
-	char *settings = NULL;
-	int rc;
-
-	rc = check_opts(o, err);
-	if (rc == 0)
-		rc = prompt_check(mine.prompt, label_fields, ARRAY_LEN(label_fields), o->prompt_name, err);
-	if (rc == 0)
-		rc = engine_keep_prompt(mine.prompt_sha256, &j, mine.prompt, err);
-	if (rc == 0)
-		rc = engine_keep_prompt(mine.schema_sha256, &j, schema_label, err);
-	if (rc == 0)
-		rc = make_settings(&settings, o, mine.prompt, r->tasks, r->n_tasks, err);
-	j.data = &mine;
-	if (rc == 0)
-		rc = engine_run(summary, &j, settings, r->tasks, r->n_tasks, err);
-	free(settings);
-	return rc;
+	for (size_t i = 0; i < n; i++)
+		tasks[i].feature = features[i];
+	*n_tasks = n;
+	return o->share ? engine_share(tasks, n_tasks, s, source, err) : 0;
 }
+
+static bool settings(cJSON *s, const explain_opts *o)
+{
+	return cJSON_AddNumberToObject(s, "n_examples", o->n_examples) != NULL;
+}
+
+const engine_kind kind_label = {
+	.name = "explain",
+	.unit = "features",
+	.schema_name = "label",
+	.schema = schema_label,
+	.prompt = prompt_label,
+	.fields = label_fields,
+	.n_fields = ARRAY_LEN(label_fields),
+	.none_yet = "label IS NULL",
+	.left_out = "share_a_label",
+	.check = check,
+	.choose = choose_tasks,
+	.settings = settings,
+	.begin = begin,
+	.finish = finish,
+	.report = report,
+};
 
 int explain_run(cJSON **summary, store *s, const explain_opts *o, error *err)
 {
-	kind_run r = { .o = o, .s = s };
-	store_source source;
-	uint32_t *features = NULL;
-	size_t n = 0;
-	int rc;
-
-	rc = store_source_get(&source, s, o->source, err);
-	if (rc == 0)
-		rc = engine_choose(&features, &n, s, o, "label IS NULL", err);
-	if (rc < 0)
-		return rc;
-	r.source = source.id;
-	r.n_tasks = n;
-	r.tasks = calloc(n ? n : 1, sizeof(*r.tasks));
-	for (size_t i = 0; i < n && r.tasks; i++)
-		r.tasks[i].feature = features[i];
-	rc = r.tasks ? 0 : error_nomem(err, "tasks");
-	if (rc == 0 && o->share)
-		rc = engine_share(r.tasks, &r.n_tasks, s, &source, err);
-	if (rc == 0)
-		rc = label_run(summary, &r, err);
-	if (rc == 0 && summary &&
-	    !cJSON_AddNumberToObject(*summary, "share_a_label", (double)(n - r.n_tasks)))
-		rc = error_nomem(err, "the summary");
-	engine_free_tasks(r.tasks, r.n_tasks);
-	free(features);
-	return rc;
+	return kind_start(summary, &kind_label, s, o, err);
 }

@@ -45,11 +45,29 @@ static int same_endpoint(explain_client_opts *c, const store_job *j, const expla
 	return 0;
 }
 
+static int find_kind(const engine_kind **out, const store_job *j, const cJSON *settings, error *err)
+{
+	static const engine_kind *const kinds[] = { &kind_label, &kind_detection };
+	const char *scorer = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(settings, "scorer"));
+
+	for (size_t i = 0; i < ARRAY_LEN(kinds); i++)
+		if (strcmp(kinds[i]->name, j->kind) == 0 &&
+		    (!kinds[i]->scorer || (scorer && strcmp(kinds[i]->scorer, scorer) == 0))) {
+			*out = kinds[i];
+			return 0;
+		}
+	return error_set(err, ERR_FORMAT,
+	                 "job %lld is of a kind that this gloss does not know: '%.40s%s%.40s'",
+	                 (long long)j->id, j->kind, scorer ? " " : "", scorer ? scorer : "");
+}
+
 int explain_resume(cJSON **summary, store *s, int64_t job, const explain_opts *o, error *err)
 {
 	explain_opts mine = *o;
 	explain_client_opts client;
-	kind_run r = { .o = &mine, .s = s };
+	const engine_kind *kind = NULL;
+	store_task *tasks = NULL;
+	size_t n_tasks = 0;
 	const char *prompt = NULL;
 	cJSON *settings = NULL;
 	arena mem = ARENA_INIT;
@@ -67,19 +85,14 @@ int explain_resume(cJSON **summary, store *s, int64_t job, const explain_opts *o
 	if (rc == 0 && prompt && j.endpoint)
 		rc = store_prompt_get(&mine.prompt, s, prompt, &mem, err);
 	if (rc == 0)
-		rc = store_task_list(&r.tasks, &r.n_tasks, s, job, &mem, err);
+		rc = store_task_list(&tasks, &n_tasks, s, job, &mem, err);
+	if (rc == 0)
+		rc = find_kind(&kind, &j, settings, err);
 	mine.client = j.endpoint ? &client : NULL;
 	mine.job = job;
-	r.source = j.source_id;
-	if (rc == 0 && strcmp(j.kind, "explain") == 0)
-		rc = label_run(summary, &r, err);
-	else if (rc == 0 && strcmp(j.kind, "score") == 0)
-		rc = detection_run(summary, &r, err);
-	else if (rc == 0)
-		rc = error_set(err, ERR_FORMAT,
-		               "job %lld is of a kind that this gloss does not know: '%.40s'", (long long)job,
-		               j.kind);
-	free(r.tasks);
+	if (rc == 0)
+		rc = kind_run(summary, kind, s, j.source_id, &mine, tasks, n_tasks, err);
+	free(tasks);
 	cJSON_Delete(settings);
 	arena_clear(&mem);
 	return rc;

@@ -19,13 +19,6 @@ enum { OWN, OTHER, LABELS }; /* whose label: the feature's, or the other feature
 
 static const char *const detection_fields[] = { "label", "texts", "count" };
 
-typedef struct score_job {
-	const char *prompt;
-	char prompt_sha256[SHA256_HEX], schema_sha256[SHA256_HEX];
-	const store_task *tasks; /* features with their labels: where other labels come from */
-	size_t n_tasks;
-} score_job;
-
 typedef struct item {
 	store_window w;
 	bool fires;
@@ -130,21 +123,21 @@ static int choose(const char **why, char buf[128], engine_task *t, score_task *m
 /* The label of another feature of this job, chosen by hash, with another text; none where there is no such. */
 static int find_other(engine_task *t, score_task *mine, error *err)
 {
-	const score_job *job = t->job->data;
-	uint64_t h = hash64_mix(t->job->o->seed + 1, t->row.feature);
-	size_t at = job->n_tasks ? (size_t)hash64_below(h, job->n_tasks) : 0;
+	const engine *job = t->job;
+	uint64_t h = hash64_mix(job->o->seed + 1, t->row.feature);
+	size_t at = job->n_list ? (size_t)hash64_below(h, job->n_list) : 0;
 	store_explanation e;
 	int rc;
 
-	for (size_t tries = 0; tries < job->n_tasks && tries < 64; tries++) {
-		const store_task *other = &job->tasks[(at + tries) % job->n_tasks];
+	for (size_t tries = 0; tries < job->n_list && tries < 64; tries++) {
+		const store_task *other = &job->list[(at + tries) % job->n_list];
 
 		if (other->feature == t->row.feature)
 			continue;
-		rc = store_explanation_get(&e, t->job->s, other->explanation_id, &t->mem, err);
+		rc = store_explanation_get(&e, job->s, other->explanation_id, &t->mem, err);
 		if (rc < 0)
 			return rc;
-		if (strcmp(e.text, mine->label[OWN].text) == 0 || (!t->job->o->client && !e.rule))
+		if (strcmp(e.text, mine->label[OWN].text) == 0 || (!job->o->client && !e.rule))
 			continue;
 		mine->label[OTHER] = e;
 		return 0;
@@ -166,31 +159,6 @@ static int add_texts(text *out, const batch *b, error *err)
 	return rc;
 }
 
-static int fill_prompt(text *system, text *user, const char *template, const char *label, const batch *b,
-                       error *err)
-{
-	text texts, line;
-	char count[24];
-	int rc;
-
-	text_init(&texts, PROMPT_MAX);
-	text_init(&line, PROMPT_MAX);
-	snprintf(count, sizeof(count), "%zu", b->n);
-	rc = add_texts(&texts, b, err);
-	if (rc == 0)
-		rc = prompt_add_line(&line, label, err);
-	if (rc == 0) {
-		prompt_field fields[] = { { "label", line.data },
-			                  { "texts", texts.data },
-			                  { "count", count } };
-
-		rc = prompt_fill(system, user, template, fields, ARRAY_LEN(fields), err);
-	}
-	text_free(&texts);
-	text_free(&line);
-	return rc;
-}
-
 static int batch_ids(engine_task *t, const char **ids, const batch *b, error *err)
 {
 	const store_window **w = arena_alloc(&t->mem, b->n, sizeof(*w));
@@ -204,29 +172,30 @@ static int batch_ids(engine_task *t, const char **ids, const batch *b, error *er
 
 static int ask_model(engine_task *t, batch *b, unsigned sample, error *err)
 {
-	const score_job *job = t->job->data;
 	const score_task *mine = t->data;
 	unsigned limit = (unsigned)b->n * TOKENS_AN_ANSWER + TOKENS_FRAME;
-	text system, user;
-	const char *ids;
-	char *s, *u;
+	const char *ids = NULL;
+	text texts, line;
+	char count[24];
 	int rc;
 
-	text_init(&system, PROMPT_MAX);
-	text_init(&user, PROMPT_MAX);
-	rc = fill_prompt(&system, &user, job->prompt, mine->label[b->whose].text, b, err);
+	text_init(&texts, PROMPT_MAX);
+	text_init(&line, PROMPT_MAX);
+	snprintf(count, sizeof(count), "%zu", b->n);
+	rc = add_texts(&texts, b, err);
+	if (rc == 0)
+		rc = prompt_add_line(&line, mine->label[b->whose].text, err);
 	if (rc == 0)
 		rc = batch_ids(t, &ids, b, err);
 	if (rc == 0) {
-		s = arena_strdup(&t->mem, system.data);
-		u = arena_strdup(&t->mem, user.data);
-		if (s && u)
-			rc = engine_ask_add(t, NULL, s, u, ids, limit, sample, b, err);
-		else
-			rc = error_nomem(err, "a prompt");
+		prompt_field fields[] = { { "label", line.data },
+			                  { "texts", texts.data },
+			                  { "count", count } };
+
+		rc = engine_ask_fill(t, fields, ARRAY_LEN(fields), ids, limit, sample, b, err);
 	}
-	text_free(&system);
-	text_free(&user);
+	text_free(&texts);
+	text_free(&line);
 	return rc;
 }
 
@@ -477,7 +446,6 @@ static int settle_failed(engine_task *t, error *err)
 static int conclude(engine_task *t, error *err)
 {
 	const score_task *mine = t->data;
-	const score_job *job = t->job->data;
 	tally c[LABELS] = { count(mine, OWN), count(mine, OTHER) };
 	stats_balanced b[LABELS];
 	char *details;
@@ -494,8 +462,8 @@ static int conclude(engine_task *t, error *err)
 			             .scorer = "detection",
 			             .judge = t->job->method,
 			             .details = arena_strdup(&t->mem, details),
-			             .prompt_sha256 = t->job->o->client ? job->prompt_sha256 : NULL,
-			             .schema_sha256 = t->job->o->client ? job->schema_sha256 : NULL,
+			             .prompt_sha256 = t->job->o->client ? t->job->prompt_sha256 : NULL,
+			             .schema_sha256 = t->job->o->client ? t->job->schema_sha256 : NULL,
 			             .value = b[OWN].value,
 			             .low = b[OWN].low,
 			             .high = b[OWN].high,
@@ -528,17 +496,18 @@ static bool report(const engine_task *t, cJSON *about)
 /* ---- The job ------------------------------------------------------------------------------------------------------------------------------ */
 
 /* Features without a label have no task. */
-static int find_labels(store_task *tasks, size_t *n_tasks, store *s, int64_t source, const uint32_t *features,
-                       size_t n, error *err)
+static int find_labels(store_task *tasks, size_t *n_tasks, store *s, const store_source *source,
+                       const explain_opts *o, const uint32_t *features, size_t n, error *err)
 {
 	store_explanation e;
 	error ours = { 0 };
 	arena mem = ARENA_INIT;
 	int rc = 0;
 
+	(void)o;
 	*n_tasks = 0;
 	for (size_t i = 0; i < n; i++) {
-		rc = store_explanation_latest(&e, s, source, features[i], &mem, &ours);
+		rc = store_explanation_latest(&e, s, source->id, features[i], &mem, &ours);
 		if (rc == 0)
 			tasks[(*n_tasks)++] = (store_task){ .feature = features[i], .explanation_id = e.id };
 		else if (rc != ERR_NOTFOUND)
@@ -555,29 +524,15 @@ static int find_labels(store_task *tasks, size_t *n_tasks, store *s, int64_t sou
 	return 0;
 }
 
-static int make_settings(char **out, const explain_opts *o, const char *prompt, const store_task *tasks,
-                         size_t n, error *err)
+static bool settings(cJSON *s, const explain_opts *o)
 {
-	cJSON *s = cJSON_CreateObject();
-	int rc;
-
-	rc = s ? engine_settings(s, o, tasks, n, prompt, schema_detection, err)
-	       : error_nomem(err, "the settings");
-	if (rc == 0 && (!cJSON_AddStringToObject(s, "scorer", "detection") ||
-	                !cJSON_AddNumberToObject(s, "n_positive", o->n_positive) ||
-	                !cJSON_AddNumberToObject(s, "n_negative", o->n_negative) ||
-	                !cJSON_AddNumberToObject(s, "n_baseline", o->n_baseline) ||
-	                !cJSON_AddNumberToObject(s, "per_prompt", o->per_prompt)))
-		rc = error_nomem(err, "the settings");
-	if (rc == 0) {
-		*out = json_print_canonical(s);
-		rc = *out ? 0 : error_nomem(err, "the settings");
-	}
-	cJSON_Delete(s);
-	return rc;
+	return cJSON_AddNumberToObject(s, "n_positive", o->n_positive) &&
+	       cJSON_AddNumberToObject(s, "n_negative", o->n_negative) &&
+	       cJSON_AddNumberToObject(s, "n_baseline", o->n_baseline) &&
+	       cJSON_AddNumberToObject(s, "per_prompt", o->per_prompt);
 }
 
-static int check_opts(const explain_opts *o, error *err)
+static int check(const explain_opts *o, error *err)
 {
 	if (o->n_positive < MIN_WINDOWS || o->n_positive > 10000 || o->n_negative < 1 ||
 	    o->n_negative > 10000)
@@ -588,67 +543,29 @@ static int check_opts(const explain_opts *o, error *err)
 	if (o->per_prompt < 1 || o->per_prompt > 100)
 		return error_set(err, ERR_ARG, "%u windows a request are asked for, 1 to 100 are allowed",
 		                 o->per_prompt);
-	if (o->window < 4 || o->window > 4096)
-		return error_set(err, ERR_ARG, "the window is %u tokens, 4 to 4096 are allowed", o->window);
 	return 0;
 }
 
-int detection_run(cJSON **summary, const kind_run *r, error *err)
-{
-	static const engine_kind kind = { "score", "labels", "detection", schema_detection,
-		                          begin,   finish,   report };
-	const explain_opts *o = r->o;
-	engine j = { .kind = &kind,
-		     .o = o,
-		     .s = r->s,
-		     .source = r->source,
-		     .method = o->client ? o->client->model : "lexical" };
-	score_job mine = { .prompt = o->prompt ? o->prompt : prompt_detection,
-		           .tasks = r->tasks,
-		           .n_tasks = r->n_tasks };
-	char *settings = NULL;
-	int rc;
-
-	rc = check_opts(o, err);
-	if (rc == 0)
-		rc = prompt_check(mine.prompt, detection_fields, ARRAY_LEN(detection_fields), o->prompt_name,
-		                  err);
-	if (rc == 0)
-		rc = engine_keep_prompt(mine.prompt_sha256, &j, mine.prompt, err);
-	if (rc == 0)
-		rc = engine_keep_prompt(mine.schema_sha256, &j, schema_detection, err);
-	if (rc == 0)
-		rc = make_settings(&settings, o, mine.prompt, r->tasks, r->n_tasks, err);
-	j.data = &mine;
-	if (rc == 0)
-		rc = engine_run(summary, &j, settings, r->tasks, r->n_tasks, err);
-	free(settings);
-	return rc;
-}
+const engine_kind kind_detection = {
+	.name = "score",
+	.unit = "labels",
+	.scorer = "detection",
+	.schema_name = "detection",
+	.schema = schema_detection,
+	.prompt = prompt_detection,
+	.fields = detection_fields,
+	.n_fields = ARRAY_LEN(detection_fields),
+	.none_yet = "score IS NULL",
+	.left_out = "without_label",
+	.check = check,
+	.choose = find_labels,
+	.settings = settings,
+	.begin = begin,
+	.finish = finish,
+	.report = report,
+};
 
 int explain_score_detection(cJSON **summary, store *s, const explain_opts *o, error *err)
 {
-	kind_run r = { .o = o, .s = s };
-	store_source source;
-	uint32_t *features = NULL;
-	size_t n = 0;
-	int rc;
-
-	rc = store_source_get(&source, s, o->source, err);
-	if (rc == 0)
-		rc = engine_choose(&features, &n, s, o, "score IS NULL", err);
-	if (rc < 0)
-		return rc;
-	r.source = source.id;
-	r.tasks = calloc(n ? n : 1, sizeof(*r.tasks));
-	rc = r.tasks ? find_labels(r.tasks, &r.n_tasks, s, source.id, features, n, err)
-	             : error_nomem(err, "tasks");
-	if (rc == 0)
-		rc = detection_run(summary, &r, err);
-	if (rc == 0 && summary &&
-	    !cJSON_AddNumberToObject(*summary, "without_label", (double)(n - r.n_tasks)))
-		rc = error_nomem(err, "the summary");
-	free(r.tasks);
-	free(features);
-	return rc;
+	return kind_start(summary, &kind_detection, s, o, err);
 }

@@ -1,0 +1,154 @@
+/* kind: what all kinds of job do alike before their engine runs: the choice of tasks, the template, the settings. */
+#include "explain/engine.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- Settings ---------------------------------------------------------------------------------------------------------- */
+
+/* Hex SHA-256 of what the tasks are about: their features and labels. */
+static int tasks_hash(char hex[SHA256_HEX], const store_task *tasks, size_t n, error *err)
+{
+	char line[64];
+	sha256 h;
+	int rc, len;
+
+	rc = sha256_init(&h, err);
+	if (rc < 0)
+		return rc;
+	for (size_t i = 0; i < n; i++) {
+		len = snprintf(line, sizeof(line), "%u %lld\n", tasks[i].feature,
+		               (long long)tasks[i].explanation_id);
+		sha256_add(&h, line, (size_t)len);
+		if (tasks[i].twins)
+			sha256_add(&h, tasks[i].twins, strlen(tasks[i].twins));
+	}
+	sha256_end(&h, hex);
+	return 0;
+}
+
+static bool add_client(cJSON *settings, const engine *j)
+{
+	const explain_client_opts *c = j->o->client;
+
+	return cJSON_AddStringToObject(settings, "endpoint", c->base_url) &&
+	       cJSON_AddStringToObject(settings, "model", c->model) &&
+	       cJSON_AddStringToObject(settings, "prompt_sha256", j->prompt_sha256) &&
+	       cJSON_AddStringToObject(settings, "schema_sha256", j->schema_sha256);
+}
+
+static bool add_settings(cJSON *settings, const engine *j, const char *features)
+{
+	char seed[24];
+
+	snprintf(seed, sizeof(seed), "%llu", (unsigned long long)j->o->seed); /* a double would not hold it */
+	return cJSON_AddStringToObject(settings, "method", j->o->client ? "llm" : "lexical") &&
+	       cJSON_AddStringToObject(settings, "features_sha256", features) &&
+	       cJSON_AddNumberToObject(settings, "window", j->o->window) &&
+	       cJSON_AddStringToObject(settings, "seed", seed) &&
+	       (!j->kind->scorer || cJSON_AddStringToObject(settings, "scorer", j->kind->scorer)) &&
+	       (!j->o->client || add_client(settings, j)) && j->kind->settings(settings, j->o);
+}
+
+/* All that decides the outcome, as JSON: malloc'd. */
+static int make_settings(char **out, const engine *j, error *err)
+{
+	char features[SHA256_HEX];
+	cJSON *s = cJSON_CreateObject();
+	int rc = tasks_hash(features, j->list, j->n_list, err);
+
+	if (rc == 0) {
+		*out = s && add_settings(s, j, features) ? json_print_canonical(s) : NULL;
+		rc = *out ? 0 : error_nomem(err, "the settings");
+	}
+	cJSON_Delete(s);
+	return rc;
+}
+
+/* Its hash; in the store too where a model is asked. */
+static int keep(char hex[SHA256_HEX], const engine *j, const char *prompt, error *err)
+{
+	int rc = sha256_bytes(hex, prompt, strlen(prompt), err);
+
+	return rc == 0 && j->o->client && !j->o->dry_run ? store_prompt_add(j->s, prompt, err) : rc;
+}
+
+/* ---- Runs -------------------------------------------------------------------------------------------------------------- */
+
+int kind_run(cJSON **summary, const engine_kind *k, store *s, int64_t source, const explain_opts *o,
+             const store_task *tasks, size_t n, error *err)
+{
+	engine j = { .kind = k,
+		     .o = o,
+		     .s = s,
+		     .source = source,
+		     .method = o->client ? o->client->model : "lexical",
+		     .prompt = o->prompt ? o->prompt : k->prompt,
+		     .list = tasks,
+		     .n_list = n };
+	char *settings = NULL;
+	int rc;
+
+	if (o->window < 4 || o->window > 4096)
+		return error_set(err, ERR_ARG, "the window is %u tokens, 4 to 4096 are allowed", o->window);
+	rc = k->check(o, err);
+	if (rc == 0)
+		rc = prompt_check(j.prompt, k->fields, k->n_fields, o->prompt_name, err);
+	if (rc == 0)
+		rc = keep(j.prompt_sha256, &j, j.prompt, err);
+	if (rc == 0)
+		rc = keep(j.schema_sha256, &j, k->schema, err);
+	if (rc == 0)
+		rc = make_settings(&settings, &j, err);
+	if (rc == 0)
+		rc = engine_run(summary, &j, settings, err);
+	free(settings);
+	return rc;
+}
+
+int kind_start(cJSON **summary, const engine_kind *k, store *s, const explain_opts *o, error *err)
+{
+	store_task *tasks = NULL;
+	uint32_t *features = NULL;
+	size_t n = 0, n_tasks = 0;
+	store_source source;
+	int rc;
+
+	rc = store_source_get(&source, s, o->source, err);
+	if (rc == 0)
+		rc = engine_choose(&features, &n, s, o, k->none_yet, err);
+	if (rc < 0)
+		return rc;
+	tasks = calloc(n ? n : 1, sizeof(*tasks));
+	rc = tasks ? k->choose(tasks, &n_tasks, s, &source, o, features, n, err) : error_nomem(err, "tasks");
+	if (rc == 0)
+		rc = kind_run(summary, k, s, source.id, o, tasks, n_tasks, err);
+	if (rc == 0 && summary && !cJSON_AddNumberToObject(*summary, k->left_out, (double)(n - n_tasks)))
+		rc = error_nomem(err, "the summary");
+	engine_free_tasks(tasks, n_tasks);
+	free(features);
+	return rc;
+}
+
+/* ---- Questions --------------------------------------------------------------------------------------------------------- */
+
+int engine_ask_fill(engine_task *t, const prompt_field *fields, size_t n, const char *example_ids,
+                    unsigned max_tokens, unsigned sample, void *data, error *err)
+{
+	text system, user;
+	char *s, *u;
+	int rc;
+
+	text_init(&system, PROMPT_MAX);
+	text_init(&user, PROMPT_MAX);
+	rc = prompt_fill(&system, &user, t->job->prompt, fields, n, err);
+	if (rc == 0) {
+		s = arena_strdup(&t->mem, system.data);
+		u = arena_strdup(&t->mem, user.data);
+		rc = s && u ? engine_ask_add(t, NULL, s, u, example_ids, max_tokens, sample, data, err)
+		            : error_nomem(err, "a prompt");
+	}
+	text_free(&system);
+	text_free(&user);
+	return rc;
+}
