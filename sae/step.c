@@ -46,11 +46,13 @@ uint64_t step_moments_bytes(const step_config *c)
 static int worker_init(step_worker *w, step *s, error *err)
 {
 	size_t d = s->c.d;
-	int rc = encode_scratch_init(&w->scratch, &s->mem, STEP_TOKENS, s->c.n_features, s->c.k,
-	                             s->aid.screen, err);
+	int rc = encode_scratch_init(&w->scratch, &s->mem, STEP_TOKENS, s->c.n_features,
+	                             step_multi_width(&s->c), s->aid.screen, err);
 
 	if (rc == 0 && s->k_aux)
 		rc = dead_scratch_init(&w->aux_scratch, &s->mem, STEP_TOKENS, d, s->k_aux, err);
+	if (rc == 0 && s->c.multi)
+		rc = step_multi_worker_init(w, s, err);
 	if (rc < 0)
 		return rc;
 	w->row = arena_alloc(&s->mem, d, sizeof(float));
@@ -125,10 +127,14 @@ static int parts_init(step *s, error *err)
 	if (rc == 0)
 		rc = batch_init(s, err);
 	if (rc == 0)
-		rc = encode_aid_init(&s->aid, &s->mem, c->k_set, c->screening, c->d, c->n_features, c->k,
-		                     pool_threads(s->pool), err);
+		rc = encode_aid_init(&s->aid, &s->mem, c->k_set, c->screening, c->d, c->n_features,
+		                     step_multi_width(c), pool_threads(s->pool), err);
 	if (rc == 0)
 		rc = sums_init(s, err);
+	if (rc == 0 && c->prefixes.n)
+		rc = step_prefix_init(s, err);
+	if (rc == 0 && c->multi)
+		rc = step_multi_init(s, err);
 	if (rc < 0)
 		return rc;
 	s->workers = arena_alloc(&s->mem, pool_threads(s->pool), sizeof(*s->workers));
@@ -219,10 +225,8 @@ static void refresh_task(void *payload, size_t f, unsigned worker)
 
 /* ---- Forward: a tile of rows --------------------------------------------------------------------------------------- */
 
-/* Error rows of a tile and the gradients of its kept values: out = target - codes times decoder, which target may be.
- * Returns the squared error. */
-static double decode_rows(step *s, step_worker *w, sparse_batch *codes, const float *target, float *out,
-                          size_t first, size_t end, double *sum)
+double step_decode_rows(step *s, step_worker *w, sparse_batch *codes, const float *target, float *out,
+                        size_t first, size_t end, double *sum)
 {
 	const kernels *k = s->c.k_set;
 	size_t d = s->c.d;
@@ -271,16 +275,16 @@ static void aux_rows(step *s, step_worker *w, step_tile *tile, size_t first, siz
 
 	dead_tile(&w->aux_scratch, &job, s->x + first * s->c.d, end - first, s->aux.count + first,
 	          s->aux.index + first * s->k_aux, s->aux.value + first * s->k_aux);
-	tile->squares_aux = decode_rows(s, w, &s->aux, s->e, s->e_aux, first, end, NULL);
+	tile->squares_aux = step_decode_rows(s, w, &s->aux, s->e, s->e_aux, first, end, NULL);
 }
 
 /* How low a row's least kept value is, for the next batch's guess. */
-static void note_reach(step *s, const step_worker *w, size_t first, size_t end)
+static void note_reach(step *s, const step_worker *w, const sparse_batch *kept, size_t first, size_t end)
 {
 	for (size_t t = first; t < end; t++) {
-		const float *value = s->codes.value + t * s->c.k;
-		size_t n = s->codes.count[t];
-		float least = n == s->c.k ? value[0] : 0, norm = w->scratch.norm[t - first];
+		const float *value = kept->value + t * kept->width;
+		size_t n = kept->count[t];
+		float least = n == kept->width ? value[0] : 0, norm = w->scratch.norm[t - first];
 
 		for (size_t j = 1; j < n; j++)
 			least = value[j] < least ? value[j] : least;
@@ -293,7 +297,12 @@ static void decode_tile(step *s, step_worker *w, step_tile *tile, size_t first, 
 	double start = clock_now(), now;
 
 	memset(tile->sum_e, 0, s->c.d * sizeof(double));
-	tile->squares_e = decode_rows(s, w, &s->codes, s->x, s->e, first, end, tile->sum_e);
+	if (s->c.prefixes.n)
+		step_prefix_rows(s, w, tile, first, end);
+	else
+		tile->squares_e = step_decode_rows(s, w, &s->codes, s->x, s->e, first, end, tile->sum_e);
+	if (s->c.multi)
+		step_multi_rows(s, w, tile, first, end);
 	tile->fired = 0;
 	for (size_t t = first; t < end; t++)
 		tile->fired += s->codes.count[t];
@@ -323,12 +332,15 @@ static void tile_task(void *payload, size_t i, unsigned worker)
 {
 	step *s = payload;
 	step_worker *w = &s->workers[worker];
-	size_t first = i * STEP_TOKENS, end = tile_end(s, i);
+	sparse_batch *kept = s->c.multi ? &s->multi : &s->codes;
+	size_t first = i * STEP_TOKENS, end = tile_end(s, i), at = first * kept->width;
 
 	center_task(s, i, worker);
-	encode_tile(&w->scratch, &s->job, s->x + first * s->c.d, end - first, s->codes.count + first,
-	            s->codes.index + first * s->c.k, s->codes.value + first * s->c.k);
-	note_reach(s, w, first, end);
+	encode_tile(&w->scratch, &s->job, s->x + first * s->c.d, end - first, kept->count + first,
+	            kept->index + at, kept->value + at);
+	note_reach(s, w, kept, first, end);
+	if (s->c.multi)
+		step_multi_choose(s, w, first, end);
 	decode_tile(s, w, &s->tiles[i], first, end);
 }
 
@@ -369,7 +381,7 @@ static double scatter(const double *sum, double squares, size_t d, size_t n)
 static void sum_tiles(step *s, step_result *r)
 {
 	step_tile *all = &s->tiles[0];
-	double total, rest, scale;
+	double total, rest, scale, main;
 
 	for (size_t i = 1; i < s->n_tiles; i++) {
 		for (size_t j = 0; j < s->c.d; j++) {
@@ -379,19 +391,27 @@ static void sum_tiles(step *s, step_result *r)
 		all->squares_x += s->tiles[i].squares_x;
 		all->squares_e += s->tiles[i].squares_e;
 		all->squares_aux += s->tiles[i].squares_aux;
+		for (size_t j = 0; s->c.multi && j < s->c.d; j++)
+			all->sum_multi[j] += s->tiles[i].sum_multi[j];
+		all->squares_multi += s->tiles[i].squares_multi;
 		all->fired += s->tiles[i].fired;
 	}
 	total = scatter(all->sum_x, all->squares_x, s->c.d, s->n);
 	rest = s->n_dead && s->k_aux ? scatter(all->sum_e, all->squares_e, s->c.d, s->n) : 0;
 	r->fvu = total == 0 ? 0 : all->squares_e / total;
-	if (!(all->squares_x < FLT_MAX && all->squares_e < FLT_MAX))
+	main = s->c.prefixes.n ? step_prefix_sum(s, total, r) : r->fvu;
+	r->multi = s->c.multi && total > 0 ? all->squares_multi / total : 0;
+	if (!(all->squares_x < FLT_MAX && all->squares_e < FLT_MAX && isfinite(main) && isfinite(r->multi)))
 		r->fvu = INFINITY; /* gradients in FP32 would not be finite */
 	r->auxk = rest > 0 ? all->squares_aux / rest : 0;
 	r->squared_error = all->squares_e / (double)s->n;
 	r->l0 = (double)all->fired / (double)s->n;
 	r->n_dead = s->n_dead;
-	scale = r->fvu > LEAST_FVU ? 1 / r->fvu : 1 / LEAST_FVU;
+	scale = main > LEAST_FVU ? 1 / main : 1 / LEAST_FVU;
 	s->factor = total > 0 ? -2 * scale / total : 0;
+	s->factor_multi = STEP_MULTI_WEIGHT * s->factor;
+	if (s->c.prefixes.n)
+		s->factor *= step_prefix_weight(s);
 	s->factor_aux = rest > 0 ? -2 * scale * s->c.auxk_alpha / rest : 0;
 }
 
@@ -475,7 +495,11 @@ static void update_feature(step *s, unsigned worker, step_block *block, size_t f
 
 	memset(w->grad_dec, 0, d * sizeof(float));
 	memset(w->grad_enc, 0, d * sizeof(float));
-	bias = add_list(s, w, &s->codes, s->e, s->factor, f);
+	bias = add_list(s, w, &s->codes, s->c.prefixes.n ? step_prefix_errors(s, f) : s->e, s->factor, f);
+	if (s->c.multi) {
+		touched |= has_rows(&s->multi, f);
+		bias += add_list(s, w, &s->multi, s->e_multi, s->factor_multi, f);
+	}
 	if (s->n_dead && s->k_aux) {
 		touched |= has_rows(&s->aux, f);
 		bias += add_list(s, w, &s->aux, s->e_aux, s->factor_aux, f);
@@ -511,7 +535,8 @@ static void update_task(void *payload, size_t i, unsigned worker)
 /* b_dec gets the error directly and, through the encoder, minus each bias gradient times its old encoder row. */
 static double update_b_dec(step *s)
 {
-	const double *sum_e = s->tiles[0].sum_e;
+	const step_tile *all = &s->tiles[0];
+	const double *sum_e = s->c.prefixes.n ? all->sum_prefix : all->sum_e;
 	double *through = s->through, squares = 0;
 
 	memset(through, 0, s->c.d * sizeof(*through));
@@ -521,6 +546,8 @@ static double update_b_dec(step *s)
 	for (size_t i = 0; i < s->c.d; i++) {
 		double grad = s->factor * sum_e[i] - through[i];
 
+		if (s->c.multi)
+			grad += s->factor_multi * all->sum_multi[i];
 		squares += grad * grad;
 		s->grad_b_dec[i] = (float)grad;
 	}
@@ -536,7 +563,7 @@ static void prepare_job(step *s)
 		               .bias = s->b_enc.w,
 		               .n_features = s->c.n_features,
 		               .d = s->c.d,
-		               .width = s->c.k,
+		               .width = step_multi_width(&s->c),
 		               .screen = s->aid.screen,
 		               .row_norms = s->aid.row_norms,
 		               .guess = s->guess };
@@ -567,6 +594,8 @@ void step_run(step *s, float *x, size_t n, float input_scale, double lr, step_re
 		pool_run(s->pool, s->c.n_features, refresh_task, s);
 	prepare_job(s);
 	list_dead(s);
+	if (s->c.prefixes.n)
+		step_prefix_draw(s);
 	if (!forward(s)) {
 		r->no_memory = true;
 		r->fvu = NAN;
@@ -579,6 +608,8 @@ void step_run(step *s, float *x, size_t n, float input_scale, double lr, step_re
 	sparse_transpose(&s->codes, n, s->pool);
 	if (s->n_dead && s->k_aux)
 		sparse_transpose(&s->aux, n, s->pool);
+	if (s->c.multi)
+		sparse_transpose(&s->multi, n, s->pool);
 	s->serial_seconds[STEP_TRANSPOSE] += clock_now() - start;
 	if (s->c.rule == ENCODE_BATCHTOPK)
 		step_batch_end(s);

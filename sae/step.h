@@ -5,7 +5,10 @@
  * ehat = sum over the k_aux largest positive pre-activations of dead features times their decoder rows, without b_dec;
  * k_aux = max(d / 2, 1); e and U are constants in the second term, and a term over 0 is 0. That is the auxiliary loss of
  * OpenAI and dictionary_learning (not scaled by the number of dead features, as SAELens and sparsify do).
- * What Adam is given is the gradient of L divided by the batch's FVU: without AuxK the gradient of log FVU. Adam's steps do
+ * Multi-TopK (sparsify): L gains FVU4 / 8, the FVU of the 4 k largest positive values of a row instead of k.
+ * Matryoshka (Bussmann and others 2025): in place of FVU, the sum or mean of FVU_m over prefixes of the features: the codes are
+ * those of BatchTopK over all features, xhat_m has the part of them under m; optionally with the prefix of none, b_dec alone.
+ * What Adam is given is the gradient of L divided by the batch's FVU (Matryoshka: by what is in its place): without AuxK the gradient of log FVU. Adam's steps do
  * not depend on a constant factor, but its mean square remembers the first batches, whose errors are several times the later
  * ones', and holds the steps back for a thousand batches; so it is relative errors that are to be alike. (Tools that clip the
  * gradient's norm to 1 at every step get some of that by it. docs/decisions.md has what was measured.) */
@@ -22,12 +25,28 @@
 #define STEP_FEATURES                                                                                        \
 	64 /* rows of the weights updated as one task; sums over features run over these blocks in order */
 
+#define STEP_PREFIXES     32 /* at most */
+#define STEP_MULTI_TIMES  4
+#define STEP_MULTI_WEIGHT 0.125
+
+/* Matryoshka: what is summed over. */
+typedef struct step_prefixes {
+	uint32_t n;                   /* 0: no Matryoshka */
+	uint32_t ends[STEP_PREFIXES]; /* rising; the last is F */
+	bool random; /* all but the last are drawn anew each step, from `seed` and the step's number */
+	bool sum;    /* of the terms, not their mean */
+	bool empty;  /* a term for b_dec alone */
+	uint64_t seed;
+} step_prefixes;
+
 typedef struct step_config {
 	uint32_t d, n_features, k, batch;
 	double beta1, beta2, eps;
 	double auxk_alpha;    /* 0: no auxiliary loss */
 	uint64_t dead_tokens; /* a feature is dead after this many tokens without firing */
 	encode_rule rule;
+	step_prefixes prefixes; /* with ENCODE_BATCHTOPK */
+	bool multi;             /* Multi-TopK; with ENCODE_TOPK */
 	sae_screening screening;
 	bool moments8; /* of the matrices in 8 bits; the biases' are FP32 */
 	const kernels *k_set;
@@ -47,7 +66,11 @@ enum {
 extern const char *const step_part_names[STEP_PARTS];
 
 typedef struct step_result {
-	double fvu, auxk;     /* the two terms, without alpha; a NaN or infinite fvu: nothing was updated */
+	double fvu, auxk;    /* the two terms, without alpha; a NaN or infinite fvu: nothing was updated */
+	double multi;        /* FVU of 4 k values */
+	uint32_t n_prefixes; /* Matryoshka: */
+	uint32_t prefix_ends[STEP_PREFIXES];
+	double prefix_fvu[STEP_PREFIXES];
 	double squared_error; /* mean over rows of |e|^2, scaled units */
 	double l0, grad_norm; /* grad_norm: of what Adam is given */
 	uint64_t n_dead;
@@ -66,13 +89,18 @@ typedef struct step_worker {
 	encode_scratch scratch;
 	dead_scratch aux_scratch;
 	float *row, *grad_enc, *grad_dec; /* (d) */
+	uint32_t *index;                  /* (4 k) Multi-TopK: a row's codes while k of them are chosen */
+	float *value;
 	double seconds[STEP_PARTS];
 } step_worker;
 
 /* Sums of one tile of rows. */
 typedef struct step_tile {
 	double *sum_x, *sum_e; /* (d) */
-	double squares_x, squares_e, squares_aux;
+	double squares_x, squares_e, squares_aux, squares_multi;
+	double *sum_multi;  /* (d) Multi-TopK */
+	double *sum_prefix; /* (d) Matryoshka: of the errors of all prefixes */
+	double squares_prefix[STEP_PREFIXES];
 	uint64_t fired;
 	size_t over, ties, begin; /* BatchTopK: values kept, and where they go */
 } step_tile;
@@ -93,7 +121,7 @@ typedef struct step {
 	uint64_t *silent;        /* (F) tokens since the feature last fired */
 	uint32_t *dead;          /* (F) features dead when the step began, ascending */
 	size_t n_dead, k_aux;
-	sparse_batch codes, aux;
+	sparse_batch codes, aux, multi;
 	encode_aid aid;
 	bool fresh;   /* whether the aid is that of the weights */
 	float *reach; /* (batch): a row's least kept value over its norm */
@@ -108,15 +136,18 @@ typedef struct step {
 	double threshold;    /* its running mean: what a feature must be over when there is no batch */
 	float *x;            /* (batch, d) the caller's: rows, then rows less b_dec */
 	float *e, *e_aux;    /* (batch, d) */
-	float *grad_b_dec;   /* (d) */
-	double *through;     /* (d): the share of it that comes through the encoder */
+	float *e_multi;      /* (batch, d) or NULL */
+	float *e_prefix; /* (prefixes - 1, batch, d): errors of each but the last, to which the longer ones' are added */
+	uint32_t prefix_ends[STEP_PREFIXES]; /* of this step */
+	float *grad_b_dec;                   /* (d) */
+	double *through;                     /* (d): the share of it that comes through the encoder */
 	step_worker *workers;
 	step_tile *tiles;
 	step_block *blocks;
 	size_t n, n_tiles, n_blocks; /* n: rows of this batch */
 	size_t max_tiles;
 	float input_scale;
-	double factor, factor_aux; /* of the gradients: -2 / V, -2 alpha / U */
+	double factor, factor_aux, factor_multi; /* of the gradients: -2 / V, -2 alpha / U, -2 / (8 V) */
 	adam_coef adam;
 	const adam8_kernels *adam8; /* NULL: all moments are FP32 */
 	adam8_coef coef8;
@@ -135,6 +166,29 @@ uint64_t step_batch_bytes(const step *s); /* of the candidates' room */
 int step_batch_encode(step *s) MUST_USE;
 void step_batch_rows(step *s, size_t tile);
 void step_batch_end(step *s);
+
+/* Error rows first..end-1 and the gradients of their values: out = target - codes times decoder, which target may be. Returns
+ * the squared error. sum: (d), or NULL. */
+double step_decode_rows(step *s, step_worker *w, sparse_batch *codes, const float *target, float *out,
+                        size_t first, size_t end, double *sum);
+
+/* step_prefix.c: Matryoshka, where c.prefixes.n is not 0. */
+int step_prefix_init(step *s, error *err) MUST_USE;
+void step_prefix_draw(step *s); /* this step's prefixes */
+void step_prefix_rows(step *s, step_worker *w, step_tile *tile, size_t first, size_t end);
+/* From the tiles, fills in what *r says of prefixes. Returns what takes the place of FVU. */
+double step_prefix_sum(step *s, double total, step_result *r);
+double step_prefix_weight(const step *s); /* of a term in it */
+const float *step_prefix_errors(const step *s,
+                                size_t feature); /* (batch, d) that its gradients are made of */
+
+/* step_multi.c: Multi-TopK, where c.multi is set. */
+int step_multi_init(step *s, error *err) MUST_USE;
+int step_multi_worker_init(step_worker *w, step *s, error *err) MUST_USE;
+uint32_t
+step_multi_width(const step_config *c); /* values of a row that are encoded: 4 k, F at most; without it k */
+void step_multi_choose(step *s, step_worker *w, size_t first, size_t end); /* the k of s->codes */
+void step_multi_rows(step *s, step_worker *w, step_tile *tile, size_t first, size_t end);
 
 /* Memory for all steps is asked for here; weights are zero. */
 int step_new(step **out, const step_config *c, pool *p, error *err) MUST_USE;
