@@ -3,12 +3,10 @@
  * usage: bench_jobs GLOSS [KILLS [SEED]]     GLOSS: the program */
 #include "explain/explain.h"
 #include "store/store_internal.h"
+#include "tests/support_llm.h"
 #include "tests/support_planted.h"
 
-#include <arpa/inet.h>
 #include <fcntl.h>
-#include <microhttpd.h>
-#include <netinet/in.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -64,21 +62,15 @@ static void pause_ms(double ms)
 /* ---- The server: the label is the peak's word ------------------------------------------------------------------------- */
 
 typedef struct server {
-	struct MHD_Daemon *daemon;
+	llm_server *llm;
 	pthread_mutex_t lock;
 	uint64_t *seen; /* (BODIES) hashes of bodies, 0: none */
 	uint64_t requests, repeated;
-	char url[64];
 } server;
 
-typedef struct upload {
-	char *body;
-	size_t len;
-} upload;
-
-static void count(server *s, const upload *u)
+static void count(server *s, const char *body)
 {
-	uint64_t h = hash64(u->body, u->len, 1) | 1;
+	uint64_t h = hash64(body, strlen(body), 1) | 1;
 	size_t at = h % BODIES;
 
 	pthread_mutex_lock(&s->lock);
@@ -90,7 +82,7 @@ static void count(server *s, const upload *u)
 	pthread_mutex_unlock(&s->lock);
 }
 
-static char *reply_to(const upload *u)
+static llm_reply answer(const llm_seen *request, void *payload)
 {
 	static const char content[] =
 	        "{\\\"label\\\":\\\"%.*s\\\",\\\"short_label\\\":\\\"x\\\",\\\"confidence\\\":0.5}";
@@ -98,78 +90,28 @@ static char *reply_to(const upload *u)
 	        "{\"choices\":[{\"index\":0,\"message\":{\"role\":\"assistant\",\"content\":\"%s\"},"
 	        "\"finish_reason\":\"stop\"}],\"usage\":{\"prompt_tokens\":%d,\"completion_tokens\":%d}}";
 	static const char before[] = "active: \\\"";
-	const char *at = memmem(u->body, u->len, before, sizeof(before) - 1);
-	char text_[256] = "{\\\"ok\\\":true}", *reply = NULL;
+	const char *at = strstr(request->body, before);
+	char text_[256] = "{\\\"ok\\\":true}";
+	llm_reply r = { .delay = REPLY_MS / 1e3 };
 
+	count(payload, request->body);
 	if (at) {
 		at += sizeof(before) - 1;
 		at += *at == ' ';
 		snprintf(text_, sizeof(text_), content, (int)strcspn(at, "\\"), at);
 	}
-	if (asprintf(&reply, frame, text_, INPUT, OUTPUT) < 0)
+	if (asprintf(&r.own, frame, text_, INPUT, OUTPUT) < 0)
 		abort();
-	return reply;
-}
-
-static enum MHD_Result handle(void *payload, struct MHD_Connection *c, const char *path, const char *method,
-                              const char *version, const char *data, size_t *size, void **state)
-{
-	struct MHD_Response *r;
-	upload *u = *state;
-	enum MHD_Result done;
-	char *reply;
-
-	(void)path;
-	(void)method;
-	(void)version;
-	if (!u) {
-		*state = calloc(1, sizeof(*u));
-		return MHD_YES;
-	}
-	if (*size) {
-		u->body = realloc(u->body, u->len + *size + 1);
-		memcpy(u->body + u->len, data, *size);
-		u->len += *size;
-		u->body[u->len] = '\0';
-		*size = 0;
-		return MHD_YES;
-	}
-	count(payload, u);
-	pause_ms(REPLY_MS);
-	reply = reply_to(u);
-	r = MHD_create_response_from_buffer(strlen(reply), reply, MHD_RESPMEM_MUST_FREE);
-	MHD_add_response_header(r, "Content-Type", "application/json");
-	done = MHD_queue_response(c, 200, r);
-	MHD_destroy_response(r);
-	return done;
-}
-
-static void completed(void *payload, struct MHD_Connection *c, void **state,
-                      enum MHD_RequestTerminationCode why)
-{
-	upload *u = *state;
-
-	(void)payload;
-	(void)c;
-	(void)why;
-	if (u)
-		free(u->body);
-	free(u);
+	return r;
 }
 
 static void server_start(server *s)
 {
-	struct sockaddr_in at = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-
 	pthread_mutex_init(&s->lock, NULL);
 	s->seen = calloc(BODIES, sizeof(*s->seen));
-	s->daemon = MHD_start_daemon(MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_THREAD_PER_CONNECTION, 0, NULL,
-	                             NULL, handle, s, MHD_OPTION_SOCK_ADDR, &at, MHD_OPTION_NOTIFY_COMPLETED,
-	                             completed, NULL, MHD_OPTION_END);
-	if (!s->daemon || !s->seen)
+	if (!s->seen)
 		abort();
-	snprintf(s->url, sizeof(s->url), "http://127.0.0.1:%u/v1",
-	         (unsigned)MHD_get_daemon_info(s->daemon, MHD_DAEMON_INFO_BIND_PORT)->port);
+	s->llm = llm_start_answering(answer, s);
 }
 
 static void server_forget(server *s)
@@ -186,10 +128,11 @@ static const char *gloss;
 
 static pid_t start(const server *s, const char *store_path_, const char *const *more)
 {
-	const char *argv[32] = { gloss,           "explain", "-d",       store_path_,
-		                 "--base-url",    s->url,    "--model",  "m",
-		                 "--concurrency", "16",      "--window", "16",
-		                 "--examples",    "5",       "--quiet" };
+	const char *argv[32] = { gloss,        "explain",    "-d",
+		                 store_path_,  "--base-url", llm_url(s->llm),
+		                 "--model",    "m",          "--concurrency",
+		                 "16",         "--window",   "16",
+		                 "--examples", "5",          "--quiet" };
 	size_t n = 15;
 	pid_t child;
 	int null;
@@ -353,7 +296,8 @@ static void killed_often(server *s, unsigned kills, uint64_t seed, double whole)
 		before = s->repeated;
 		pause_ms(ms);
 		kill(child, SIGKILL);
-		over = wait_for(child) == 0;
+		wait_for(child);
+		over = number("killed.db", "SELECT count(*) FROM job WHERE state = 'done'") > 0;
 		landed += !over;
 		if (s->repeated - before > worst)
 			worst = (unsigned)(s->repeated - before);
@@ -474,7 +418,7 @@ int main(int argc, char **argv)
 	killed_often(&s, kills, seed, whole);
 	two_workers(&s, whole);
 	budget(&s, seed);
-	MHD_stop_daemon(s.daemon);
+	llm_stop(s.llm);
 	printf("stores are in %s\n", folder);
 	return bad != 0;
 }

@@ -1,8 +1,6 @@
 /* The scripted server: libmicrohttpd on port 0, a thread a connection, so that slow replies hold up nobody else. */
 #include "tests/support_llm.h"
 
-#include "base/base.h"
-
 #include <arpa/inet.h>
 #include <microhttpd.h>
 #include <netinet/in.h>
@@ -43,27 +41,43 @@ static char *copy(const char *s)
 	return s ? strdup(s) : NULL;
 }
 
-static size_t record(llm_server *s, struct MHD_Connection *c, const char *method, const char *path, upload *u)
+static void forget(llm_seen *seen)
+{
+	free(seen->method);
+	free(seen->path);
+	free(seen->authorization);
+	free(seen->type);
+	free(seen->body);
+}
+
+static llm_seen read_seen(struct MHD_Connection *c, const char *method, const char *path, upload *u)
+{
+	llm_seen seen = { .method = copy(method),
+		          .path = copy(path),
+		          .authorization =
+		                  copy(MHD_lookup_connection_value(c, MHD_HEADER_KIND, "Authorization")),
+		          .type = copy(MHD_lookup_connection_value(c, MHD_HEADER_KIND, "Content-Type")),
+		          .body = u->body ? u->body : strdup("") };
+
+	u->body = NULL;
+	return seen;
+}
+
+/* Its number; those from SEEN_MAX on are not kept. */
+static size_t record(llm_server *s, const llm_seen *seen)
 {
 	size_t i;
 
 	pthread_mutex_lock(&s->lock);
-	i = s->n_seen;
+	i = s->n_seen++;
 	if (i < SEEN_MAX) {
-		s->seen[i].method = copy(method);
-		s->seen[i].path = copy(path);
-		s->seen[i].authorization =
-		        copy(MHD_lookup_connection_value(c, MHD_HEADER_KIND, "Authorization"));
-		s->seen[i].type = copy(MHD_lookup_connection_value(c, MHD_HEADER_KIND, "Content-Type"));
-		s->seen[i].body = u->body ? u->body : strdup("");
-		u->body = NULL;
+		s->seen[i] = *seen;
 		s->when[i] = clock_now();
-		s->n_seen++;
 	}
 	if (++s->now > s->most)
 		s->most = s->now;
 	pthread_mutex_unlock(&s->lock);
-	return i < SEEN_MAX ? i : SEEN_MAX - 1;
+	return i;
 }
 
 typedef struct halves {
@@ -150,6 +164,7 @@ static enum MHD_Result handle(void *payload, struct MHD_Connection *c, const cha
 	llm_server *s = payload;
 	upload *u = *state;
 	llm_reply r;
+	llm_seen seen;
 	enum MHD_Result done;
 	size_t i;
 
@@ -166,10 +181,11 @@ static enum MHD_Result handle(void *payload, struct MHD_Connection *c, const cha
 		*size = 0;
 		return MHD_YES;
 	}
-	i = record(s, c, method, path, u);
+	seen = read_seen(c, method, path, u);
+	i = record(s, &seen);
 	if (s->answer) {
 		pthread_mutex_lock(&s->answering);
-		r = s->answer(&s->seen[i], s->payload);
+		r = s->answer(&seen, s->payload);
 		pthread_mutex_unlock(&s->answering);
 	} else {
 		r = s->script[i < s->n_script ? i : s->n_script - 1];
@@ -177,6 +193,8 @@ static enum MHD_Result handle(void *payload, struct MHD_Connection *c, const cha
 	wait_seconds(r.delay);
 	done = reply_with(c, &r);
 	free(r.own);
+	if (i >= SEEN_MAX)
+		forget(&seen);
 	pthread_mutex_lock(&s->lock);
 	s->now--;
 	pthread_mutex_unlock(&s->lock);
@@ -289,13 +307,8 @@ llm_server *llm_start_tls(char **pem, const llm_reply *script, size_t n)
 void llm_stop(llm_server *s)
 {
 	MHD_stop_daemon(s->daemon);
-	for (size_t i = 0; i < s->n_seen; i++) {
-		free(s->seen[i].method);
-		free(s->seen[i].path);
-		free(s->seen[i].authorization);
-		free(s->seen[i].type);
-		free(s->seen[i].body);
-	}
+	for (size_t i = 0; i < s->n_seen && i < SEEN_MAX; i++)
+		forget(&s->seen[i]);
 	pthread_mutex_destroy(&s->lock);
 	pthread_mutex_destroy(&s->answering);
 	free(s->key);
@@ -350,6 +363,19 @@ char *llm_chat(const char *content)
 	                  "tokens\":7}}") < 0)
 		abort();
 	return t.data;
+}
+
+explain_client_opts llm_client(const char *url)
+{
+	explain_client_opts o = explain_client_opts_default();
+
+	o.base_url = url;
+	o.model = "tiny";
+	o.backoff = 0.001;
+	o.backoff_max = 0.002;
+	o.retries = 2;
+	o.timeout = 5;
+	return o;
 }
 
 /* ---- Bytes to the letter ---------------------------------------------------------------------------------------------- */

@@ -2,8 +2,7 @@
 #ifndef GLOSS_TESTS_SUPPORT_LLM_H
 #define GLOSS_TESTS_SUPPORT_LLM_H
 
-#include <stdbool.h>
-#include <stddef.h>
+#include "explain/explain.h"
 
 typedef struct llm_reply {
 	int status;                                /* 0: 200 */
@@ -30,6 +29,7 @@ llm_server *llm_start_tls(char **pem, const llm_reply *script, size_t n);
 void llm_stop(llm_server *s);
 const char *llm_url(const llm_server *s); /* "http://127.0.0.1:PORT/v1" */
 size_t llm_count(llm_server *s);          /* requests so far */
+/* The first 4096 are kept. */
 const llm_seen *llm_get(llm_server *s, size_t i);
 unsigned llm_most_at_once(llm_server *s);
 double llm_when(llm_server *s, size_t i); /* clock_now() when request i was whole */
@@ -49,5 +49,8 @@ void llm_stop_raw(llm_raw_server *s);
 
 /* A chat completion that says `content`, with 11 tokens in and 7 out. malloc'd. */
 char *llm_chat(const char *content);
+
+/* A client of it that waits no longer than tests have time: 1 to 2 ms before each of 2 more attempts, 5 s for a reply. */
+explain_client_opts llm_client(const char *url);
 
 #endif

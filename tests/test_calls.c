@@ -10,14 +10,11 @@
 
 static explain_client *client_for(const llm_server *s)
 {
-	explain_client_opts o = explain_client_opts_default();
+	explain_client_opts o = llm_client(llm_url(s));
 	explain_client *c = NULL;
 	error e = { 0 };
 
-	o.base_url = llm_url(s);
-	o.model = "tiny";
 	o.retries = 0;
-	o.backoff = o.backoff_max = 0.001;
 	ck_assert_msg(explain_client_new(&c, &o, NULL, false, &e) == 0, "%s", e.msg);
 	return c;
 }
@@ -394,14 +391,12 @@ START_TEST(replay_finds_the_way_that_was_answered)
 {
 	char folder[FILE_PATH_MAX];
 	llm_server *s = llm_start_answering(picky, NULL);
-	explain_client_opts o = explain_client_opts_default();
+	explain_client_opts o = llm_client(llm_url(s));
 	chat found[2] = { { .model = "tiny" }, { .model = "tiny" } };
 	store_log *log = NULL;
 	error e = { 0 };
 
 	support_mkdir(folder);
-	o.base_url = llm_url(s);
-	o.model = "tiny";
 	ck_assert_int_eq(store_log_open(&log, support_path(folder, "s.db"), &e), 0);
 	for (int i = 0; i < 2; i++) {
 		explain_client *c = NULL;

@@ -45,14 +45,9 @@ static void done(explain_request *r, const char *reply, bool from_log, const err
 
 static explain_client_opts fast(const char *url)
 {
-	explain_client_opts o = explain_client_opts_default();
+	explain_client_opts o = llm_client(url);
 
-	o.base_url = url;
-	o.model = "tiny";
-	o.backoff = 0.001;
-	o.backoff_max = 0.002;
 	o.retries = 3;
-	o.timeout = 5;
 	return o;
 }
 

@@ -56,11 +56,8 @@ static void setup(void)
 	ck_assert_int_eq(store_open(&s, support_path(folder, "s.db"), STORE_CREATE, &err), 0);
 	ck_assert_msg(planted_make(s, &p, &err) == 0, "%s", err.msg);
 	server = llm_start_answering(answer, NULL);
-	c = explain_client_opts_default();
-	c.base_url = llm_url(server);
-	c.model = "m";
+	c = llm_client(llm_url(server));
 	c.concurrency = 2;
-	c.backoff = c.backoff_max = 0.001;
 	o = explain_opts_default();
 	o.client = &c;
 	o.window = 16;

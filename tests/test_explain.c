@@ -329,14 +329,9 @@ static llm_reply answer(const llm_seen *request, void *payload)
 
 static explain_client_opts client_for(const llm_server *server)
 {
-	explain_client_opts c = explain_client_opts_default();
+	explain_client_opts c = llm_client(llm_url(server));
 
-	c.base_url = llm_url(server);
-	c.model = "tiny";
 	c.api_key = "sk-never-to-be-seen-4711";
-	c.backoff = 0.001;
-	c.backoff_max = 0.002;
-	c.retries = 2;
 	return c;
 }
 
