@@ -20,7 +20,7 @@ static int open_dump(bench_rows *b, pool *p, error *err)
 	b->d = sae_dump_get_info(b->dump)->d_in;
 	b->scale = (float)(sqrt(b->d) / sae_rows_get_stats(b->rows)->mean_norm);
 	shuffle_init(&order, sae_rows_n(b->rows, false), b->d, false, 0);
-	return loader_new(&b->loader, b->dump, b->rows, &order, b->batch, 0, err);
+	return loader_new(&b->loader, b->dump, b->rows, &order, b->batch, 0, NULL, err);
 }
 
 /* Sparse sums of random directions: pre-activations with a long tail, as real ones have. */
@@ -64,7 +64,7 @@ void bench_rows_close(bench_rows *b)
 int bench_rows_next(bench_rows *b, float **x, error *err)
 {
 	if (b->loader)
-		return loader_next(b->loader, x, err);
+		return loader_next(b->loader, x, NULL, err);
 	memcpy(b->copy, b->made, (size_t)b->batch * b->d * sizeof(float));
 	*x = b->copy;
 	return 0;

@@ -147,7 +147,8 @@ void sae_f32_to_f16(uint16_t *out, const float *in, size_t n)
 
 void convert_to_f32(float *out, const void *in, size_t n, sae_dtype t)
 {
-	const double *wide = in;
+	const unsigned char *wide = in;
+	double value;
 
 	assert(convert_is_float(t));
 	switch (t) {
@@ -161,8 +162,10 @@ void convert_to_f32(float *out, const void *in, size_t n, sae_dtype t)
 		memcpy(out, in, n * sizeof(float));
 		break;
 	default:
-		for (size_t i = 0; i < n; i++)
-			out[i] = (float)wide[i];
+		for (size_t i = 0; i < n; i++) { /* rows side by side need not be aligned */
+			memcpy(&value, wide + i * sizeof(value), sizeof(value));
+			out[i] = (float)value;
+		}
 	}
 }
 

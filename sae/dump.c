@@ -375,6 +375,7 @@ int sae_dump_open(sae_dump **out, const char *const *paths, size_t n_paths, cons
 		sae_dump_close(d);
 		return rc;
 	}
+	d->width = d->info.d_in;
 	*out = d;
 	return 0;
 }
@@ -383,6 +384,8 @@ void sae_dump_close(sae_dump *d)
 {
 	if (!d)
 		return;
+	for (size_t i = 0; i < d->n_beside; i++)
+		sae_dump_close(d->beside[i]);
 	for (size_t i = 0; i < d->n_files; i++)
 		sae_file_close(d->files[i]);
 	cJSON_Delete(d->manifest);

@@ -29,5 +29,7 @@ int sae_dump_check(const sae_dump *d, error *err)
 
 	for (size_t i = 0; i < d->n_files && rc == 0; i++)
 		rc = check_file(d->files[i], err);
+	for (size_t i = 0; i < d->n_beside && rc == 0; i++)
+		rc = sae_dump_check(d->beside[i], err);
 	return rc;
 }

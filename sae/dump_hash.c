@@ -75,9 +75,19 @@ void dump_hash_line(char out[DUMP_HASH_LINE], const sae_dump *d, uint64_t n_rows
 {
 	const sae_dump_info *info = sae_dump_get_info(d);
 
-	snprintf(out, DUMP_HASH_LINE, "gloss dump 1 %s %u %" PRIu64 " %u %s%s\n", sae_dtype_name(info->dtype),
-	         info->d_in, n_rows, d->side_by_side ? 0 : info->ctx_len,
-	         info->has_tokens ? "tokens" : "none", info->ragged ? " ragged" : "");
+	size_t n = (size_t)snprintf(out, DUMP_HASH_LINE, "gloss dump 1 %s %u %" PRIu64 " %u %s%s",
+	                            sae_dtype_name(info->dtype), d->width, n_rows,
+	                            d->side_by_side ? 0 : info->ctx_len, info->has_tokens ? "tokens" : "none",
+	                            info->ragged ? " ragged" : "");
+
+	for (size_t i = 1; i < dump_n_parts(d); i++) {
+		const sae_dump *part = dump_part(d, i);
+
+		n += (size_t)snprintf(out + n, DUMP_HASH_LINE - n, " %s %s %u",
+		                      dump_part_is_target(d, i) ? "target" : "beside",
+		                      sae_dtype_name(part->info.dtype), part->width);
+	}
+	snprintf(out + n, DUMP_HASH_LINE - n, "\n");
 }
 
 int dump_hash_start(char out[SHA256_HEX], const sae_dump *d, uint64_t n_rows, pool *p, error *err)

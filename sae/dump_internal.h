@@ -72,6 +72,10 @@ struct sae_dump {
 	bool side_by_side; /* contexts come one behind the other, without padding: ctx_len tells nothing of where they lie */
 	rowset other_role;   /* rows that are of no role asked for; without bits where none is */
 	uint64_t *documents; /* (n_contexts), or NULL */
+	uint32_t width;      /* of its own rows; info.d_in is that of all inputs side by side */
+	sae_dump *beside[SAE_PARTS_MAX]; /* further inputs, then the target; owned, and without others themselves */
+	size_t n_beside;
+	bool has_target;
 };
 
 /* The bytes of rows first..first+n-1 as the files hold them, for hashing; n * row_bytes of room. */
@@ -81,8 +85,23 @@ void dump_advise(const sae_dump *d, uint64_t first, uint64_t n, int advice);
 /* Token ids of rows first..first+n-1; the dump must have tokens. */
 int dump_read_tokens(const sae_dump *d, uint64_t first, uint64_t n, uint32_t *out, error *err) MUST_USE;
 size_t dump_row_bytes(const sae_dump *d);
+/* Of a dump that others were added to, all of this is of rows side by side, the target's last; these are of its own alone. */
+size_t dump_own_bytes(const sae_dump *d);
+int dump_read_own_raw(const sae_dump *d, uint64_t first, uint64_t n, void *out, error *err) MUST_USE;
+int dump_read_own(const sae_dump *d, uint64_t first, uint64_t n, float *out, error *err) MUST_USE;
+void dump_advise_own(const sae_dump *d, uint64_t first, uint64_t n, int advice);
 /* "row 1234 (context 4, position 210) of 'shard'", for messages. */
 void dump_place(char *out, size_t size, const sae_dump *d, uint64_t row);
+
+/* ---- dump_beside.c ---------------------------------------------------------------------------------------------------- */
+
+size_t dump_n_parts(const sae_dump *d); /* itself, and those added */
+const sae_dump *dump_part(const sae_dump *d, size_t i);
+bool dump_part_is_target(const sae_dump *d, size_t i);
+/* n rows as dump_read_raw() gives them to F32: inputs to x (n, info.d_in), the target's, if there is one, to y (n, its width). */
+void dump_convert(const sae_dump *d, const void *raw, uint64_t n, float *x, float *y);
+int dump_read_raw_beside(const sae_dump *d, uint64_t first, uint64_t n, void *out, error *err) MUST_USE;
+int dump_read_beside(const sae_dump *d, uint64_t first, uint64_t n, float *out, error *err) MUST_USE;
 
 /* ---- contexts.c ----------------------------------------------------------------------------------------------------- */
 

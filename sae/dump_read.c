@@ -74,9 +74,18 @@ static uint64_t byte_of_row(const dump_span *s, uint64_t row)
 	return s->tensor.offset + value_of_row(s, row) * sae_dtype_size(s->tensor.dtype);
 }
 
+size_t dump_own_bytes(const sae_dump *d)
+{
+	return d->width * sae_dtype_size(d->info.dtype);
+}
+
 size_t dump_row_bytes(const sae_dump *d)
 {
-	return d->info.d_in * sae_dtype_size(d->info.dtype);
+	size_t bytes = 0;
+
+	for (size_t i = 0; i < dump_n_parts(d); i++)
+		bytes += dump_own_bytes(dump_part(d, i));
+	return bytes;
 }
 
 /* n rows of a group, all of which lie at one distance from each other. What is between them is read too where that is little. */
@@ -105,9 +114,9 @@ static int read_group(const dump_span *s, uint64_t row, uint64_t n, size_t bytes
 	return rc;
 }
 
-int dump_read_raw(const sae_dump *d, uint64_t first, uint64_t n, void *out, error *err)
+int dump_read_own_raw(const sae_dump *d, uint64_t first, uint64_t n, void *out, error *err)
 {
-	const size_t row = dump_row_bytes(d);
+	const size_t row = dump_own_bytes(d);
 	unsigned char *to = out;
 	int rc = check_rows(d, first, n, err);
 
@@ -126,12 +135,18 @@ int dump_read_raw(const sae_dump *d, uint64_t first, uint64_t n, void *out, erro
 	return rc;
 }
 
+int dump_read_raw(const sae_dump *d, uint64_t first, uint64_t n, void *out, error *err)
+{
+	return d->n_beside ? dump_read_raw_beside(d, first, n, out, err)
+	                   : dump_read_own_raw(d, first, n, out, err);
+}
+
 /* Rows that lie apart, by blocks that are converted. */
 static int read_apart(const sae_dump *d, const dump_span *s, uint64_t first, uint64_t n, float *out,
                       error *err)
 {
 	_Alignas(64) unsigned char raw[READ_BLOCK];
-	const size_t width = d->info.d_in, fit = sizeof(raw) / dump_row_bytes(d);
+	const size_t width = d->width, fit = sizeof(raw) / dump_own_bytes(d);
 	int rc = 0;
 
 	for (uint64_t m; n > 0 && rc == 0; n -= m, first += m, out += m * width) {
@@ -141,16 +156,16 @@ static int read_apart(const sae_dump *d, const dump_span *s, uint64_t first, uin
 			                       out, err);
 			continue;
 		}
-		rc = dump_read_raw(d, first, m, raw, err);
+		rc = dump_read_own_raw(d, first, m, raw, err);
 		if (rc == 0)
 			convert_to_f32(out, raw, m * width, d->info.dtype);
 	}
 	return rc;
 }
 
-int sae_dump_read(const sae_dump *d, uint64_t first, uint64_t n, float *out, error *err)
+int dump_read_own(const sae_dump *d, uint64_t first, uint64_t n, float *out, error *err)
 {
-	const uint64_t width = d->info.d_in;
+	const uint64_t width = d->width;
 	int rc = check_rows(d, first, n, err);
 
 	for (size_t i = find_span(&d->rows, first); rc == 0 && n > 0; i++) {
@@ -168,9 +183,20 @@ int sae_dump_read(const sae_dump *d, uint64_t first, uint64_t n, float *out, err
 	return rc;
 }
 
+int sae_dump_read(const sae_dump *d, uint64_t first, uint64_t n, float *out, error *err)
+{
+	return d->n_beside ? dump_read_beside(d, first, n, out, err) : dump_read_own(d, first, n, out, err);
+}
+
 void dump_advise(const sae_dump *d, uint64_t first, uint64_t n, int advice)
 {
-	const size_t row = dump_row_bytes(d);
+	for (size_t i = 0; i < dump_n_parts(d); i++)
+		dump_advise_own(dump_part(d, i), first, n, advice);
+}
+
+void dump_advise_own(const sae_dump *d, uint64_t first, uint64_t n, int advice)
+{
+	const size_t row = dump_own_bytes(d);
 
 	for (size_t i = find_span(&d->rows, first); n > 0 && i < d->rows.n; i++) {
 		const dump_span *s = &d->rows.items[i];

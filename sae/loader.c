@@ -32,7 +32,9 @@ struct loader {
 	const sae_dump *dump;
 	const sae_rows *rows;
 	shuffle s;
-	uint32_t batch, d;
+	uint32_t batch, d, d_target;   /* d_target: 0 without a target */
+	float scales[SAE_PARTS_MAX];   /* that rows of each dump are multiplied by */
+	bool scaled;
 	size_t row_bytes;
 	uint64_t read_rows, gap_rows; /* READ_BYTES and GAP_BYTES in rows */
 	bool forget; /* whether rows read will have left the page cache when their turn comes again */
@@ -47,6 +49,7 @@ struct loader {
 	bool begun;
 	uint64_t position; /* of the next row to take */
 	float *slots[2];   /* (batch, d): the caller's, and the one being filled */
+	float *targets[2]; /* (batch, d_target), or NULL */
 	unsigned filling;  /* which slot the thread fills */
 	pthread_t thread;
 	bool started;
@@ -206,7 +209,24 @@ static int turn_to_position(loader *l, error *err)
 	return rc;
 }
 
-static int fill(loader *l, float *x, error *err)
+static void multiply(float *x, float factor, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		x[i] *= factor;
+}
+
+static void take(loader *l, float *x, float *y)
+{
+	dump_convert(l->dump, take_row(l, place_now(l)), 1, x, y);
+	for (size_t i = 0; i < dump_n_parts(l->dump) && l->scaled; i++) {
+		const uint32_t width = dump_part(l->dump, i)->width;
+
+		multiply(dump_part_is_target(l->dump, i) ? y : x, l->scales[i], width);
+		x += width;
+	}
+}
+
+static int fill(loader *l, float *x, float *y, error *err)
 {
 	int rc = l->begun ? 0 : begin(l, err);
 
@@ -215,8 +235,7 @@ static int fill(loader *l, float *x, error *err)
 		if (l->position >= group_end(l, l->now))
 			rc = turn_to_position(l, err);
 		if (rc == 0)
-			convert_to_f32(x + (size_t)i * l->d, take_row(l, place_now(l)), l->d,
-			               sae_dump_get_info(l->dump)->dtype);
+			take(l, x + (size_t)i * l->d, y ? y + (size_t)i * l->d_target : NULL);
 	}
 	if (rc == 0 && l->s.n_groups > 1) {
 		double share = (double)place_now(l) / (double)l->now->g.n;
@@ -241,7 +260,7 @@ static void *run(void *payload)
 			break;
 		l->wanted = false;
 		pthread_mutex_unlock(&l->lock);
-		rc = fill(l, l->slots[l->filling], &err);
+		rc = fill(l, l->slots[l->filling], l->targets[l->filling], &err);
 		pthread_mutex_lock(&l->lock);
 		l->rc = rc;
 		l->err = err;
@@ -271,7 +290,9 @@ static int buffers_init(loader *l, error *err)
 	}
 	for (size_t i = 0; i < 2; i++) {
 		l->slots[i] = arena_alloc(&l->mem, l->batch, l->d * sizeof(float));
-		enough = enough && l->slots[i];
+		if (l->d_target)
+			l->targets[i] = arena_alloc(&l->mem, l->batch, l->d_target * sizeof(float));
+		enough = enough && l->slots[i] && (l->targets[i] || !l->d_target);
 	}
 	l->places = arena_alloc(&l->mem, l->n_places, l->row_bytes);
 	l->free_places = arena_alloc(&l->mem, l->n_places, sizeof(*l->free_places));
@@ -285,6 +306,7 @@ static int buffers_init(loader *l, error *err)
 static void loader_init(loader *l, const sae_dump *d, const sae_rows *rows, const shuffle *s, uint32_t batch)
 {
 	const sae_dump_info *info = sae_dump_get_info(d);
+	const sae_dump *target = sae_dump_target(d);
 	uint64_t memory = cpu_memory_limit();
 
 	*l = (loader){ .dump = d,
@@ -292,6 +314,7 @@ static void loader_init(loader *l, const sae_dump *d, const sae_rows *rows, cons
 		       .s = *s,
 		       .batch = batch,
 		       .d = info->d_in,
+		       .d_target = target ? target->width : 0,
 		       .forget = s->n_groups > 1 && info->n_bytes > memory - memory / 4,
 		       .wanted = true };
 	l->now = &l->held[0];
@@ -325,7 +348,7 @@ static int start_thread(loader *l, error *err)
 }
 
 int loader_new(loader **out, const sae_dump *d, const sae_rows *rows, const shuffle *s, uint32_t batch,
-               uint64_t position, error *err)
+               uint64_t position, const float *scales, error *err)
 {
 	loader *l = calloc(1, sizeof(*l));
 	int rc;
@@ -334,6 +357,9 @@ int loader_new(loader **out, const sae_dump *d, const sae_rows *rows, const shuf
 		return error_nomem(err, "a loader");
 	loader_init(l, d, rows, s, batch);
 	l->position = position;
+	l->scaled = scales != NULL;
+	if (scales)
+		memcpy(l->scales, scales, dump_n_parts(d) * sizeof(*scales));
 	pthread_mutex_init(&l->lock, NULL);
 	pthread_cond_init(&l->changed, NULL);
 	rc = buffers_init(l, err);
@@ -366,7 +392,7 @@ void loader_free(loader *l)
 	free(l);
 }
 
-int loader_next(loader *l, float **x, error *err)
+int loader_next(loader *l, float **x, float **y, error *err)
 {
 	int rc;
 
@@ -379,6 +405,8 @@ int loader_next(loader *l, float **x, error *err)
 			*err = l->err;
 	} else {
 		*x = l->slots[l->filling];
+		if (y)
+			*y = l->targets[l->filling];
 		l->filling = !l->filling;
 		l->ready = false;
 		l->wanted = true;

@@ -5,7 +5,8 @@
  *
  * The dump's hash is SHA-256 over: the line "gloss dump 1 DTYPE d rows ctx_len tokens|none\n", then for every tile the
  * SHA-256 (in hexadecimal) of its raw activations in file order followed by its token ids as 32-bit little-endian words. Of a
- * ragged dump the line ends in " ragged", with ctx_len 0 where contexts are side by side, and a byte of marks follows for each
+ * dump that others were added to, activations are the rows side by side, the target's last, and the line names dtype and d of
+ * each dump; of a ragged dump the line ends in " ragged", with ctx_len 0 where contexts are side by side, and a byte of marks follows for each
  * row of a tile (dump_row_marks()). */
 #include "sae/rows_internal.h"
 
@@ -34,6 +35,7 @@ typedef struct tile_sums {
 
 typedef struct worker {
 	float *x;         /* (block, d) */
+	float *y;         /* (block, its width): of a target; else NULL */
 	void *raw;        /* the same as the files hold it */
 	uint32_t *tokens; /* (TILE_ROWS) */
 	uint8_t *marks;   /* (TILE_ROWS) */
@@ -50,7 +52,7 @@ typedef struct scan {
 	worker *workers;
 	tile_sums *tiles; /* (WAVE) */
 	size_t first_tile, n_tiles;
-	double *sample; /* norms */
+	double *sample; /* (parts, n_sample) norms */
 	uint64_t n_sample;
 	sha256 hash;
 	bool hashing;
@@ -110,35 +112,59 @@ static void sample_task(void *payload, size_t task, unsigned who)
 
 	for (uint64_t i = task * SAMPLE_TASK; i < s->n_sample && i < (task + 1) * SAMPLE_TASK; i++) {
 		uint64_t row = dump_real_row(s->d, sample_row(info->n_rows - info->n_masked, i));
-		if (w->err.code || sae_dump_read(s->d, row, 1, w->x, &w->err) < 0)
-			return;
-		s->sample[i] = sqrt(squared_norm(w->x, info->d_in));
+
+		for (size_t p = 0; p < dump_n_parts(s->d); p++) {
+			const sae_dump *part = dump_part(s->d, p);
+			float *x = dump_part_is_target(s->d, p) ? w->y : w->x;
+
+			if (w->err.code || dump_read_own(part, row, 1, x, &w->err) < 0)
+				return;
+			s->sample[p * s->n_sample + i] = sqrt(squared_norm(x, part->width));
+		}
 	}
 }
 
-/* Median norm of the sampled rows that are finite and not zero (padding must not pull the limit down). */
+/* Median of the norms that are finite and not zero (padding must not pull the limit down); 0: there are none. Sorts them. */
+static double median(double *norms, uint64_t n_all)
+{
+	uint64_t n = 0;
+
+	for (uint64_t i = 0; i < n_all; i++)
+		if (isfinite(norms[i]) && norms[i] > 0)
+			norms[n++] = norms[i];
+	qsort(norms, n, sizeof(*norms), by_double);
+	return n == 0 ? 0 : n % 2 ? norms[n / 2] : (norms[n / 2 - 1] + norms[n / 2]) / 2;
+}
+
+static double limit_of(double median_norm, double ratio, double given)
+{
+	if (given > 0)
+		return given;
+	return ratio > 0 && median_norm > 0 ? ratio * median_norm : INFINITY;
+}
+
+/* Of each dump that is read, by its own norms. */
 static int find_limit(scan *s, error *err)
 {
 	sae_rows_stats *st = &s->rows->stats;
-	uint64_t n = 0, real = st->n_rows - sae_dump_get_info(s->d)->n_masked;
+	uint64_t real = st->n_rows - sae_dump_get_info(s->d)->n_masked;
+	size_t n_parts = dump_n_parts(s->d);
 
 	s->n_sample = real < SAMPLE_ROWS ? real : SAMPLE_ROWS;
-	s->sample = malloc(s->n_sample * sizeof(*s->sample));
+	s->sample = malloc(n_parts * s->n_sample * sizeof(*s->sample));
 	if (!s->sample)
 		return error_nomem(err, "a sample of norms");
 	pool_run(s->p, (size_t)((s->n_sample + SAMPLE_TASK - 1) / SAMPLE_TASK), sample_task, s);
 	for (unsigned i = 0; i < pool_threads(s->p); i++)
 		if (s->workers[i].err.code)
 			return error_set(err, s->workers[i].err.code, "%s", s->workers[i].err.msg);
-	for (uint64_t i = 0; i < s->n_sample; i++)
-		if (isfinite(s->sample[i]) && s->sample[i] > 0)
-			s->sample[n++] = s->sample[i];
-	qsort(s->sample, n, sizeof(*s->sample), by_double);
-	if (n)
-		st->median_norm = n % 2 ? s->sample[n / 2] : (s->sample[n / 2 - 1] + s->sample[n / 2]) / 2;
-	st->norm_limit = s->o->max_norm_ratio > 0 && n ? s->o->max_norm_ratio * st->median_norm : INFINITY;
-	if (s->o->norm_limit > 0)
-		st->norm_limit = s->o->norm_limit;
+	st->median_norm = median(s->sample, s->n_sample);
+	st->norm_limit = limit_of(st->median_norm, s->o->max_norm_ratio, s->o->norm_limit);
+	st->n_more_limits = n_parts - 1;
+	for (size_t p = 1; p < n_parts; p++)
+		st->more_limits[p - 1] = limit_of(median(s->sample + p * s->n_sample, s->n_sample),
+		                                  s->o->max_norm_ratio,
+		                                  p <= s->o->n_more_limits ? s->o->more_limits[p - 1] : 0);
 	return 0;
 }
 
@@ -158,18 +184,41 @@ static bool excluded_position(const scan *s, uint64_t row)
 	       listed(s->positions, s->o->n_exclude_positions, position);
 }
 
+/* Squares of a row's values: of all inputs, and in *all also of the target. *over: one dump's row is over its limit. */
+static double squares_of(const scan *s, const float *x, const float *y, double *all, bool *over)
+{
+	const sae_rows_stats *st = &s->rows->stats;
+	double square = squared_norm(x, s->d->width);
+
+	*all = square;
+	*over = sqrt(square) > st->norm_limit;
+	for (size_t p = 1, column = s->d->width; p < dump_n_parts(s->d); p++) {
+		uint32_t width = dump_part(s->d, p)->width;
+		bool target = dump_part_is_target(s->d, p);
+		double more = squared_norm(target ? y : x + column, width);
+
+		*all += more;
+		*over |= sqrt(more) > st->more_limits[p - 1];
+		square += target ? 0 : more;
+		column += width;
+	}
+	return square;
+}
+
 /* One row into the tile's sums. A row left out for several reasons counts under the first: masked, NaN, role, token, position,
  * norm. */
-static void add_row(scan *s, tile_sums *t, uint64_t row, const float *x, const uint32_t *token)
+static void add_row(scan *s, tile_sums *t, uint64_t row, const float *x, const float *y,
+                    const uint32_t *token)
 {
 	const sae_dump_info *info = sae_dump_get_info(s->d);
-	double square = squared_norm(x, info->d_in), norm = sqrt(square);
+	bool over;
+	double all, square = squares_of(s, x, y, &all, &over), norm = sqrt(square);
 
 	if (sae_dump_masked(s->d, row)) {
 		t->masked++;
 		return;
 	}
-	if (!isfinite(square)) {
+	if (!isfinite(all)) {
 		if (t->nan++ == 0)
 			t->first_nan = row;
 		return;
@@ -182,7 +231,7 @@ static void add_row(scan *s, tile_sums *t, uint64_t row, const float *x, const u
 		t->token++;
 	} else if (excluded_position(s, row)) {
 		t->position++;
-	} else if (norm > s->rows->stats.norm_limit) {
+	} else if (over) {
 		t->outlier++;
 	} else {
 		for (size_t j = 0; j < info->d_in; j++)
@@ -197,7 +246,9 @@ static void add_row(scan *s, tile_sums *t, uint64_t row, const float *x, const u
 
 static int scan_tile(scan *s, tile_sums *t, worker *w, uint64_t first, uint64_t end, sha256 *h)
 {
+	const sae_dump *target = sae_dump_target(s->d);
 	const size_t d = sae_dump_get_info(s->d)->d_in, bytes = dump_row_bytes(s->d);
+	const size_t d_target = target ? target->width : 0;
 	const bool tokens = sae_dump_get_info(s->d)->has_tokens;
 	int rc = tokens ? dump_read_tokens(s->d, first, end - first, w->tokens, &t->err) : 0;
 
@@ -207,9 +258,10 @@ static int scan_tile(scan *s, tile_sums *t, worker *w, uint64_t first, uint64_t 
 		if (rc < 0)
 			break;
 		sha256_add(h, w->raw, n * bytes);
-		convert_to_f32(w->x, w->raw, n * d, sae_dump_get_info(s->d)->dtype);
+		dump_convert(s->d, w->raw, n, w->x, w->y);
 		for (uint64_t i = 0; i < n; i++)
-			add_row(s, t, row + i, w->x + i * d, tokens ? &w->tokens[row + i - first] : NULL);
+			add_row(s, t, row + i, w->x + i * d, target ? w->y + i * d_target : NULL,
+			        tokens ? &w->tokens[row + i - first] : NULL);
 		for (uint64_t i = 0; i < n && s->row_hashes; i++)
 			s->row_hashes[row + i - s->first_tile * TILE_ROWS] =
 			        hash64((const char *)w->raw + i * bytes, bytes, 0);
@@ -341,6 +393,7 @@ static int sorted_copy(uint32_t **out, const uint32_t *values, size_t n, error *
 
 static int scan_buffers(scan *s, bool duplicates, error *err)
 {
+	const sae_dump *target = sae_dump_target(s->d);
 	const size_t d = sae_dump_get_info(s->d)->d_in;
 	unsigned threads = pool_threads(s->p);
 
@@ -356,10 +409,11 @@ static int scan_buffers(scan *s, bool duplicates, error *err)
 	for (unsigned i = 0; i < threads; i++) {
 		worker *w = &s->workers[i];
 		w->x = mem_alloc_aligned(s->block * d, sizeof(*w->x));
+		w->y = target ? mem_alloc_aligned(s->block, target->width * sizeof(*w->y)) : NULL;
 		w->raw = mem_alloc_aligned(s->block, dump_row_bytes(s->d));
 		w->tokens = malloc(TILE_ROWS * sizeof(*w->tokens));
 		w->marks = malloc(TILE_ROWS);
-		if (!w->x || !w->raw || !w->tokens || !w->marks)
+		if (!w->x || (target && !w->y) || !w->raw || !w->tokens || !w->marks)
 			return error_nomem(err, "the scan");
 	}
 	for (unsigned i = 0; i < WAVE; i++) {
@@ -402,6 +456,7 @@ static void scan_clear(scan *s)
 
 	for (unsigned i = 0; s->workers && i < pool_threads(s->p); i++) {
 		free(s->workers[i].x);
+		free(s->workers[i].y);
 		free(s->workers[i].raw);
 		free(s->workers[i].tokens);
 		free(s->workers[i].marks);

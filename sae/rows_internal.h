@@ -20,7 +20,7 @@ void duplicates_clear(duplicate_count *s);
 uint64_t rows_fingerprint(const sae_rows *r);
 
 /* The dump's hash, and that of its first n_rows rows, as if it had no more. ROWS_HASHED rows have a hash of their own. */
-enum { ROWS_HASHED = 1024, DUMP_HASH_LINE = 160 };
+enum { ROWS_HASHED = 1024, DUMP_HASH_LINE = 160 + 32 * SAE_PARTS_MAX };
 void dump_hash_line(char out[DUMP_HASH_LINE], const sae_dump *d, uint64_t n_rows);
 int dump_hash_start(char out[SHA256_HEX], const sae_dump *d, uint64_t n_rows, pool *p, error *err) MUST_USE;
 

@@ -157,6 +157,17 @@ bool sae_dump_masked(const sae_dump *d, uint64_t row); /* no real token */
 int sae_dump_tokens(const sae_dump *d, uint64_t context, uint32_t *out, error *err) MUST_USE;
 /* The manifest's document id of a context; the context's number where there is none. */
 uint64_t sae_dump_document(const sae_dump *d, uint64_t context);
+/* Dumps of the same tokens, row by row, as one (dump_beside.c): each added input makes rows longer (info.d_in), as a crosscoder
+ * takes them; the rows of the target, added last, are read beside them for a transcoder. All that is not of rows (contexts,
+ * tokens, documents, manifest) is the first's. Of the reads, sae_dump_read() gives the inputs; sae_rows_scan() leaves a row out
+ * that any of them has out of bounds, each by its own norms. */
+enum { SAE_PARTS_MAX = 64 };
+/* `other` is d's to close from then on. ERR_ARG: rows or tokens differ (the first that does is named), or too many. */
+int sae_dump_add(sae_dump *d, sae_dump *other, bool target, error *err) MUST_USE;
+const sae_dump *sae_dump_target(const sae_dump *d); /* NULL: none */
+size_t sae_dump_n_inputs(const sae_dump *d);
+/* The i-th of the inputs, then the target: first d itself, whose own rows are `width` of info.d_in. */
+const sae_dump *sae_dump_part(const sae_dump *d, size_t i, uint32_t *width);
 /* Whether the files are still there and whole: ERR_IO, ERR_FORMAT name the one that has gone, shrunk or was replaced. */
 int sae_dump_check(const sae_dump *d, error *err) MUST_USE;
 /* The manifest as given, for records; NULL: none. */
@@ -173,6 +184,9 @@ typedef struct sae_rows_opts {
 	const uint32_t *exclude_positions; /* positions in the context whose rows are left out */
 	size_t n_exclude_positions;
 	double norm_limit; /* over 0: rows with norm over this are left out, whatever the median: the limit an SAE was trained with */
+	/* the same for dumps added to the first (sae_dump_add()), in their order; fewer than there are: the median's for the rest */
+	const double *more_limits;
+	size_t n_more_limits;
 } sae_rows_opts;
 
 typedef struct sae_rows_stats {
@@ -185,6 +199,8 @@ typedef struct sae_rows_stats {
 	uint64_t n_duplicate;
 	double median_norm; /* of a sample of up to 65,536 rows chosen by hash of the row number */
 	double norm_limit;  /* max_norm_ratio * median; infinity when off */
+	double more_limits[SAE_PARTS_MAX]; /* the same of each dump that was added to the first, which these medians are of */
+	size_t n_more_limits;
 	double mean_norm, rms_norm, max_norm; /* of kept rows; max_norm over all finite rows */
 	double total_variance;                /* mean over kept rows of squared distance from their mean */
 	double gamma; /* norm of the mean / root of total_variance: high values foretell dead features */

@@ -35,12 +35,14 @@ uint64_t shuffle_group_row(const shuffle_group *g, uint64_t i);
  * dump's dtype, two batches, and a few MB. The shards stay open: one that is deleted is read to the end all the same; one
  * that shrinks is an error of the batch that meets it, with its rows and its file, and of all later ones. */
 typedef struct loader loader;
+/* scales: what the rows of each dump side by side are multiplied by, the target's last; NULL: 1. */
 int loader_new(loader **out, const sae_dump *d, const sae_rows *rows, const shuffle *s, uint32_t batch,
-               uint64_t position, error *err) MUST_USE;
+               uint64_t position, const float *scales, error *err) MUST_USE;
 void loader_free(loader *l);
 /* Bytes that a loader of these takes. */
 int loader_bytes(uint64_t *bytes, const sae_dump *d, const shuffle *s, uint32_t batch, error *err) MUST_USE;
-/* The next batch (batch, d) as raw F32; the caller may write to it, until the next call. */
-int loader_next(loader *l, float **x, error *err) MUST_USE;
+/* The next batch (batch, d) as raw F32, and the target's rows (batch, its width), NULL where there is none; y may be NULL. The
+ * caller may write to them, until the next call. */
+int loader_next(loader *l, float **x, float **y, error *err) MUST_USE;
 
 #endif

@@ -138,7 +138,7 @@ int train_new_loader(sae_trainer *t, error *err)
 {
 	loader_free(t->loader);
 	t->loader = NULL;
-	return loader_new(&t->loader, t->dump, t->rows, &t->order, t->members[0].o.batch, t->position, err);
+	return loader_new(&t->loader, t->dump, t->rows, &t->order, t->members[0].o.batch, t->position, NULL, err);
 }
 
 /* Scale and b_dec from the first rows in training order (a random sample, and none of those held out). */
@@ -154,7 +154,7 @@ static int start_from_sample(sae_trainer *t, error *err)
 	while (done < n && rc == 0) {
 		uint64_t take = n - done < o->batch ? n - done : o->batch;
 
-		rc = loader_next(t->loader, &x, err);
+		rc = loader_next(t->loader, &x, NULL, err);
 		for (uint64_t i = 0; i < take && rc == 0; i++) {
 			k->add_f64(sum, 1, x + i * t->d, t->d);
 			norms += sqrt(k->sum_squares(x + i * t->d, t->d));
@@ -285,7 +285,7 @@ int sae_trainer_step(sae_trainer *t, error *err)
 	if (t->started == 0)
 		t->started = clock_now();
 	if (rc == 0)
-		rc = loader_next(t->loader, &x, err);
+		rc = loader_next(t->loader, &x, NULL, err);
 	if (rc < 0)
 		return rc;
 	for (size_t i = 0; i < t->n && left; i++) {

@@ -77,9 +77,9 @@ static void check_batches(const input *in, uint64_t start, unsigned n)
 	error err = { 0 };
 	loader *l;
 
-	ck_assert_int_eq(loader_new(&l, in->dump, in->rows, &in->order, BATCH, start, &err), 0);
+	ck_assert_int_eq(loader_new(&l, in->dump, in->rows, &in->order, BATCH, start, NULL, &err), 0);
 	for (uint64_t p = start; n > 0; n--) {
-		ck_assert_msg(loader_next(l, &x, &err) == 0, "%s", err.msg);
+		ck_assert_msg(loader_next(l, &x, NULL, &err) == 0, "%s", err.msg);
 		for (size_t i = 0; i < BATCH; i++, p++) {
 			ck_assert_int_eq(sae_dump_read(in->dump, row_at(in, p), 1, want, &err), 0);
 			ck_assert_int_eq(memcmp(x + i * D, want, sizeof(want)), 0);
@@ -123,9 +123,9 @@ static void read_until_error(loader *l, error *err)
 	int rc = 0;
 
 	for (int i = 0; i < 200 && rc == 0; i++)
-		rc = loader_next(l, &x, err);
+		rc = loader_next(l, &x, NULL, err);
 	ck_assert_int_eq(rc, ERR_FORMAT);
-	ck_assert_int_eq(loader_next(l, &x, &again), ERR_FORMAT);
+	ck_assert_int_eq(loader_next(l, &x, NULL, &again), ERR_FORMAT);
 	ck_assert_str_eq(again.msg, err->msg);
 }
 
@@ -137,8 +137,8 @@ START_TEST(a_shard_that_shrinks_is_named_with_its_rows)
 	loader *l;
 
 	input_open(&in, SAE_F16, false);
-	ck_assert_int_eq(loader_new(&l, in.dump, in.rows, &in.order, BATCH, 0, &err), 0);
-	ck_assert_int_eq(loader_next(l, &x, &err), 0);
+	ck_assert_int_eq(loader_new(&l, in.dump, in.rows, &in.order, BATCH, 0, NULL, &err), 0);
+	ck_assert_int_eq(loader_next(l, &x, NULL, &err), 0);
 	ck_assert_int_eq(truncate(support_path(in.dir, "shard-001.safetensors"), 30000), 0);
 	read_until_error(l, &err);
 	ck_assert_msg(strstr(err.msg, "cannot read rows ") != NULL, "%s", err.msg);
@@ -156,10 +156,10 @@ START_TEST(a_deleted_shard_is_read_to_the_end)
 	loader *l;
 
 	input_open(&in, SAE_BF16, false);
-	ck_assert_int_eq(loader_new(&l, in.dump, in.rows, &in.order, BATCH, 0, &err), 0);
+	ck_assert_int_eq(loader_new(&l, in.dump, in.rows, &in.order, BATCH, 0, NULL, &err), 0);
 	ck_assert_int_eq(unlink(support_path(in.dir, "shard-001.safetensors")), 0);
 	for (int i = 0; i < 100; i++)
-		ck_assert_msg(loader_next(l, &x, &err) == 0, "%s", err.msg);
+		ck_assert_msg(loader_next(l, &x, NULL, &err) == 0, "%s", err.msg);
 	loader_free(l);
 	input_close(&in);
 }
@@ -178,9 +178,9 @@ START_TEST(each_failing_read_is_an_error_of_its_batch)
 		int rc = 0;
 
 		fault_arm(FAULT_READ, nth);
-		ck_assert_int_eq(loader_new(&l, in.dump, in.rows, &in.order, BATCH, 0, &err), 0);
+		ck_assert_int_eq(loader_new(&l, in.dump, in.rows, &in.order, BATCH, 0, NULL, &err), 0);
 		for (int i = 0; i < 20 && rc == 0; i++)
-			rc = loader_next(l, &x, &err);
+			rc = loader_next(l, &x, NULL, &err);
 		loader_free(l); /* reads no more, so that the fault is this loader's */
 		if (fault_disarm(FAULT_READ)) {
 			struck++;
@@ -207,7 +207,7 @@ START_TEST(memory_is_told_and_each_failing_allocation_reported)
 		int rc;
 
 		fault_arm(FAULT_ALLOC, nth);
-		rc = loader_new(&l, in.dump, in.rows, &in.order, BATCH, 0, &err);
+		rc = loader_new(&l, in.dump, in.rows, &in.order, BATCH, 0, NULL, &err);
 		if (!fault_disarm(FAULT_ALLOC)) {
 			ck_assert_int_eq(rc, 0);
 			loader_free(l);

@@ -182,11 +182,11 @@ static void check_loader(const fixture *f, uint64_t group, uint32_t batch, uint6
 	shuffle_init(&s, sae_rows_n(f->rows, false), D, false, 3);
 	s.group = group;
 	s.n_groups = (s.n_blocks + group - 1) / group;
-	ck_assert_int_eq(loader_new(&l, f->dump, f->rows, &s, batch, start, &err), 0);
+	ck_assert_int_eq(loader_new(&l, f->dump, f->rows, &s, batch, start, NULL, &err), 0);
 	for (uint64_t p = start, n = 0; n < 3; n++) {
 		float *x;
 
-		ck_assert_int_eq(loader_next(l, &x, &err), 0);
+		ck_assert_int_eq(loader_next(l, &x, NULL, &err), 0);
 		for (uint32_t i = 0; i < batch; i++, p++) {
 			uint64_t row = sae_rows_at(f->rows, false, row_at(&s, p));
 
