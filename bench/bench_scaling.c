@@ -108,7 +108,7 @@ static int measure(bench *b, step *s, error *err)
 			s->silent[f] = hash64_unit(hash64_mix(1, f)) < b->dead ? s->c.dead_tokens : 0;
 		b->n_events = 0;
 		start = clock_now();
-		step_run(s, x, b->rows.batch, b->rows.scale, 3e-4, &result);
+		step_run(s, x, NULL, b->rows.batch, b->rows.scale, 3e-4, &result);
 		end = clock_now();
 		if (t >= WARM_STEPS && !keep_step(b, t - WARM_STEPS, start, end))
 			rc = error_set(err, ERR_LIMIT, "step %u has other tasks than the one before",

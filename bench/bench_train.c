@@ -104,7 +104,7 @@ static int measure(bench *b, const char *set, double dead, error *err)
 		make_dead(s, dead);
 		part_seconds(b, s, before);
 		whole[i] = clock_now();
-		step_run(s, x, b->rows.batch, b->rows.scale, 3.77e-4, &r);
+		step_run(s, x, NULL, b->rows.batch, b->rows.scale, 3.77e-4, &r);
 		whole[i] = clock_now() - whole[i];
 		part_seconds(b, s, after);
 		for (size_t j = 0; j < STEP_PARTS; j++)

@@ -19,9 +19,9 @@ static int param_init(step_param *p, arena *mem, size_t rows, size_t columns, er
 	return p->w && p->m && p->v ? 0 : error_nomem(err, "weights and moments");
 }
 
-static int matrix8_init(step_param *p, step *s, error *err)
+static int matrix8_init(step_param *p, step *s, size_t d, error *err)
 {
-	size_t rows = s->c.n_features, d = s->c.d;
+	size_t rows = s->c.n_features;
 
 	p->w = arena_alloc(&s->mem, rows, d * sizeof(float));
 	p->m8 = arena_alloc(&s->mem, rows, d);
@@ -30,22 +30,27 @@ static int matrix8_init(step_param *p, step *s, error *err)
 	return p->w && p->m8 && p->v8 && p->scales ? 0 : error_nomem(err, "weights and 8-bit moments");
 }
 
-static int matrix_init(step_param *p, step *s, error *err)
+static int matrix_init(step_param *p, step *s, size_t d, error *err)
 {
-	return s->c.moments8 ? matrix8_init(p, s, err) : param_init(p, &s->mem, s->c.n_features, s->c.d, err);
+	return s->c.moments8 ? matrix8_init(p, s, d, err) : param_init(p, &s->mem, s->c.n_features, d, err);
+}
+
+static uint64_t row_moments(const step_config *c, uint64_t d)
+{
+	return c->moments8 ? 2 * d + ADAM8_SCALES(d) * sizeof(float) : 2 * d * sizeof(float);
 }
 
 uint64_t step_moments_bytes(const step_config *c)
 {
-	uint64_t row = c->moments8 ? 2 * (uint64_t)c->d + ADAM8_SCALES((uint64_t)c->d) * sizeof(float)
-	                           : 2 * (uint64_t)c->d * sizeof(float);
+	uint64_t d_out = c->d_out ? c->d_out : c->d, skip = c->skip ? d_out * c->d : 0;
 
-	return 2 * c->n_features * row + 2 * ((uint64_t)c->n_features + c->d) * sizeof(float);
+	return c->n_features * (row_moments(c, c->d) + row_moments(c, d_out)) +
+	       2 * ((uint64_t)c->n_features + d_out + skip) * sizeof(float);
 }
 
 static int worker_init(step_worker *w, step *s, error *err)
 {
-	size_t d = s->c.d;
+	size_t d = s->c.d, widest = d > s->d_out ? d : s->d_out;
 	int rc = encode_scratch_init(&w->scratch, &s->mem, STEP_TOKENS, s->c.n_features,
 	                             step_multi_width(&s->c), s->aid.screen, err);
 
@@ -55,9 +60,9 @@ static int worker_init(step_worker *w, step *s, error *err)
 		rc = step_multi_worker_init(w, s, err);
 	if (rc < 0)
 		return rc;
-	w->row = arena_alloc(&s->mem, d, sizeof(float));
+	w->row = arena_alloc(&s->mem, widest, sizeof(float));
 	w->grad_enc = arena_alloc(&s->mem, d, sizeof(float));
-	w->grad_dec = arena_alloc(&s->mem, d, sizeof(float));
+	w->grad_dec = arena_alloc(&s->mem, s->d_out, sizeof(float));
 	return w->row && w->grad_enc && w->grad_dec ? 0 : error_nomem(err, "a worker");
 }
 
@@ -77,8 +82,8 @@ static int sums_init(step *s, error *err)
 	if (!s->tiles || !s->blocks)
 		return error_nomem(err, "sums of tiles");
 	for (size_t i = 0; i < n_tiles; i++) {
-		s->tiles[i].sum_x = arena_alloc(&s->mem, d, sizeof(double));
-		s->tiles[i].sum_e = arena_alloc(&s->mem, d, sizeof(double));
+		s->tiles[i].sum_x = arena_alloc(&s->mem, s->d_out, sizeof(double));
+		s->tiles[i].sum_e = arena_alloc(&s->mem, s->d_out, sizeof(double));
 		if (!s->tiles[i].sum_x || !s->tiles[i].sum_e)
 			return error_nomem(err, "sums of tiles");
 	}
@@ -93,7 +98,7 @@ static int sums_init(step *s, error *err)
 static int batch_init(step *s, error *err)
 {
 	const step_config *c = &s->c;
-	size_t floats = (size_t)c->d * sizeof(float);
+	size_t floats = s->d_out * sizeof(float);
 	int rc = sparse_init(&s->codes, &s->mem, c->batch, c->k, c->n_features, STEP_TOKENS, err);
 
 	if (rc == 0 && s->k_aux)
@@ -102,7 +107,7 @@ static int batch_init(step *s, error *err)
 		return rc;
 	s->e = arena_alloc(&s->mem, c->batch, floats);
 	s->e_aux = s->k_aux ? arena_alloc(&s->mem, c->batch, floats) : NULL;
-	s->grad_b_dec = arena_alloc(&s->mem, c->d, sizeof(float));
+	s->grad_b_dec = arena_alloc(&s->mem, s->d_out, sizeof(float));
 	s->through = arena_alloc(&s->mem, c->d, sizeof(double));
 	s->reach = arena_alloc(&s->mem, c->batch, sizeof(float));
 	s->silent = arena_alloc(&s->mem, c->n_features, sizeof(*s->silent));
@@ -116,16 +121,20 @@ static int batch_init(step *s, error *err)
 static int parts_init(step *s, error *err)
 {
 	const step_config *c = &s->c;
-	int rc = matrix_init(&s->W_enc, s, err);
+	int rc = matrix_init(&s->W_enc, s, c->d, err);
 
 	if (rc == 0)
-		rc = matrix_init(&s->W_dec, s, err);
+		rc = matrix_init(&s->W_dec, s, s->d_out, err);
 	if (rc == 0)
 		rc = param_init(&s->b_enc, &s->mem, c->n_features, 1, err);
 	if (rc == 0)
-		rc = param_init(&s->b_dec, &s->mem, c->d, 1, err);
+		rc = param_init(&s->b_dec, &s->mem, s->d_out, 1, err);
+	if (rc == 0 && c->skip)
+		rc = param_init(&s->W_skip, &s->mem, s->d_out, c->d, err);
 	if (rc == 0)
 		rc = batch_init(s, err);
+	if (rc == 0 && c->skip)
+		rc = step_pair_init(s, err);
 	if (rc == 0)
 		rc = encode_aid_init(&s->aid, &s->mem, c->k_set, c->screening, c->d, c->n_features,
 		                     step_multi_width(c), pool_threads(s->pool), err);
@@ -155,10 +164,11 @@ int step_new(step **out, const step_config *c, pool *p, error *err)
 	encode_blas_single_threaded();
 	s->c = *c;
 	s->pool = p;
+	s->d_out = c->d_out ? c->d_out : c->d;
 	s->adam8 = c->moments8 ? adam8_get(c->k_set->name) : NULL;
 	s->n_blocks = (c->n_features + STEP_FEATURES - 1) / STEP_FEATURES;
 	if (c->auxk_alpha > 0) {
-		s->k_aux = c->d / 2 ? c->d / 2 : 1;
+		s->k_aux = s->d_out / 2 ? s->d_out / 2 : 1;
 		if (s->k_aux > c->n_features)
 			s->k_aux = c->n_features;
 	}
@@ -180,37 +190,43 @@ void step_free(step *s)
 	free(s);
 }
 
-static void init_task(void *payload, size_t f, unsigned worker)
+typedef struct init_call {
+	step *s;
+	uint64_t seed, target_seed;
+} init_call;
+
+/* A random direction, with this norm. */
+static void random_row(float *row, size_t d, double length, uint64_t seed, size_t f)
 {
-	const struct {
-		step *s;
-		uint64_t seed;
-	} *call = payload;
-	step *s = call->s;
-	size_t d = s->c.d;
-	float *enc = s->W_enc.w + f * d, *dec = s->W_dec.w + f * d;
 	double squares = 0, norm;
 
-	(void)worker;
 	for (size_t i = 0; i < d; i++) {
-		dec[i] = (float)(2 * hash64_unit(hash64_mix(call->seed, f * d + i)) - 1);
-		squares += (double)dec[i] * dec[i];
+		row[i] = (float)(2 * hash64_unit(hash64_mix(seed, f * d + i)) - 1);
+		squares += (double)row[i] * row[i];
 	}
 	norm = squares > 0 ? sqrt(squares) : 1;
-	for (size_t i = 0; i < d; i++) {
-		double unit = dec[i] / norm;
+	for (size_t i = 0; i < d; i++)
+		row[i] = (float)(row[i] / norm * length);
+}
 
-		dec[i] = (float)unit;
-		enc[i] = (float)(unit * STEP_ENCODER_NORM);
-	}
+static void init_task(void *payload, size_t f, unsigned worker)
+{
+	const init_call *call = payload;
+	step *s = call->s;
+	size_t d = s->c.d;
+	float *enc = s->W_enc.w + f * d, *dec = s->W_dec.w + f * s->d_out;
+
+	(void)worker;
+	random_row(enc, d, STEP_ENCODER_NORM, call->seed, f);
+	random_row(dec, s->d_out, 1, s->c.d_out ? call->target_seed : call->seed, f);
+	if (s->c.blocks > 1) /* a shorter decoder row takes a larger value */
+		s->c.k_set->scale(enc, (float)step_blocks_scale(s, dec), d);
 }
 
 void step_init_weights(step *s, uint64_t seed)
 {
-	struct {
-		step *s;
-		uint64_t seed;
-	} call = { s, hash64_mix(seed, 0x77656967687473) }; /* "weights": a stream of its own */
+	/* "weights", "targets": streams of their own */
+	init_call call = { s, hash64_mix(seed, 0x77656967687473), hash64_mix(seed, 0x74617267657473) };
 
 	pool_run(s->pool, s->c.n_features, init_task, &call);
 	s->fresh = false;
@@ -229,7 +245,7 @@ double step_decode_rows(step *s, step_worker *w, sparse_batch *codes, const floa
                         size_t first, size_t end, double *sum)
 {
 	const kernels *k = s->c.k_set;
-	size_t d = s->c.d;
+	size_t d = s->d_out;
 	double squares = 0;
 
 	for (size_t t = first; t < end; t++) {
@@ -296,11 +312,11 @@ static void decode_tile(step *s, step_worker *w, step_tile *tile, size_t first, 
 {
 	double start = clock_now(), now;
 
-	memset(tile->sum_e, 0, s->c.d * sizeof(double));
+	memset(tile->sum_e, 0, s->d_out * sizeof(double));
 	if (s->c.prefixes.n)
 		step_prefix_rows(s, w, tile, first, end);
 	else
-		tile->squares_e = step_decode_rows(s, w, &s->codes, s->x, s->e, first, end, tile->sum_e);
+		tile->squares_e = step_decode_rows(s, w, &s->codes, s->y, s->e, first, end, tile->sum_e);
 	if (s->c.multi)
 		step_multi_rows(s, w, tile, first, end);
 	tile->fired = 0;
@@ -324,7 +340,10 @@ static void center_task(void *payload, size_t i, unsigned worker)
 	step *s = payload;
 	double start = clock_now();
 
-	center_rows(s, &s->tiles[i], i * STEP_TOKENS, tile_end(s, i));
+	if (s->c.d_out)
+		step_pair_rows(s, &s->tiles[i], i * STEP_TOKENS, tile_end(s, i));
+	else
+		center_rows(s, &s->tiles[i], i * STEP_TOKENS, tile_end(s, i));
 	s->workers[worker].seconds[STEP_CENTER] += clock_now() - start;
 }
 
@@ -384,20 +403,20 @@ static void sum_tiles(step *s, step_result *r)
 	double total, rest, scale, main;
 
 	for (size_t i = 1; i < s->n_tiles; i++) {
-		for (size_t j = 0; j < s->c.d; j++) {
+		for (size_t j = 0; j < s->d_out; j++) {
 			all->sum_x[j] += s->tiles[i].sum_x[j];
 			all->sum_e[j] += s->tiles[i].sum_e[j];
 		}
 		all->squares_x += s->tiles[i].squares_x;
 		all->squares_e += s->tiles[i].squares_e;
 		all->squares_aux += s->tiles[i].squares_aux;
-		for (size_t j = 0; s->c.multi && j < s->c.d; j++)
+		for (size_t j = 0; s->c.multi && j < s->d_out; j++)
 			all->sum_multi[j] += s->tiles[i].sum_multi[j];
 		all->squares_multi += s->tiles[i].squares_multi;
 		all->fired += s->tiles[i].fired;
 	}
-	total = scatter(all->sum_x, all->squares_x, s->c.d, s->n);
-	rest = s->n_dead && s->k_aux ? scatter(all->sum_e, all->squares_e, s->c.d, s->n) : 0;
+	total = scatter(all->sum_x, all->squares_x, s->d_out, s->n);
+	rest = s->n_dead && s->k_aux ? scatter(all->sum_e, all->squares_e, s->d_out, s->n) : 0;
 	r->fvu = total == 0 ? 0 : all->squares_e / total;
 	main = s->c.prefixes.n ? step_prefix_sum(s, total, r) : r->fvu;
 	r->multi = s->c.multi && total > 0 ? all->squares_multi / total : 0;
@@ -460,8 +479,8 @@ static double add_list(step *s, step_worker *w, const sparse_batch *list, const 
 
 	if (n == 0)
 		return 0;
-	k->combine(w->row, errors, d, list->row + at, list->by_value + at, n);
-	k->axpy(w->grad_dec, (float)factor, w->row, d);
+	k->combine(w->row, errors, s->d_out, list->row + at, list->by_value + at, n);
+	k->axpy(w->grad_dec, (float)factor, w->row, s->d_out);
 	k->combine(w->row, s->x, d, list->row + at, list->by_grad + at, n);
 	k->axpy(w->grad_enc, (float)factor, w->row, d);
 	return factor * sum_f64(list->by_grad + at, n);
@@ -470,7 +489,7 @@ static double add_list(step *s, step_worker *w, const sparse_batch *list, const 
 /* One Adam step of a row; grad NULL: it is zero. matrix: 0 encoder, 1 decoder. */
 static void move_row(step *s, const step_param *p, unsigned matrix, size_t f, const float *grad)
 {
-	size_t d = s->c.d, at = f * d;
+	size_t d = matrix ? s->d_out : s->c.d, at = f * d;
 
 	if (s->adam8)
 		s->adam8->row(p->w + at, p->m8 + at, p->v8 + at, p->scales + f * ADAM8_SCALES(d), grad, d,
@@ -484,16 +503,24 @@ static bool has_rows(const sparse_batch *list, size_t f)
 	return list->first[f + 1] > list->first[f];
 }
 
+static void unit_row(const kernels *k, float *row, size_t d)
+{
+	double norm = sqrt(k->sum_squares(row, d));
+
+	if (norm > 0)
+		k->scale(row, (float)(1 / norm), d);
+}
+
 static void update_feature(step *s, unsigned worker, step_block *block, size_t f)
 {
 	step_worker *w = &s->workers[worker];
 	const kernels *k = s->c.k_set;
-	size_t d = s->c.d, at = f * d;
-	float *dec = s->W_dec.w + at, *enc = s->W_enc.w + at, bias_grad;
+	size_t d = s->c.d, d_out = s->d_out;
+	float *dec = s->W_dec.w + f * d_out, *enc = s->W_enc.w + f * d, bias_grad;
 	bool touched = !s->adam8 || has_rows(&s->codes, f); /* FP32 moments are moved in any case */
-	double bias, norm;
+	double bias;
 
-	memset(w->grad_dec, 0, d * sizeof(float));
+	memset(w->grad_dec, 0, d_out * sizeof(float));
 	memset(w->grad_enc, 0, d * sizeof(float));
 	bias = add_list(s, w, &s->codes, s->c.prefixes.n ? step_prefix_errors(s, f) : s->e, s->factor, f);
 	if (s->c.multi) {
@@ -504,14 +531,18 @@ static void update_feature(step *s, unsigned worker, step_block *block, size_t f
 		touched |= has_rows(&s->aux, f);
 		bias += add_list(s, w, &s->aux, s->e_aux, s->factor_aux, f);
 	}
-	if (bias != 0)
+	if (bias != 0 && !s->c.d_out)
 		k->add_f64(block->b_dec, bias, enc, d);
-	k->axpy(w->grad_dec, -k->dot(w->grad_dec, dec, d), dec, d); /* the row has norm 1 */
-	block->squares += k->sum_squares(w->grad_dec, d) + k->sum_squares(w->grad_enc, d) + bias * bias;
+	if (s->c.blocks > 1)
+		step_blocks_project(s, w->grad_dec, dec);
+	else
+		k->axpy(w->grad_dec, -k->dot(w->grad_dec, dec, d_out), dec, d_out); /* the row has norm 1 */
+	block->squares += k->sum_squares(w->grad_dec, d_out) + k->sum_squares(w->grad_enc, d) + bias * bias;
 	move_row(s, &s->W_dec, 1, f, touched ? w->grad_dec : NULL);
-	norm = sqrt(k->sum_squares(dec, d));
-	if (norm > 0)
-		k->scale(dec, (float)(1 / norm), d);
+	if (s->c.blocks > 1)
+		(void)step_blocks_scale(s, dec);
+	else
+		unit_row(k, dec, d_out);
 	move_row(s, &s->W_enc, 0, f, touched ? w->grad_enc : NULL);
 	bias_grad = (float)bias;
 	k->adam(s->b_enc.w + f, s->b_enc.m + f, s->b_enc.v + f, &bias_grad, 1, &s->adam);
@@ -532,7 +563,7 @@ static void update_task(void *payload, size_t i, unsigned worker)
 	s->workers[worker].seconds[STEP_UPDATE] += clock_now() - start;
 }
 
-/* b_dec gets the error directly and, through the encoder, minus each bias gradient times its old encoder row. */
+/* b_dec gets the error directly and, where it is taken off what is encoded, through the encoder minus each bias gradient times its old encoder row. */
 static double update_b_dec(step *s)
 {
 	const step_tile *all = &s->tiles[0];
@@ -540,18 +571,18 @@ static double update_b_dec(step *s)
 	double *through = s->through, squares = 0;
 
 	memset(through, 0, s->c.d * sizeof(*through));
-	for (size_t b = 0; b < s->n_blocks; b++)
+	for (size_t b = 0; b < s->n_blocks && !s->c.d_out; b++)
 		for (size_t i = 0; i < s->c.d; i++)
 			through[i] += s->blocks[b].b_dec[i];
-	for (size_t i = 0; i < s->c.d; i++) {
-		double grad = s->factor * sum_e[i] - through[i];
+	for (size_t i = 0; i < s->d_out; i++) {
+		double grad = s->factor * sum_e[i] - (s->c.d_out ? 0 : through[i]);
 
 		if (s->c.multi)
 			grad += s->factor_multi * all->sum_multi[i];
 		squares += grad * grad;
 		s->grad_b_dec[i] = (float)grad;
 	}
-	s->c.k_set->adam(s->b_dec.w, s->b_dec.m, s->b_dec.v, s->grad_b_dec, s->c.d, &s->adam);
+	s->c.k_set->adam(s->b_dec.w, s->b_dec.m, s->b_dec.v, s->grad_b_dec, s->d_out, &s->adam);
 	return squares;
 }
 
@@ -581,12 +612,13 @@ static float next_guess(step *s)
 	return GUESS_MARGIN * s->c.k_set->kth(s->reach, s->n, rank);
 }
 
-void step_run(step *s, float *x, size_t n, float input_scale, double lr, step_result *r)
+void step_run(step *s, float *x, float *y, size_t n, float input_scale, double lr, step_result *r)
 {
 	double start, squares;
 
 	*r = (step_result){ 0 };
 	s->x = x;
+	s->y = y ? y : x;
 	s->n = n;
 	s->n_tiles = (n + STEP_TOKENS - 1) / STEP_TOKENS;
 	s->input_scale = input_scale;
@@ -620,6 +652,8 @@ void step_run(step *s, float *x, size_t n, float input_scale, double lr, step_re
 	pool_run(s->pool, s->n_blocks, update_task, s);
 	s->fresh = true;
 	squares = update_b_dec(s);
+	if (s->c.skip)
+		squares += step_pair_update(s);
 	for (size_t b = 0; b < s->n_blocks; b++)
 		squares += s->blocks[b].squares;
 	r->grad_norm = sqrt(squares);

@@ -41,6 +41,9 @@ typedef struct step_prefixes {
 
 typedef struct step_config {
 	uint32_t d, n_features, k, batch;
+	uint32_t d_out;  /* of target rows; 0: rows are their own target */
+	bool skip;       /* with targets */
+	uint32_t blocks; /* equal parts of a row, each with a norm of its own; 0, 1: it is one */
 	double beta1, beta2, eps;
 	double auxk_alpha;    /* 0: no auxiliary loss */
 	uint64_t dead_tokens; /* a feature is dead after this many tokens without firing */
@@ -88,7 +91,7 @@ typedef struct step_param {
 typedef struct step_worker {
 	encode_scratch scratch;
 	dead_scratch aux_scratch;
-	float *row, *grad_enc, *grad_dec; /* (d) */
+	float *row, *grad_enc, *grad_dec; /* (d or d_out, the larger), (d), (d_out) */
 	uint32_t *index;                  /* (4 k) Multi-TopK: a row's codes while k of them are chosen */
 	float *value;
 	double seconds[STEP_PARTS];
@@ -96,10 +99,10 @@ typedef struct step_worker {
 
 /* Sums of one tile of rows. */
 typedef struct step_tile {
-	double *sum_x, *sum_e; /* (d) */
+	double *sum_x, *sum_e; /* (d_out): of the target and of its error */
 	double squares_x, squares_e, squares_aux, squares_multi;
-	double *sum_multi;  /* (d) Multi-TopK */
-	double *sum_prefix; /* (d) Matryoshka: of the errors of all prefixes */
+	double *sum_multi;  /* (d_out) Multi-TopK */
+	double *sum_prefix; /* (d_out) Matryoshka: of the errors of all prefixes */
 	double squares_prefix[STEP_PREFIXES];
 	uint64_t fired;
 	size_t over, ties, begin; /* BatchTopK: values kept, and where they go */
@@ -115,8 +118,10 @@ typedef struct step {
 	step_config c;
 	arena mem;
 	pool *pool;
-	step_param W_enc, W_dec; /* (F, d) */
-	step_param b_enc, b_dec; /* (F), (d) */
+	size_t d_out;            /* what rows are decoded to: c.d without targets */
+	step_param W_enc, W_dec; /* (F, d), (F, d_out) */
+	step_param b_enc, b_dec; /* (F), (d_out) */
+	step_param W_skip;       /* (d_out, d), or all NULL */
 	uint64_t t;              /* steps taken: Adam's */
 	uint64_t *silent;        /* (F) tokens since the feature last fired */
 	uint32_t *dead;          /* (F) features dead when the step began, ascending */
@@ -135,12 +140,15 @@ typedef struct step {
 	float least;         /* value kept in the last batch; 0: all that are positive */
 	double threshold;    /* its running mean: what a feature must be over when there is no batch */
 	float *x;            /* (batch, d) the caller's: rows, then rows less b_dec */
-	float *e, *e_aux;    /* (batch, d) */
-	float *e_multi;      /* (batch, d) or NULL */
-	float *e_prefix; /* (prefixes - 1, batch, d): errors of each but the last, to which the longer ones' are added */
+	float *y;            /* (batch, d_out) target less b_dec and the skip's share: x itself, or the caller's */
+	float *e, *e_aux;    /* (batch, d_out) */
+	float *e_multi;      /* (batch, d_out) or NULL */
+	float *e_prefix; /* (prefixes - 1, batch, d_out): errors of each but the last, to which the longer ones' are added */
 	uint32_t prefix_ends[STEP_PREFIXES]; /* of this step */
-	float *grad_b_dec;                   /* (d) */
+	float *grad_b_dec;                   /* (d_out) */
 	double *through;                     /* (d): the share of it that comes through the encoder */
+	float *grad_skip;                    /* (d_out, d), or NULL */
+	double *skip_squares;                /* (blocks of its rows) */
 	step_worker *workers;
 	step_tile *tiles;
 	step_block *blocks;
@@ -168,7 +176,7 @@ void step_batch_rows(step *s, size_t tile);
 void step_batch_end(step *s);
 
 /* Error rows first..end-1 and the gradients of their values: out = target - codes times decoder, which target may be. Returns
- * the squared error. sum: (d), or NULL. */
+ * the squared error. sum: (d_out), or NULL. */
 double step_decode_rows(step *s, step_worker *w, sparse_batch *codes, const float *target, float *out,
                         size_t first, size_t end, double *sum);
 
@@ -190,6 +198,17 @@ step_multi_width(const step_config *c); /* values of a row that are encoded: 4 k
 void step_multi_choose(step *s, step_worker *w, size_t first, size_t end); /* the k of s->codes */
 void step_multi_rows(step *s, step_worker *w, step_tile *tile, size_t first, size_t end);
 
+/* step_pair.c: targets and skip, and the decoder rows of a crosscoder. */
+int step_pair_init(step *s, error *err) MUST_USE;
+/* Scale a tile's rows, take b_dec and the skip's share off its targets, and sum these in `tile`. */
+void step_pair_rows(step *s, step_tile *tile, size_t first, size_t end);
+/* One Adam step of W_skip; returns the squares of its gradient. */
+double step_pair_update(step *s);
+/* Of a decoder row (d): the gradient without what would only change its length; the row at its length, and
+ * what it was divided by. */
+void step_blocks_project(const step *s, float *grad, const float *row);
+double step_blocks_scale(const step *s, float *row);
+
 /* Memory for all steps is asked for here; weights are zero. */
 int step_new(step **out, const step_config *c, pool *p, error *err) MUST_USE;
 void step_free(step *s);
@@ -197,9 +216,13 @@ void step_free(step *s);
 uint64_t step_moments_bytes(const step_config *c);
 /* Norm of the encoder rows at the start. nn.Linear's default, where sparsify starts, would be 0.577: docs/decisions.md. */
 #define STEP_ENCODER_NORM 0.4
-/* Decoder rows in random directions with norm 1, encoder rows the same with norm STEP_ENCODER_NORM, biases zero. */
+/* Decoder rows in random directions with norm 1, encoder rows the same with norm STEP_ENCODER_NORM, biases zero. With targets
+ * the two directions are each its own. */
 void step_init_weights(step *s, uint64_t seed);
-/* One step on rows x (n, d), n <= batch, which are multiplied by input_scale first. x is overwritten. */
-void step_run(step *s, float *x, size_t n, float input_scale, double lr, step_result *r);
+/* After that, with targets: the mean row, scaled, has pre-activations 0. */
+void step_init_bias(step *s, const double *mean_x /* (d) */);
+/* One step on rows x (n, d), n <= batch, which are multiplied by input_scale first, and their targets y (n, d_out), which
+ * have their scale already; NULL: x. Both are overwritten. */
+void step_run(step *s, float *x, float *y, size_t n, float input_scale, double lr, step_result *r);
 
 #endif

@@ -17,11 +17,11 @@ int step_multi_init(step *s, error *err)
 
 	if (rc < 0)
 		return rc;
-	s->e_multi = arena_alloc(&s->mem, c->batch, c->d * sizeof(float));
+	s->e_multi = arena_alloc(&s->mem, c->batch, s->d_out * sizeof(float));
 	if (!s->e_multi)
 		return error_nomem(err, "a batch");
 	for (size_t i = 0; i < s->max_tiles; i++) {
-		s->tiles[i].sum_multi = arena_alloc(&s->mem, c->d, sizeof(double));
+		s->tiles[i].sum_multi = arena_alloc(&s->mem, s->d_out, sizeof(double));
 		if (!s->tiles[i].sum_multi)
 			return error_nomem(err, "sums of tiles");
 	}
@@ -56,7 +56,7 @@ void step_multi_choose(step *s, step_worker *w, size_t first, size_t end)
 
 void step_multi_rows(step *s, step_worker *w, step_tile *tile, size_t first, size_t end)
 {
-	memset(tile->sum_multi, 0, s->c.d * sizeof(double));
+	memset(tile->sum_multi, 0, s->d_out * sizeof(double));
 	tile->squares_multi =
-	        step_decode_rows(s, w, &s->multi, s->x, s->e_multi, first, end, tile->sum_multi);
+	        step_decode_rows(s, w, &s->multi, s->y, s->e_multi, first, end, tile->sum_multi);
 }

@@ -10,11 +10,11 @@ int step_prefix_init(step *s, error *err)
 	const step_prefixes *p = &s->c.prefixes;
 
 	memcpy(s->prefix_ends, p->ends, sizeof(s->prefix_ends));
-	s->e_prefix = arena_alloc(&s->mem, p->n - 1, (size_t)s->c.batch * s->c.d * sizeof(float));
+	s->e_prefix = arena_alloc(&s->mem, p->n - 1, (size_t)s->c.batch * s->d_out * sizeof(float));
 	if (!s->e_prefix && p->n > 1)
 		return error_nomem(err, "errors of prefixes");
 	for (size_t i = 0; i < s->max_tiles; i++) {
-		s->tiles[i].sum_prefix = arena_alloc(&s->mem, s->c.d, sizeof(double));
+		s->tiles[i].sum_prefix = arena_alloc(&s->mem, s->d_out, sizeof(double));
 		if (!s->tiles[i].sum_prefix)
 			return error_nomem(err, "sums of tiles");
 	}
@@ -53,7 +53,7 @@ void step_prefix_draw(step *s)
 
 static float *errors_of(const step *s, uint32_t prefix)
 {
-	return prefix + 1 == s->c.prefixes.n ? s->e : s->e_prefix + prefix * (size_t)s->c.batch * s->c.d;
+	return prefix + 1 == s->c.prefixes.n ? s->e : s->e_prefix + prefix * (size_t)s->c.batch * s->d_out;
 }
 
 static uint32_t first_with(const step *s, size_t feature, uint32_t from)
@@ -72,8 +72,8 @@ static void row_errors(step *s, step_worker *w, step_tile *tile, size_t t)
 {
 	const kernels *k = s->c.k_set;
 	const sparse_batch *codes = &s->codes;
-	size_t d = s->c.d, at = codes->begin[t], end = at + codes->count[t];
-	const float *before = s->x + t * d;
+	size_t d = s->d_out, at = codes->begin[t], end = at + codes->count[t];
+	const float *before = s->y + t * d;
 
 	for (uint32_t i = 0; i < s->c.prefixes.n; i++) {
 		float *e = errors_of(s, i) + t * d;
@@ -94,14 +94,14 @@ static void row_gradients(step *s, step_tile *tile, size_t t)
 {
 	const kernels *k = s->c.k_set;
 	sparse_batch *codes = &s->codes;
-	size_t d = s->c.d, at = codes->begin[t], end = at + codes->count[t];
+	size_t d = s->d_out, at = codes->begin[t], end = at + codes->count[t];
 	uint32_t prefix = 0;
 
 	for (uint32_t i = s->c.prefixes.n - 1; i-- > 0;)
 		k->axpy(errors_of(s, i) + t * d, 1, errors_of(s, i + 1) + t * d, d);
 	k->add_f64(tile->sum_prefix, 1, errors_of(s, 0) + t * d, d);
 	if (s->c.prefixes.empty)
-		k->add_f64(tile->sum_prefix, 1, s->x + t * d, d);
+		k->add_f64(tile->sum_prefix, 1, s->y + t * d, d);
 	for (; at < end; at++) {
 		prefix = first_with(s, codes->index[at], prefix);
 		codes->grad[at] = k->dot(errors_of(s, prefix) + t * d, s->W_dec.w + codes->index[at] * d, d);
@@ -110,7 +110,7 @@ static void row_gradients(step *s, step_tile *tile, size_t t)
 
 void step_prefix_rows(step *s, step_worker *w, step_tile *tile, size_t first, size_t end)
 {
-	memset(tile->sum_prefix, 0, s->c.d * sizeof(double));
+	memset(tile->sum_prefix, 0, s->d_out * sizeof(double));
 	memset(tile->squares_prefix, 0, sizeof(tile->squares_prefix));
 	for (size_t t = first; t < end; t++) {
 		row_errors(s, w, tile, t);
@@ -135,7 +135,7 @@ double step_prefix_sum(step *s, double total, step_result *r)
 	double squares = p->empty ? all->squares_x : 0;
 
 	for (size_t i = 1; i < s->n_tiles; i++)
-		for (size_t j = 0; j < s->c.d; j++)
+		for (size_t j = 0; j < s->d_out; j++)
 			all->sum_prefix[j] += s->tiles[i].sum_prefix[j];
 	r->n_prefixes = p->n;
 	for (uint32_t j = 0; j < p->n; j++) {

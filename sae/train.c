@@ -239,7 +239,7 @@ static void member_step(sae_trainer *t, train_member *m, float *x)
 	double lr = lr_at(&m->o, s), began = clock_now();
 	step_result result;
 
-	step_run(m->step, x, m->o.batch, (float)t->scale, lr, &result);
+	step_run(m->step, x, NULL, m->o.batch, (float)t->scale, lr, &result);
 	if (result.no_memory) {
 		m->state = SAE_MEMBER_LOST;
 		(void)error_set(&m->cause, ERR_NOMEM, "out of memory for the candidates of step %" PRIu64, s);

@@ -90,7 +90,7 @@ static double train(step *s, float *x, uint64_t seed)
 	start(s, seed);
 	for (unsigned t = 0; t < STEPS; t++) {
 		planted_rows(x, seed * STEPS + t);
-		step_run(s, x, BATCH, 1, 3e-3 * (STEPS - t) / STEPS, &r);
+		step_run(s, x, NULL, BATCH, 1, 3e-3 * (STEPS - t) / STEPS, &r);
 		if (t >= STEPS - LATE)
 			late += r.fvu / LATE;
 	}
@@ -131,7 +131,7 @@ static void run_some(step *s, float *x)
 		s->W_enc.w[i] *= 1e-3F; /* these will be dead */
 	for (unsigned t = 0; t < 6; t++) {
 		planted_rows(x, t);
-		step_run(s, x, BATCH, 2, 1e-3, &r);
+		step_run(s, x, NULL, BATCH, 2, 1e-3, &r);
 	}
 	ck_assert_uint_gt(r.n_dead, 0);
 }

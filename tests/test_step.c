@@ -256,7 +256,7 @@ static void check_gradients(const char *set, encode_rule rule, double alpha, con
 	}
 	random_batch(x, r.x, 1.5f, 4);
 	gradients(&r, &fvu, &auxk);
-	step_run(s, x, N, 1.5f, 0, &result);
+	step_run(s, x, NULL, N, 1.5f, 0, &result);
 	for (size_t i = 0; i < PARAMS; i++)
 		norm += r.grad[i] * r.grad[i];
 	ck_assert_double_le(fabs(result.fvu - fvu), 1e-6);
@@ -314,7 +314,7 @@ static void check_steps(encode_rule rule)
 		random_batch(x, r.x, 0.8f, 100 + t);
 		gradients(&r, &fvu, &auxk);
 		reference_step(&r, &c, t, lr);
-		step_run(s, x, N, 0.8f, lr, &result);
+		step_run(s, x, NULL, N, 0.8f, lr, &result);
 		ck_assert_double_le(fabs(result.fvu - fvu), 1e-5);
 		ck_assert_double_le(fabs(result.auxk - auxk), 1e-5);
 		aux_steps += auxk > 0;
@@ -385,7 +385,7 @@ START_TEST(threads_do_not_change_a_bit)
 			s->W_enc.w[i] *= 1e-3f; /* these will be dead */
 		for (unsigned t = 0; t < 4; t++) {
 			fill_batch(x, l.batch * l.d, 20 + t);
-			step_run(s, x, l.batch, 2, 1e-3, &r);
+			step_run(s, x, NULL, l.batch, 2, 1e-3, &r);
 		}
 		ck_assert_uint_gt(r.n_dead, 0);
 		if (!first) {
@@ -433,7 +433,7 @@ static step *run_screened(const char *set, encode_rule rule, sae_screening how, 
 		s->W_enc.w[i] *= 1e-3f;
 	for (unsigned t = 0; t < 20; t++) {
 		fill_batch(x, BATCH * DIMS, 20 + t);
-		step_run(s, x, BATCH, 2, 1e-3, &r);
+		step_run(s, x, NULL, BATCH, 2, 1e-3, &r);
 	}
 	ck_assert_uint_gt(r.n_dead, 0);
 	return s;
@@ -494,7 +494,7 @@ START_TEST(where_the_batch_is_searched_does_not_matter)
 		for (size_t tile = 0; i == 3 && tile < s[i]->max_tiles; tile++)
 			s[i]->found[tile].room = 1000;
 		fill_batch(x, BATCH * DIMS, 20);
-		step_run(s[i], x, BATCH, 2, 1e-3, &r);
+		step_run(s[i], x, NULL, BATCH, 2, 1e-3, &r);
 		ck_assert_double_eq(r.l0, c.k);
 		ck_assert_double_gt(s[i]->threshold, 0);
 		ck_assert_mem_eq(s[i]->W_enc.w, s[0]->W_enc.w, FEATURES * DIMS * sizeof(float));
@@ -521,7 +521,7 @@ START_TEST(no_step_allocates)
 	fault_arm(FAULT_ALLOC, 0);
 	for (unsigned t = 0; t < 3; t++) {
 		fill_batch(x, l.batch * l.d, t);
-		step_run(s, x, l.batch, 1, 1e-3, &r);
+		step_run(s, x, NULL, l.batch, 1, 1e-3, &r);
 	}
 	ck_assert(!fault_disarm(FAULT_ALLOC));
 	step_free(s);
@@ -569,13 +569,13 @@ START_TEST(a_batch_that_is_not_finite_changes_nothing)
 	random_batch(x, r.x, 1, 4);
 	x[D] = INFINITY;
 	memcpy(before, s->W_dec.w, sizeof(before));
-	step_run(s, x, N, 1, 0.1, &result);
+	step_run(s, x, NULL, N, 1, 0.1, &result);
 	ck_assert(!isfinite(result.fvu));
 	ck_assert_mem_eq(before, s->W_dec.w, sizeof(before));
 	ck_assert_uint_eq(s->t, 0);
 	for (size_t i = 0; i < N * D; i++) /* rows all equal to b_dec: no variance, no error */
 		x[i] = s->b_dec.w[i % D];
-	step_run(s, x, N, 1, 0, &result);
+	step_run(s, x, NULL, N, 1, 0, &result);
 	ck_assert(isfinite(result.grad_norm));
 	step_free(s);
 	pool_free(p);
@@ -608,7 +608,7 @@ static uint64_t dead_at_end(double alpha)
 		s->W_enc.w[i] *= 1e-3f;
 	for (unsigned t = 0; t < STEPS; t++) {
 		fill_batch(x, BATCH * DIM, t);
-		step_run(s, x, BATCH, 1, 2e-3, &r);
+		step_run(s, x, NULL, BATCH, 1, 2e-3, &r);
 	}
 	step_free(s);
 	pool_free(p);
