@@ -162,9 +162,9 @@ static int find_limit(scan *s, error *err)
 	st->norm_limit = limit_of(st->median_norm, s->o->max_norm_ratio, s->o->norm_limit);
 	st->n_more_limits = n_parts - 1;
 	for (size_t p = 1; p < n_parts; p++)
-		st->more_limits[p - 1] = limit_of(median(s->sample + p * s->n_sample, s->n_sample),
-		                                  s->o->max_norm_ratio,
-		                                  p <= s->o->n_more_limits ? s->o->more_limits[p - 1] : 0);
+		st->more_limits[p - 1] =
+		        limit_of(median(s->sample + p * s->n_sample, s->n_sample), s->o->max_norm_ratio,
+		                 p <= s->o->n_more_limits ? s->o->more_limits[p - 1] : 0);
 	return 0;
 }
 

@@ -199,7 +199,8 @@ typedef struct sae_rows_stats {
 	uint64_t n_duplicate;
 	double median_norm; /* of a sample of up to 65,536 rows chosen by hash of the row number */
 	double norm_limit;  /* max_norm_ratio * median; infinity when off */
-	double more_limits[SAE_PARTS_MAX]; /* the same of each dump that was added to the first, which these medians are of */
+	double more_limits
+	        [SAE_PARTS_MAX]; /* the same of each dump that was added to the first, which these medians are of */
 	size_t n_more_limits;
 	double mean_norm, rms_norm, max_norm; /* of kept rows; max_norm over all finite rows */
 	double total_variance;                /* mean over kept rows of squared distance from their mean */

@@ -140,9 +140,9 @@ typedef struct step {
 	float least;         /* value kept in the last batch; 0: all that are positive */
 	double threshold;    /* its running mean: what a feature must be over when there is no batch */
 	float *x;            /* (batch, d) the caller's: rows, then rows less b_dec */
-	float *y;            /* (batch, d_out) target less b_dec and the skip's share: x itself, or the caller's */
-	float *e, *e_aux;    /* (batch, d_out) */
-	float *e_multi;      /* (batch, d_out) or NULL */
+	float *y; /* (batch, d_out) target less b_dec and the skip's share: x itself, or the caller's */
+	float *e, *e_aux; /* (batch, d_out) */
+	float *e_multi;   /* (batch, d_out) or NULL */
 	float *e_prefix; /* (prefixes - 1, batch, d_out): errors of each but the last, to which the longer ones' are added */
 	uint32_t prefix_ends[STEP_PREFIXES]; /* of this step */
 	float *grad_b_dec;                   /* (d_out) */

@@ -138,7 +138,8 @@ int train_new_loader(sae_trainer *t, error *err)
 {
 	loader_free(t->loader);
 	t->loader = NULL;
-	return loader_new(&t->loader, t->dump, t->rows, &t->order, t->members[0].o.batch, t->position, NULL, err);
+	return loader_new(&t->loader, t->dump, t->rows, &t->order, t->members[0].o.batch, t->position, NULL,
+	                  err);
 }
 
 /* Scale and b_dec from the first rows in training order (a random sample, and none of those held out). */

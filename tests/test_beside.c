@@ -58,8 +58,8 @@ static sae_dump *made_all(float (*y)(uint64_t, uint32_t))
 	sae_dump *d = made("a", D_A, SAE_F16, value_a, NULL, CONTEXTS);
 	error err = { 0 };
 
-	ck_assert_msg(sae_dump_add(d, made("b", D_B, SAE_F64, value_b, NULL, CONTEXTS), false, &err) == 0, "%s",
-	              err.msg);
+	ck_assert_msg(sae_dump_add(d, made("b", D_B, SAE_F64, value_b, NULL, CONTEXTS), false, &err) == 0,
+	              "%s", err.msg);
 	ck_assert_msg(sae_dump_add(d, made("y", D_Y, SAE_F32, y, NULL, CONTEXTS), true, &err) == 0, "%s",
 	              err.msg);
 	return d;

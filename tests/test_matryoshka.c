@@ -207,7 +207,7 @@ static void check_gradients(const step_config *c, bool dead)
 	ck_assert_int_eq(pool_new(&p, 2, NULL), 0);
 	ck_assert_int_eq(step_new(&s, c, p, NULL), 0);
 	set_problem(&r, s, dead, x);
-	step_run(s, x, N, 1.5f, 0, &result); /* draws the prefixes, of which the reference then knows */
+	step_run(s, x, NULL, N, 1.5f, 0, &result); /* draws the prefixes, of which the reference then knows */
 	gradients(&r);
 	ck_assert_double_le(fabs(result.fvu - r.prefix[r.n_ends - 1]), 1e-6);
 	ck_assert_double_le(fabs(result.auxk - r.aux), 1e-6);
@@ -299,7 +299,7 @@ static step *run_large(const step_config *c, pool *p)
 	for (unsigned t = 0; t < STEPS; t++) {
 		for (size_t i = 0; i < BATCH * DIMS; i++)
 			x[i] = (float)uniform(20 + t, i);
-		step_run(s, x, BATCH, 2, 1e-3, &r);
+		step_run(s, x, NULL, BATCH, 2, 1e-3, &r);
 	}
 	ck_assert_uint_gt(r.n_dead, 0);
 	free(x);
@@ -432,7 +432,7 @@ START_TEST(longer_prefixes_explain_more)
 					x[i * 16 + l] += (float)uniform(77, of * 16 + l);
 			}
 		}
-		step_run(s, x, ROWS, 1, 3e-3, &r);
+		step_run(s, x, NULL, ROWS, 1, 3e-3, &r);
 		if (t == 0)
 			memcpy(start, r.prefix_fvu, sizeof(start));
 	}
@@ -483,7 +483,7 @@ static void check_reach(step_config c)
 	for (size_t f = 0; f < F; f++)
 		s->b_enc.w[f] = f < 2 ? 20.0f - 10.0f * (float)f : -50.0f;
 	s->silent[1] = s->silent[2] = s->c.dead_tokens; /* feature 2 is dead too, and chosen by nobody */
-	step_run(s, x, N, 1.5f, 0, &result);
+	step_run(s, x, NULL, N, 1.5f, 0, &result);
 	ck_assert_uint_eq(result.n_dead, 2);
 	ck_assert(result.auxk > 0);
 	ck_assert(reaches_encoder(s, 0) && reaches_encoder(s, 1));
@@ -523,7 +523,7 @@ START_TEST(multi_topk_reaches_the_encoder)
 		set_problem(&r, s, false, x);
 		for (size_t f = 0; f < F; f++)
 			s->b_enc.w[f] = f < K ? 60.0f : f < 4 * K ? 20.0f : -60.0f;
-		step_run(s, x, N, 1.5f, 0, &result);
+		step_run(s, x, NULL, N, 1.5f, 0, &result);
 		ck_assert_double_eq(result.l0, K);
 		for (size_t f = 0; f < F; f++)
 			ck_assert(f < K || (multi && f < 4 * K) ? reaches_encoder(s, f) : is_untouched(s, f));
@@ -577,11 +577,11 @@ START_TEST(a_batch_that_is_not_finite_changes_nothing)
 	set_problem(&r, s, false, x);
 	memcpy(before, s->W_dec.w, sizeof(before));
 	x[D] = INFINITY;
-	step_run(s, x, N, 1, 0.1, &result);
+	step_run(s, x, NULL, N, 1, 0.1, &result);
 	ck_assert(!isfinite(result.fvu));
 	for (size_t i = 0; i < N * D; i++) /* squares of errors over what FP32 holds */
 		x[i] = (float)(1e19 * uniform(4, i));
-	step_run(s, x, N, 1, 0.1, &result);
+	step_run(s, x, NULL, N, 1, 0.1, &result);
 	ck_assert(!isfinite(result.fvu));
 	ck_assert_mem_eq(before, s->W_dec.w, sizeof(before));
 	ck_assert_uint_eq(s->t, 0);

@@ -16,8 +16,8 @@ typedef struct shape {
 } shape;
 
 static const shape shapes[] = {
-	{ 4, false, 1, ENCODE_TOPK },      { 4, true, 1, ENCODE_TOPK },       { 6, true, 1, ENCODE_BATCHTOPK },
-	{ 4, false, 1, ENCODE_BATCHTOPK }, { 0, false, 2, ENCODE_TOPK },      { 0, false, 3, ENCODE_TOPK },
+	{ 4, false, 1, ENCODE_TOPK },      { 4, true, 1, ENCODE_TOPK },     { 6, true, 1, ENCODE_BATCHTOPK },
+	{ 4, false, 1, ENCODE_BATCHTOPK }, { 0, false, 2, ENCODE_TOPK },    { 0, false, 3, ENCODE_TOPK },
 	{ 0, false, 2, ENCODE_BATCHTOPK }, { 5, true, 1, ENCODE_GROUPMAX },
 };
 
@@ -117,7 +117,8 @@ static double aux_row(const reference *r, const double *pre, size_t t)
 	for (size_t f = 0; f < F; f++)
 		of_dead[f] = r->dead[f] ? pre[t * F + f] : -1;
 	for (size_t f = 0; f < F; f++)
-		for (size_t j = 0; j < r->d_out && of_dead[f] > 0 && rank_in(of_dead, 0, F, f) < r->d_out / 2; j++)
+		for (size_t j = 0; j < r->d_out && of_dead[f] > 0 && rank_in(of_dead, 0, F, f) < r->d_out / 2;
+		     j++)
 			left[j] -= of_dead[f] * r->p[r->dec + f * r->d_out + j];
 	for (size_t j = 0; j < r->d_out; j++)
 		squares += left[j] * left[j];
@@ -398,7 +399,8 @@ START_TEST(threads_do_not_change_a_bit)
 		                .auxk_alpha = 1.0 / 32,
 		                .dead_tokens = BATCH,
 		                .k_set = kernels_get(NULL) };
-	float *x = mem_alloc_aligned(BATCH, DIMS * sizeof(float)), *y = mem_alloc_aligned(BATCH, OUT * sizeof(float));
+	float *x = mem_alloc_aligned(BATCH, DIMS * sizeof(float)),
+	      *y = mem_alloc_aligned(BATCH, OUT * sizeof(float));
 	step *s[3];
 	pool *p[3];
 
