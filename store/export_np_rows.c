@@ -107,7 +107,7 @@ int np_put_neuron(json_row *r, const np_names *names, export_source *x, const ex
 	json_row_text(r, "sourceSetName", names->set);
 	json_row_text(r, "creatorId", names->creator);
 	json_row_text(r, "createdAt", x->of.created);
-	json_row_number(r, "maxActApprox", f->max_act);
+	json_row_float(r, "maxActApprox", (float)f->max_act);
 	json_row_number(r, "frac_nonzero",
 	                x->of.n_tokens ? (double)f->n_fires / (double)x->of.n_tokens : f->density);
 	rc = put_histogram(r, f, err);
@@ -171,8 +171,8 @@ int np_put_activation(json_row *r, const np_names *names, const export_source *x
 		least = e->value[i] < e->value[least] ? i : least;
 	}
 	json_row_close(r);
-	json_row_number(r, "maxValue", (double)e->value[most]);
-	json_row_number(r, "minValue", (double)e->value[least]);
+	json_row_float(r, "maxValue", e->value[most]);
+	json_row_float(r, "minValue", e->value[least]);
 	json_row_number(r, "maxValueTokenIndex", most);
 	json_row_number(r, "qualifyingTokenIndex", e->span.peak);
 	json_row_empty(r, "dfaValues");

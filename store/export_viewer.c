@@ -26,7 +26,7 @@ static void put_sequence(json_row *r, const export_example *e)
 	json_row_open_object(r, NULL);
 	json_row_number(r, "doc_id", (double)e->document);
 	json_row_number(r, "idx", e->span.peak);
-	json_row_number(r, "act", (double)e->activation);
+	json_row_float(r, "act", e->activation);
 	json_row_open(r, "acts");
 	for (uint32_t i = 0; i < n; i++)
 		json_row_add_float(r, e->value[i]);

@@ -106,6 +106,12 @@ void json_row_number(json_row *r, const char *name, double value)
 	put_number(r, value, 15, 17, false);
 }
 
+void json_row_float(json_row *r, const char *name, float value)
+{
+	lead(r, name);
+	put_number(r, (double)value, 6, 9, true);
+}
+
 void json_row_bool(json_row *r, const char *name, bool value)
 {
 	lead(r, name);
@@ -136,14 +142,12 @@ void json_row_add_text(json_row *r, const char *bytes, size_t n)
 
 void json_row_add_number(json_row *r, double value)
 {
-	lead(r, NULL);
-	put_number(r, value, 15, 17, false);
+	json_row_number(r, NULL, value);
 }
 
 void json_row_add_float(json_row *r, float value)
 {
-	lead(r, NULL);
-	put_number(r, (double)value, 6, 9, true);
+	json_row_float(r, NULL, value);
 }
 
 void json_row_close(json_row *r)

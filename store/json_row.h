@@ -20,6 +20,8 @@ int json_row_end(json_row *r, error *err) MUST_USE;
 /* Members of the object. */
 void json_row_text(json_row *r, const char *name, const char *value); /* NULL: null */
 void json_row_number(json_row *r, const char *name, double value);    /* not finite: null */
+void json_row_float(json_row *r, const char *name,
+                    float value); /* the fewest digits that give the same float */
 void json_row_bool(json_row *r, const char *name, bool value);
 void json_row_null(json_row *r, const char *name);
 void json_row_empty(json_row *r, const char *name); /* [] */
@@ -27,7 +29,7 @@ void json_row_empty(json_row *r, const char *name); /* [] */
 void json_row_open(json_row *r, const char *name);
 void json_row_add_text(json_row *r, const char *bytes, size_t n); /* repaired */
 void json_row_add_number(json_row *r, double value);
-void json_row_add_float(json_row *r, float value); /* the fewest digits that give the same float */
+void json_row_add_float(json_row *r, float value); /* as json_row_float() */
 void json_row_close(json_row *r);
 /* An object within: as an element (name NULL) or a member. */
 void json_row_open_object(json_row *r, const char *name);

@@ -1,4 +1,5 @@
 /* Neuronpedia's layout, out and in again: what the files say is what the store says, and hostile ones add nothing. */
+#include "store/json_row.h"
 #include "store/query_internal.h"
 #include "tests/support.h"
 #include "tests/support_store.h"
@@ -141,6 +142,24 @@ START_TEST(files_say_what_the_views_say)
 	           " FROM np_explanation ORDER BY feature, CAST(id AS INTEGER)");
 	ck_assert_uint_eq(r.n_files, 13);
 	store_close(s);
+}
+END_TEST
+
+/* maxValue is the largest of `values` as text too, to whoever reads both as doubles. */
+START_TEST(floats_are_written_alike_everywhere)
+{
+	const float value = 4.0029593f;
+	json_row r;
+
+	json_row_init(&r);
+	json_row_begin(&r);
+	json_row_float(&r, "maxValue", value);
+	json_row_open(&r, "values");
+	json_row_add_float(&r, value);
+	json_row_close(&r);
+	ck_assert_int_eq(json_row_end(&r, &err), 0);
+	ck_assert_str_eq(r.line.data, "{\"maxValue\":4.0029593,\"values\":[4.0029593]}\n");
+	json_row_free(&r);
 }
 END_TEST
 
@@ -467,10 +486,10 @@ END_TEST
 
 static void cases(Suite *suite)
 {
-	TCase *tc =
-	        SUPPORT_CASE(suite, "neuronpedia", files_say_what_the_views_say, histograms_keep_their_counts,
-	                     refuses_names_strangers_and_stops, labels_come_back, reads_both_kinds_of_rows,
-	                     hostile_gzip_adds_nothing, failed_imports_add_nothing);
+	TCase *tc = SUPPORT_CASE(
+	        suite, "neuronpedia", files_say_what_the_views_say, floats_are_written_alike_everywhere,
+	        histograms_keep_their_counts, refuses_names_strangers_and_stops, labels_come_back,
+	        reads_both_kinds_of_rows, hostile_gzip_adds_nothing, failed_imports_add_nothing);
 
 	tcase_add_unchecked_fixture(tc, small_store_prepare, small_store_remove);
 	tcase_add_checked_fixture(tc, setup, teardown);
