@@ -118,6 +118,8 @@ static void fill_task(void *payload, size_t i, unsigned worker)
 			s->row[at] = (uint32_t)t;
 			s->by_value[at] = s->value[j];
 			s->by_grad[at] = s->grad[j];
+			if (s->entry)
+				s->entry[at] = (uint32_t)j;
 		}
 	}
 }

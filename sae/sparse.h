@@ -15,9 +15,11 @@ typedef struct sparse_batch {
 	uint32_t *first;           /* (F + 1) */
 	uint32_t *row;             /* (n * width) */
 	float *by_value, *by_grad; /* (n * width) */
-	uint32_t *block_entries;   /* (blocks of features): how many, then where the first is */
-	uint32_t *place;           /* (tiles, F): where a tile's next entry of a feature goes */
-	size_t rows;               /* of the batch being transposed */
+	uint32_t *
+	        entry; /* (n * width), or NULL: where the entry is among those by row; whoever wants it, brings the room */
+	uint32_t *block_entries; /* (blocks of features): how many, then where the first is */
+	uint32_t *place;         /* (tiles, F): where a tile's next entry of a feature goes */
+	size_t rows;             /* of the batch being transposed */
 } sparse_batch;
 
 /* All in `mem`. n * width must be under 2^32. */

@@ -1,0 +1,396 @@
+/* The step with gradient buffers: memory, and the order of its parts. */
+#include <float.h>
+#include <math.h>
+
+#include "sae/encode.h"
+#include "sae/fit.h"
+
+#define SPARSE_SHARE 32  /* entries a row up to F over this: sparse lists */
+#define MOST_ENTRIES 512 /* and up to this */
+#define CHUNK_FLOATS (UINT64_C(1) << 24)
+#define LEAST_FVU    1e-9 /* a batch explained better than that is taken as explained so well */
+
+const char *const fit_param_names[FIT_PARAMS] = { "W_enc", "W_dec", "b_enc", "b_dec",
+	                                          "theta", "r_mag", "b_mag" };
+
+/* ---- Making ------------------------------------------------------------------------------------------------------- */
+
+/* Ends with err where the memory ran out; the room of all is in s->mem. */
+#define ROOM(s, p, n, size)                                                                                  \
+	do {                                                                                                 \
+		(p) = arena_alloc(&(s)->mem, (n), (size));                                                   \
+		if (!(p))                                                                                    \
+			return error_nomem(err, "a training step");                                          \
+	} while (0)
+
+static int params_init(fit *s, error *err)
+{
+	const size_t features = s->c.n_features;
+	const size_t shapes[FIT_PARAMS][2] = { { features, s->c.d_in }, { features, s->c.d_out },
+		                               { features, 1 },         { 1, s->c.d_out },
+		                               { features, 1 },         { features, 1 },
+		                               { features, 1 } };
+
+	for (size_t i = 0; i < FIT_PARAMS; i++) {
+		fit_param *p = &s->param[i];
+
+		if ((i == FIT_THETA && s->c.arch != FIT_JUMPRELU) ||
+		    ((i == FIT_R_MAG || i == FIT_B_MAG) && s->c.arch != FIT_GATED))
+			continue;
+		p->rows = shapes[i][0];
+		p->columns = shapes[i][1];
+		ROOM(s, p->w, p->rows, p->columns * sizeof(float));
+		ROOM(s, p->g, p->rows, p->columns * sizeof(float));
+		ROOM(s, p->m, p->rows, p->columns * sizeof(float));
+		ROOM(s, p->v, p->rows, p->columns * sizeof(float));
+	}
+	return 0;
+}
+
+static int features_init(fit *s, error *err)
+{
+	size_t n = s->c.n_features;
+
+	ROOM(s, s->silent, n, sizeof(*s->silent));
+	ROOM(s, s->fires, n, sizeof(*s->fires));
+	ROOM(s, s->norm, n, sizeof(float));
+	ROOM(s, s->theta, n, sizeof(float));
+	ROOM(s, s->scale, n, sizeof(float));
+	ROOM(s, s->ones, n, sizeof(float));
+	ROOM(s, s->low, n, sizeof(float));
+	ROOM(s, s->dead, n, sizeof(*s->dead));
+	ROOM(s, s->through, s->c.d_in, sizeof(double));
+	for (size_t f = 0; f < n; f++)
+		s->ones[f] = 1;
+	return 0;
+}
+
+static int tiles_init(fit *s, error *err)
+{
+	size_t d = s->c.d_out * sizeof(double), n = s->c.n_features;
+
+	ROOM(s, s->tiles, s->max_tiles, sizeof(*s->tiles));
+	for (size_t i = 0; i < s->max_tiles; i++) {
+		fit_tile *t = &s->tiles[i];
+
+		ROOM(s, t->sum_y, 1, d);
+		ROOM(s, t->sum_e, 1, d);
+		ROOM(s, t->sum_gate, 1, d);
+		ROOM(s, t->sums, FIT_SUMS * n, sizeof(float));
+		ROOM(s, t->fires, n, sizeof(*t->fires));
+	}
+	ROOM(s, s->blocks, s->n_blocks, sizeof(*s->blocks));
+	for (size_t i = 0; i < s->n_blocks; i++)
+		ROOM(s, s->blocks[i].b_dec, s->c.d_in, sizeof(double));
+	return 0;
+}
+
+static int workers_init(fit *s, error *err)
+{
+	size_t d = s->c.d_in > s->c.d_out ? s->c.d_in : s->c.d_out, found = FIT_TOKENS * s->width;
+
+	ROOM(s, s->workers, pool_threads(s->pool), sizeof(*s->workers));
+	for (size_t i = 0; i < pool_threads(s->pool); i++) {
+		fit_worker *w = &s->workers[i];
+
+		ROOM(s, w->block, FIT_TOKENS * FIT_BLOCK, sizeof(float));
+		ROOM(s, w->block_gate, FIT_TOKENS * FIT_BLOCK, sizeof(float));
+		ROOM(s, w->row, d, sizeof(float));
+		ROOM(s, w->index, FIT_BLOCK + KERNELS_SLACK, sizeof(*w->index));
+		ROOM(s, w->value, FIT_BLOCK + KERNELS_SLACK, sizeof(*w->value));
+		ROOM(s, w->found_row, found, sizeof(*w->found_row));
+		ROOM(s, w->found_index, found, sizeof(*w->found_index));
+		ROOM(s, w->found, found, sizeof(*w->found));
+		ROOM(s, w->gather, s->c.batch, sizeof(*w->gather));
+	}
+	return 0;
+}
+
+static int batch_init(fit *s, error *err)
+{
+	size_t entries = s->max_tiles * FIT_TOKENS * s->width, n = s->c.n_features;
+	size_t chunk = s->chunk_tiles * FIT_TOKENS, floats = s->c.d_out * sizeof(float);
+	bool gated = s->c.arch == FIT_GATED;
+	int rc = sparse_init(&s->codes, &s->mem, s->max_tiles * FIT_TOKENS, s->width, n, FIT_TOKENS, err);
+
+	if (rc < 0)
+		return rc;
+	ROOM(s, s->a, entries, sizeof(float));
+	ROOM(s, s->rows, s->c.batch, sizeof(*s->rows));
+	ROOM(s, s->e, s->c.batch, floats);
+	ROOM(s, s->value, chunk, n * sizeof(float));
+	ROOM(s, s->grad, chunk, n * sizeof(float));
+	if (!gated)
+		return 0;
+	ROOM(s, s->codes.entry, entries, sizeof(*s->codes.entry));
+	ROOM(s, s->gate, entries, sizeof(float));
+	ROOM(s, s->dot_gate, entries, sizeof(float));
+	ROOM(s, s->e_gate, s->c.batch, floats);
+	ROOM(s, s->gate_all, chunk, n * sizeof(float));
+	return 0;
+}
+
+static void sizes_init(fit *s)
+{
+	size_t n = s->c.n_features;
+	uint64_t chunk = CHUNK_FLOATS / FIT_TOKENS / n;
+
+	s->n_blocks = (n + FIT_FEATURES - 1) / FIT_FEATURES;
+	s->max_tiles = (s->c.batch + FIT_TOKENS - 1) / FIT_TOKENS;
+	s->width = 2 * (n / SPARSE_SHARE < MOST_ENTRIES ? n / SPARSE_SHARE : MOST_ENTRIES) + 1;
+	s->chunk_tiles = chunk < 2 ? 2 : (size_t)chunk;
+	if (s->chunk_tiles > s->max_tiles)
+		s->chunk_tiles = s->max_tiles;
+	s->entries = (double)n; /* begin dense */
+}
+
+int fit_new(fit **out, const fit_config *c, pool *p, error *err)
+{
+	fit *s = calloc(1, sizeof(*s));
+	int rc;
+
+	if (!s)
+		return error_nomem(err, "a training step");
+	encode_blas_single_threaded();
+	s->c = *c;
+	s->pool = p;
+	sizes_init(s);
+	rc = params_init(s, err);
+	if (rc == 0)
+		rc = features_init(s, err);
+	if (rc == 0)
+		rc = tiles_init(s, err);
+	if (rc == 0)
+		rc = workers_init(s, err);
+	if (rc == 0)
+		rc = batch_init(s, err);
+	if (rc < 0) {
+		fit_free(s);
+		return rc;
+	}
+	*out = s;
+	return 0;
+}
+
+void fit_free(fit *s)
+{
+	if (!s)
+		return;
+	arena_clear(&s->mem);
+	free(s);
+}
+
+/* ---- Pieces of a tile ----------------------------------------------------------------------------------------------- */
+
+size_t fit_tile_end(const fit *s, size_t i)
+{
+	return s->n - i * FIT_TOKENS < FIT_TOKENS ? s->n : (i + 1) * FIT_TOKENS;
+}
+
+static void clear_tile(fit *s, fit_tile *t)
+{
+	size_t d = s->c.d_out * sizeof(double), n = s->c.n_features;
+
+	memset(t->sum_y, 0, d);
+	memset(t->sum_e, 0, d);
+	memset(t->sum_gate, 0, d);
+	memset(t->sums, 0, FIT_SUMS * n * sizeof(float));
+	memset(t->fires, 0, n * sizeof(*t->fires));
+	t->squares_y = t->squares_e = t->squares_gate = 0;
+	t->losses = (fit_losses){ 0 };
+	t->fired = t->entries = 0;
+	t->over = false;
+}
+
+void fit_center(fit *s, size_t i)
+{
+	const kernels *k = s->c.k_set;
+	fit_tile *tile = &s->tiles[i];
+	const float *b_dec = s->param[FIT_B_DEC].w;
+
+	clear_tile(s, tile);
+	for (size_t t = i * FIT_TOKENS; t < fit_tile_end(s, i); t++) {
+		float *x = s->x + t * s->c.d_in, *e = s->e + t * s->c.d_out;
+		const float *y = s->y ? s->y + t * s->c.d_out : x;
+
+		k->center(e, y, s->input_scale, b_dec, s->c.d_out);
+		k->add_f64(tile->sum_y, 1, e, s->c.d_out);
+		tile->squares_y += k->sum_squares(e, s->c.d_out);
+		if (s->c.centers)
+			k->center(x, x, s->input_scale, b_dec, s->c.d_in);
+		else
+			k->scale(x, s->input_scale, s->c.d_in);
+		if (s->e_gate)
+			memcpy(s->e_gate + t * s->c.d_out, e, s->c.d_out * sizeof(*e));
+		s->rows[t] = (fit_row){ 0 };
+	}
+}
+
+void fit_errors(fit *s, size_t i)
+{
+	const kernels *k = s->c.k_set;
+	fit_tile *tile = &s->tiles[i];
+	size_t d = s->c.d_out;
+
+	for (size_t t = i * FIT_TOKENS; t < fit_tile_end(s, i); t++) {
+		tile->squares_e += k->sum_squares(s->e + t * d, d);
+		k->add_f64(tile->sum_e, 1, s->e + t * d, d);
+		if (!s->e_gate)
+			continue;
+		tile->squares_gate += k->sum_squares(s->e_gate + t * d, d);
+		k->add_f64(tile->sum_gate, 1, s->e_gate + t * d, d);
+	}
+}
+
+void fit_mean_l0(fit *s)
+{
+	uint64_t fired = 0;
+
+	for (size_t i = 0; i < s->n_tiles; i++)
+		fired += s->tiles[i].fired;
+	s->rule.mean_l0 = (double)fired / (double)s->n;
+}
+
+/* ---- The batch as a whole ------------------------------------------------------------------------------------------- */
+
+/* Add up the tiles in order, into the first one's sums. */
+static void sum_tiles(fit *s)
+{
+	fit_tile *all = &s->tiles[0];
+
+	for (size_t i = 1; i < s->n_tiles; i++) {
+		const fit_tile *t = &s->tiles[i];
+
+		for (size_t j = 0; j < s->c.d_out; j++) {
+			all->sum_y[j] += t->sum_y[j];
+			all->sum_e[j] += t->sum_e[j];
+			all->sum_gate[j] += t->sum_gate[j];
+		}
+		all->squares_y += t->squares_y;
+		all->squares_e += t->squares_e;
+		all->squares_gate += t->squares_gate;
+		all->losses.penalty += t->losses.penalty;
+		all->losses.preact += t->losses.preact;
+		all->entries += t->entries;
+		all->fired += t->fired;
+	}
+}
+
+/* Mean over rows of P. */
+static double penalty_of(const fit *s, double l0)
+{
+	double sum = 0, t = s->c.target_l0, n = (double)s->n;
+
+	switch (s->c.penalty) {
+	case FIT_STEP:
+		return l0;
+	case FIT_QUADRATIC_MEAN:
+		return (l0 / t - 1) * (l0 / t - 1);
+	case FIT_QUADRATIC:
+		for (size_t i = 0; i < s->n; i++)
+			sum += (s->rows[i].l0 / t - 1) * (s->rows[i].l0 / t - 1);
+		return sum / n;
+	case FIT_LP:
+		for (size_t i = 0; i < s->n; i++)
+			sum += s->rows[i].sum;
+		return sum / n;
+	case FIT_LP_ROOT:
+		for (size_t i = 0; i < s->n; i++)
+			sum += pow(s->rows[i].sum, 1 / (double)s->rule.p);
+		return sum / n;
+	default:
+		return s->tiles[0].losses.penalty / n;
+	}
+}
+
+/* Fills *r; returns what gradients are multiplied by, but for clipping. */
+static double results(fit *s, fit_result *r)
+{
+	const fit_tile *all = &s->tiles[0];
+	double mean_part = 0, total, n = (double)s->n;
+
+	for (size_t j = 0; j < s->c.d_out; j++)
+		mean_part += all->sum_y[j] * all->sum_y[j];
+	total = all->squares_y - mean_part / n;
+	r->fvu = total == 0 ? 0 : all->squares_e / total;
+	if (!(all->squares_y < FLT_MAX && all->squares_e < FLT_MAX))
+		r->fvu = INFINITY; /* gradients in FP32 would not be finite */
+	r->squared_error = all->squares_e / n;
+	r->l0 = (double)all->fired / n;
+	r->penalty = penalty_of(s, r->l0);
+	r->preact = all->losses.preact / n;
+	r->gate = all->squares_gate / n;
+	if (!s->c.relative || !(total > 0))
+		return 1;
+	return n / (r->fvu > LEAST_FVU ? all->squares_e : total * LEAST_FVU);
+}
+
+static void rule_init(fit *s, const fit_now *now)
+{
+	double n = (double)s->n;
+
+	s->rule = (fit_rule){ .c = &s->c,
+		              .bias = s->param[FIT_B_ENC].w,
+		              .mag = s->param[FIT_B_MAG].w,
+		              .scale = s->scale,
+		              .theta = s->theta,
+		              .norm = s->c.by_norm ? s->norm : s->ones,
+		              .low = s->low,
+		              .two = (float)(2 / n),
+		              .coef = (float)(now->coef / n),
+		              .preact = (float)(now->preact / n),
+		              .p = (float)now->p,
+		              .n_features = s->c.n_features };
+}
+
+/* Marks the dead. */
+static uint64_t list_dead(fit *s, bool reach_them)
+{
+	uint64_t n = 0;
+
+	for (size_t f = 0; f < s->c.n_features; f++) {
+		s->dead[f] = s->silent[f] >= s->c.dead_tokens;
+		n += s->dead[f];
+	}
+	s->rule.dead = reach_them && n ? s->dead : NULL;
+	return n;
+}
+
+static void count_silence(fit *s)
+{
+	for (size_t f = 0; f < s->c.n_features; f++)
+		s->silent[f] = s->fires[f] ? 0 : s->silent[f] + s->n;
+}
+
+bool fit_gradients(fit *s, float *x, float *y, size_t n, float input_scale, const fit_now *now, fit_result *r)
+{
+	double limit = (double)(s->width - 1) / 2;
+
+	*r = (fit_result){ 0 };
+	s->x = x;
+	s->y = y;
+	s->n = n;
+	s->n_tiles = (n + FIT_TOKENS - 1) / FIT_TOKENS;
+	s->input_scale = input_scale;
+	s->centered = false;
+	rule_init(s, now);
+	r->n_dead = list_dead(s, now->preact > 0);
+	fit_refresh(s);
+	if (s->entries > limit || !fit_sparse(s))
+		fit_dense(s);
+	sum_tiles(s);
+	s->rate = results(s, r);
+	if (!isfinite(r->fvu))
+		return false;
+	s->entries = (double)s->tiles[0].entries / (double)n;
+	fit_finish(s, -2 / (double)n, r);
+	return true;
+}
+
+void fit_run(fit *s, float *x, float *y, size_t n, float input_scale, const fit_now *now, fit_result *r)
+{
+	if (!fit_gradients(s, x, y, n, input_scale, now, r))
+		return;
+	fit_move(s, now->lr);
+	count_silence(s);
+}
