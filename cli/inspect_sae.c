@@ -32,9 +32,11 @@ static int print_fact(const char *label, const char *value, error *err)
 
 static int print_facts(const sae_model_facts *m, error *err)
 {
-	char line[256];
+	char line[256], groups[48] = "";
 	int rc;
 
+	if (m->codebook.groups > 1)
+		snprintf(groups, sizeof(groups), " in each of %u parts of a row", m->codebook.groups);
 	snprintf(line, sizeof(line), "%s, architecture %s", m->format, m->architecture);
 	rc = print_fact("SAE", line, err);
 	if (m->transcodes)
@@ -48,6 +50,10 @@ static int print_facts(const sae_model_facts *m, error *err)
 	snprintf(line, sizeof(line), "%s", sae_arch_name(m->arch));
 	if (m->k)
 		snprintf(line, sizeof(line), "%s, k %u", sae_arch_name(m->arch), m->k);
+	if (m->arch == SAE_CODEBOOK)
+		snprintf(line, sizeof(line), "%s, %s of the %u nearest codes by %s%s", sae_arch_name(m->arch),
+		         m->codebook.mean ? "mean" : "sum", m->k,
+		         m->codebook.euclidean ? "distance" : "cosine", groups);
 	if (rc == 0)
 		rc = print_fact("computed as", line, err);
 	if (rc == 0)
@@ -81,6 +87,10 @@ static cJSON *facts_json(const sae_model_facts *m)
 	    cJSON_AddNumberToObject(o, "bytes", (double)m->weight_bytes) &&
 	    cJSON_AddStringToObject(o, "model", m->model_name) &&
 	    cJSON_AddStringToObject(o, "hook_point", m->hook_name) &&
+	    (m->arch != SAE_CODEBOOK ||
+	     (cJSON_AddNumberToObject(o, "groups", m->codebook.groups) &&
+	      cJSON_AddStringToObject(o, "similarity", m->codebook.euclidean ? "euclidean" : "cosine") &&
+	      cJSON_AddStringToObject(o, "combine", m->codebook.mean ? "mean" : "sum"))) &&
 	    cJSON_AddStringToObject(o, "folded", m->folded))
 		return o;
 	cJSON_Delete(o);

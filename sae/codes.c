@@ -3,6 +3,7 @@
 
 #include <cblas.h>
 
+#include "sae/codebook_coder.h"
 #include "sae/encode_over.h"
 #include "sae/pursuit.h"
 
@@ -51,6 +52,11 @@ typedef struct worker {
 	size_t *begin; /* (SAE_ENCODE_TILE) */
 	float low; /* how low the least kept values of rows go, as a share of the row's norm. 0: not known */
 	pursuit pursuit;
+	/* a codebook of several groups */
+	float *part;         /* (SAE_ENCODE_TILE, d of a group) */
+	uint32_t *of_row;    /* (SAE_ENCODE_TILE): of all groups so far */
+	uint32_t *all_index; /* (SAE_ENCODE_TILE, groups k) */
+	float *all_value;
 } worker;
 
 struct sae_encoder {
@@ -59,14 +65,34 @@ struct sae_encoder {
 	pool *pool;
 	encode_job job;
 	encode_aid aid;
-	float least;     /* threshold; JumpReLU. 0: ReLU */
-	worker *workers; /* (threads) */
+	codebook_coder coder; /* a codebook of several groups, in place of the aid */
+	float least;          /* threshold; JumpReLU. 0: ReLU */
+	worker *workers;      /* (threads) */
 	tile *tiles;
 	size_t tiles_room, n_tiles; /* n_tiles: those that have ever held something */
 	/* the call in progress */
 	const float *rows;
 	sae_codes *out;
 };
+
+static bool has_groups(const sae_model *m)
+{
+	return m->arch == SAE_CODEBOOK && m->codebook.groups > 1;
+}
+
+static int groups_init(worker *w, sae_encoder *e, error *err)
+{
+	size_t width = e->coder.groups * e->model->k;
+
+	w->part = arena_alloc(&e->mem, SAE_ENCODE_TILE, e->coder.d * sizeof(*w->part));
+	w->of_row = arena_alloc(&e->mem, SAE_ENCODE_TILE, sizeof(*w->of_row));
+	w->all_index = arena_alloc(&e->mem, SAE_ENCODE_TILE, width * sizeof(*w->all_index));
+	w->all_value = arena_alloc(&e->mem, SAE_ENCODE_TILE, width * sizeof(*w->all_value));
+	if (!w->part || !w->of_row || !w->all_index || !w->all_value)
+		return error_nomem(err, "an encoder tile");
+	return encode_scratch_init(&w->scratch, &e->mem, SAE_ENCODE_TILE, e->coder.n, e->model->k,
+	                           e->coder.aids[0].screen, err);
+}
 
 static int worker_init(worker *w, sae_encoder *e, error *err)
 {
@@ -85,6 +111,8 @@ static int worker_init(worker *w, sae_encoder *e, error *err)
 		return error_nomem(err, "an encoder tile");
 	if (m->arch == SAE_PURSUIT && pursuit_init(&w->pursuit, mem, err) < 0)
 		return ERR_NOMEM;
+	if (has_groups(m))
+		return groups_init(w, e, err);
 	return encode_scratch_init(&w->scratch, mem, SAE_ENCODE_TILE, m->d_sae, e->job.width, e->job.screen,
 	                           err);
 }
@@ -103,6 +131,11 @@ static void aid_task(void *payload, size_t f, unsigned worker_id)
 	sae_encoder *e = payload;
 	const sae_model *m = e->model;
 
+	if (has_groups(m)) {
+		codebook_coder_set(&e->coder, f, m->W_dec + f * m->d_in + f / e->coder.n * e->coder.d,
+		                   worker_id);
+		return;
+	}
 	encode_aid_set(&e->aid, e->job.k, f, m->W_enc + f * m->d_in, m->d_in, m->b_enc[f], worker_id);
 }
 
@@ -113,6 +146,7 @@ static int encoder_room(sae_encoder *e, const sae_model *m, pool *p, const kerne
 		[SAE_TOPK] = ENCODE_TOPK,         [SAE_GROUPMAX] = ENCODE_GROUPMAX,
 		[SAE_JUMPRELU] = ENCODE_JUMPRELU, [SAE_RELU] = ENCODE_JUMPRELU,
 		[SAE_PURSUIT] = ENCODE_TOPK, /* a step chooses one */
+		[SAE_CODEBOOK] = ENCODE_TOPK,
 	};
 	int rc;
 
@@ -129,8 +163,13 @@ static int encoder_room(sae_encoder *e, const sae_model *m, pool *p, const kerne
 	e->workers = arena_alloc(&e->mem, pool_threads(p), sizeof(*e->workers));
 	if (!e->workers)
 		return error_nomem(err, "an encoder");
-	rc = encode_aid_init(&e->aid, &e->mem, k, SAE_SCREENING_EXACT, m->d_in, m->d_sae, e->job.width,
-	                     pool_threads(p), err);
+	if (has_groups(m))
+		rc = codebook_coder_init(&e->coder, &e->mem, k, SAE_SCREENING_EXACT, m->d_in, m->d_sae,
+		                         m->codebook.groups, m->k, m->codebook.euclidean, pool_threads(p),
+		                         err);
+	else
+		rc = encode_aid_init(&e->aid, &e->mem, k, SAE_SCREENING_EXACT, m->d_in, m->d_sae,
+		                     e->job.width, pool_threads(p), err);
 	e->job.screen = e->aid.screen;
 	e->job.row_norms = e->aid.row_norms;
 	for (unsigned i = 0; i < pool_threads(p) && rc == 0; i++)
@@ -167,7 +206,10 @@ int sae_encoder_new(sae_encoder **out, const sae_model *m, pool *p, const char *
 	if (m->threshold)
 		e->least = least_threshold(m);
 	pool_run(p, m->d_sae, aid_task, e);
-	encode_job_prepare(&e->job);
+	if (has_groups(m))
+		codebook_coder_prepare(&e->coder, m->k);
+	else
+		encode_job_prepare(&e->job);
 	*out = e;
 	e = NULL;
 out:
@@ -308,6 +350,32 @@ static void encode_pursuit(const sae_encoder *e, worker *w, size_t n, tile *t, s
 	t->n = pursuit_codes(p, n, count, t->index, t->value);
 }
 
+static void encode_groups(const sae_encoder *e, worker *w, size_t n, tile *t, size_t *count)
+{
+	const codebook_coder *c = &e->coder;
+	size_t d = e->model->d_in, k = e->model->k, width = c->groups * k, total = 0;
+
+	memset(w->of_row, 0, n * sizeof(*w->of_row));
+	for (size_t g = 0; g < c->groups; g++) {
+		for (size_t i = 0; i < n; i++)
+			memcpy(w->part + i * c->d, w->x + i * d + g * c->d, c->d * sizeof(*w->part));
+		encode_tile(&w->scratch, &c->jobs[g], w->part, n, w->count, w->index, w->value);
+		for (size_t i = 0; i < n; i++)
+			for (size_t j = 0; j < w->count[i]; j++) {
+				size_t at = i * width + w->of_row[i]++;
+
+				w->all_index[at] = (uint32_t)(g * c->n) + w->index[i * k + j];
+				w->all_value[at] = w->value[i * k + j];
+			}
+	}
+	for (size_t i = 0; i < n; i++)
+		total += count[i] = w->of_row[i];
+	if (!tile_reserve(t, total))
+		return;
+	for (size_t i = 0; i < n; i++)
+		tile_append(t, w->all_index + i * width, w->all_value + i * width, count[i]);
+}
+
 /* Codes of the n rows in w->x by the model's rule into the empty tile `t`; count[i] of row i. */
 static void encode_rows(sae_encoder *e, worker *w, size_t n, tile *t, size_t *count)
 {
@@ -315,6 +383,8 @@ static void encode_rows(sae_encoder *e, worker *w, size_t n, tile *t, size_t *co
 		encode_jumprelu(e, w, n, t, count);
 	else if (e->model->arch == SAE_PURSUIT)
 		encode_pursuit(e, w, n, t, count);
+	else if (has_groups(e->model))
+		encode_groups(e, w, n, t, count);
 	else
 		encode_largest(w, &e->job, n, t, count);
 }
@@ -360,10 +430,14 @@ static void prepare(const sae_encoder *e, float *out, const float *x)
 		e->job.k->center(out, x, 1, m->b_dec, m->d_in);
 		return;
 	}
-	const row_norm r = norm_of(m->norm, x, m->d_in);
+	const size_t part = m->d_in / m->codebook.groups;
 
-	for (size_t i = 0; i < m->d_in; i++)
-		out[i] = (x[i] - r.shift) * r.scale - (m->centers ? m->b_dec[i] : 0);
+	for (size_t first = 0; first < m->d_in; first += part) {
+		const row_norm r = norm_of(m->norm, x + first, part);
+
+		for (size_t i = first; i < first + part; i++)
+			out[i] = (x[i] - r.shift) * r.scale - (m->centers ? m->b_dec[i] : 0);
+	}
 }
 
 /* Until the tiles are joined, out->first[i + 1] is the number of row i's features. */
@@ -438,6 +512,34 @@ typedef struct decode_call {
 	float *out;
 } decode_call;
 
+/* Codes are added up as they are. */
+static void add_codes(const decode_call *c, float *row, size_t t)
+{
+	const sae_model *m = c->model;
+	size_t d = m->d_out / m->codebook.groups, n = m->d_sae / m->codebook.groups;
+	float share = m->codebook.mean ? 1 / (float)m->k : 1;
+
+	memset(row, 0, m->d_out * sizeof(*row));
+	for (size_t at = c->codes->first[t]; at < c->codes->first[t + 1]; at++) {
+		size_t f = c->codes->index[at], first = f / n * d;
+
+		c->k->axpy(row + first, share, m->W_dec + f * m->d_out + first, d);
+	}
+}
+
+static void undo_norm(const decode_call *c, float *row, size_t t)
+{
+	const sae_model *m = c->model;
+	size_t part = m->d_out / m->codebook.groups;
+
+	for (size_t first = 0; first < m->d_out; first += part) {
+		const row_norm r = norm_of(m->norm, c->x + t * m->d_in + first, part);
+
+		for (size_t j = first; j < first + part; j++)
+			row[j] = row[j] * r.back + r.shift;
+	}
+}
+
 static void decode_task(void *payload, size_t i, unsigned worker_id)
 {
 	decode_call *c = payload;
@@ -449,15 +551,14 @@ static void decode_task(void *payload, size_t i, unsigned worker_id)
 	for (size_t t = first; t < end; t++) {
 		float *row = c->out + t * d;
 
-		c->k->combine(row, m->W_dec, d, codes->index + codes->first[t],
-		              codes->value + codes->first[t], codes->first[t + 1] - codes->first[t]);
+		if (m->arch == SAE_CODEBOOK)
+			add_codes(c, row, t);
+		else
+			c->k->combine(row, m->W_dec, d, codes->index + codes->first[t],
+			              codes->value + codes->first[t], codes->first[t + 1] - codes->first[t]);
 		c->k->axpy(row, 1, m->b_dec, d);
-		if (m->norm != SAE_NORM_NONE && !m->transcodes) {
-			const row_norm r = norm_of(m->norm, c->x + t * m->d_in, d);
-
-			for (size_t j = 0; j < d; j++)
-				row[j] = row[j] * r.back + r.shift;
-		}
+		if (m->norm != SAE_NORM_NONE && !m->transcodes)
+			undo_norm(c, row, t);
 	}
 	if (m->W_skip)
 		cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (blasint)n, (blasint)d, (blasint)m->d_in,

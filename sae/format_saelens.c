@@ -36,6 +36,7 @@ static const struct architecture {
 	{ "jumprelu_transcoder", SAE_JUMPRELU, true, false, PLAIN },
 	{ "jumprelu_skip_transcoder", SAE_JUMPRELU, true, true, PLAIN },
 	{ OURS "groupmax", SAE_GROUPMAX, false, false, PLAIN },
+	{ OURS "codebook", SAE_CODEBOOK, false, false, PLAIN },
 	{ OURS "topk_transcoder", SAE_TOPK, true, false, PLAIN },
 	{ OURS "topk_skip_transcoder", SAE_TOPK, true, true, PLAIN },
 	{ OURS "groupmax_transcoder", SAE_GROUPMAX, true, false, PLAIN },
@@ -133,7 +134,7 @@ static int read_k(layout *l, const struct architecture *a, error *err)
 	double mean = 0;
 	int rc = 0;
 
-	if (a->arch == SAE_TOPK || a->arch == SAE_GROUPMAX) {
+	if (a->arch == SAE_TOPK || a->arch == SAE_GROUPMAX || a->arch == SAE_CODEBOOK) {
 		l->k = 0;
 		if (cJSON_IsObject(more))
 			rc = json_get_u64(&l->k, more, "k", l->config, err);
@@ -181,6 +182,8 @@ static int read_architecture(layout *l, const struct architecture *a, error *err
 		if (rc == 0)
 			rc = json_get_bool(&l->repeat_ends, l->json, "stop_on_duplicate_support", what, err);
 	}
+	if (rc == 0 && a->arch == SAE_CODEBOOK)
+		rc = layout_read_codebook(l, err);
 	if (rc == 0)
 		rc = json_get_bool(&rescale, l->json, "rescale_acts_by_decoder_norm", what, err);
 	if (rc < 0 || !rescale)
@@ -211,7 +214,7 @@ static int read_scale(layout *l, const char *dir, error *err)
 	l->scale = 0;
 	if (rc == 0)
 		rc = json_get_double(&l->scale, json, "scaling_factor", path, err);
-	if (rc == 0 && (l->transcodes || l->arch == SAE_PURSUIT))
+	if (rc == 0 && (l->transcodes || l->arch == SAE_PURSUIT || l->arch == SAE_CODEBOOK))
 		rc = error_set(err, ERR_FORMAT,
 		               "'%s': a scale of the input does not go with architecture '%s'", path,
 		               l->architecture);
@@ -314,6 +317,20 @@ static int read_saelens(layout *l, const char *dir, error *err)
 
 /* ---- Writing ------------------------------------------------------------------------------------------------------ */
 
+static int write_codes(const sae_model *m, const char *path, error *err)
+{
+	float *codes = layout_gather_codes(m);
+	const sae_tensor_out tensors[] = {
+		{ "codes", SAE_F32, 2, { m->d_sae, m->d_out / m->codebook.groups }, codes },
+		{ "b_dec", SAE_F32, 1, { m->d_out }, m->b_dec },
+	};
+	int rc = codes ? sae_safetensors_write(path, tensors, ARRAY_LEN(tensors), NULL, 0, err)
+	               : error_nomem(err, "codes");
+
+	free(codes);
+	return rc;
+}
+
 static int write_weights(const sae_model *m, const char *dir, error *err)
 {
 	const bool tied = m->arch == SAE_PURSUIT;
@@ -323,6 +340,8 @@ static int write_weights(const sae_model *m, const char *dir, error *err)
 	char path[FILE_PATH_MAX];
 	int rc = file_join(path, dir, weights_name, err);
 
+	if (rc == 0 && m->arch == SAE_CODEBOOK)
+		return write_codes(m, path, err);
 	if (rc == 0 && !tied) {
 		turned = layout_turn(m->W_enc, n_features, d);
 		rc = turned ? 0 : error_nomem(err, "the encoder's weights");
@@ -406,7 +425,8 @@ static const struct architecture *architecture_of(const sae_model *m)
 /* The keys that SAELens has for the architecture, and no others. */
 static bool add_architecture(cJSON *json, const sae_model *m)
 {
-	bool counts = m->arch == SAE_TOPK || m->arch == SAE_GROUPMAX;
+	bool counts = m->arch == SAE_TOPK || m->arch == SAE_GROUPMAX || m->arch == SAE_CODEBOOK;
+	const sae_codebook *book = &m->codebook;
 	size_t norm = 0;
 
 	while (norms[norm].norm != m->norm)
@@ -420,6 +440,10 @@ static bool add_architecture(cJSON *json, const sae_model *m)
 	        (cJSON_AddNumberToObject(json, "residual_threshold", m->pursuit.residual) &&
 	         cJSON_AddNumberToObject(json, "max_iterations", m->pursuit.steps) &&
 	         cJSON_AddBoolToObject(json, "stop_on_duplicate_support", m->pursuit.repeat_ends))) &&
+	       (m->arch != SAE_CODEBOOK ||
+	        (cJSON_AddNumberToObject(json, "groups", book->groups) &&
+	         cJSON_AddStringToObject(json, "similarity", book->euclidean ? "euclidean" : "cosine") &&
+	         cJSON_AddStringToObject(json, "combine", book->mean ? "mean" : "sum"))) &&
 	       cJSON_AddStringToObject(json, "dtype", "float32") &&
 	       cJSON_AddStringToObject(json, "device", "cpu") &&
 	       cJSON_AddBoolToObject(json, "apply_b_dec_to_input", m->centers) &&

@@ -13,6 +13,7 @@ void layout_init(layout *l, const char *format)
 	*l = (layout){ .format = format,
 		       .centers = true,
 		       .repeat_ends = true,
+		       .codebook = { .groups = 1 },
 		       .norm_limit = INFINITY,
 		       .enc = { "W_enc", true },
 		       .dec = { "W_dec", false },
@@ -156,7 +157,7 @@ static int check_rule(layout *l, error *err)
 		                 l->norm_limit);
 	if (!l->steps)
 		l->steps = l->d_in;
-	return 0;
+	return l->arch == SAE_CODEBOOK ? layout_check_codebook(l, err) : 0;
 }
 
 static int check_vector(const layout *l, const sae_file *f, const char *name, uint64_t n, error *err)
@@ -184,7 +185,7 @@ static int check_threshold(const layout *l, const sae_file *f, error *err)
 static int check_shapes(const layout *l, const sae_file *f, error *err)
 {
 	const sae_tensor *t;
-	int rc = layout_find_matrix(&t, l, f, &l->dec, l->d_sae, l->d_out, err);
+	int rc = layout_find_matrix(&t, l, f, &l->dec, l->d_sae, l->d_out / l->codebook.groups, err);
 
 	if (rc == 0 && l->enc.name)
 		rc = layout_find_matrix(&t, l, f, &l->enc, l->d_sae, l->d_in, err);
@@ -246,6 +247,7 @@ void layout_facts(sae_model_facts *out, const layout *l, const sae_file *f)
 		                  .d_out = (uint32_t)l->d_out,
 		                  .d_sae = (uint32_t)l->d_sae << l->mirrored,
 		                  .k = (uint32_t)l->k,
+		                  .codebook = l->codebook,
 		                  .dtype = sae_file_tensor(f, l->dec.name)->dtype,
 		                  .norm = l->norm,
 		                  .centers = l->centers,

@@ -27,6 +27,7 @@ typedef struct layout {
 	double residual; /* SAE_PURSUIT */
 	uint64_t steps;  /* 0: d_in */
 	bool repeat_ends;
+	sae_codebook codebook; /* SAE_CODEBOOK: dec is (F, d_out / groups) then, and there is no enc */
 	double norm_limit;
 	const char *model_name, *hook_name;
 	/* Tensors: (F, d_in), (F, d_out), (d_out, d_in) unless turned. */
@@ -54,7 +55,9 @@ void layout_clear(layout *l);
 /* l->config and l->json from DIR/NAME. */
 int layout_config(layout *l, const char *dir, const char *name, error *err) MUST_USE;
 void layout_folds(layout *l, const char *what); /* note it for a person */
-void layout_mirrors(layout *l);                 /* l->mirrored, and note it */
+/* The keys groups, similarity, combine of a SAE_CODEBOOK, whose tensor is `codes`. */
+int layout_read_codebook(layout *l, error *err) MUST_USE;
+void layout_mirrors(layout *l); /* l->mirrored, and note it */
 
 /* Open the weights; fill in sizes; check sizes, rule and shapes. *out is the caller's to close. */
 int layout_open(sae_file **out, layout *l, error *err) MUST_USE;
@@ -69,6 +72,8 @@ float *layout_turn(const float *x, size_t rows, size_t columns) MUST_USE;
 float *layout_bias(const sae_model *m, bool centers) MUST_USE;
 /* Thresholds (F), 0 where the model has none; malloc'd. NULL: no memory. */
 float *layout_thresholds(const sae_model *m) MUST_USE;
+/* Codes (F, d / groups) of a SAE_CODEBOOK; malloc'd. NULL: no memory. */
+float *layout_gather_codes(const sae_model *m) MUST_USE;
 /* DIR/NAME of a JSON value, which is freed; NULL is ERR_NOMEM. */
 int layout_write_json(cJSON *json, const char *dir, const char *name, error *err) MUST_USE;
 

@@ -10,6 +10,9 @@ int layout_find(const sae_tensor **out, const layout *l, const sae_file *f, cons
 /* The same of ours (rows, columns), which may be turned on disk. */
 int layout_find_matrix(const sae_tensor **out, const layout *l, const sae_file *f, const layout_matrix *m,
                        uint64_t rows, uint64_t columns, error *err) MUST_USE;
+int layout_check_codebook(const layout *l, error *err) MUST_USE;
+/* Codes (F, d / groups) at the beginning of W_dec become its rows; the encoder follows. */
+void layout_spread_codes(sae_model *m);
 bool layout_is_scalar(const sae_tensor *t);
 
 /* A tensor of n values, all finite; name NULL leaves `out` as it is. */

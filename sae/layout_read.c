@@ -223,7 +223,7 @@ static int run_reading(reading *r, error *err)
 static int read_matrices(sae_model *m, const layout *l, const sae_file *f, bool hash, error *err)
 {
 	reading r = { .l = l, .f = f, .sha256 = hash ? m->weights_sha256 : NULL };
-	int rc = add_part(&r, m->W_dec, &l->dec, m->d_sae, m->d_out, err);
+	int rc = add_part(&r, m->W_dec, &l->dec, m->d_sae, m->d_out / l->codebook.groups, err);
 
 	if (rc == 0)
 		rc = add_part(&r, m->W_enc, &l->enc, m->d_sae, m->d_in, err);
@@ -275,6 +275,8 @@ static int read_weights(sae_model *m, const layout *l, const sae_file *f, bool h
 {
 	int rc = read_matrices(m, l, f, hash, err);
 
+	if (rc == 0 && m->arch == SAE_CODEBOOK)
+		layout_spread_codes(m);
 	if (rc == 0)
 		rc = layout_read_vector(m->b_enc, l, f, l->b_enc, m->d_sae, err);
 	if (rc == 0)
@@ -316,6 +318,7 @@ int layout_load(sae_model **out, layout *l, bool hash, error *err)
 	m->transcodes = l->transcodes;
 	m->pursuit = (sae_pursuit){ l->residual, (uint32_t)(l->steps < UINT32_MAX ? l->steps : UINT32_MAX),
 		                    l->repeat_ends };
+	m->codebook = l->codebook;
 	m->norm_limit = l->norm_limit;
 	rc = copy_name(&m->model_name, l->model_name, err);
 	if (rc == 0)

@@ -107,7 +107,9 @@ static void fill(mdl *m, uint64_t n_rows)
 			const uint32_t *counts = m->counts[k] + (size_t)f * to->bins;
 			double p = (double)m->fires[f] / (double)n_rows, h = 0;
 
-			for (uint32_t b = 0; m->fires[f] && b < to->bins; b++)
+			if (m->model->arch == SAE_CODEBOOK)
+				counts = NULL; /* its values are not needed */
+			for (uint32_t b = 0; counts && m->fires[f] && b < to->bins; b++)
 				h += bits(counts[b] / (double)m->fires[f]);
 			to->position_bits += bits(p) + bits(1 - p);
 			to->value_bits += p * h;

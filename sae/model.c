@@ -9,6 +9,7 @@ const char *sae_arch_name(sae_arch a)
 		[SAE_TOPK] = "topk",         [SAE_BATCHTOPK] = "batchtopk",
 		[SAE_GROUPMAX] = "groupmax", [SAE_JUMPRELU] = "jumprelu",
 		[SAE_RELU] = "relu",         [SAE_PURSUIT] = "matching_pursuit",
+		[SAE_CODEBOOK] = "codebook",
 	};
 
 	return names[a];
@@ -33,6 +34,7 @@ int sae_model_new_to(sae_model **out, sae_arch arch, uint32_t d_in, uint32_t d_o
 		          .d_sae = d_sae,
 		          .k = k,
 		          .centers = true,
+		          .codebook = { .groups = 1 },
 		          .norm_limit = INFINITY };
 	m->W_dec = mem_alloc_aligned(d_sae, (size_t)d_out * sizeof(float));
 	m->W_enc = arch == SAE_PURSUIT ? m->W_dec : mem_alloc_aligned(d_sae, (size_t)d_in * sizeof(float));
@@ -54,6 +56,22 @@ int sae_model_new_to(sae_model **out, sae_arch arch, uint32_t d_in, uint32_t d_o
 int sae_model_new(sae_model **out, sae_arch arch, uint32_t d_in, uint32_t d_sae, uint32_t k, error *err)
 {
 	return sae_model_new_to(out, arch, d_in, d_in, d_sae, k, false, err);
+}
+
+void sae_model_set_codes(sae_model *m)
+{
+	for (size_t f = 0; f < m->d_sae; f++) {
+		const float *code = m->W_dec + f * m->d_out;
+		float *enc = m->W_enc + f * m->d_in;
+		double squares = 0, by;
+
+		for (size_t i = 0; i < m->d_in; i++)
+			squares += (double)code[i] * (double)code[i];
+		by = m->codebook.euclidean || !(squares > 0) ? 1 : 1 / sqrt(squares);
+		for (size_t i = 0; i < m->d_in; i++)
+			enc[i] = (float)(code[i] * by);
+		m->b_enc[f] = m->codebook.euclidean ? (float)(-squares / 2) : 0;
+	}
 }
 
 void sae_model_free(sae_model *m)

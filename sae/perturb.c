@@ -167,6 +167,19 @@ static void tpp_fill(tpp *t)
 	}
 }
 
+/* Whether a feature's value times its decoder row is what it adds to the rows. */
+static int check_model(const sae_examples *e, const sae_model *m, error *err)
+{
+	if (m->transcodes || m->d_out != e->d)
+		return error_set(err, ERR_ARG,
+		                 "a transcoder's features are no part of the activations they are read from");
+	if (m->arch == SAE_CODEBOOK)
+		return error_set(err, ERR_ARG,
+		                 "taking codes of a codebook away is not measured: what they add does not "
+		                 "depend on their values");
+	return 0;
+}
+
 int sae_tpp_measure(sae_tpp *out, const sae_examples *e, const sae_model *m, const sae_probe_opts *o,
                     const uint32_t *sizes, size_t n_sizes, pool *p, error *err)
 {
@@ -175,9 +188,9 @@ int sae_tpp_measure(sae_tpp *out, const sae_examples *e, const sae_model *m, con
 	tpp t = { .out = out, .e = e, .o = o, .sizes = sizes, .n_sizes = n_sizes };
 	int rc = 0;
 
-	if (m->transcodes || m->d_out != e->d)
-		return error_set(err, ERR_ARG,
-		                 "a transcoder's features are no part of the activations they are read from");
+	rc = check_model(e, m, err);
+	if (rc < 0)
+		return rc;
 	if (o->n_probed < 2)
 		return error_set(err, ERR_ARG,
 		                 "targeted probe perturbation needs two classes or more to probe");
@@ -350,9 +363,9 @@ int sae_scr_measure(sae_scr *out, const sae_examples *e, const uint32_t *spuriou
 	scr s = { .e = e, .o = o };
 	int rc;
 
-	if (m->transcodes || m->d_out != e->d)
-		return error_set(err, ERR_ARG,
-		                 "a transcoder's features are no part of the activations they are read from");
+	rc = check_model(e, m, err);
+	if (rc < 0)
+		return rc;
 	if (e->n_classes != 2)
 		return error_set(err, ERR_ARG,
 		                 "spurious correlation removal needs labels of two classes, not %u",

@@ -267,10 +267,13 @@ typedef enum sae_arch {
 	SAE_RELU,     /* all that are over 0 */
 	/* Matching pursuit: again and again, the feature of the largest <residual, decoder row> over 0 gets that product added to its
 	 * value, and the residual loses the product times the row. W_enc is W_dec, b_enc is 0. sae_pursuit says when it ends. */
-	SAE_PURSUIT
+	SAE_PURSUIT,
+	/* Codes of a codebook: in each of its groups, the k of largest pre that are over 0; ties: the lower one. sae_codebook says what pre is. They
+	 * are added up as they are, whatever their value. */
+	SAE_CODEBOOK
 } sae_arch;
-const char *
-sae_arch_name(sae_arch a); /* "topk", "batchtopk", "groupmax", "jumprelu", "relu", "matching_pursuit" */
+/* "topk", "batchtopk", "groupmax", "jumprelu", "relu", "matching_pursuit", "codebook" */
+const char *sae_arch_name(sae_arch a);
 
 /* What is done to a row before all else, and undone behind the decoder (not by a transcoder, whose output is something else). */
 typedef enum sae_norm {
@@ -284,6 +287,14 @@ typedef struct sae_pursuit { /* a row is done when */
 	uint32_t steps;      /* so many were made; 1 or more */
 	bool repeat_ends;    /* a step chose a feature that was there already */
 } sae_pursuit;
+
+/* Rows are cut in `groups` equal parts, and F / groups consecutive codes are those of a part. A code is a row of W_dec, 0 outside its part. pre
+ * is <x, c> / |c|, or, euclidean, <x, c> - |c|^2 / 2: the order of |x - c|, and over 0 where the code is nearer to the part than 0 is. What
+ * comes out is the sum of the codes, or that divided by k. */
+typedef struct sae_codebook {
+	uint32_t groups;
+	bool euclidean, mean;
+} sae_codebook;
 
 typedef struct sae_model {
 	sae_arch arch;
@@ -299,6 +310,7 @@ typedef struct sae_model {
 	bool centers;    /* b_dec is taken off the row before it is encoded */
 	bool transcodes; /* what comes out is not the input but the row of another hook point */
 	sae_pursuit pursuit;
+	sae_codebook codebook;           /* SAE_CODEBOOK; SAE_NORM_LAYER is of each part then */
 	double norm_limit;               /* rows over this norm were left out of training; infinity: none */
 	char *model_name, *hook_name;    /* NULL: not known; owned */
 	char weights_sha256[SHA256_HEX]; /* of the file of weights; "" but for sae_model_load_hashed() */
@@ -312,6 +324,8 @@ int sae_model_new(sae_model **out, sae_arch arch, uint32_t d_in, uint32_t d_sae,
 int sae_model_new_to(sae_model **out, sae_arch arch, uint32_t d_in, uint32_t d_out, uint32_t d_sae,
                      uint32_t k, bool skip, error *err) MUST_USE;
 void sae_model_free(sae_model *m);
+/* W_enc and b_enc of a SAE_CODEBOOK from its codes. */
+void sae_model_set_codes(sae_model *m);
 /* A folder of any format of the table in formats.c, or the one file of such a folder. Folds what can be folded exactly; refuses what it
  * cannot compute, naming it. Nothing is allocated before the files' shapes agree with each other. */
 int sae_model_load(sae_model **out, const char *path, error *err) MUST_USE;
@@ -336,7 +350,8 @@ typedef struct sae_model_facts {
 	char architecture[64]; /* as the format calls it */
 	sae_arch arch;         /* as it is computed */
 	uint32_t d_in, d_out, d_sae, k;
-	sae_dtype dtype; /* of W_dec on disk */
+	sae_codebook codebook; /* SAE_CODEBOOK */
+	sae_dtype dtype;       /* of W_dec on disk */
 	sae_norm norm;
 	bool centers, transcodes, skip;
 	char model_name[256], hook_name[256]; /* "": not known */

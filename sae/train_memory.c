@@ -24,6 +24,7 @@ static int eval_bytes(uint64_t *bytes, const sae_trainer *t, const train_member 
 		                  .d_in = t->d,
 		                  .d_out = t->d,
 		                  .centers = true,
+		                  .codebook = { .groups = 1 },
 		                  .d_sae = o->d_sae,
 		                  .k = o->k };
 	uint64_t code = sizeof(uint32_t) + sizeof(float), encoder = 0;
