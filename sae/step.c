@@ -133,6 +133,8 @@ static int parts_init(step *s, error *err)
 		rc = param_init(&s->W_skip, &s->mem, s->d_out, c->d, err);
 	if (rc == 0)
 		rc = batch_init(s, err);
+	if (rc == 0 && c->archetypal)
+		rc = step_archetypal_init(s, err);
 	if (rc == 0 && c->skip)
 		rc = step_pair_init(s, err);
 	if (rc == 0)
@@ -535,13 +537,16 @@ static void update_feature(step *s, unsigned worker, step_block *block, size_t f
 		k->add_f64(block->b_dec, bias, enc, d);
 	if (s->c.blocks > 1)
 		step_blocks_project(s, w->grad_dec, dec);
-	else
+	else if (!s->archetypal)
 		k->axpy(w->grad_dec, -k->dot(w->grad_dec, dec, d_out), dec, d_out); /* the row has norm 1 */
 	block->squares += k->sum_squares(w->grad_dec, d_out) + k->sum_squares(w->grad_enc, d) + bias * bias;
-	move_row(s, &s->W_dec, 1, f, touched ? w->grad_dec : NULL);
+	if (s->archetypal)
+		step_archetypal_row(s, worker, (size_t)(block - s->blocks), f, w->grad_dec);
+	else
+		move_row(s, &s->W_dec, 1, f, touched ? w->grad_dec : NULL);
 	if (s->c.blocks > 1)
 		(void)step_blocks_scale(s, dec);
-	else
+	else if (!s->archetypal)
 		unit_row(k, dec, d_out);
 	move_row(s, &s->W_enc, 0, f, touched ? w->grad_enc : NULL);
 	bias_grad = (float)bias;
@@ -558,6 +563,8 @@ static void update_task(void *payload, size_t i, unsigned worker)
 
 	memset(block->b_dec, 0, s->c.d * sizeof(double));
 	block->squares = 0;
+	if (s->archetypal)
+		s->archetypal->slopes[i] = 0;
 	for (size_t f = first; f < end && f < s->c.n_features; f++)
 		update_feature(s, worker, block, f);
 	s->workers[worker].seconds[STEP_UPDATE] += clock_now() - start;
@@ -650,6 +657,8 @@ void step_run(step *s, float *x, float *y, size_t n, float input_scale, double l
 	s->adam = adam_at(&s->c, lr, ++s->t);
 	s->coef8 = adam8_coef_of(&s->adam);
 	pool_run(s->pool, s->n_blocks, update_task, s);
+	if (s->archetypal)
+		step_archetypal_end(s);
 	s->fresh = true;
 	squares = update_b_dec(s);
 	if (s->c.skip)

@@ -19,6 +19,7 @@
 #include "sae/dead.h"
 #include "sae/encode_over.h"
 #include "sae/sparse.h"
+#include "sae/step_archetypal.h"
 
 #define STEP_TOKENS                                                                                          \
 	256 /* rows of a tile: sums over rows run over these in order, so part of the result's last bits */
@@ -52,6 +53,9 @@ typedef struct step_config {
 	bool multi;             /* Multi-TopK; with ENCODE_TOPK */
 	sae_screening screening;
 	bool moments8; /* of the matrices in 8 bits; the biases' are FP32 */
+	uint32_t
+	        archetypal; /* points (step_archetypal.h), without targets, blocks, moments8; 0: decoder rows are free */
+	double archetypal_delta;
 	const kernels *k_set;
 } step_config;
 
@@ -116,6 +120,7 @@ typedef struct step_block {
 
 typedef struct step {
 	step_config c;
+	step_archetypal *archetypal; /* NULL: none */
 	arena mem;
 	pool *pool;
 	size_t d_out;            /* what rows are decoded to: c.d without targets */
