@@ -4,7 +4,8 @@
 #   NAME.sh.stdout, NAME.sh.stderr             exactly this (absent: nothing)
 #   NAME.sh.stdout.glob, NAME.sh.stderr.glob   a shell pattern for the whole of it, where numbers or times vary
 #   NAME.sh.exit                               the exit status (absent: 0)
-# usage: [GLOSS_BIN=gloss] sh tests/cli.sh [--update] [NAME...]     --update rewrites the exact files and exits
+# usage: [GLOSS_BIN=gloss] sh tests/cli.sh [--update] [--part I/N] [NAME...]     --update rewrites the exact files and exits
+#   --part I/N: only every Nth case, from the Ith
 set -u
 source=${GLOSS_SOURCE:-$(cd "$(dirname "$0")/.." && pwd)}
 binary=${GLOSS_BIN:-$source/build/release/gloss}
@@ -13,6 +14,11 @@ update=false
 if [ "${1-}" = --update ]; then
 	update=true
 	shift
+fi
+part=1 parts=1
+if [ "${1-}" = --part ]; then
+	part=${2%/*} parts=${2#*/}
+	shift 2
 fi
 [ -x "$binary" ] || { echo "cli.sh: no program '$binary'" >&2; exit 1; }
 
@@ -75,6 +81,7 @@ run_case() {
 
 failed=0
 count=0
+number=0
 for file in "$cases"/*.sh; do
 	[ -f "$file" ] || continue
 	name=$(basename "$file" .sh)
@@ -84,6 +91,8 @@ for file in "$cases"/*.sh; do
 		*) continue ;;
 		esac
 	fi
+	number=$((number + 1))
+	[ $(((number - part) % parts)) = 0 ] || continue
 	count=$((count + 1))
 	if run_case "$file" >"$work/complaints"; then
 		continue
