@@ -50,22 +50,12 @@ static int write_copies(merge *m, error *err)
 	return rc;
 }
 
-static int by_from(const void *a, const void *b)
-{
-	const id_pair *x = a, *y = b;
-
-	return x->from < y->from ? -1 : x->from > y->from;
-}
-
 static int write_rest(merge *m, error *err)
 {
 	int rc;
 
-	for (size_t i = 0; i < m->n_inputs; i++) {
-		id_map *sources = &m->inputs[i].maps[MAP_SOURCE];
-
-		qsort(sources->pairs, sources->n, sizeof(*sources->pairs), by_from);
-	}
+	for (size_t i = 0; i < m->n_inputs; i++)
+		id_map_sort(&m->inputs[i].maps[MAP_SOURCE]);
 	rc = merge_people(m, err);
 	return rc == 0 ? store_exec(m->out, sql_index_orphans, err) : rc;
 }

@@ -16,7 +16,8 @@ typedef struct id_map {
 	id_pair *pairs; /* (n) by `from` */
 	size_t n, cap;
 } id_map;
-int id_map_add(id_map *m, int64_t from, int64_t to, error *err) MUST_USE; /* `from` over all before */
+int id_map_add(id_map *m, int64_t from, int64_t to, error *err) MUST_USE;
+void id_map_sort(id_map *m); /* before the first look, where `from` did not rise */
 bool id_map_find(int64_t *to, const id_map *m, int64_t from);
 
 /* ---- Stores and sources ---- */

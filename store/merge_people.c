@@ -48,13 +48,6 @@ static int read_times(timed **list, size_t *n, size_t *cap, merge *m, size_t inp
 	return rc;
 }
 
-static int by_from(const void *a, const void *b)
-{
-	const id_pair *x = a, *y = b;
-
-	return x->from < y->from ? -1 : x->from > y->from;
-}
-
 /* Rows of the store that had them first come first; of one store they stay in their order. sql: id and time, by id. */
 static int number_rows(merge *m, int map, const char *sql, error *err)
 {
@@ -69,12 +62,8 @@ static int number_rows(merge *m, int map, const char *sql, error *err)
 		qsort(list, n, sizeof(*list), by_time);
 	for (size_t i = 0; i < n && rc == 0; i++)
 		rc = id_map_add(&m->inputs[list[i].input].maps[map], list[i].id, (int64_t)i + 1, err);
-	for (size_t i = 0; i < m->n_inputs; i++) {
-		id_map *ids = &m->inputs[i].maps[map];
-
-		if (ids->n)
-			qsort(ids->pairs, ids->n, sizeof(*ids->pairs), by_from);
-	}
+	for (size_t i = 0; i < m->n_inputs; i++)
+		id_map_sort(&m->inputs[i].maps[map]);
 	free(list);
 	arena_clear(&mem);
 	return rc;

@@ -11,6 +11,19 @@ int id_map_add(id_map *m, int64_t from, int64_t to, error *err)
 	return 0;
 }
 
+static int by_from(const void *a, const void *b)
+{
+	const id_pair *x = a, *y = b;
+
+	return x->from < y->from ? -1 : x->from > y->from;
+}
+
+void id_map_sort(id_map *m)
+{
+	if (m->n)
+		qsort(m->pairs, m->n, sizeof(*m->pairs), by_from);
+}
+
 bool id_map_find(int64_t *to, const id_map *m, int64_t from)
 {
 	size_t low = 0, high = m->n;
