@@ -50,6 +50,9 @@ typedef struct kernels {
 	/* Keep, in place and in order, the pairs with value over `least` and the first `ties` that equal it; returns how many. */
 	size_t (*compact)(uint32_t *index, float *value, size_t n, float least, size_t ties);
 	void (*adam)(float *w, float *m, float *v, const float *g, size_t n, const adam_coef *c);
+	/* The sum of |v[i]| log(1 + exp(-s x[i])), s the sign of v[i]; x[i] becomes its derivative. Not finite where an x[i]
+	 * is not. */
+	double (*logistic)(float *x, const float *v, size_t n);
 } kernels;
 
 /* The table called `name`, or for NULL the best this CPU runs; NULL when there is none or the CPU cannot run it. */

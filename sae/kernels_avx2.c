@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "sae/kernels.h"
+#include "sae/kernels_loss.h"
 
 #define LANES 8
 
@@ -449,4 +450,5 @@ const kernels kernels_avx2 = {
 	.kth = kth,
 	.compact = compact,
 	.adam = adam,
+	.logistic = logistic,
 };

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "sae/kernels.h"
+#include "sae/kernels_loss.h"
 
 #define LANES 16
 
@@ -399,4 +400,5 @@ const kernels kernels_avx512 = {
 	.kth = kth,
 	.compact = compact,
 	.adam = adam,
+	.logistic = logistic,
 };

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "sae/kernels.h"
+#include "sae/kernels_loss.h"
 
 static float dot(const float *a, const float *b, size_t n)
 {
@@ -174,4 +175,5 @@ const kernels kernels_scalar = {
 	.kth = kth,
 	.compact = compact,
 	.adam = adam,
+	.logistic = logistic,
 };

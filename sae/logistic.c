@@ -16,6 +16,7 @@ typedef struct solver {
 	uint32_t p;
 	double *w, *gradient, *step, *trial; /* (p + 1) */
 	double *margin, *moved;              /* (n) at w, and X step */
+	double *chance;                      /* (n) of y at the objective's last margins */
 	double *curvature;                   /* (n) C times the second derivative of the loss of each row */
 	double *hessian, *scaled;            /* (p + 1, p + 1), (HESSIAN_ROWS, p + 1) */
 	arena mem;
@@ -82,26 +83,33 @@ double logistic_loss(double m)
 	return m > 0 ? log1p(exp(-m)) : log1p(exp(m)) - m;
 }
 
-/* The objective at weights w whose margins are margin + t moved. */
-static double objective(const solver *s, const double *w, double t)
+/* The objective at weights w whose margins are margin + t moved; chance there. A product of 1 + e needs one logarithm for many rows. */
+static double objective(solver *s, const double *w, double t)
 {
-	double sum = 0;
+	double beyond[2] = { 0 }, logs[2] = { 0 }, product[2] = { 1, 1 };
 
 	for (uint32_t i = 0; i < s->data->n; i++) {
-		double m = s->margin[i] + t * s->moved[i];
+		uint8_t y = s->data->y[i];
+		double m = s->margin[i] + t * s->moved[i], e = exp(-fabs(m)), p = 1 / (1 + e);
 
-		sum += s->data->weight[s->data->y[i]] * logistic_loss(s->data->y[i] ? m : -m);
+		s->chance[i] = m > 0 ? p : 1 - p;
+		beyond[y] += fmax(0, y ? -m : m);
+		product[y] *= 1 + e;
+		if (product[y] > 1e300) {
+			logs[y] += log(product[y]);
+			product[y] = 1;
+		}
 	}
-	return dot(w, w, s->p) / 2 + s->c * sum;
+	for (int y = 0; y < 2; y++)
+		logs[y] += log(product[y]) + beyond[y];
+	return dot(w, w, s->p) / 2 + s->c * (s->data->weight[0] * logs[0] + s->data->weight[1] * logs[1]);
 }
 
-/* Gradient and curvature at w; `moved` is used for the derivatives of the loss. */
+/* Gradient and curvature at w from the chances; `moved` is used for the derivatives of the loss. */
 static void derive(solver *s)
 {
 	for (uint32_t i = 0; i < s->data->n; i++) {
-		double p = 1 / (1 + exp(-s->margin[i]));
-
-		double c = s->c * s->data->weight[s->data->y[i]];
+		double p = s->chance[i], c = s->c * s->data->weight[s->data->y[i]];
 
 		s->moved[i] = c * (p - s->data->y[i]);
 		s->curvature[i] = c * p * (1 - p);
@@ -175,7 +183,7 @@ static int alloc_solver(solver *s, error *err)
 	size_t m = (size_t)s->p + 1, n = s->data->n;
 
 	s->w = arena_alloc(&s->mem, 4 * m, sizeof(double));
-	s->margin = arena_alloc(&s->mem, 3 * n, sizeof(double));
+	s->margin = arena_alloc(&s->mem, 4 * n, sizeof(double));
 	s->hessian = arena_alloc(&s->mem, m, m * sizeof(double));
 	s->scaled = arena_alloc(&s->mem, m, HESSIAN_ROWS * sizeof(double));
 	if (!s->w || !s->margin || !s->hessian || !s->scaled)
@@ -185,17 +193,18 @@ static int alloc_solver(solver *s, error *err)
 	s->trial = s->w + 3 * m;
 	s->moved = s->margin + n;
 	s->curvature = s->margin + 2 * n;
+	s->chance = s->margin + 3 * n;
 	return 0;
 }
 
-/* Move along the step as far as it pays (Armijo), `value` the objective before and after. false: it does not. */
-static bool search(solver *s, double *value)
+/* Move along the step as far as it pays (Armijo), `value` the objective before and after, in `most` trials. false: it does not. */
+static bool search(solver *s, double *value, unsigned most)
 {
 	size_t m = (size_t)s->p + 1;
 	double slope = dot(s->gradient, s->step, m), t = 1;
 
 	logistic_margins(s->moved, s->data, s->step, s->step[s->p]);
-	for (unsigned i = 0; i < MAX_HALVINGS; i++, t /= 2) {
+	for (unsigned i = 0; i < most; i++, t /= 2) {
 		double next;
 
 		for (size_t j = 0; j < m; j++)
@@ -205,7 +214,8 @@ static bool search(solver *s, double *value)
 			continue;
 		*value = next;
 		memcpy(s->w, s->trial, m * sizeof(double));
-		logistic_margins(s->margin, s->data, s->w, s->w[s->p]);
+		for (uint32_t j = 0; j < s->data->n; j++)
+			s->margin[j] += t * s->moved[j];
 		return true;
 	}
 	return false;
@@ -222,7 +232,7 @@ static void iterate(solver *s, logistic_fit *out)
 		if (!solve_direct(s))
 			break;
 		out->converged = -dot(s->gradient, s->step, m) / 2 <= PROMISE * out->objective;
-		if (!search(s, &out->objective))
+		if (!search(s, &out->objective, out->converged ? 1 : MAX_HALVINGS))
 			break;
 		out->steps++;
 	}
@@ -238,9 +248,9 @@ int logistic_solve(logistic_fit *out, double *w, const logistic_data *data, doub
 	for (uint32_t i = 0; i < data->n; i++)
 		n[data->y[i]] += data->weight[data->y[i]];
 	out->bias = log(n[1] / n[0]);
-	openblas_set_num_threads(1);
 	if (!data->x || data->p > LOGISTIC_DIRECT)
 		return logistic_descend(out, w, data, c, err);
+	openblas_set_num_threads(1);
 	rc = alloc_solver(&s, err);
 	if (!rc) {
 		s.w[s.p] = out->bias;

@@ -2,18 +2,17 @@
  *	|w|^2 / 2 + C sum_i v_i log(1 + exp(-s_i (x_i . w + b))),    s_i = 1 where y_i, else -1; v_i the weight of its class:
  * what scikit-learn's LogisticRegression(C=C) minimises. It is strictly convex, so there is one.
  * Up to LOGISTIC_DIRECT columns it is found by Newton's method in FP64, to the last digits that count. Over that by L-BFGS on columns
- * that are centred and scaled by the curvature they have at most, which changes the way but not the end, until no partial derivative is
- * over LOGISTIC_TOLERANCE C n, as scikit-learn, and the next step promises no more than LOGISTIC_PROMISE of the objective: where the
- * classes can be told apart the derivatives are small long before the end; products are FP32 there, sums over blocks of rows FP64.
+ * that are centred and scaled by the curvature they have at most, which changes the way but not the end, until the next step promises and
+ * the last one gained no more than LOGISTIC_PROMISE of the objective. (scikit-learn ends where partial derivatives are small, which they
+ * are long before the end where the classes can be told apart.) Products are FP32 there, sums over blocks of rows FP64.
  * One thread; the same bits always on one kind of CPU. */
 #ifndef GLOSS_SAE_LOGISTIC_H
 #define GLOSS_SAE_LOGISTIC_H
 
 #include "sae/sae.h"
 
-#define LOGISTIC_TOLERANCE 1e-4
-#define LOGISTIC_PROMISE   1e-3
-enum { LOGISTIC_DIRECT = 64, LOGISTIC_MAX_STEPS = 2000 };
+#define LOGISTIC_PROMISE 2e-3
+enum { LOGISTIC_DIRECT = 64, LOGISTIC_MAX_STEPS = 2000, LOGISTIC_SAMPLE = 1024 };
 
 /* (n, p): row i is row rows[i] of x, or of codes where x is NULL. */
 typedef struct logistic_data {

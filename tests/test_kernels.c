@@ -186,6 +186,42 @@ START_TEST(places_and_bins_equal_their_definition)
 }
 END_TEST
 
+static void check_losses(const kernels *k)
+{
+	float x[MAX], v[MAX], out[MAX], bad[2] = { NAN, -INFINITY }, weight[2] = { 1, 1 };
+
+	for (size_t i = 0; i < MAX; i++) {
+		x[i] = i < 40 ? (float)i - 20 : (i % 2 ? 1 : 110) * uniform(12, i);
+		v[i] = (i % 3 ? 1 : -1) * (float)(1 + i % 4);
+	}
+	for (size_t n = 0; n <= MAX; n++) {
+		double want = 0, sum, same;
+
+		memcpy(out, x, sizeof(out));
+		same = kernels_scalar.logistic(out, v, n);
+		memcpy(out, x, sizeof(out));
+		sum = k->logistic(out, v, n);
+		for (size_t i = 0; i < n; i++) {
+			double m = v[i] < 0 ? -(double)x[i] : (double)x[i];
+			double derivative = -(double)v[i] * exp(-m) / (1 + exp(-m));
+
+			want += fabs((double)v[i]) * log1p(exp(-m));
+			ck_assert_double_le(fabs(out[i] - derivative), 4e-7 * fabs(derivative) + 1e-37);
+		}
+		ck_assert_double_le(fabs(sum - want), 3e-7 * want);
+		ck_assert_double_eq(sum, same); /* bits, as kernels_loss.h says */
+		ck_assert_mem_eq(out + n, x + n, (MAX - n) * sizeof(*x));
+	}
+	ck_assert_double_nan(k->logistic(bad, weight, 1));
+	ck_assert(!isfinite(k->logistic(bad + 1, weight + 1, 1)));
+}
+
+START_TEST(losses_agree_with_double)
+{
+	each_set(check_losses);
+}
+END_TEST
+
 static int descending(const void *a, const void *b)
 {
 	float x = *(const float *)a, y = *(const float *)b;
@@ -274,7 +310,7 @@ static void cases(Suite *s)
 {
 	SUPPORT_CASE(s, "kernels", sums_agree_with_double, row_operations_touch_n_elements,
 	             combine_agrees_with_double, filter_equals_its_definition,
-	             places_and_bins_equal_their_definition,
+	             places_and_bins_equal_their_definition, losses_agree_with_double,
 	             kth_and_compact_keep_the_best_and_the_first_of_equals, adam_agrees_with_double,
 	             unknown_set_is_refused);
 }

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { N = 20, P = 3, MANY = 300, WIDE = 1500 };
+enum { N = 20, P = 3, MANY = 300, WIDE = 1500, N_ENDS = 7 };
 
 static float noise(uint64_t seed, uint64_t i)
 {
@@ -144,40 +144,64 @@ START_TEST(ends_where_the_gradient_vanishes)
 		m.data.x = dense ? m.x : NULL;
 		ck_assert_int_eq(logistic_solve(&fit, w, &m.data, shapes[_i].c, &e), 0);
 		ck_assert(fit.converged);
-		ck_assert_double_lt(gradient_left(&m, w, fit.bias, shapes[_i].c), 1e-3);
+		ck_assert_double_lt(gradient_left(&m, w, fit.bias, shapes[_i].c),
+		                    dense && shapes[_i].p <= LOGISTIC_DIRECT ? 1e-3 : 5e-3);
 		unmake(&m);
 	}
 	free(w);
 }
 END_TEST
 
-/* Where the classes can be told apart the gradient is small long before the end: the descent has to go on. */
-START_TEST(descent_ends_at_the_minimum_of_separable_classes)
+/* Codes of all columns of x, for the second solver beside the first. */
+static void fill_codes(made *m)
 {
-	double *w = calloc(60, sizeof(*w));
-	logistic_fit newton, descent = { 0 };
+	for (uint32_t i = 0; i <= m->data.n; i++)
+		m->codes.first[i] = (size_t)i * m->data.p;
+	for (size_t i = 0; i < (size_t)m->data.n * m->data.p; i++) {
+		m->codes.value[i] = m->x[i];
+		m->codes.index[i] = (uint32_t)(i % m->data.p);
+	}
+}
+
+/* Far apart (where the gradient is small long before the end), just apart, mixed; with a rare class, in one block, weights, other C:
+ * the descent ends where Newton's method does, on the way of a sample and with rows at rest. */
+START_TEST(descent_ends_at_the_minimum)
+{
+	static const struct {
+		uint32_t n, every;
+		float apart;
+		double c, weight;
+		bool block;
+	} cases[] = { { 2000, 3, 8, 1, 1, false },     { 2000, 3, 1.2f, 1, 1, false },
+		      { 2000, 40, 0.8f, 1, 1, false }, { 2000, 3, 0.3f, 1, 1, true },
+		      { 2000, 40, 2, 1, 20, false },   { 2000, 3, 8, 1e-3, 1, false },
+		      { 2000, 3, 1.2f, 100, 1, true } };
+	uint32_t n = cases[_i].n;
+	double w[60];
+	logistic_fit newton, descent;
 	error e = { 0 };
 	made m;
 
-	make(&m, 2000, 60, true);
-	for (size_t i = 0; i < (size_t)2000 * 60; i++)
-		m.x[i] = m.codes.value[i] = 10 * noise(8, i) + (m.y[i / 60] ? 8.0f : 0); /* dense */
-	for (uint32_t i = 0; i <= 2000; i++)
-		m.codes.first[i] = (size_t)i * 60;
-	for (size_t i = 0; i < (size_t)2000 * 60; i++)
-		m.codes.index[i] = (uint32_t)(i % 60);
+	make(&m, n, 60, true);
+	m.data.weight[1] = cases[_i].weight;
+	for (uint32_t i = 0; i < n; i++)
+		m.y[i] = cases[_i].block ? i < n / cases[_i].every : hash64_mix(3, i) % cases[_i].every == 0;
+	for (size_t i = 0; i < (size_t)n * 60; i++)
+		m.x[i] = 10 * noise(8, i) + (m.y[i / 60] ? cases[_i].apart : 0);
+	fill_codes(&m);
+	m.data.x = m.x;
+	ck_assert_int_eq(logistic_solve(&newton, w, &m.data, cases[_i].c, &e), 0);
+	ck_assert(newton.converged);
 	for (int dense = 0; dense < 2; dense++) {
-		m.data.x = m.x;
-		ck_assert_int_eq(logistic_solve(&newton, w, &m.data, 1, &e), 0);
 		m.data.x = dense ? m.x : NULL;
 		descent = (logistic_fit){ 0 };
-		ck_assert_int_eq(logistic_descend(&descent, w, &m.data, 1, &e), 0);
-		ck_assert(newton.converged && descent.converged);
-		ck_assert_msg(descent.objective <= 1.01 * newton.objective, "%g over %g", descent.objective,
-		              newton.objective);
+		ck_assert_int_eq(logistic_descend(&descent, w, &m.data, cases[_i].c, &e), 0);
+		ck_assert_msg(descent.converged, "after %u steps at %g", descent.steps, descent.objective);
+		ck_assert_msg(descent.objective <= 1.01 * newton.objective &&
+		                      descent.objective > (1 - 1e-5) * newton.objective,
+		              "%g in %u steps, %g", descent.objective, descent.steps, newton.objective);
 	}
 	unmake(&m);
-	free(w);
 }
 END_TEST
 
@@ -194,9 +218,9 @@ START_TEST(solvers_agree)
 		ck_assert_int_eq(logistic_solve(&fit[dense], w[dense], &m.data, 1, &e), 0);
 		ck_assert(fit[dense].converged);
 	}
-	ck_assert_double_eq_tol(fit[0].objective, fit[1].objective, 2e-6 * fit[1].objective);
+	ck_assert_double_eq_tol(fit[0].objective, fit[1].objective, LOGISTIC_PROMISE * fit[1].objective);
 	for (uint32_t j = 0; j < 200; j++)
-		ck_assert_double_eq_tol(w[0][j], w[1][j], 0.01);
+		ck_assert_double_eq_tol(w[0][j], w[1][j], 0.03);
 	unmake(&m);
 	free(w[0]);
 	free(w[1]);
@@ -244,12 +268,12 @@ END_TEST
 
 static void cases(Suite *s)
 {
-	TCase *t =
-	        SUPPORT_CASE(s, "logistic", solvers_agree, descent_ends_at_the_minimum_of_separable_classes,
-	                     columns_that_tell_nothing_are_no_trouble, no_memory_is_an_error);
+	TCase *t = SUPPORT_CASE(s, "logistic", solvers_agree, columns_that_tell_nothing_are_no_trouble,
+	                        no_memory_is_an_error);
 
 	tcase_add_loop_test(t, agrees_with_scikit_learn, 0, 3);
 	tcase_add_loop_test(t, ends_where_the_gradient_vanishes, 0, 5);
+	tcase_add_loop_test(t, descent_ends_at_the_minimum, 0, N_ENDS);
 }
 
 SUPPORT_MAIN("logistic", cases)
