@@ -14,7 +14,8 @@ typedef struct explain_cmd_opts {
 static const option options[] = {
 	EXPLAIN_ARGS_OPTIONS(explain_cmd_opts, args),
 	OPTION(explain_cmd_opts, n_examples, "examples", 0, OPTION_U32, "N", "20", 1, 1000,
-	       "windows shown to the model: two fifths the strongest, the others spread over the rest"),
+	       "windows shown to the model"),
+	EXPLAIN_CHOICE_OPTION(explain_cmd_opts, args, "mix"),
 };
 
 static int add_row(cli_table *t, const cJSON *feature, error *err)

@@ -10,51 +10,98 @@ enum { SHOWN = 40, REASONS = 5, LABEL_WIDTH = 60 };
 typedef struct score_cmd_opts {
 	explain_args args;
 	const char *scorer;
-	uint32_t n_positive, n_negative, n_baseline, per_prompt;
+	uint32_t n_positive, n_negative, n_hard, n_baseline, per_prompt, group;
+	double precision;
+	bool logprobs;
 } score_cmd_opts;
 
 static const option options[] = {
 	EXPLAIN_ARGS_OPTIONS(score_cmd_opts, args),
 	OPTION(score_cmd_opts, scorer, "scorer", 0, OPTION_STRING, "NAMES", "detection", 0, 0,
-	       "how to score, names apart by commas: detection"),
+	       "how to score, names apart by commas: detection, fuzz, intruder"),
+	EXPLAIN_CHOICE_OPTION(score_cmd_opts, args, "deciles"),
 	OPTION(score_cmd_opts, n_positive, "positive", 0, OPTION_U32, "N", "50", 5, 10000,
-	       "firing windows judged, spread over deciles of activation"),
+	       "firing windows judged"),
 	OPTION(score_cmd_opts, n_negative, "negative", 0, OPTION_U32, "N", "50", 1, 10000,
-	       "verified-silent windows judged"),
+	       "verified-silent windows judged; of fuzz half of them firing ones with wrong marks; of "
+	       "intruder "
+	       "groups"),
+	OPTION(score_cmd_opts, n_hard, "hard", 0, OPTION_U32, "N", "24", 0, 10000,
+	       "silent windows that are hard to tell, reported apart: in equal shares where a neighbour by "
+	       "decoder cosine fires, where one fires that often fires together with the feature, and where "
+	       "the "
+	       "token stands that the feature mostly fires on"),
 	OPTION(score_cmd_opts, n_baseline, "baseline", 0, OPTION_U32, "N", "10", 0, 10000,
-	       "windows of each kind that a model judges by another feature's label too; the lexical judge "
-	       "does all"),
+	       "windows of each kind that a model judges by another feature's label, and by none, too; the "
+	       "lexical judge does all"),
 	OPTION(score_cmd_opts, per_prompt, "per-prompt", 0, OPTION_U32, "N", "10", 1, 100,
 	       "windows a request"),
+	OPTION(score_cmd_opts, group, "group", 0, OPTION_U32, "N", "5", 3, 10,
+	       "intruder: windows of a group, one of them the intruder"),
+	OPTION(score_cmd_opts, precision, "precision", 0, OPTION_DOUBLE, "X", "0", 0, 0.5,
+	       "ask in four parts, and about no more when the interval is no wider than X to each side; it "
+	       "is "
+	       "wider then, so that it holds however often one looks. 0: ask about all"),
+	OPTION(score_cmd_opts, logprobs, "logprobs", 0, OPTION_BOOL, NULL, NULL, 0, 0,
+	       "grade answers by their log-probabilities, for an AUROC; the server must give them"),
 };
 
-/* The one scorer there is so far; the list may name it once or more. */
+/* Each name of the list, in turn; *next NULL: there are no more. */
+static int next_scorer(const char **name, const char **next, error *err)
+{
+	const char *from = *next, *known;
+	size_t n = strcspn(from, ",");
+	char all[256] = "";
+
+	*next = from[n] ? from + n + 1 : NULL;
+	for (size_t i = 0; (known = explain_scorer_name(i, NULL)); i++) {
+		size_t used = strlen(all);
+
+		if (strlen(known) == n && strncmp(known, from, n) == 0) {
+			*name = known;
+			return 0;
+		}
+		snprintf(all + used, sizeof(all) - used, "%s%s", i ? ", " : "", known);
+	}
+	return error_set(err, ERR_ARG, "unknown scorer '%.*s': there are %s", (int)(n < 60 ? n : 60), from,
+	                 all);
+}
+
 static int check_scorers(const char *names, error *err)
 {
-	size_t n;
+	const char *name, *next = names;
+	int rc = 0;
 
-	for (const char *s = names;; s += n + 1) {
-		n = strcspn(s, ",");
-		if (n != strlen("detection") || strncmp(s, "detection", n) != 0)
-			return error_set(err, ERR_ARG, "unknown scorer '%.*s': there is detection",
-			                 (int)(n < 60 ? n : 60), s);
-		if (s[n] == '\0')
-			return 0;
-	}
+	while (next && rc == 0)
+		rc = next_scorer(&name, &next, err);
+	return rc;
+}
+
+/* ---- One scorer's table ------------------------------------------------------------------------------------------------ */
+
+static int add_value(cli_table *t, double x)
+{
+	return isnan(x) ? cli_table_cell(t, "%s", "-") : cli_table_cell(t, "%.3f", x);
+}
+
+static int add_windows(cli_table *t, const cJSON *feature)
+{
+	double n = explain_number(feature, "n_positive"), m = explain_number(feature, "n_negative");
+
+	return m > 0 ? cli_table_cell(t, "%.0f+%.0f", n, m) : cli_table_cell(t, "%.0f", n);
 }
 
 static int add_row(cli_table *t, const cJSON *feature, error *err)
 {
 	const cJSON *label = cJSON_GetObjectItemCaseSensitive(feature, "label");
-	double baseline = explain_number(feature, "baseline");
+	bool chance = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(feature, "holds_chance"));
 
 	if (cli_table_cell(t, "%.0f", explain_number(feature, "feature")) < 0 ||
-	    cli_table_cell(t, "%.3f", explain_number(feature, "value")) < 0 ||
-	    cli_table_cell(t, "%.3f-%.3f", explain_number(feature, "low"), explain_number(feature, "high")) <
-	            0 ||
-	    (isnan(baseline) ? cli_table_cell(t, "%s", "-") : cli_table_cell(t, "%.3f", baseline)) < 0 ||
-	    cli_table_cell(t, "%.0f+%.0f", explain_number(feature, "n_positive"),
-	                   explain_number(feature, "n_negative")) < 0 ||
+	    add_value(t, explain_number(feature, "value")) < 0 ||
+	    cli_table_cell(t, "%.3f-%.3f%s", explain_number(feature, "low"), explain_number(feature, "high"),
+	                   chance ? " *" : "") < 0 ||
+	    add_value(t, explain_number(feature, "hard")) < 0 ||
+	    add_value(t, explain_number(feature, "baseline")) < 0 || add_windows(t, feature) < 0 ||
 	    cli_table_cell(t, "%.0f", explain_number(feature, "n_failed")) < 0 ||
 	    cli_table_cell(t, "%s", cJSON_IsString(label) ? label->valuestring : "") < 0)
 		return error_nomem(err, "a table");
@@ -62,29 +109,39 @@ static int add_row(cli_table *t, const cJSON *feature, error *err)
 }
 
 typedef struct means {
-	double value, baseline;
-	unsigned n, n_baseline, above;
+	double value, baseline, hard;
+	unsigned n, n_baseline, n_hard, above, chance;
 } means;
 
-static void add_to_means(means *m, const cJSON *feature)
+static void add_to_mean(double *sum, unsigned *n, double x)
 {
-	double baseline = explain_number(feature, "baseline");
-
-	m->value += explain_number(feature, "value");
-	m->above += explain_number(feature, "low") > 0.5;
-	m->n++;
-	if (!isnan(baseline)) {
-		m->baseline += baseline;
-		m->n_baseline++;
-	}
+	if (isnan(x))
+		return;
+	*sum += x;
+	(*n)++;
 }
 
-static void print_means(const means *m)
+static void add_to_means(means *m, const cJSON *feature, double chance)
 {
+	add_to_mean(&m->value, &m->n, explain_number(feature, "value"));
+	add_to_mean(&m->hard, &m->n_hard, explain_number(feature, "hard"));
+	add_to_mean(&m->baseline, &m->n_baseline, explain_number(feature, "baseline"));
+	m->above += explain_number(feature, "low") > chance;
+	m->chance += cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(feature, "holds_chance"));
+}
+
+static void print_means(const means *m, const cJSON *summary)
+{
+	const char *measure = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(summary, "measure"));
+
 	if (m->n > SHOWN)
 		printf("and %u more: gloss features -d STORE --sort -score\n", m->n - SHOWN);
+	if (m->chance)
+		printf("* the interval holds chance, %.3g\n", explain_number(summary, "chance"));
 	if (m->n)
-		printf("mean balanced accuracy %.3f", m->value / m->n);
+		printf("mean %s %.3f", measure ? measure : "score", m->value / m->n);
+	if (m->n_hard)
+		printf("; against hard windows %.3f", m->hard / m->n_hard);
 	if (m->n_baseline)
 		printf("; by the label of another feature %.3f", m->baseline / m->n_baseline);
 	if (m->n)
@@ -93,11 +150,10 @@ static void print_means(const means *m)
 
 static int print_scores(const cJSON *summary, error *err)
 {
-	static const cli_column columns[] = {
-		{ "feature", true, 0 },         { "score", true, 0 },   { "95 %", true, 0 },
-		{ "other label", true, 0 },     { "windows", true, 0 }, { "no answer", true, 0 },
-		{ "label", false, LABEL_WIDTH }
-	};
+	static const cli_column columns[] = { { "feature", true, 0 },     { "score", true, 0 },
+		                              { "95 %", true, 0 },        { "hard", true, 0 },
+		                              { "other label", true, 0 }, { "windows", true, 0 },
+		                              { "no answer", true, 0 },   { "label", false, LABEL_WIDTH } };
 	const cJSON *feature;
 	cli_table *t = NULL;
 	means m = { 0 };
@@ -108,34 +164,100 @@ static int print_scores(const cJSON *summary, error *err)
 	{
 		if (rc < 0 || isnan(explain_number(feature, "value")))
 			continue;
-		add_to_means(&m, feature);
+		add_to_means(&m, feature, explain_number(summary, "chance"));
 		if (m.n <= SHOWN)
 			rc = add_row(t, feature, err);
 	}
 	if (rc == 0 && m.n)
 		cli_table_print(t, stdout);
 	if (rc == 0)
-		print_means(&m);
+		print_means(&m, summary);
 	cli_table_free(t);
 	return rc;
 }
 
-static int score(cJSON **summary, explain_session *x, const score_cmd_opts *o, const cli_parsed *p,
-                 const command *self, error *err)
+static int print_summary(const cJSON *summary, bool named, error *err)
 {
 	int rc;
 
+	if (named)
+		printf("%s:\n", cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(summary, "scorer")));
+	rc = print_scores(summary, err);
+	if (rc < 0)
+		return rc;
+	explain_print_reasons(summary, "failed", REASONS);
+	explain_print_reasons(summary, "skipped", REASONS);
+	if (explain_number(summary, "without_label") > 0)
+		printf("%.0f features have no label yet\n", explain_number(summary, "without_label"));
+	explain_print_counts(summary, "scored");
+	return 0;
+}
+
+/* ---- All scorers ------------------------------------------------------------------------------------------------------ */
+
+static void fill(explain_opts *to, const score_cmd_opts *o)
+{
+	to->n_positive = o->n_positive;
+	to->n_negative = o->n_negative;
+	to->n_hard = o->n_hard;
+	to->n_baseline = o->n_baseline;
+	to->per_prompt = o->per_prompt;
+	to->group = o->group;
+	to->precision = o->precision;
+	to->logprobs = o->logprobs;
+}
+
+/* What a scorer's job of this run has spent is not there for the next. */
+static int spend(explain_opts *o, const cJSON *summary, error *err)
+{
+	uint64_t requests = (uint64_t)explain_number(summary, "requests");
+	uint64_t input = (uint64_t)explain_number(summary, "paid_input_tokens");
+	uint64_t output = (uint64_t)explain_number(summary, "paid_output_tokens");
+	double cost = explain_price_of(&o->price, input, 0, output);
+	store_budget *b = &o->budget;
+
+	if ((b->max_requests && requests >= b->max_requests) ||
+	    (b->max_tokens && input + output >= b->max_tokens) || (b->max_cost > 0 && cost >= b->max_cost))
+		return error_set(err, ERR_STOPPED, "the limit is reached, and there are scorers left");
+	b->max_requests -= b->max_requests ? requests : 0;
+	b->max_tokens -= b->max_tokens ? input + output : 0;
+	b->max_cost -= b->max_cost > 0 ? cost : 0;
+	return 0;
+}
+
+/* *code: of the worst of them. all: gets the summaries. */
+static int score(cJSON *all, int *code, explain_session *x, const score_cmd_opts *o, const cli_parsed *p,
+                 const command *self, error *err)
+{
+	const char *next = o->scorer;
+	bool several = strchr(o->scorer, ',') != NULL;
+	cJSON *summary;
+	int rc, one;
+
 	rc = check_scorers(o->scorer, err);
+	if (rc == 0 && several && o->args.template)
+		rc = error_set(err, ERR_ARG, "--template is for one scorer: name one with --scorer");
 	if (rc == 0)
 		rc = explain_session_begin(x, &o->args, p, self, o, err);
 	if (rc < 0)
 		return rc;
-	x->opts.n_positive = o->n_positive;
-	x->opts.n_negative = o->n_negative;
-	x->opts.n_baseline = o->n_baseline;
-	x->opts.per_prompt = o->per_prompt;
-	rc = explain_score_detection(summary, x->s, &x->opts, err);
-	progress_end(&x->progress);
+	fill(&x->opts, o);
+	while (next && rc == 0) {
+		summary = NULL;
+		rc = next_scorer(&x->opts.scorer, &next, err);
+		if (rc == 0)
+			rc = explain_score(&summary, x->s, &x->opts, err);
+		progress_end(&x->progress);
+		if (rc < 0)
+			break;
+		one = explain_exit_code(summary);
+		*code = one > *code ? one : *code;
+		if (!p->common.json)
+			rc = print_summary(summary, several, err);
+		if (rc == 0 && next && !x->opts.dry_run && x->opts.client)
+			rc = spend(&x->opts, summary, err);
+		cJSON_AddItemToArray(all, summary);
+	}
 	return rc;
 }
 
@@ -143,38 +265,34 @@ static int run_score(const command *self, int argc, char **argv)
 {
 	score_cmd_opts o = { 0 };
 	explain_session x = { 0 };
-	cJSON *summary = NULL;
+	cJSON *all = cJSON_CreateArray(), *page = NULL;
 	cli_parsed p;
 	error err = { 0 };
-	int code, rc;
+	int code = EXIT_DONE, printed, rc;
 
 	cli_parse(&p, self, &o, argc, argv);
 	if (p.done) {
 		code = p.exit_code;
 		goto out;
 	}
-	rc = score(&summary, &x, &o, &p, self, &err);
-	if (rc == 0 && !p.common.json)
-		rc = print_scores(summary, &err);
+	rc = score(all, &code, &x, &o, &p, self, &err);
 	if (rc < 0) {
 		code = cli_fail(self, &err);
 		goto out;
 	}
-	code = explain_exit_code(summary);
-	if (p.common.json) {
-		int printed = cli_print_json(self, summary);
-
-		summary = NULL;
-		code = printed == EXIT_DONE ? code : printed;
+	if (!p.common.json)
 		goto out;
+	if (strchr(o.scorer, ',')) { /* one: its summary; several: a list of theirs */
+		page = cJSON_CreateObject();
+		cJSON_AddItemToObject(page, "scorers", all);
+		all = NULL;
+	} else {
+		page = cJSON_DetachItemFromArray(all, 0);
 	}
-	explain_print_reasons(summary, "failed", REASONS);
-	explain_print_reasons(summary, "skipped", REASONS);
-	if (explain_number(summary, "without_label") > 0)
-		printf("%.0f features have no label yet\n", explain_number(summary, "without_label"));
-	explain_print_counts(summary, "scored");
+	printed = cli_print_json(self, page);
+	code = printed == EXIT_DONE ? code : printed;
 out:
-	cJSON_Delete(summary);
+	cJSON_Delete(all);
 	explain_session_end(&x);
 	cli_parsed_clear(&p);
 	return code;
@@ -185,21 +303,29 @@ const command cmd_score_command = {
 	.run = run_score,
 	.help = "score labels on documents that no explainer has seen",
 	.usage = "-d STORE",
-	.about = "Scores the latest label of each feature by detection: a judge gets windows of text, some "
-	         "in which the "
-	         "feature fires and some in which every token is known to leave it silent, and says for each "
-	         "whether "
-	         "the label fits. The score is the balanced accuracy, with a 95 % interval. The documents "
-	         "are apart "
-	         "from those that labels are made from.\n\n"
-	         "The column 'other label' is the same score with the label of another feature: what a label "
-	         "that has "
-	         "nothing to do with the feature gets. With --base-url a model judges, on a part of the "
-	         "windows in that "
-	         "comparison; without, the embedded lexical judge applies the rule of a lexical label.",
-	.examples = "gloss score -d store.db\n"
-	            "gloss score -d store.db --base-url http://127.0.0.1:8080/v1 --model m --positive 100 "
-	            "--negative 100\n"
+	.about =
+	        "Scores the latest label of each feature on documents apart from those that labels are made "
+	        "from, each scorer as a job of its own:\n\n"
+	        "detection: the judge gets windows of text, some in which the feature fires and some in "
+	        "which "
+	        "every token is known to leave it silent, and says for each whether the label fits. The "
+	        "score "
+	        "is the balanced accuracy.\n\n"
+	        "fuzz: it gets windows with tokens marked, and says whether what is marked is what the label "
+	        "means: rightly marked firing windows, silent windows with tokens marked, and firing windows "
+	        "with wrong tokens marked. The score is the balanced accuracy.\n\n"
+	        "intruder: it gets groups of windows with tokens marked, in all but one of which the feature "
+	        "fires, and says which is the odd one. No label is shown: this scores the feature. The score "
+	        "is the accuracy; chance is one in --group.\n\n"
+	        "Each has a 95 % interval; a star is put where that holds chance. The column 'hard' is the "
+	        "same score against silent windows that are hard to tell, 'other label' that with the label "
+	        "of "
+	        "another feature: what a label gets that has nothing to do with the feature. Without "
+	        "--base-url the embedded lexical judge applies the rule of a lexical label. Limits such as "
+	        "--max-cost hold for all scorers of a run together.",
+	.examples = "gloss score -d store.db --scorer detection,fuzz\n"
+	            "gloss score -d store.db --base-url http://127.0.0.1:8080/v1 --model m --scorer "
+	            "detection,fuzz,intruder\n"
 	            "gloss score -d store.db --json | jq '.features[] | select(.low > 0.5) | .feature'",
 	.options = options,
 	.n_options = ARRAY_LEN(options),

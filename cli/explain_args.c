@@ -218,6 +218,8 @@ int explain_session_begin(explain_session *x, const explain_args *a, const cli_p
 		rc = read_template(x, a, err);
 	if (rc == 0)
 		rc = keep_options(x, self, given, err);
+	if (rc == 0 && a->choice) /* gloss jobs has none */
+		rc = explain_choice_find(&x->opts.choice, a->choice, err);
 	if (rc == 0)
 		rc = store_open(&x->s, a->store, STORE_WRITE, err);
 	if (rc < 0)
@@ -228,6 +230,7 @@ int explain_session_begin(explain_session *x, const explain_args *a, const cli_p
 	x->opts.where = a->where;
 	x->opts.client = a->base_url ? &x->client : NULL;
 	x->opts.window = a->window;
+	x->opts.peak = a->peak;
 	x->opts.seed = a->seed;
 	x->opts.replay = a->replay;
 	x->opts.dry_run = a->dry_run;

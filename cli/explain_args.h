@@ -9,6 +9,8 @@ typedef struct explain_args {
 	const char *store, *source, *features, *where;
 	const char *base_url, *model, *api_key_env, *api_key_file, *ca_file;
 	uint32_t concurrency, retries, window;
+	double peak;
+	const char *choice; /* an option of each command, with its own default */
 	double timeout, rpm, tpm, patience;
 	uint64_t seed;
 	uint32_t thinking_tokens;
@@ -42,11 +44,22 @@ typedef struct explain_args {
 	        EXPLAIN_ENDPOINT_OPTIONS(st, args),                                                          \
 	        OPTION(st, args.window, "window", 0, OPTION_U32, "N", "32", 4, 4096,                         \
 	               "tokens of a window that is shown or judged"),                                        \
+	        OPTION(st, args.peak, "peak", 0, OPTION_DOUBLE, "X", "0.75", 0, 1,                           \
+	               "where in it the strongest token is, if the text goes so far: 0 its first token, 1 "  \
+	               "its last"),                                                                          \
 	        OPTION(st, args.seed, "seed", 0, OPTION_U64, "N", "0", 0, 0, "of the choice of windows"),    \
 	        OPTION(st, args.template, "template", 0, OPTION_STRING, "FILE", NULL, 0, 0,                  \
 	               "a prompt of your own in place of the built-in one (see docs/explain.md)"),           \
 	        OPTION(st, args.dry_run, "dry-run", 0, OPTION_BOOL, NULL, NULL, 0, 0,                        \
 	               "count requests and tokens, and with --price what they cost; send nothing")
+
+#define EXPLAIN_CHOICE_OPTION(st, args, standard)                                                            \
+	OPTION(st, args.choice, "choice", 0, OPTION_ENUM, "top|deciles|mix|random", standard, 0, 0,          \
+	       "which windows the feature fires in: the strongest; as many of each tenth of its firing "     \
+	       "tokens "                                                                                     \
+	       "by strength; two fifths the strongest and the others of each tenth; each firing token with " \
+	       "the "                                                                                        \
+	       "same chance")
 
 /* How the endpoint is asked: what `gloss jobs resume` can change too. */
 #define EXPLAIN_ENDPOINT_OPTIONS(st, args)                                                                   \

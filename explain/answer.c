@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { REPLY_MAX = 256 << 20, DEPTH_MAX = 64, TRIES_MAX = 64 };
+enum { DEPTH_MAX = 64, TRIES_MAX = 64 };
 
 /* ---- Objects in text -------------------------------------------------------------------------------------------------- */
 
@@ -87,7 +87,8 @@ static bool find_mended(cJSON **out, const char *content, const cJSON *schema)
 	cJSON *o = NULL;
 	bool fits;
 
-	fits = mended && json_parse(&o, mended, strlen(mended), REPLY_MAX, DEPTH_MAX, "answer", NULL) == 0 &&
+	fits = mended &&
+	       json_parse(&o, mended, strlen(mended), CHAT_REPLY_MAX, DEPTH_MAX, "answer", NULL) == 0 &&
 	       json_schema_check(schema, o, NULL) == 0;
 	free(mended);
 	if (fits)
@@ -109,7 +110,7 @@ static int find_object(cJSON **out, const char *content, const cJSON *schema, er
 		if (!end)
 			continue;
 		o = NULL;
-		if (json_parse(&o, at, (size_t)(end - at), REPLY_MAX, DEPTH_MAX, "answer", &e) == 0 &&
+		if (json_parse(&o, at, (size_t)(end - at), CHAT_REPLY_MAX, DEPTH_MAX, "answer", &e) == 0 &&
 		    json_schema_check(schema, o, &e) == 0) {
 			*out = o;
 			return 0;
@@ -192,7 +193,7 @@ static int read_content(cJSON **out, chat_usage *usage, const cJSON *message, bo
 	text parts;
 	int rc;
 
-	text_init(&parts, REPLY_MAX);
+	text_init(&parts, CHAT_REPLY_MAX);
 	content = content_of(message, &parts);
 	if (!content || !*content) {
 		thought = string_in(message, "reasoning_content") || string_in(message, "reasoning");
@@ -233,7 +234,7 @@ static int read_choice(cJSON **out, chat_usage *usage, const cJSON *choice, cons
 
 static int parse_reply(cJSON **json, const char *reply, error *err)
 {
-	return json_parse(json, reply, strlen(reply), REPLY_MAX, DEPTH_MAX, "reply", err);
+	return json_parse(json, reply, strlen(reply), CHAT_REPLY_MAX, DEPTH_MAX, "reply", err);
 }
 
 static const cJSON *first_choice(const cJSON *json)
@@ -283,7 +284,7 @@ int chat_logprobs(explain_tokens *out, const char *reply, error *err)
 		return rc;
 	choice = first_choice(json);
 	logprobs = cJSON_GetObjectItemCaseSensitive(choice, "logprobs");
-	text_init(&parts, REPLY_MAX);
+	text_init(&parts, CHAT_REPLY_MAX);
 	content = content_of(cJSON_GetObjectItemCaseSensitive(choice, "message"), &parts);
 	if (cJSON_IsObject(logprobs) && content)
 		rc = tokens_read(out, logprobs, err);

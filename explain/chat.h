@@ -4,6 +4,8 @@
 
 #include "explain/explain.h"
 
+enum { CHAT_REPLY_MAX = 256 << 20 }; /* bytes */
+
 typedef enum chat_format {
 	CHAT_SCHEMA,
 	CHAT_OBJECT,

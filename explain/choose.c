@@ -47,16 +47,34 @@ static int draw(uint32_t *features, size_t *n, uint32_t want, uint64_t seed, err
 	return 0;
 }
 
-int engine_choose(uint32_t **features, size_t *n, store *s, const explain_opts *o, const char *none_yet,
-                  error *err)
+/* Only those that lack what the kind makes. */
+static int drop_others(uint32_t *features, size_t *n, store *s, const store_source *source,
+                       const engine_kind *k, const explain_opts *o, error *err)
+{
+	size_t kept = 0;
+	bool lacks = true;
+	int rc = 0;
+
+	for (size_t i = 0; i < *n && rc == 0; i++) {
+		rc = k->lacks(&lacks, s, source->id, o, features[i], err);
+		if (lacks)
+			features[kept++] = features[i];
+	}
+	*n = kept;
+	return rc;
+}
+
+int engine_choose(uint32_t **features, size_t *n, store *s, const store_source *source, const engine_kind *k,
+                  const explain_opts *o, error *err)
 {
 	const char *where = o->where;
 	text both;
 	int rc = 0;
 
 	text_init(&both, 1 << 20);
-	if (o->only_new) {
-		rc = where ? text_addf(&both, "(%s) AND %s", where, none_yet) : text_adds(&both, none_yet);
+	if (o->only_new && k->none_yet) {
+		rc = where ? text_addf(&both, "(%s) AND %s", where, k->none_yet)
+		           : text_adds(&both, k->none_yet);
 		where = both.data;
 	}
 	if (rc < 0)
@@ -64,6 +82,8 @@ int engine_choose(uint32_t **features, size_t *n, store *s, const explain_opts *
 	else
 		rc = store_feature_ids(features, n, s, o->source, o->features, where, err);
 	text_free(&both);
+	if (rc == 0 && o->only_new && k->lacks)
+		rc = drop_others(*features, n, s, source, k, o, err);
 	if (rc == 0 && o->n_random)
 		rc = draw(*features, n, o->n_random, o->seed, err);
 	return rc;

@@ -9,9 +9,31 @@
 #include <string.h>
 #include <time.h>
 
-enum { BYTES_A_TOKEN = 4, REPORTS_MAX = 1 << 30 };
+enum { BYTES_A_TOKEN = 4, TOP_LOGPROBS = 5, REPORTS_MAX = 1 << 30 };
 
 /* ---- Questions --------------------------------------------------------------------------------------------------------- */
+
+/* What a reply holds that is no chat completion is the kind's to read. */
+static void take_reply(engine_ask *ask, const char *reply, chat_usage *usage)
+{
+	engine_task *t = ask->task;
+	cJSON *json = NULL;
+
+	*usage = (chat_usage){ .end = CHAT_ANSWERED };
+	if (ask->request.api == EXPLAIN_CHAT) {
+		if (chat_answer(&ask->answer, usage, reply, t->job->schema, &ask->err) < 0)
+			ask->answer = NULL;
+		if (!t->job->o->logprobs)
+			return;
+	} else if (json_parse(&json, reply, strlen(reply), CHAT_REPLY_MAX, 64, "reply", NULL) == 0) {
+		chat_usage_read(usage, json);
+		usage->end = CHAT_ANSWERED;
+		cJSON_Delete(json);
+	}
+	ask->reply = arena_strdup(&t->mem, reply);
+	if (!ask->reply)
+		error_nomem(&ask->err, "a reply");
+}
 
 static void ask_done(explain_request *r, const char *reply, bool from_log, const error *err)
 {
@@ -21,8 +43,7 @@ static void ask_done(explain_request *r, const char *reply, bool from_log, const
 
 	(void)from_log;
 	if (reply) {
-		if (chat_answer(&ask->answer, &usage, reply, t->job->schema, &ask->err) < 0)
-			ask->answer = NULL;
+		take_reply(ask, reply, &usage);
 		t->input += usage.input;
 		t->cached += usage.cached;
 		t->output += usage.output;
@@ -37,23 +58,21 @@ static void ask_done(explain_request *r, const char *reply, bool from_log, const
 	t->job->open--;
 }
 
-static int send(engine_task *t, engine_ask *ask, const chat_question *q, error *err)
+/* body: canonical, freed here. */
+static int send(engine_task *t, engine_ask *ask, explain_api api, char *body, unsigned reply_tokens,
+                unsigned sample, error *err)
 {
 	engine *j = t->job;
-	char *body = NULL;
 	int rc;
 
-	rc = chat_body(&body, &j->chat, q, err);
-	if (rc < 0)
-		return rc;
 	ask->request = (explain_request){
-		.sample = q->sample, .reply_tokens = chat_limit(&j->chat, q), .done = ask_done, .payload = ask
+		.api = api, .sample = sample, .reply_tokens = reply_tokens, .done = ask_done, .payload = ask
 	};
 	if (j->o->dry_run) {
 		j->dry_requests++;
 		j->dry_bytes += strlen(body);
 		j->dry_input += (strlen(body) + BYTES_A_TOKEN - 1) / BYTES_A_TOKEN;
-		j->dry_output += chat_limit(&j->chat, q);
+		j->dry_output += reply_tokens;
 		free(body);
 		return 0;
 	}
@@ -61,13 +80,28 @@ static int send(engine_task *t, engine_ask *ask, const chat_question *q, error *
 	free(body);
 	if (!ask->request.body)
 		return error_nomem(err, "a request");
-	rc = j->batch ? batch_add(j->batch, &ask->request, err)
-	              : explain_client_add(j->client, &ask->request, err);
+	rc = j->batch && api == EXPLAIN_CHAT ? batch_add(j->batch, &ask->request, err)
+	                                     : explain_client_add(j->client, &ask->request, err);
 	if (rc == 0) {
 		t->open++;
 		j->open++;
 	}
 	return rc;
+}
+
+static engine_ask *add_ask(engine_task *t, const char *example_ids, void *data)
+{
+	engine_ask *ask = arena_alloc(&t->mem, 1, sizeof(*ask));
+
+	if (!ask)
+		return NULL;
+	ask->task = t;
+	ask->seq = t->n_asks++;
+	ask->example_ids = example_ids;
+	ask->data = data;
+	*t->last = ask;
+	t->last = &ask->next;
+	return ask;
 }
 
 int engine_ask_add(engine_task *t, engine_ask **out, const char *system, const char *user,
@@ -79,25 +113,38 @@ int engine_ask_add(engine_task *t, engine_ask **out, const char *system, const c
 		            .name = j->kind->schema_name,
 		            .schema = j->kind->schema,
 		            .max_tokens = max_tokens,
-		            .sample = sample };
-	engine_ask *ask = arena_alloc(&t->mem, 1, sizeof(*ask));
+		            .sample = sample,
+		            .top_logprobs = j->o->logprobs ? TOP_LOGPROBS : 0 };
+	engine_ask *ask = add_ask(t, example_ids, data);
+	char *body = NULL;
 	int rc = 0;
 
 	if (!ask)
 		return error_nomem(err, "a question");
-	ask->task = t;
-	ask->seq = t->n_asks++;
-	ask->example_ids = example_ids;
-	ask->data = data;
-	*t->last = ask;
-	t->last = &ask->next;
-	if (j->o->client)
-		rc = send(t, ask, &q, err);
-	else
+	if (j->o->client) {
+		rc = chat_body(&body, &j->chat, &q, err);
+		if (rc == 0)
+			rc = send(t, ask, EXPLAIN_CHAT, body, chat_limit(&j->chat, &q), sample, err);
+	} else {
 		snprintf(ask->request.key, sizeof(ask->request.key), "lexical");
+	}
 	if (out)
 		*out = ask;
 	return rc;
+}
+
+int engine_ask_call(engine_task *t, engine_ask **out, explain_api api, char *body, const char *example_ids,
+                    unsigned reply_tokens, unsigned sample, void *data, error *err)
+{
+	engine_ask *ask = add_ask(t, example_ids, data);
+
+	if (!ask) {
+		free(body);
+		return error_nomem(err, "a question");
+	}
+	if (out)
+		*out = ask;
+	return send(t, ask, api, body, reply_tokens, sample, err);
 }
 
 int engine_settle(engine_task *t, store_task_state state, const char *why, error *err)
@@ -157,7 +204,12 @@ static int load_capabilities(engine *j, error *err)
 	if (rc < 0 || known)
 		goto out;
 	client_for_job(j->client, j->uid, "probe", &j->o->price, &j->o->budget);
-	rc = chat_probe(&j->chat, j->client, 0, j->o->replay, j->o->stop, err);
+	rc = chat_probe(&j->chat, j->client, j->o->logprobs ? TOP_LOGPROBS : 0, j->o->replay, j->o->stop,
+	                err);
+	if (rc == 0 && j->o->logprobs && j->chat.no_logprobs)
+		rc = error_set(err, ERR_ARG,
+		               "'%s' at '%s' gives no log-probabilities of its answers: leave out --logprobs",
+		               j->o->client->model, j->o->client->base_url);
 	if (rc < 0)
 		goto out;
 	found = chat_capabilities(&j->chat);

@@ -18,6 +18,7 @@ typedef struct engine_ask {
 	bool over;               /* answered, or failed for good */
 	bool read;               /* the kind's own mark: dealt with */
 	cJSON *answer;           /* fits the schema; NULL: see err */
+	const char *reply;       /* all of it, of a chat where log-probabilities are asked for */
 	chat_end end;            /* how it ended, once over */
 	error err;
 	void *data; /* the kind's own */
@@ -45,15 +46,18 @@ struct engine_task {
 
 /* A kind of job, and of scoring: the tables of label and score are such. */
 typedef struct engine_kind {
-	const char *name, *unit; /* "explain"; of progress */
-	const char *scorer;      /* of a kind named "score": which; else NULL */
+	const char *name, *unit;     /* "explain"; of progress */
+	const struct scorer *scorer; /* of a kind named "score": how (scorer.h); else NULL */
 	const char *schema_name, *schema;
 	const char *prompt;        /* the template where the user gives none */
 	const char *const *fields; /* (n_fields) that a template may name */
 	size_t n_fields;
-	const char *none_yet; /* SQL, true of features that lack what this kind makes */
+	const char *none_yet; /* SQL, true of features that lack what this kind makes; NULL: see lacks() */
+	/* Whether a feature lacks it; NULL: see none_yet. */
+	int (*lacks)(bool *out, store *s, int64_t source, const explain_opts *o, uint32_t feature,
+	             error *err);
 	const char *left_out; /* in the summary: features chosen that got no task of their own */
-	int (*check)(const explain_opts *o, error *err);
+	int (*check)(const struct engine_kind *k, const explain_opts *o, error *err);
 	/* Tasks for n features into `tasks`, which has room for n zeroed ones; *n_tasks of them. The caller frees them with
 	 * engine_free_tasks(), after a failure too. */
 	int (*choose)(store_task *tasks, size_t *n_tasks, store *s, const store_source *source,
@@ -67,7 +71,8 @@ typedef struct engine_kind {
 	/* Add to what the summary says of the settled task. false: no memory. */
 	bool (*report)(const engine_task *t, cJSON *about);
 } engine_kind;
-extern const engine_kind kind_label, kind_detection;
+extern const engine_kind kind_label;
+const engine_kind *score_kind(const char *scorer); /* NULL: there is no such scorer (score.c) */
 
 struct engine {
 	const engine_kind *kind;
@@ -103,9 +108,9 @@ struct engine {
  * that one, whose tasks these are. Summary, errors: as explain_run(). */
 int engine_run(cJSON **summary, engine *j, const char *settings, error *err) MUST_USE;
 
-/* Features by the options of a job (choose.c), malloc'd. none_yet: holds for those without what it makes. */
-int engine_choose(uint32_t **features, size_t *n, store *s, const explain_opts *o, const char *none_yet,
-                  error *err) MUST_USE;
+/* Features by the options of a job of this kind (choose.c), malloc'd. */
+int engine_choose(uint32_t **features, size_t *n, store *s, const store_source *source, const engine_kind *k,
+                  const explain_opts *o, error *err) MUST_USE;
 /* Of tasks for features that fire alike one stays, with the others as its twins (malloc'd; end with engine_free_tasks()). */
 int engine_share(store_task *tasks, size_t *n, store *s, const store_source *source, error *err) MUST_USE;
 void engine_free_tasks(store_task *tasks, size_t n);
@@ -121,7 +126,11 @@ int kind_run(cJSON **summary, const engine_kind *k, store *s, int64_t source, co
 int engine_ask_add(engine_task *t, engine_ask **out, const char *system, const char *user,
                    const char *example_ids, unsigned max_tokens, unsigned sample, void *data,
                    error *err) MUST_USE;
-/* The same with system and user from the job's template. */
+/* A request that is no chat: its body (malloc'd, freed here, after a failure too) to `api`; the reply is ask->reply. Not for
+ * lexical jobs. Batches are for chats: it goes the usual way. */
+int engine_ask_call(engine_task *t, engine_ask **out, explain_api api, char *body, const char *example_ids,
+                    unsigned reply_tokens, unsigned sample, void *data, error *err) MUST_USE;
+/* The same as engine_ask_add() with system and user from the job's template. */
 int engine_ask_fill(engine_task *t, const prompt_field *fields, size_t n, const char *example_ids,
                     unsigned max_tokens, unsigned sample, void *data, error *err) MUST_USE;
 /* why: copied; NULL for none. */

@@ -1,14 +1,12 @@
 /* explain: the job that labels features, from windows of the `label` documents. */
-#include "explain/engine.h"
+#include "explain/examples.h"
 #include "explain/prompt.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "explain/stats.h"
-
-enum { MIN_WINDOWS = 5, LABEL_TOKENS = 200, LABEL_MAX = 1000, LEXICAL_SILENT = 100 };
+enum { LABEL_TOKENS = 200, LABEL_MAX = 1000, LEXICAL_SILENT = 100 };
 
 extern const char prompt_label[];
 extern const char schema_label[];
@@ -26,55 +24,11 @@ explain_opts explain_opts_default(void)
 		               .n_negative = 50,
 		               .n_baseline = 10,
 		               .per_prompt = 10,
-		               .window = 32 };
-}
-
-/* ---- Which windows ----------------------------------------------------------------------------------------------------- */
-
-/* Two fifths are the strongest, the others are spread over the rest: a label from the top alone is too narrow. */
-static int choose(const store_window ***out, size_t *n_out, engine_task *t, const store_window *w, size_t n,
-                  size_t want, error *err)
-{
-	size_t top = want * 2 / 5, rest;
-	const store_window **chosen;
-	size_t *spread;
-
-	if (top > n)
-		top = n;
-	chosen = arena_alloc(&t->mem, want, sizeof(*chosen));
-	spread = arena_alloc(&t->mem, want, sizeof(*spread));
-	if (!chosen || !spread)
-		return error_nomem(err, "windows");
-	for (size_t i = 0; i < top; i++)
-		chosen[i] = &w[i];
-	rest = stats_spread(spread, want - top, n - top);
-	for (size_t i = 0; i < rest; i++)
-		chosen[top + i] = &w[top + spread[i]];
-	*out = chosen;
-	*n_out = top + rest;
-	return 0;
-}
-
-static int cut_all(engine_task *t, store_window *w, size_t n)
-{
-	for (size_t i = 0; i < n; i++)
-		w[i] = prompt_cut(&w[i], t->job->o->window);
-	return 0;
-}
-
-/* Why a feature cannot be labelled from these windows; NULL: it can. */
-static const char *reason(char buf[128], const store_window *w, size_t n)
-{
-	if (n < MIN_WINDOWS) {
-		snprintf(buf, 128, "fires in %zu stored contexts of the label documents, %d are needed", n,
-		         MIN_WINDOWS);
-		return buf;
-	}
-	if (engine_groups(w, n) < 2) {
-		snprintf(buf, 128, "fires in one group of label documents only, two are needed");
-		return buf;
-	}
-	return NULL;
+		               .n_hard = 24,
+		               .scorer = "detection",
+		               .group = 5,
+		               .window = 32,
+		               .peak = 0.75 };
 }
 
 /* ---- Lexical ------------------------------------------------------------------------------------------------------------- */
@@ -87,22 +41,20 @@ static int settle_label(engine_task *t, store_explanation *e, error *err)
 	return engine_settle(t, STORE_TASK_DONE, NULL, err);
 }
 
-static int label_by_rule(engine_task *t, store_window *firing, size_t n_firing, error *err)
+static int label_by_rule(engine_task *t, const example_set *x, error *err)
 {
-	engine *j = t->job;
-	size_t n_silent = 0, want = 2 * n_firing > LEXICAL_SILENT ? 2 * n_firing : LEXICAL_SILENT;
+	size_t n_silent = 0, want = 2 * x->n > LEXICAL_SILENT ? 2 * x->n : LEXICAL_SILENT;
 	char *phrase = NULL, *rule = NULL;
 	store_window *silent;
 	store_explanation *e;
 	int rc;
 
-	rc = store_windows_silent(&silent, &n_silent, j->s, j->source, t->row.feature, STORE_LABEL,
-	                          j->o->window, want, j->o->seed, &t->mem, err);
+	rc = examples_silent(&silent, &n_silent, t, STORE_LABEL, want, err);
 	if (rc < 0)
 		return rc;
 	if (n_silent == 0)
 		return engine_settle(t, STORE_TASK_SKIPPED, "no silent windows in the label documents", err);
-	rc = explain_lexical_label(&phrase, &rule, firing, n_firing, silent, n_silent, err);
+	rc = explain_lexical_label(&phrase, &rule, x->w, x->n, silent, n_silent, err);
 	if (rc < 0)
 		return rc;
 	e = arena_alloc(&t->mem, 1, sizeof(*e));
@@ -159,32 +111,50 @@ static int label_by_model(engine_task *t, const store_window *const *w, size_t n
 	return rc;
 }
 
-static int begin(engine_task *t, error *err)
+/* Those that are shown; the lexical explainer counts, so it gets them all. */
+static int choose(const store_window ***out, size_t *n, engine_task *t, const example_set *x, error *err)
 {
-	engine *j = t->job;
-	const store_window **chosen = NULL;
-	store_window *w;
-	const char *ids, *why;
-	char buf[128];
-	size_t n, n_chosen = 0;
-	int rc;
+	const explain_opts *o = t->job->o;
+	explain_choice how = o->choice == EXPLAIN_BY_KIND ? EXPLAIN_MIX : o->choice;
+	const store_window **chosen;
+	size_t *index;
+	int rc = examples_choose(&index, n, x, how, o->client ? o->n_examples : x->n,
+	                         hash64_mix(o->seed + 4, t->row.feature), &t->mem, err);
 
-	rc = store_windows_firing(&w, &n, j->s, j->source, t->row.feature, STORE_LABEL, &t->mem, err);
 	if (rc < 0)
 		return rc;
-	why = reason(buf, w, n);
+	chosen = arena_alloc(&t->mem, *n + 1, sizeof(*chosen));
+	if (!chosen)
+		return error_nomem(err, "windows");
+	for (size_t i = 0; i < *n; i++)
+		chosen[i] = &x->w[index[i]];
+	*out = chosen;
+	return 0;
+}
+
+static int begin(engine_task *t, error *err)
+{
+	const store_window **chosen = NULL;
+	const char *ids, *why;
+	char buf[128];
+	example_set x;
+	size_t n = 0;
+	int rc;
+
+	rc = examples_read(&x, t, STORE_LABEL, err);
+	if (rc < 0)
+		return rc;
+	why = examples_too_few(buf, &x, STORE_LABEL);
 	if (why)
 		return engine_settle(t, STORE_TASK_SKIPPED, why, err);
-	cut_all(t, w, n);
-	/* the lexical explainer counts, so it gets them all */
-	rc = choose(&chosen, &n_chosen, t, w, n, j->o->client ? j->o->n_examples : n, err);
+	rc = choose(&chosen, &n, t, &x, err);
 	if (rc == 0)
-		rc = engine_example_ids(t, &ids, chosen, n_chosen, err);
-	if (rc == 0 && j->o->client)
-		return label_by_model(t, chosen, n_chosen, w[0].activation, ids, err);
+		rc = engine_example_ids(t, &ids, chosen, n, err);
+	if (rc == 0 && t->job->o->client)
+		return label_by_model(t, chosen, n, x.strongest, ids, err);
 	if (rc == 0)
 		rc = engine_ask_add(t, NULL, NULL, NULL, ids, 0, 0, NULL, err);
-	return rc < 0 ? rc : label_by_rule(t, w, n, err);
+	return rc < 0 ? rc : label_by_rule(t, &x, err);
 }
 
 static char *trimmed(arena *mem, const char *s)
@@ -266,8 +236,9 @@ static bool report(const engine_task *t, cJSON *about)
 
 /* ---- The job -------------------------------------------------------------------------------------------------------------------- */
 
-static int check(const explain_opts *o, error *err)
+static int check(const engine_kind *k, const explain_opts *o, error *err)
 {
+	(void)k;
 	if (o->n_examples < 1 || o->n_examples > 1000)
 		return error_set(err, ERR_ARG, "%u examples are asked for, 1 to 1000 are allowed",
 		                 o->n_examples);

@@ -127,6 +127,9 @@ int explain_lexical_label(char **text, char **json, const store_window *firing, 
                           const store_window *silent, size_t n_silent, error *err) MUST_USE;
 /* Whether the rule (its JSON) holds anywhere in the window. ERR_FORMAT: not a rule. */
 int explain_lexical_judge(bool *holds, const char *rule_json, const store_window *w, error *err) MUST_USE;
+/* Whether it holds at each of the marked tokens: mark (w->length), 1: marked. */
+int explain_lexical_judge_marked(bool *holds, const char *rule_json, const store_window *w,
+                                 const uint8_t *mark, error *err) MUST_USE;
 
 /* ---- Money (price.c) -------------------------------------------------------------------------------------------------- */
 
@@ -152,6 +155,18 @@ typedef struct explain_progress {
 	double seconds, rate, left; /* of this run; tasks a second; seconds to go, NaN: not known yet */
 } explain_progress;
 
+/* Which of the windows in which a feature fires are shown (examples.h). */
+typedef enum explain_choice {
+	EXPLAIN_BY_KIND, /* labels: a mix; scores: deciles */
+	EXPLAIN_TOP,     /* the strongest */
+	EXPLAIN_DECILES, /* as many of each tenth of its firing tokens by strength */
+	EXPLAIN_MIX,     /* two fifths the strongest, the others of each tenth of the rest */
+	EXPLAIN_RANDOM   /* drawn so that each firing token has the same chance */
+} explain_choice;
+const char *explain_choice_name(explain_choice how); /* "top"; "default" for EXPLAIN_BY_KIND */
+int explain_choice_find(explain_choice *out, const char *name,
+                        error *err) MUST_USE; /* ERR_ARG: names those there are */
+
 typedef struct explain_opts {
 	const char *source;   /* NULL: the only one */
 	const char *features; /* "all" or a list */
@@ -165,6 +180,13 @@ typedef struct explain_opts {
 	unsigned n_baseline; /* score by a model: windows of each kind for the chance level. 10 */
 	unsigned per_prompt; /* score: windows a request. 10 */
 	unsigned window;     /* tokens of a window shown to the model. 32 */
+	double peak; /* where in it the strongest token is, where the text allows: 0 its first token, 1 its last. 0.75 */
+	explain_choice choice;
+	const char *scorer; /* score: how (explain_scorer_name()). "detection" */
+	unsigned group;     /* intruder: windows of a question, 3 to 10. 5 */
+	bool logprobs; /* score by a model: grade answers by their log-probabilities. ERR_ARG: the server has none */
+	double precision; /* score: stop asking when the interval is no wider than this to each side; 0: ask about all */
+	unsigned n_hard; /* score: silent windows of the hard kinds, in equal shares. 24 */
 	uint64_t seed;
 	bool replay, dry_run;
 	bool batch;          /* by the endpoint's Batch API */
@@ -187,11 +209,14 @@ explain_opts explain_opts_default(void);
  * feature with too few windows is skipped with the reason in its task. ERR_STOPPED: stopped with state kept; run again to go
  * on. ERR_REFUSED, ERR_NET: the endpoint will not, or cannot, answer; state is kept too. */
 int explain_run(cJSON **summary, store *s, const explain_opts *o, error *err) MUST_USE;
-/* Score the latest label of each feature by detection on documents the explainer did not see: balanced accuracy over n_positive
- * firing windows (spread over deciles of activation) and n_negative verified-silent ones, 95 % interval (from Wilson intervals of
- * both rates), and the same with the label of another feature as the chance level
- * (lexical: over all windows, else over n_baseline of each kind). */
-int explain_score_detection(cJSON **summary, store *s, const explain_opts *o, error *err) MUST_USE;
+/* Score the latest label of each feature on documents the explainer did not see, by o->scorer. Detection and fuzzing: balanced
+ * accuracy over n_positive firing windows and n_negative verified-silent ones, apart from it that over n_hard hard ones, and the
+ * same with the label of another feature and with none (lexical: over all windows, else over n_baseline of each kind).
+ * Intruder: accuracy over n_negative groups, and apart n_hard; no label is shown. All with 95 % intervals. ERR_ARG: no such
+ * scorer, or it needs a model. */
+int explain_score(cJSON **summary, store *s, const explain_opts *o, error *err) MUST_USE;
+/* The scorers there are, from 0; NULL behind the last. *measure (may be NULL): what its value is. */
+const char *explain_scorer_name(size_t i, const char **measure);
 
 /* Go on with a job of the store. Source, features and all that decides the outcome are the job's, `o` says the rest: the endpoint
  * must be the job's too (its key, NULL base_url and model: as the job says). ERR_NOTFOUND: no such job. */

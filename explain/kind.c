@@ -1,5 +1,5 @@
 /* kind: what all kinds of job do alike before their engine runs: the choice of tasks, the template, the settings. */
-#include "explain/engine.h"
+#include "explain/scorer.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -45,8 +45,10 @@ static bool add_settings(cJSON *settings, const engine *j, const char *features)
 	return cJSON_AddStringToObject(settings, "method", j->o->client ? "llm" : "lexical") &&
 	       cJSON_AddStringToObject(settings, "features_sha256", features) &&
 	       cJSON_AddNumberToObject(settings, "window", j->o->window) &&
+	       cJSON_AddNumberToObject(settings, "peak", j->o->peak) &&
+	       cJSON_AddStringToObject(settings, "choice", explain_choice_name(j->o->choice)) &&
 	       cJSON_AddStringToObject(settings, "seed", seed) &&
-	       (!j->kind->scorer || cJSON_AddStringToObject(settings, "scorer", j->kind->scorer)) &&
+	       (!j->kind->scorer || cJSON_AddStringToObject(settings, "scorer", j->kind->scorer->name)) &&
 	       (!j->o->client || add_client(settings, j)) && j->kind->settings(settings, j->o);
 }
 
@@ -91,7 +93,9 @@ int kind_run(cJSON **summary, const engine_kind *k, store *s, int64_t source, co
 
 	if (o->window < 4 || o->window > 4096)
 		return error_set(err, ERR_ARG, "the window is %u tokens, 4 to 4096 are allowed", o->window);
-	rc = k->check(o, err);
+	if (!(o->peak >= 0 && o->peak <= 1))
+		return error_set(err, ERR_ARG, "the peak is at %g of a window, 0 to 1 is allowed", o->peak);
+	rc = k->check(k, o, err);
 	if (rc == 0)
 		rc = prompt_check(j.prompt, k->fields, k->n_fields, o->prompt_name, err);
 	if (rc == 0)
@@ -102,6 +106,11 @@ int kind_run(cJSON **summary, const engine_kind *k, store *s, int64_t source, co
 		rc = make_settings(&settings, &j, err);
 	if (rc == 0)
 		rc = engine_run(summary, &j, settings, err);
+	if (rc == 0 && summary && k->scorer &&
+	    !(cJSON_AddStringToObject(*summary, "scorer", k->scorer->name) &&
+	      cJSON_AddStringToObject(*summary, "measure", k->scorer->measure) &&
+	      cJSON_AddNumberToObject(*summary, "chance", k->scorer->chance(o))))
+		rc = error_nomem(err, "the summary");
 	free(settings);
 	return rc;
 }
@@ -116,9 +125,11 @@ int kind_start(cJSON **summary, const engine_kind *k, store *s, const explain_op
 
 	rc = store_source_get(&source, s, o->source, err);
 	if (rc == 0)
-		rc = engine_choose(&features, &n, s, o, k->none_yet, err);
-	if (rc < 0)
+		rc = engine_choose(&features, &n, s, &source, k, o, err);
+	if (rc < 0) {
+		free(features);
 		return rc;
+	}
 	tasks = calloc(n ? n : 1, sizeof(*tasks));
 	rc = tasks ? k->choose(tasks, &n_tasks, s, &source, o, features, n, err) : error_nomem(err, "tasks");
 	if (rc == 0)

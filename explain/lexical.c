@@ -555,7 +555,9 @@ static int matches(void *payload, const atom *a)
 	return 0;
 }
 
-int explain_lexical_judge(bool *holds, const char *rule_json, const store_window *window, error *err)
+/* mark NULL: it must hold at one token at least; else at all that are marked. */
+static int judge(bool *holds, const char *rule_json, const store_window *window, const uint8_t *mark,
+                 error *err)
 {
 	arena mem = ARENA_INIT;
 	cJSON *rule = NULL;
@@ -570,11 +572,23 @@ int explain_lexical_judge(bool *holds, const char *rule_json, const store_window
 		rc = words_read(&w, window, &mem, err);
 	if (rc < 0)
 		goto out;
-	*holds = false;
-	for (uint32_t i = 0; i < window->length && !*holds; i++)
-		*holds = atoms_of(&w, i, matches, &m) != 0;
+	*holds = mark != NULL;
+	for (uint32_t i = 0; i < window->length && *holds == (mark != NULL); i++)
+		if (!mark || mark[i])
+			*holds = atoms_of(&w, i, matches, &m) != 0;
 out:
 	arena_clear(&mem);
 	cJSON_Delete(rule);
 	return rc;
+}
+
+int explain_lexical_judge(bool *holds, const char *rule_json, const store_window *window, error *err)
+{
+	return judge(holds, rule_json, window, NULL, err);
+}
+
+int explain_lexical_judge_marked(bool *holds, const char *rule_json, const store_window *window,
+                                 const uint8_t *mark, error *err)
+{
+	return judge(holds, rule_json, window, mark, err);
 }

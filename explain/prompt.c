@@ -107,10 +107,15 @@ int prompt_check(const char *template, const char *const *fields, size_t n, cons
 
 /* ---- Windows --------------------------------------------------------------------------------------------------------- */
 
-store_window prompt_cut(const store_window *w, unsigned length)
+unsigned prompt_before(const explain_opts *o)
+{
+	return (unsigned)(o->peak * (o->window - 1));
+}
+
+store_window prompt_cut(const store_window *w, unsigned length, unsigned before)
 {
 	store_window cut = *w;
-	uint32_t before = length - length / 4 - 1, from;
+	uint32_t from;
 
 	if (w->length <= length)
 		return cut;
@@ -164,11 +169,6 @@ static int add_without_marks(text *out, const text *s, bool mark_before, bool ma
 	return rc;
 }
 
-static bool is_marked(const store_window *w, uint32_t i, float peak)
-{
-	return w->value[i] > 0 && w->value[i] > mark_threshold * peak;
-}
-
 static float strongest_in(const store_window *w)
 {
 	float peak = 0;
@@ -179,27 +179,38 @@ static float strongest_in(const store_window *w)
 	return peak;
 }
 
-/* The text with its markers. */
-static int add_text(text *t, const store_window *w, float peak)
+uint32_t prompt_mark(uint8_t *mark, const store_window *w)
 {
-	bool marked, more;
+	float peak = strongest_in(w);
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < w->length; i++) {
+		mark[i] = w->value[i] > 0 && w->value[i] > mark_threshold * peak;
+		n += mark[i];
+	}
+	return n;
+}
+
+/* The text with its markers. */
+static int add_text(text *t, const store_window *w, const uint8_t *mark)
+{
+	bool more;
 	uint32_t to;
 	text part;
 	int rc = 0;
 
 	text_init(&part, PROMPT_MAX);
 	for (uint32_t from = 0; from < w->length && rc == 0; from = to) {
-		marked = is_marked(w, from, peak);
-		for (to = from + 1; to < w->length && is_marked(w, to, peak) == marked;)
+		for (to = from + 1; to < w->length && mark[to] == mark[from];)
 			to++;
 		text_clear(&part);
-		more = marked || to < w->length;
+		more = mark[from] || to < w->length;
 		rc = join_visible(&part, w, from, to);
-		if (rc == 0 && marked)
+		if (rc == 0 && mark[from])
 			rc = text_adds(t, "<<");
 		if (rc == 0)
-			rc = add_without_marks(t, &part, marked || from > 0, more);
-		if (rc == 0 && marked)
+			rc = add_without_marks(t, &part, mark[from] || from > 0, more);
+		if (rc == 0 && mark[from])
 			rc = text_adds(t, ">>");
 	}
 	text_free(&part);
@@ -207,7 +218,7 @@ static int add_text(text *t, const store_window *w, float peak)
 }
 
 /* active: " brown" 10 (peak), " fox" 4 */
-static int add_values(text *t, const store_window *w, float peak, float strongest)
+static int add_values(text *t, const store_window *w, const uint8_t *mark, float strongest)
 {
 	const char *between = "\nactive: ";
 	int rc = 0, value;
@@ -215,7 +226,7 @@ static int add_values(text *t, const store_window *w, float peak, float stronges
 
 	text_init(&one, PROMPT_MAX);
 	for (uint32_t i = 0; i < w->length && rc == 0; i++) {
-		if (!is_marked(w, i, peak))
+		if (!mark[i])
 			continue;
 		value = (int)ceil(10.0 * (double)w->value[i] / (double)strongest);
 		text_clear(&one);
@@ -235,11 +246,23 @@ static int add_values(text *t, const store_window *w, float peak, float stronges
 int prompt_add_marked(text *t, const store_window *w, float strongest, error *err)
 {
 	float peak = strongest_in(w);
+	uint8_t *mark = calloc(w->length + 1, 1);
 	int rc;
 
-	rc = add_text(t, w, peak);
+	if (!mark)
+		return error_nomem(err, "a prompt");
+	prompt_mark(mark, w);
+	rc = add_text(t, w, mark);
 	if (rc == 0)
-		rc = add_values(t, w, peak, strongest > peak ? strongest : peak);
+		rc = add_values(t, w, mark, strongest > peak ? strongest : peak);
+	free(mark);
+	return rc < 0 ? too_long(rc, err) : 0;
+}
+
+int prompt_add_marks(text *t, const store_window *w, const uint8_t *mark, error *err)
+{
+	int rc = add_text(t, w, mark);
+
 	return rc < 0 ? too_long(rc, err) : 0;
 }
 

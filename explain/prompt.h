@@ -20,14 +20,20 @@ int prompt_fill(text *system, text *user, const char *template, const prompt_fie
 int prompt_check(const char *template, const char *const *fields, size_t n, const char *name,
                  error *err) MUST_USE;
 
-/* The window cut to at most `length` tokens, its peak at three quarters where the text allows. Shares w's arrays. */
-store_window prompt_cut(const store_window *w, unsigned length);
+/* Tokens before the peak in a window as the options have it. */
+unsigned prompt_before(const explain_opts *o);
+/* The window cut to at most `length` tokens, `before` of them before its peak where the text allows. Shares w's arrays. */
+store_window prompt_cut(const store_window *w, unsigned length, unsigned before);
 
 /* The window's text on one line. */
 int prompt_add_plain(text *t, const store_window *w, error *err) MUST_USE;
 /* The same with << >> around tokens whose value is over 0.3 of the window's strongest (a literal << cannot be taken for one),
  * and a second line that lists these tokens with ceil(10 * value / strongest). */
 int prompt_add_marked(text *t, const store_window *w, float strongest, error *err) MUST_USE;
+/* The first line alone, around tokens of one's own: mark (length), 1: marked. */
+int prompt_add_marks(text *t, const store_window *w, const uint8_t *mark, error *err) MUST_USE;
+/* Those over the threshold; returns how many. mark (length). */
+uint32_t prompt_mark(uint8_t *mark, const store_window *w);
 /* Text of others on one line: a label in a prompt. */
 int prompt_add_line(text *t, const char *s, error *err) MUST_USE;
 

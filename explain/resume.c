@@ -1,5 +1,5 @@
 /* resume: a job that is in the store goes on, whoever began it. */
-#include "explain/engine.h"
+#include "explain/examples.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -12,16 +12,33 @@ static int read_settings(explain_opts *o, const char **prompt, const cJSON *sett
 		unsigned *value;
 	} numbers[] = { { "window", &o->window },         { "n_examples", &o->n_examples },
 		        { "n_positive", &o->n_positive }, { "n_negative", &o->n_negative },
-		        { "n_baseline", &o->n_baseline }, { "per_prompt", &o->per_prompt } };
-	const char *seed = NULL;
+		        { "n_baseline", &o->n_baseline }, { "per_prompt", &o->per_prompt },
+		        { "n_hard", &o->n_hard },         { "group", &o->group } };
+	const char *seed = NULL, *choice = NULL;
 	uint64_t value;
 	int rc = 0;
 
+	/* what jobs did before they could be asked to do otherwise */
+	o->n_hard = 0;
+	o->group = explain_opts_default().group;
+	o->peak = explain_opts_default().peak;
+	o->precision = 0;
+	o->logprobs = false;
 	for (size_t i = 0; i < ARRAY_LEN(numbers) && rc == 0; i++) {
 		value = *numbers[i].value;
 		rc = json_get_u64(&value, settings, numbers[i].name, "the job's settings", err);
 		*numbers[i].value = (unsigned)value;
 	}
+	if (rc == 0)
+		rc = json_get_double(&o->peak, settings, "peak", "the job's settings", err);
+	if (rc == 0)
+		rc = json_get_double(&o->precision, settings, "precision", "the job's settings", err);
+	if (rc == 0)
+		rc = json_get_bool(&o->logprobs, settings, "logprobs", "the job's settings", err);
+	if (rc == 0)
+		rc = json_get_string(&choice, settings, "choice", "the job's settings", err);
+	if (rc == 0 && choice)
+		rc = explain_choice_find(&o->choice, choice, err);
 	if (rc == 0)
 		rc = json_get_string(&seed, settings, "seed", "the job's settings", err);
 	if (rc == 0)
@@ -47,18 +64,15 @@ static int same_endpoint(explain_client_opts *c, const store_job *j, const expla
 
 static int find_kind(const engine_kind **out, const store_job *j, const cJSON *settings, error *err)
 {
-	static const engine_kind *const kinds[] = { &kind_label, &kind_detection };
 	const char *scorer = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(settings, "scorer"));
 
-	for (size_t i = 0; i < ARRAY_LEN(kinds); i++)
-		if (strcmp(kinds[i]->name, j->kind) == 0 &&
-		    (!kinds[i]->scorer || (scorer && strcmp(kinds[i]->scorer, scorer) == 0))) {
-			*out = kinds[i];
-			return 0;
-		}
-	return error_set(err, ERR_FORMAT,
-	                 "job %lld is of a kind that this gloss does not know: '%.40s%s%.40s'",
-	                 (long long)j->id, j->kind, scorer ? " " : "", scorer ? scorer : "");
+	*out = strcmp(j->kind, kind_label.name) == 0     ? &kind_label
+	       : strcmp(j->kind, "score") == 0 && scorer ? score_kind(scorer)
+	                                                 : NULL;
+	return *out ? 0
+	            : error_set(err, ERR_FORMAT,
+	                        "job %lld is of a kind that this gloss does not know: '%.40s%s%.40s'",
+	                        (long long)j->id, j->kind, scorer ? " " : "", scorer ? scorer : "");
 }
 
 int explain_resume(cJSON **summary, store *s, int64_t job, const explain_opts *o, error *err)

@@ -1,128 +1,83 @@
-/* score: the job that scores labels by detection, on windows of the `report` documents, which no explainer has seen. Firing and
- * silent windows are shuffled together; the judge says of each whether the label fits. Judging the same windows by the label
- * of another feature gives the chance level. */
-#include "explain/engine.h"
+/* score: the jobs that score features and their labels, on windows of the `report` documents, which no explainer has seen.
+ * What all scorers do alike: firing and silent windows in one shuffled order, batches of questions, asking again about what
+ * has no answer, the same questions with other labels as baselines, stopping when the interval is narrow enough. */
 #include "explain/prompt.h"
-#include "explain/stats.h"
+#include "explain/scorer.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { MIN_WINDOWS = 5, TOKENS_AN_ANSWER = 32, TOKENS_FRAME = 64, DECILES = 10 };
+enum { TOKENS_AN_ANSWER = 32, TOKENS_FRAME = 64, LOOKS = 4, LEXICAL_SILENT = 100 };
 
-extern const char prompt_detection[];
-extern const char schema_detection[];
+extern const char prompt_detection[], prompt_fuzz[], prompt_intruder[];
+extern const char schema_detection[], schema_fuzz[], schema_intruder[];
 
-typedef enum verdict { VERDICT_NONE, VERDICT_NO, VERDICT_YES } verdict; /* NONE: no answer */
-enum { OWN, OTHER, LABELS }; /* whose label: the feature's, or the other feature's */
+static const char *const labelled_fields[] = { "label", "texts", "count" };
+static const char *const unlabelled_fields[] = { "texts", "count" };
 
-static const char *const detection_fields[] = { "label", "texts", "count" };
-
-typedef struct item {
-	store_window w;
-	bool fires;
-	unsigned decile; /* of activation among the firing windows shown, 0: strongest */
-	bool asked[LABELS];
-	verdict verdict[LABELS];
-} item;
-
-typedef struct score_task {
-	item *items; /* in the order in which they are shown */
-	size_t n;
-	store_explanation label[LABELS]; /* [OTHER].text NULL: none to compare with */
-	bool asked_again;
-} score_task;
-
-/* What one request is about. */
-typedef struct batch {
-	unsigned whose;
-	size_t n;
-	item *items[];
-} batch;
-
-/* ---- Windows --------------------------------------------------------------------------------------------------------------- */
-
-static int order_by_hash(const void *a, const void *b)
+static const scorer *scorer_of(const engine_task *t)
 {
-	const uint64_t *x = a, *y = b;
-
-	return x[0] != y[0] ? (x[0] > y[0]) - (x[0] < y[0]) : (x[1] > y[1]) - (x[1] < y[1]);
+	return t->job->kind->scorer;
 }
 
-/* Firing and silent ones in one order that depends on seed and feature alone. */
-static int shuffle(engine_task *t, score_task *mine, const store_window *firing, const size_t *spread,
-                   size_t n_firing, const store_window *silent, size_t n_silent, error *err)
+static unsigned looks(const engine_task *t)
 {
-	uint64_t key = hash64_mix(t->job->o->seed, t->row.feature);
-	uint64_t(*order)[2];
-	size_t from;
+	return t->job->o->precision > 0 ? LOOKS : 1;
+}
 
-	mine->n = n_firing + n_silent;
-	mine->items = arena_alloc(&t->mem, mine->n, sizeof(*mine->items));
-	order = arena_alloc(&t->mem, mine->n, sizeof(*order));
-	if (!mine->items || !order)
+/* Of each look's interval, so that all of them together hold the truth at 95 % (Bonferroni). */
+static double level(const engine_task *t)
+{
+	return 1 - 0.05 / looks(t);
+}
+
+/* ---- Items ------------------------------------------------------------------------------------------------------------ */
+
+/* One order of all kinds together that depends on seed and feature alone; each kind spread evenly over the looks. */
+static int shuffle(engine_task *t, error *err)
+{
+	score_task *mine = t->data;
+	uint64_t key = hash64_mix(t->job->o->seed, t->row.feature);
+	score_item *from = mine->items;
+	size_t count[SCORE_STRATA] = { 0 }, seen[SCORE_STRATA] = { 0 };
+
+	mine->items = arena_alloc(&t->mem, mine->n + 1, sizeof(*mine->items));
+	if (!mine->items)
 		return error_nomem(err, "windows");
 	for (size_t i = 0; i < mine->n; i++) {
-		order[i][0] = hash64_mix(key, i);
-		order[i][1] = i;
+		mine->items[hash64_permute(i, mine->n, key)] = from[i];
+		count[from[i].stratum]++;
 	}
-	qsort(order, mine->n, sizeof(*order), order_by_hash);
 	for (size_t i = 0; i < mine->n; i++) {
-		from = (size_t)order[i][1];
-		if (from < n_firing)
-			mine->items[i] = (item){ .w = prompt_cut(&firing[spread[from]], t->job->o->window),
-				                 .fires = true,
-				                 .decile = stats_decile(from, n_firing) };
-		else
-			mine->items[i] = (item){ .w = silent[from - n_firing] };
+		score_item *it = &mine->items[i];
+
+		it->look = (unsigned)(seen[it->stratum]++ * looks(t) / count[it->stratum]);
+		it->asked[SCORE_OWN] = it->look == 0;
 	}
 	return 0;
 }
 
-/* *why: the reason why the feature cannot be scored, or NULL. */
-static int choose(const char **why, char buf[128], engine_task *t, score_task *mine, error *err)
+/* Which items are judged by a baseline too: the first n of each kind that counts in the value, as shown. */
+static void choose_baseline(score_task *mine, score_label whose, size_t n)
 {
-	const explain_opts *o = t->job->o;
-	size_t n_firing, n_silent, n, *spread;
-	store_window *firing, *silent;
-	int rc;
+	size_t left[2] = { n, n };
 
-	*why = buf;
-	rc = store_windows_firing(&firing, &n_firing, t->job->s, t->job->source, t->row.feature, STORE_REPORT,
-	                          &t->mem, err);
-	if (rc < 0)
-		return rc;
-	if (n_firing < MIN_WINDOWS) {
-		snprintf(buf, 128, "fires in %zu stored contexts of the report documents, %d are needed",
-		         n_firing, MIN_WINDOWS);
-		return 0;
+	for (size_t i = 0; i < mine->n && mine->label[whose].text; i++) {
+		score_item *it = &mine->items[i];
+		bool fires = it->stratum == SCORE_FIRING;
+
+		if (it->stratum > SCORE_MISMARKED || left[fires] == 0)
+			continue;
+		left[fires]--;
+		it->asked[whose] = true;
 	}
-	if (engine_groups(firing, n_firing) < 2) {
-		snprintf(buf, 128, "fires in one group of report documents only, two are needed");
-		return 0;
-	}
-	rc = store_windows_silent(&silent, &n_silent, t->job->s, t->job->source, t->row.feature, STORE_REPORT,
-	                          o->window, o->n_negative, o->seed, &t->mem, err);
-	if (rc < 0)
-		return rc;
-	if (n_silent == 0) {
-		snprintf(buf, 128, "no silent windows in the report documents");
-		return 0;
-	}
-	*why = NULL;
-	spread = arena_alloc(&t->mem, o->n_positive, sizeof(*spread));
-	if (!spread)
-		return error_nomem(err, "windows");
-	n = stats_spread(spread, o->n_positive, n_firing);
-	return shuffle(t, mine, firing, spread, n, silent, n_silent, err);
 }
 
-/* ---- The other label ----------------------------------------------------------------------------------------------------------- */
-
 /* The label of another feature of this job, chosen by hash, with another text; none where there is no such. */
-static int find_other(engine_task *t, score_task *mine, error *err)
+static int find_other(engine_task *t, error *err)
 {
+	score_task *mine = t->data;
 	const engine *job = t->job;
 	uint64_t h = hash64_mix(job->o->seed + 1, t->row.feature);
 	size_t at = job->n_list ? (size_t)hash64_below(h, job->n_list) : 0;
@@ -137,58 +92,69 @@ static int find_other(engine_task *t, score_task *mine, error *err)
 		rc = store_explanation_get(&e, job->s, other->explanation_id, &t->mem, err);
 		if (rc < 0)
 			return rc;
-		if (strcmp(e.text, mine->label[OWN].text) == 0 || (!job->o->client && !e.rule))
+		if (strcmp(e.text, mine->label[SCORE_OWN].text) == 0 || (!job->o->client && !e.rule))
 			continue;
-		mine->label[OTHER] = e;
+		mine->label[SCORE_OTHER] = e;
 		return 0;
 	}
 	return 0;
 }
 
-/* ---- Judging ------------------------------------------------------------------------------------------------------------------- */
-
-static int add_texts(text *out, const batch *b, error *err)
+static int find_baselines(engine_task *t, error *err)
 {
-	int rc = 0;
+	const explain_opts *o = t->job->o;
+	score_task *mine = t->data;
+	int rc;
 
-	for (size_t i = 0; i < b->n && rc == 0; i++) {
-		if (text_addf(out, "%s[%zu] ", i ? "\n" : "", i + 1) < 0)
-			return error_set(err, ERR_LIMIT, "the prompt is too long");
-		rc = prompt_add_plain(out, &b->items[i]->w, err);
-	}
+	if (!mine->scorer->labelled)
+		return 0;
+	rc = find_other(t, err);
+	if (o->client)
+		mine->label[SCORE_EMPTY].text = "(none is given)";
+	choose_baseline(mine, SCORE_OTHER, o->client ? o->n_baseline : mine->n);
+	choose_baseline(mine, SCORE_EMPTY, o->n_baseline);
 	return rc;
 }
 
-static int batch_ids(engine_task *t, const char **ids, const batch *b, error *err)
-{
-	const store_window **w = arena_alloc(&t->mem, b->n, sizeof(*w));
+/* ---- Judging ---------------------------------------------------------------------------------------------------------- */
 
+static int batch_ids(engine_task *t, const char **ids, const score_batch *b, error *err)
+{
+	const store_window **w;
+	size_t n = 0;
+
+	for (size_t i = 0; i < b->n; i++)
+		n += b->items[i]->n_shown;
+	w = arena_alloc(&t->mem, n + 1, sizeof(*w));
 	if (!w)
 		return error_nomem(err, "windows");
+	n = 0;
 	for (size_t i = 0; i < b->n; i++)
-		w[i] = &b->items[i]->w;
-	return engine_example_ids(t, ids, w, b->n, err);
+		for (uint32_t k = 0; k < b->items[i]->n_shown; k++)
+			w[n++] = &b->items[i]->shown[k].w;
+	return engine_example_ids(t, ids, w, n, err);
 }
 
-static int ask_model(engine_task *t, batch *b, unsigned sample, error *err)
+int score_ask(engine_task *t, score_batch *b, unsigned sample, error *err)
 {
 	const score_task *mine = t->data;
+	const char *label = mine->label[b->whose].text, *ids = NULL;
 	unsigned limit = (unsigned)b->n * TOKENS_AN_ANSWER + TOKENS_FRAME;
-	const char *ids = NULL;
 	text texts, line;
 	char count[24];
-	int rc;
+	int rc = 0;
 
 	text_init(&texts, PROMPT_MAX);
 	text_init(&line, PROMPT_MAX);
 	snprintf(count, sizeof(count), "%zu", b->n);
-	rc = add_texts(&texts, b, err);
+	for (size_t i = 0; i < b->n && rc == 0; i++)
+		rc = mine->scorer->show(&texts, b->items[i], i + 1, err);
 	if (rc == 0)
-		rc = prompt_add_line(&line, mine->label[b->whose].text, err);
+		rc = prompt_add_line(&line, label ? label : "", err);
 	if (rc == 0)
 		rc = batch_ids(t, &ids, b, err);
 	if (rc == 0) {
-		prompt_field fields[] = { { "label", line.data },
+		prompt_field fields[] = { { "label", line.data ? line.data : "" },
 			                  { "texts", texts.data },
 			                  { "count", count } };
 
@@ -199,29 +165,33 @@ static int ask_model(engine_task *t, batch *b, unsigned sample, error *err)
 	return rc;
 }
 
-static int judge_by_rule(engine_task *t, batch *b, error *err)
+static int judge_by_rule(engine_task *t, score_batch *b, error *err)
 {
 	const score_task *mine = t->data;
 	const char *ids;
-	bool holds;
-	int rc;
+	int rc = batch_ids(t, &ids, b, err);
 
-	rc = batch_ids(t, &ids, b, err);
-	for (size_t i = 0; i < b->n && rc == 0; i++) {
-		rc = explain_lexical_judge(&holds, mine->label[b->whose].rule, &b->items[i]->w, err);
-		if (rc == 0)
-			b->items[i]->verdict[b->whose] = holds ? VERDICT_YES : VERDICT_NO;
-	}
+	for (size_t i = 0; i < b->n && rc == 0; i++)
+		rc = mine->scorer->by_rule(&b->items[i]->answer[b->whose], mine->label[b->whose].rule,
+		                           b->items[i], err);
 	return rc < 0 ? rc : engine_ask_add(t, NULL, NULL, NULL, ids, 0, 0, b, err);
 }
 
-/* Have the items that were asked for and have no verdict judged by a label, a batch at a time. The last may be short. */
-static int judge(engine_task *t, unsigned whose, unsigned sample, error *err)
+/* Items a request: of questions that show several windows fewer. */
+static size_t batch_size(const engine_task *t)
+{
+	const score_task *mine = t->data;
+	size_t shown = mine->n ? mine->items[0].n_shown : 1, n = t->job->o->per_prompt / shown;
+
+	return !t->job->o->client ? mine->n + 1 : n ? n : 1;
+}
+
+/* Have the items that were asked for and have no answer judged by a label, a batch at a time. The last may be short. */
+static int judge(engine_task *t, score_label whose, unsigned sample, error *err)
 {
 	score_task *mine = t->data;
-	unsigned size = t->job->o->client ? t->job->o->per_prompt : (unsigned)mine->n;
-	size_t at = 0;
-	batch *b;
+	size_t at = 0, size = batch_size(t);
+	score_batch *b;
 	int rc = 0;
 
 	while (rc == 0) {
@@ -230,30 +200,23 @@ static int judge(engine_task *t, unsigned whose, unsigned sample, error *err)
 			return error_nomem(err, "a request");
 		b->whose = whose;
 		for (; at < mine->n && b->n < size; at++)
-			if (mine->items[at].asked[whose] && mine->items[at].verdict[whose] == VERDICT_NONE)
+			if (mine->items[at].asked[whose] && isnan(mine->items[at].answer[whose]))
 				b->items[b->n++] = &mine->items[at];
 		if (b->n == 0)
 			break;
-		rc = t->job->o->client ? ask_model(t, b, sample, err) : judge_by_rule(t, b, err);
+		mine->n_again += sample && whose == SCORE_OWN ? (uint32_t)b->n : 0;
+		rc = t->job->o->client ? mine->scorer->ask(t, b, sample, err) : judge_by_rule(t, b, err);
 	}
 	return rc;
 }
 
-/* Which items are judged by the other label: the first n of each kind as shown. */
-static void choose_baseline(score_task *mine, size_t n)
+static int judge_all(engine_task *t, unsigned sample, error *err)
 {
-	size_t left[2] = { n, n };
+	int rc = 0;
 
-	if (!mine->label[OTHER].text)
-		return;
-	for (size_t i = 0; i < mine->n; i++) {
-		item *it = &mine->items[i];
-
-		if (left[it->fires] == 0)
-			continue;
-		left[it->fires]--;
-		it->asked[OTHER] = true;
-	}
+	for (int whose = SCORE_OWN; whose <= SCORE_EMPTY && rc == 0; whose++)
+		rc = judge(t, (score_label)whose, sample, err);
+	return rc;
 }
 
 static int conclude(engine_task *t, error *err);
@@ -262,177 +225,99 @@ static int begin(engine_task *t, error *err)
 {
 	const explain_opts *o = t->job->o;
 	score_task *mine = arena_alloc(&t->mem, 1, sizeof(*mine));
-	const char *why;
+	score_material m = { 0 };
+	const char *why = NULL;
 	char buf[128];
 	int rc;
 
 	if (!mine)
 		return error_nomem(err, "a task");
 	t->data = mine;
-	rc = store_explanation_get(&mine->label[OWN], t->job->s, t->row.explanation_id, &t->mem, err);
+	mine->hard = (double)NAN;
+	mine->scorer = scorer_of(t);
+	rc = store_explanation_get(&mine->label[SCORE_OWN], t->job->s, t->row.explanation_id, &t->mem, err);
 	if (rc < 0)
 		return rc;
-	if (!o->client && !mine->label[OWN].rule)
+	if (!o->client && !mine->label[SCORE_OWN].rule)
 		return engine_settle(t, STORE_TASK_SKIPPED,
 		                     "its label is no rule: a model has to judge it (--base-url)", err);
-	rc = choose(&why, buf, t, mine, err);
+	rc = score_gather(&why, buf, &m, t, err);
+	if (rc == 0 && !why)
+		rc = mine->scorer->make(&why, buf, t, &m, err);
 	if (rc == 0 && why)
 		return engine_settle(t, STORE_TASK_SKIPPED, why, err);
 	if (rc == 0)
-		rc = find_other(t, mine, err);
-	if (rc < 0)
-		return rc;
-	for (size_t i = 0; i < mine->n; i++)
-		mine->items[i].asked[OWN] = true;
-	choose_baseline(mine, o->client ? o->n_baseline : mine->n);
-	rc = judge(t, OWN, 0, err);
+		rc = shuffle(t, err);
 	if (rc == 0)
-		rc = judge(t, OTHER, 0, err);
+		rc = find_baselines(t, err);
+	if (rc == 0)
+		rc = judge_all(t, 0, err);
 	return rc < 0 || o->client ? rc : conclude(t, err);
 }
 
-/* ---- Answers ----------------------------------------------------------------------------------------------------------------------- */
+/* ---- Answers ---------------------------------------------------------------------------------------------------------- */
 
-/* By the id that each answer names; ids that were not asked about, and all but the first answer to one, count for nothing. */
-static void take_answers(engine_ask *ask)
+/* An endpoint that failed fails the task: the answers that did come are in the log, so trying again costs only the rest. */
+static int take_all(engine_task *t, error *err)
 {
-	const batch *b = ask->data;
-	const cJSON *list = cJSON_GetObjectItemCaseSensitive(ask->answer, "answers"), *a;
-	double id;
+	const score_task *mine = t->data;
+	int rc = 0;
 
-	cJSON_ArrayForEach(a, list)
-	{
-		id = cJSON_GetObjectItemCaseSensitive(a, "id")->valuedouble;
-		if (!(id >= 1 && id <= (double)b->n))
-			continue;
-		verdict *v = &b->items[(size_t)id - 1]->verdict[b->whose];
+	for (engine_ask *ask = t->asks; ask && rc == 0; ask = ask->next) {
+		bool answered = ask->answer || (ask->request.api != EXPLAIN_CHAT && ask->reply);
 
-		if (*v == VERDICT_NONE)
-			*v = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(a, "fires")) ? VERDICT_YES
-			                                                                : VERDICT_NO;
+		if (!answered && ask->err.code != ERR_FORMAT)
+			return engine_settle(t, engine_failure(ask), ask->err.msg, err);
+		if (answered && !ask->read)
+			rc = mine->scorer->take(ask, err);
+		ask->read = true;
 	}
+	return rc;
 }
 
-/* Ask once more about what has no verdict; then conclude. An endpoint that failed fails the task: the answers that did
- * come are in the log, so trying again costs only the rest. */
+/* Whether the next look is due: the interval of what is answered so far is too wide. */
+static int look_on(bool *on, engine_task *t, error *err)
+{
+	const score_task *mine = t->data;
+	store_score sc = { 0 };
+	int rc = 0;
+
+	*on = false;
+	if (mine->look + 1 >= looks(t))
+		return 0;
+	rc = mine->scorer->measure_up(&sc, t, level(t), err);
+	*on = !(sc.high - sc.low <= 2 * t->job->o->precision);
+	return rc;
+}
+
+/* Ask once more about what has no answer; then, if need be, about more; then conclude. */
 static int finish(engine_task *t, error *err)
 {
 	score_task *mine = t->data;
 	unsigned before = t->n_asks;
-	int rc = 0;
+	bool on;
+	int rc = take_all(t, err);
 
-	for (engine_ask *ask = t->asks; ask; ask = ask->next) {
-		if (!ask->answer && ask->err.code != ERR_FORMAT)
-			return engine_settle(t, engine_failure(ask), ask->err.msg, err);
-		if (ask->answer && !ask->read)
-			take_answers(ask);
-		ask->read = true;
-	}
-	if (!mine->asked_again) {
-		mine->asked_again = true;
-		rc = judge(t, OWN, 1, err);
-		if (rc == 0)
-			rc = judge(t, OTHER, 1, err);
+	if (rc < 0 || t->settled)
+		return rc;
+	if (!mine->again) {
+		mine->again = true;
+		rc = judge_all(t, 1, err);
 		if (rc < 0 || t->n_asks > before)
 			return rc;
 	}
-	return conclude(t, err);
+	rc = look_on(&on, t, err);
+	if (rc < 0 || !on)
+		return rc < 0 ? rc : conclude(t, err);
+	mine->look++;
+	mine->again = false;
+	for (size_t i = 0; i < mine->n; i++)
+		mine->items[i].asked[SCORE_OWN] |= mine->items[i].look == mine->look;
+	rc = judge(t, SCORE_OWN, 0, err);
+	return rc < 0 || t->n_asks > before ? rc : conclude(t, err);
 }
 
-/* ---- The score ------------------------------------------------------------------------------------------------------------------------ */
-
-typedef struct tally {
-	uint32_t hit[2], n[2]; /* [0] silent windows judged silent, [1] firing ones judged firing */
-	uint32_t missing;
-	uint32_t decile_hit[DECILES], decile_n[DECILES];
-	double weight, weight_hit; /* of firing windows: tokens that they stand for */
-} tally;
-
-static tally count(const score_task *mine, unsigned whose)
-{
-	tally c = { 0 };
-
-	for (size_t i = 0; i < mine->n; i++) {
-		const item *it = &mine->items[i];
-		bool right = (it->verdict[whose] == VERDICT_YES) == it->fires;
-
-		if (!it->asked[whose])
-			continue;
-		if (it->verdict[whose] == VERDICT_NONE) {
-			c.missing++;
-			continue;
-		}
-		c.n[it->fires]++;
-		c.hit[it->fires] += right;
-		if (!it->fires)
-			continue;
-		c.decile_n[it->decile]++;
-		c.decile_hit[it->decile] += right;
-		c.weight += it->w.weight;
-		c.weight_hit += right ? it->w.weight : 0;
-	}
-	return c;
-}
-
-static bool add_number(cJSON *o, const char *name, double x)
-{
-	return isnan(x) ? cJSON_AddNullToObject(o, name) != NULL
-	                : cJSON_AddNumberToObject(o, name, x) != NULL;
-}
-
-static bool add_rate(cJSON *o, const char *name, const stats_rate *r)
-{
-	cJSON *to = cJSON_AddObjectToObject(o, name);
-
-	return to && add_number(to, "value", r->value) && add_number(to, "low", r->low) &&
-	       add_number(to, "high", r->high) && add_number(to, "n", r->n);
-}
-
-static bool add_deciles(cJSON *o, const tally *c)
-{
-	cJSON *list = cJSON_AddArrayToObject(o, "tpr_by_decile"), *one;
-
-	for (int i = 0; i < DECILES && list; i++) {
-		one = cJSON_CreateObject();
-		if (!one || !cJSON_AddItemToArray(list, one)) {
-			cJSON_Delete(one);
-			return false;
-		}
-		if (!add_number(one, "hits", c->decile_hit[i]) || !add_number(one, "n", c->decile_n[i]))
-			return false;
-	}
-	return list != NULL;
-}
-
-static bool add_baseline(cJSON *o, const score_task *mine, const stats_balanced *b, const tally *c)
-{
-	cJSON *to = cJSON_AddObjectToObject(o, "baseline");
-
-	return to && add_number(to, "feature", mine->label[OTHER].feature) &&
-	       add_number(to, "explanation", (double)mine->label[OTHER].id) &&
-	       add_number(to, "value", b->value) && add_number(to, "low", b->low) &&
-	       add_number(to, "high", b->high) && add_number(to, "n_positive", c->n[1]) &&
-	       add_number(to, "n_negative", c->n[0]) && add_number(to, "n_failed", c->missing);
-}
-
-static char *make_details(const score_task *mine, const stats_balanced b[LABELS], const tally c[LABELS])
-{
-	const tally *own = &c[OWN];
-	uint32_t fp = own->n[0] - own->hit[0], fn = own->n[1] - own->hit[1];
-	double f1 = 2.0 * own->hit[1] / (2.0 * own->hit[1] + fp + fn);
-	cJSON *o = cJSON_CreateObject();
-	char *printed = NULL;
-
-	if (o && add_number(o, "true_positive", own->hit[1]) && add_number(o, "false_negative", fn) &&
-	    add_number(o, "true_negative", own->hit[0]) && add_number(o, "false_positive", fp) &&
-	    add_rate(o, "tpr", &b[OWN].tpr) && add_rate(o, "tnr", &b[OWN].tnr) && add_number(o, "f1", f1) &&
-	    add_number(o, "tpr_weighted", own->weight > 0 ? own->weight_hit / own->weight : (double)NAN) &&
-	    add_deciles(o, own) && cJSON_AddBoolToObject(o, "above_chance", b[OWN].low > 0.5) &&
-	    (!mine->label[OTHER].text || add_baseline(o, mine, &b[OTHER], &c[OTHER])))
-		printed = json_print_canonical(o);
-	cJSON_Delete(o);
-	return printed;
-}
+/* ---- The score -------------------------------------------------------------------------------------------------------- */
 
 static int settle_failed(engine_task *t, error *err)
 {
@@ -443,61 +328,121 @@ static int settle_failed(engine_task *t, error *err)
 	                     "the judge answered about other texts than it was asked about", err);
 }
 
+static int judge_lexically(engine_task *t, const char *phrase, const char *rule, error *err)
+{
+	score_task *mine = t->data;
+	store_explanation *e = &mine->label[SCORE_LEXICAL];
+	int rc = 0;
+
+	e->text = arena_strdup(&t->mem, phrase);
+	e->rule = arena_strdup(&t->mem, rule);
+	if (!e->text || !e->rule)
+		return error_nomem(err, "a label");
+	for (size_t i = 0; i < mine->n && rc == 0; i++) {
+		score_item *it = &mine->items[i];
+
+		it->asked[SCORE_LEXICAL] = it->asked[SCORE_OWN];
+		rc = mine->scorer->by_rule(&it->answer[SCORE_LEXICAL], e->rule, it, err);
+	}
+	return rc;
+}
+
+/* What the lexical explainer's rule, from the label documents, makes of the same items: it costs nothing. */
+static int add_lexical(engine_task *t, error *err)
+{
+	const score_task *mine = t->data;
+	char *phrase = NULL, *rule = NULL;
+	store_window *silent;
+	size_t n_silent = 0;
+	example_set x;
+	int rc;
+
+	if (!t->job->o->client || !mine->scorer->by_rule || !mine->scorer->labelled)
+		return 0;
+	rc = examples_read(&x, t, STORE_LABEL, err);
+	if (rc < 0 || x.n == 0)
+		return rc;
+	rc = examples_silent(&silent, &n_silent, t, STORE_LABEL,
+	                     2 * x.n > LEXICAL_SILENT ? 2 * x.n : LEXICAL_SILENT, err);
+	if (rc < 0 || n_silent == 0)
+		return rc;
+	rc = explain_lexical_label(&phrase, &rule, x.w, x.n, silent, n_silent, err);
+	if (rc == 0)
+		rc = judge_lexically(t, phrase, rule, err);
+	free(phrase);
+	free(rule);
+	return rc;
+}
+
 static int conclude(engine_task *t, error *err)
 {
 	const score_task *mine = t->data;
-	tally c[LABELS] = { count(mine, OWN), count(mine, OTHER) };
-	stats_balanced b[LABELS];
-	char *details;
-	store_score *sc;
+	bool model = t->job->o->client != NULL;
+	store_score *sc = arena_alloc(&t->mem, 1, sizeof(*sc));
+	int rc = sc ? add_lexical(t, err) : error_nomem(err, "a score");
 
-	for (int i = 0; i < LABELS; i++)
-		b[i] = stats_balanced_accuracy(c[i].hit[1], c[i].n[1], c[i].hit[0], c[i].n[0]);
-	if (isnan(b[OWN].value))
+	if (rc < 0)
+		return rc;
+	*sc = (store_score){ .explanation_id = t->row.explanation_id,
+		             .scorer = mine->scorer->name,
+		             .judge = t->job->method,
+		             .prompt_sha256 = model ? t->job->prompt_sha256 : NULL,
+		             .schema_sha256 = model ? t->job->schema_sha256 : NULL };
+	rc = mine->scorer->measure_up(sc, t, level(t), err);
+	if (rc < 0)
+		return rc;
+	if (isnan(sc->value))
 		return settle_failed(t, err);
-	sc = arena_alloc(&t->mem, 1, sizeof(*sc));
-	details = make_details(mine, b, c);
-	if (sc && details) {
-		*sc = (store_score){ .explanation_id = t->row.explanation_id,
-			             .scorer = "detection",
-			             .judge = t->job->method,
-			             .details = arena_strdup(&t->mem, details),
-			             .prompt_sha256 = t->job->o->client ? t->job->prompt_sha256 : NULL,
-			             .schema_sha256 = t->job->o->client ? t->job->schema_sha256 : NULL,
-			             .value = b[OWN].value,
-			             .low = b[OWN].low,
-			             .high = b[OWN].high,
-			             .baseline = b[OTHER].value,
-			             .n_positive = c[OWN].n[1],
-			             .n_negative = c[OWN].n[0],
-			             .n_failed = c[OWN].missing };
-		t->score = sc;
-	}
-	free(details);
-	if (!t->score || !sc->details)
-		return error_nomem(err, "a score");
+	t->score = sc;
 	return engine_settle(t, STORE_TASK_DONE, NULL, err);
+}
+
+static bool add_number(cJSON *o, const char *name, double x)
+{
+	return isnan(x) ? cJSON_AddNullToObject(o, name) != NULL
+	                : cJSON_AddNumberToObject(o, name, x) != NULL;
 }
 
 static bool report(const engine_task *t, cJSON *about)
 {
 	const score_task *mine = t->data;
 	const store_score *sc = t->score;
+	double chance = mine->scorer->chance(t->job->o);
 
-	if (mine->label[OWN].text && !cJSON_AddStringToObject(about, "label", mine->label[OWN].text))
+	if (mine->label[SCORE_OWN].text &&
+	    !cJSON_AddStringToObject(about, "label", mine->label[SCORE_OWN].text))
 		return false;
-	return !sc || (add_number(about, "value", sc->value) && add_number(about, "low", sc->low) &&
-	               add_number(about, "high", sc->high) && add_number(about, "baseline", sc->baseline) &&
-	               add_number(about, "n_positive", sc->n_positive) &&
-	               add_number(about, "n_negative", sc->n_negative) &&
-	               add_number(about, "n_failed", sc->n_failed));
+	return !sc ||
+	       (add_number(about, "value", sc->value) && add_number(about, "low", sc->low) &&
+	        add_number(about, "high", sc->high) && add_number(about, "baseline", sc->baseline) &&
+	        add_number(about, "hard", mine->hard) &&
+	        cJSON_AddBoolToObject(about, "holds_chance", sc->low <= chance && chance <= sc->high) &&
+	        add_number(about, "n_positive", sc->n_positive) &&
+	        add_number(about, "n_negative", sc->n_negative) &&
+	        add_number(about, "n_failed", sc->n_failed));
 }
 
-/* ---- The job ------------------------------------------------------------------------------------------------------------------------------ */
+/* ---- The job ---------------------------------------------------------------------------------------------------------- */
+
+/* Whether the label that counts has no score by this scorer. */
+static int lacks(bool *out, store *s, int64_t source, const explain_opts *o, uint32_t feature, error *err)
+{
+	store_explanation e;
+	error ours = { 0 };
+	arena mem = ARENA_INIT;
+	bool scored = false;
+	int rc = store_explanation_latest(&e, s, source, feature, &mem, &ours);
+
+	if (rc == 0)
+		rc = store_score_exists(&scored, s, e.id, o->scorer, &ours);
+	arena_clear(&mem);
+	*out = !scored;
+	return rc < 0 && rc != ERR_NOTFOUND ? error_set(err, rc, "%s", ours.msg) : 0;
+}
 
 /* Features without a label have no task. */
-static int find_labels(store_task *tasks, size_t *n_tasks, store *s, const store_source *source,
-                       const explain_opts *o, const uint32_t *features, size_t n, error *err)
+static int choose_tasks(store_task *tasks, size_t *n_tasks, store *s, const store_source *source,
+                        const explain_opts *o, const uint32_t *features, size_t n, error *err)
 {
 	store_explanation e;
 	error ours = { 0 };
@@ -528,44 +473,74 @@ static bool settings(cJSON *s, const explain_opts *o)
 {
 	return cJSON_AddNumberToObject(s, "n_positive", o->n_positive) &&
 	       cJSON_AddNumberToObject(s, "n_negative", o->n_negative) &&
+	       cJSON_AddNumberToObject(s, "n_hard", o->n_hard) &&
 	       cJSON_AddNumberToObject(s, "n_baseline", o->n_baseline) &&
-	       cJSON_AddNumberToObject(s, "per_prompt", o->per_prompt);
+	       cJSON_AddNumberToObject(s, "per_prompt", o->per_prompt) &&
+	       cJSON_AddNumberToObject(s, "group", o->group) &&
+	       cJSON_AddNumberToObject(s, "precision", o->precision) &&
+	       cJSON_AddBoolToObject(s, "logprobs", o->logprobs);
 }
 
-static int check(const explain_opts *o, error *err)
+static int check(const engine_kind *k, const explain_opts *o, error *err)
 {
-	if (o->n_positive < MIN_WINDOWS || o->n_positive > 10000 || o->n_negative < 1 ||
-	    o->n_negative > 10000)
+	if (o->n_positive < EXAMPLES_LEAST || o->n_positive > 10000 || o->n_negative < 1 ||
+	    o->n_negative > 10000 || o->n_hard > 10000)
 		return error_set(err, ERR_ARG,
-		                 "%u firing and %u silent windows are asked for, %d to 10000 and 1 to 10000 "
-		                 "are allowed",
-		                 o->n_positive, o->n_negative, MIN_WINDOWS);
+		                 "%u firing, %u silent and %u hard windows are asked for, %d to 10000, 1 to "
+		                 "10000 and 0 to 10000 are allowed",
+		                 o->n_positive, o->n_negative, o->n_hard, EXAMPLES_LEAST);
 	if (o->per_prompt < 1 || o->per_prompt > 100)
 		return error_set(err, ERR_ARG, "%u windows a request are asked for, 1 to 100 are allowed",
 		                 o->per_prompt);
+	if (o->group < 3 || o->group > 10)
+		return error_set(err, ERR_ARG, "groups of %u windows are asked for, 3 to 10 are allowed",
+		                 o->group);
+	if (!(o->precision >= 0 && o->precision <= 0.5))
+		return error_set(err, ERR_ARG, "a precision of %g is asked for, 0 to 0.5 is allowed",
+		                 o->precision);
+	if (!o->client && !k->scorer->by_rule)
+		return error_set(err, ERR_ARG, "the scorer '%s' needs a model to judge (--base-url)",
+		                 k->scorer->name);
 	return 0;
 }
 
-const engine_kind kind_detection = {
-	.name = "score",
-	.unit = "labels",
-	.scorer = "detection",
-	.schema_name = "detection",
-	.schema = schema_detection,
-	.prompt = prompt_detection,
-	.fields = detection_fields,
-	.n_fields = ARRAY_LEN(detection_fields),
-	.none_yet = "score IS NULL",
-	.left_out = "without_label",
-	.check = check,
-	.choose = find_labels,
-	.settings = settings,
-	.begin = begin,
-	.finish = finish,
-	.report = report,
+#define SCORE_KIND(a_scorer, a_schema, a_prompt, some_fields)                                                \
+	{                                                                                                    \
+		.name = "score", .unit = "labels", .scorer = &(a_scorer), .schema_name = #a_schema,          \
+		.schema = schema_##a_schema, .prompt = (a_prompt), .fields = (some_fields),                  \
+		.n_fields = ARRAY_LEN(some_fields), .left_out = "without_label", .lacks = lacks,             \
+		.check = check, .choose = choose_tasks, .settings = settings, .begin = begin,                \
+		.finish = finish, .report = report                                                           \
+	}
+
+static const engine_kind kinds[] = {
+	SCORE_KIND(scorer_detection, detection, prompt_detection, labelled_fields),
+	SCORE_KIND(scorer_fuzz, fuzz, prompt_fuzz, labelled_fields),
+	SCORE_KIND(scorer_intruder, intruder, prompt_intruder, unlabelled_fields),
 };
 
-int explain_score_detection(cJSON **summary, store *s, const explain_opts *o, error *err)
+const engine_kind *score_kind(const char *name)
 {
-	return kind_start(summary, &kind_detection, s, o, err);
+	for (size_t i = 0; i < ARRAY_LEN(kinds); i++)
+		if (strcmp(name, kinds[i].scorer->name) == 0)
+			return &kinds[i];
+	return NULL;
+}
+
+const char *explain_scorer_name(size_t i, const char **measure)
+{
+	if (i >= ARRAY_LEN(kinds))
+		return NULL;
+	if (measure)
+		*measure = kinds[i].scorer->measure;
+	return kinds[i].scorer->name;
+}
+
+int explain_score(cJSON **summary, store *s, const explain_opts *o, error *err)
+{
+	const engine_kind *k = score_kind(o->scorer);
+
+	if (!k)
+		return error_set(err, ERR_ARG, "unknown scorer '%.60s'", o->scorer);
+	return kind_start(summary, k, s, o, err);
 }

@@ -1,10 +1,26 @@
 #include "explain/stats.h"
 
 #include <math.h>
+#include <stdlib.h>
 
-static const double z95 = 1.959963984540054; /* 97.5 % point of the normal distribution */
+enum { RESAMPLES = 2000 };
 
-stats_rate stats_wilson(uint32_t hits, uint32_t n)
+double stats_z(double level)
+{
+	double low = 0, high = 40;
+
+	for (int i = 0; i < 80; i++) {
+		double mid = (low + high) / 2;
+
+		if (erf(mid / sqrt(2)) < level)
+			low = mid;
+		else
+			high = mid;
+	}
+	return low;
+}
+
+stats_rate stats_wilson(uint32_t hits, uint32_t n, double z)
 {
 	stats_rate r = { hits, n, NAN, NAN, NAN };
 	double p, z2, centre, half, scale;
@@ -12,10 +28,10 @@ stats_rate stats_wilson(uint32_t hits, uint32_t n)
 	if (n == 0)
 		return r;
 	p = (double)hits / n;
-	z2 = z95 * z95 / n;
+	z2 = z * z / n;
 	scale = 1 / (1 + z2);
 	centre = (p + z2 / 2) * scale;
-	half = z95 * sqrt(p * (1 - p) / n + z2 / (4.0 * n)) * scale;
+	half = z * sqrt(p * (1 - p) / n + z2 / (4.0 * n)) * scale;
 	r.value = p;
 	r.low = hits == 0 ? 0 : fmax(0, centre - half);
 	r.high = hits == n ? 1 : fmin(1, centre + half);
@@ -23,10 +39,10 @@ stats_rate stats_wilson(uint32_t hits, uint32_t n)
 }
 
 stats_balanced stats_balanced_accuracy(uint32_t true_positive, uint32_t n_positive, uint32_t true_negative,
-                                       uint32_t n_negative)
+                                       uint32_t n_negative, double z)
 {
-	stats_balanced b = { stats_wilson(true_positive, n_positive), stats_wilson(true_negative, n_negative),
-		             NAN, NAN, NAN };
+	stats_balanced b = { stats_wilson(true_positive, n_positive, z),
+		             stats_wilson(true_negative, n_negative, z), NAN, NAN, NAN };
 
 	if (n_positive == 0 || n_negative == 0)
 		return b;
@@ -36,16 +52,130 @@ stats_balanced stats_balanced_accuracy(uint32_t true_positive, uint32_t n_positi
 	return b;
 }
 
-unsigned stats_decile(size_t i, size_t n)
+/* ---- Area under the ROC curve ------------------------------------------------------------------------------------------ */
+
+static int by_value(const void *a, const void *b)
 {
-	return (unsigned)(i * 10 / n);
+	const double *x = a, *y = b;
+
+	return (*x > *y) - (*x < *y);
 }
 
-size_t stats_spread(size_t *out, size_t want, size_t n)
+/* Grades of both kinds by rank, equal ones sharing one: rank[i] of the i-th. *n_ranks of them. */
+static int rank_all(uint32_t **rank, size_t *n_ranks, const double *positive, size_t n,
+                    const double *negative, size_t m, error *err)
 {
-	if (want > n)
-		want = n;
-	for (size_t i = 0; i < want; i++)
-		out[i] = want == 1 ? 0 : i * (n - 1) / (want - 1);
-	return want;
+	double *sorted = malloc((n + m) * sizeof(*sorted));
+	uint32_t *r = malloc((n + m) * sizeof(*r));
+	size_t distinct = 0;
+
+	if (!sorted || !r) {
+		free(sorted);
+		free(r);
+		return error_nomem(err, "grades");
+	}
+	memcpy(sorted, positive, n * sizeof(*sorted));
+	memcpy(sorted + n, negative, m * sizeof(*sorted));
+	qsort(sorted, n + m, sizeof(*sorted), by_value);
+	for (size_t i = 0; i < n + m; i++)
+		if (i == 0 || sorted[i] > sorted[distinct - 1])
+			sorted[distinct++] = sorted[i];
+	for (size_t i = 0; i < n + m; i++) {
+		double x = i < n ? positive[i] : negative[i - n];
+		const double *at = bsearch(&x, sorted, distinct, sizeof(*sorted), by_value);
+
+		r[i] = (uint32_t)(at - sorted);
+	}
+	free(sorted);
+	*rank = r;
+	*n_ranks = distinct;
+	return 0;
+}
+
+/* From how many of each kind have each rank. */
+static double area(const uint32_t *positive, const uint32_t *negative, size_t n_ranks, size_t n, size_t m)
+{
+	double below = 0, sum = 0;
+
+	for (size_t r = 0; r < n_ranks; r++) {
+		sum += positive[r] * (below + negative[r] / 2.0);
+		below += negative[r];
+	}
+	return sum / ((double)n * (double)m);
+}
+
+static void resample(uint32_t *count, size_t n_ranks, const uint32_t *rank, size_t n, uint64_t key)
+{
+	memset(count, 0, n_ranks * sizeof(*count));
+	for (size_t i = 0; i < n; i++)
+		count[rank[hash64_below(hash64_mix(key, i), n)]]++;
+}
+
+/* Where the true area may be, by its variance there: Newcombe's method 5 after Hanley and McNeil. */
+static double newcombe(double value, size_t n, size_t m, double z, bool high)
+{
+	double half = ((double)n + (double)m) / 2 - 1, from = high ? value : 0, to = high ? 1 : value;
+
+	for (int i = 0; i < 60; i++) {
+		double a = (from + to) / 2;
+		double v = a * (1 - a) * (1 + half * (1 - a) / (2 - a) + half * a / (1 + a)) /
+		           ((double)n * (double)m);
+		bool far = fabs(value - a) > z * sqrt(v);
+
+		if (far == high)
+			to = a;
+		else
+			from = a;
+	}
+	return (from + to) / 2;
+}
+
+static void percentiles(stats_value *out, double *area_of, double level)
+{
+	double tail = (1 - level) / 2;
+	size_t skip = (size_t)(tail * RESAMPLES);
+
+	qsort(area_of, RESAMPLES, sizeof(*area_of), by_value);
+	out->low = area_of[skip];
+	out->high = area_of[RESAMPLES - 1 - skip];
+}
+
+int stats_auroc(stats_value *out, const double *positive, size_t n, const double *negative, size_t m,
+                double level, uint64_t seed, error *err)
+{
+	uint32_t *rank = NULL, *p = NULL, *q = NULL;
+	double *areas = NULL, z = stats_z(level);
+	size_t n_ranks = 0;
+	int rc;
+
+	*out = (stats_value){ NAN, NAN, NAN };
+	if (n == 0 || m == 0)
+		return 0;
+	rc = rank_all(&rank, &n_ranks, positive, n, negative, m, err);
+	if (rc < 0)
+		return rc;
+	p = calloc(n_ranks, sizeof(*p));
+	q = calloc(n_ranks, sizeof(*q));
+	areas = malloc(RESAMPLES * sizeof(*areas));
+	if (!p || !q || !areas) {
+		rc = error_nomem(err, "grades");
+		goto out;
+	}
+	for (size_t i = 0; i < n + m; i++)
+		(i < n ? p : q)[rank[i]]++;
+	out->value = area(p, q, n_ranks, n, m);
+	for (size_t b = 0; b < RESAMPLES; b++) {
+		resample(p, n_ranks, rank, n, hash64_mix(seed, 2 * b));
+		resample(q, n_ranks, rank + n, m, hash64_mix(seed, 2 * b + 1));
+		areas[b] = area(p, q, n_ranks, n, m);
+	}
+	percentiles(out, areas, level);
+	out->low = fmin(out->low, newcombe(out->value, n, m, z, false));
+	out->high = fmax(out->high, newcombe(out->value, n, m, z, true));
+out:
+	free(rank);
+	free(p);
+	free(q);
+	free(areas);
+	return rc;
 }

@@ -2,16 +2,18 @@
 #ifndef GLOSS_EXPLAIN_STATS_H
 #define GLOSS_EXPLAIN_STATS_H
 
-#include <stddef.h>
-#include <stdint.h>
+#include "base/base.h"
 
 typedef struct stats_rate {
 	uint32_t hits, n;
 	double value, low, high; /* NaN when n is 0 */
 } stats_rate;
 
-/* hits / n with the Wilson score interval, 95 % (Wilson 1927). */
-stats_rate stats_wilson(uint32_t hits, uint32_t n);
+/* Of the normal distribution: what |z| stays below with this probability, 0 < level < 1. 1.96 for 0.95. */
+double stats_z(double level);
+
+/* hits / n with the Wilson score interval (Wilson 1927); z: stats_z() of its level. */
+stats_rate stats_wilson(uint32_t hits, uint32_t n, double z);
 
 typedef struct stats_balanced {
 	stats_rate tpr, tnr;     /* of firing windows, of silent windows */
@@ -21,13 +23,16 @@ typedef struct stats_balanced {
 /* Balanced accuracy (tpr + tnr) / 2. Its interval joins the two Wilson intervals by the squares of their one-sided widths
  * (MOVER: Newcombe 1998, method 10, for a sum of independent proportions). */
 stats_balanced stats_balanced_accuracy(uint32_t true_positive, uint32_t n_positive, uint32_t true_negative,
-                                       uint32_t n_negative);
+                                       uint32_t n_negative, double z);
 
-/* Decile of item i of n items sorted from strongest (0) to weakest (n - 1): 0..9, equal counts up to rounding. */
-unsigned stats_decile(size_t i, size_t n);
-
-/* Indices of `want` items out of n spread evenly over the sorted order, ascending and distinct, all n when want >= n.
- * out (min(want, n)); returns how many. */
-size_t stats_spread(size_t *out, size_t want, size_t n);
+/* Of how often a positive's grade is over a negative's, ties counting half: the area under the ROC curve. */
+typedef struct stats_value {
+	double value, low, high; /* NaN when there are none of a kind */
+} stats_value;
+/* grades: positive (n), negative (m). The interval is that of a bootstrap by strata (positives and negatives apart), from
+ * percentiles, seeded; where all or nearly all pairs are in order, which no resample can show to be chance, it is at least as
+ * wide as Newcombe's (2006, method 5). ERR_NOMEM. */
+int stats_auroc(stats_value *out, const double *positive, size_t n, const double *negative, size_t m,
+                double level, uint64_t seed, error *err) MUST_USE;
 
 #endif

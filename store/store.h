@@ -548,7 +548,7 @@ int store_labels_add(size_t *bad, store *s, const char *source, const store_labe
 /* Mark a person's latest label that holds as withdrawn: the one before counts again. ERR_NOTFOUND. */
 int store_label_withdraw(store *s, const char *source, uint32_t feature, error *err) MUST_USE;
 
-/* ---- Windows, for explain (windows.c) ------------------------------------------------------------------------------------------- */
+/* ---- Windows, for explain (windows.c, hard_windows.c) ------------------------------------------------------------------------------------------- */
 
 typedef enum store_part { STORE_LABEL, STORE_SELECT, STORE_REPORT, STORE_ANY } store_part;
 
@@ -576,6 +576,30 @@ int store_windows_firing(store_window **out, size_t *n, store *s, int64_t source
 int store_windows_silent(store_window **out, size_t *n, store *s, int64_t source, uint32_t feature,
                          store_part part, uint32_t length, size_t want, uint64_t seed, arena *mem,
                          error *err) MUST_USE;
+/* Silent windows that are easily taken for firing ones, one a context at most: verified as above, with one of these at index
+ * `before` (nearer to an edge where the context ends). */
+typedef enum store_hard {
+	STORE_HARD_DECODER,  /* a token on which a neighbour by decoder cosine fires, */
+	STORE_HARD_COFIRING, /* on which a feature fires that often fires together with this one, */
+	STORE_HARD_TOKEN,    /* one of `tokens` */
+	STORE_HARD_KINDS
+} store_hard;
+typedef struct store_hard_opts {
+	int64_t source;
+	uint32_t feature;
+	store_part part;
+	store_hard by;
+	uint32_t length, before;
+	size_t want; /* at most */
+	uint64_t seed;
+	const uint32_t *
+	        tokens; /* (n_tokens) ids; the first 8 count, as do the first 8 neighbours, which take turns */
+	size_t n_tokens;
+} store_hard_opts;
+/* Their peak is that token; value is 1 where the neighbour fires, or the token stands, and 0 elsewhere. Fewer than
+ * wanted, or none, where the store has no neighbours or no such places. ERR_FORMAT: corrupt. */
+int store_windows_hard(store_window **out, size_t *n, store *s, const store_hard_opts *o, arena *mem,
+                       error *err) MUST_USE;
 
 #include "store/work.h"
 

@@ -1,100 +1,8 @@
 /* Windows of tokens for explain/: where a feature fires, and where it is verified not to. */
-#include "store/query_internal.h"
+#include "store/window_list.h"
 
 #include <inttypes.h>
 #include <math.h>
-
-/* Windows being gathered; the text of each is known by its token ids. */
-struct window_list {
-	store_window *items; /* malloc'd until handed over */
-	uint64_t *hashes;
-	size_t n, cap, hash_cap;
-};
-
-static void window_list_clear(struct window_list *list)
-{
-	free(list->items);
-	free(list->hashes);
-}
-
-static uint64_t tokens_hash(const uint32_t *tokens, uint32_t n)
-{
-	return hash64(tokens, n * sizeof(*tokens), 0);
-}
-
-static bool list_has_tokens(const struct window_list *list, const uint32_t *tokens, uint32_t n)
-{
-	uint64_t hash = tokens_hash(tokens, n);
-
-	for (size_t i = 0; i < list->n; i++)
-		if (list->hashes[i] == hash && list->items[i].length == n &&
-		    memcmp(list->items[i].token, tokens, n * sizeof(*tokens)) == 0)
-			return true;
-	return false;
-}
-
-static bool list_has_context(const struct window_list *list, int64_t context)
-{
-	for (size_t i = 0; i < list->n; i++)
-		if (list->items[i].context == context)
-			return true;
-	return false;
-}
-
-static int list_add(struct window_list *list, const store_window *w, error *err)
-{
-	if (mem_grow(&list->items, &list->cap, list->n + 1, sizeof(*list->items)) < 0 ||
-	    mem_grow(&list->hashes, &list->hash_cap, list->n + 1, sizeof(*list->hashes)) < 0)
-		return error_nomem(err, "windows");
-	list->hashes[list->n] = tokens_hash(w->token, w->length);
-	list->items[list->n++] = *w;
-	return 0;
-}
-
-/* The list as an array in `mem`. */
-static int list_finish(store_window **out, size_t *n, const struct window_list *list, arena *mem, error *err)
-{
-	store_window *windows = arena_alloc(mem, list->n ? list->n : 1, sizeof(*windows));
-
-	if (!windows)
-		return error_nomem(err, "windows");
-	if (list->n)
-		memcpy(windows, list->items, list->n * sizeof(*windows));
-	*out = windows;
-	*n = list->n;
-	return 0;
-}
-
-static uint32_t *copy_tokens(const context_row *c, uint32_t first, uint32_t length, arena *mem)
-{
-	uint32_t *tokens = arena_alloc(mem, length, sizeof(*tokens));
-
-	for (uint32_t i = 0; tokens && i < length; i++)
-		tokens[i] = context_row_token(c, first + i);
-	return tokens;
-}
-
-/* A window of a context with its ids, texts and zero values (*values, to be filled), all in `mem`. */
-static int window_make(store_window *out, float **values, const context_row *c, uint32_t first,
-                       uint32_t length, arena *mem, error *err)
-{
-	store_window w = { .context = c->id,
-		           .group = c->group,
-		           .part = c->part,
-		           .first = first,
-		           .length = length,
-		           .peak = length / 2,
-		           .weight = 1 };
-
-	w.token = copy_tokens(c, first, length, mem);
-	w.text = context_row_texts(c, first, length, mem);
-	*values = arena_alloc(mem, length, sizeof(**values));
-	w.value = *values;
-	if (!w.token || !w.text || !w.value)
-		return error_nomem(err, "a window");
-	*out = w;
-	return 0;
-}
 
 /* ---- Firing windows ------------------------------------------------------------------------------------------- */
 
@@ -122,7 +30,7 @@ static int read_example(struct window_list *list, sqlite3_stmt *row, store *s, s
 	rc = context_row_read(&c, row, EXAMPLE_CONTEXT, s, err);
 	if (rc < 0)
 		return rc;
-	if ((part != STORE_ANY && c.part != part) || list_has_context(list, c.id))
+	if ((part != STORE_ANY && c.part != part) || window_list_has_context(list, c.id))
 		return 0;
 	rc = example_span_find(&span, sqlite3_column_int64(row, EXAMPLE_POSITION), before, after, &c, s, err);
 	if (rc == 0)
@@ -132,7 +40,7 @@ static int read_example(struct window_list *list, sqlite3_stmt *row, store *s, s
 	rc = example_codes_read(values, w.length, span.peak,
 	                        (float)sqlite3_column_double(row, EXAMPLE_ACTIVATION), row, EXAMPLE_CODES,
 	                        store_window_is_wide(before, after), s, err);
-	if (rc < 0 || list_has_tokens(list, w.token, w.length))
+	if (rc < 0 || window_list_has_tokens(list, w.token, w.length))
 		return rc;
 	for (uint32_t i = 0; i < w.length; i++)
 		if (values[i] > w.activation) {
@@ -140,7 +48,7 @@ static int read_example(struct window_list *list, sqlite3_stmt *row, store *s, s
 			w.peak = i;
 		}
 	w.weight = sqlite3_column_double(row, EXAMPLE_WEIGHT);
-	return list_add(list, &w, err);
+	return window_list_add(list, &w, err);
 }
 
 static int strongest_first(const void *a, const void *b)
@@ -179,7 +87,7 @@ int store_windows_firing(store_window **out, size_t *n, store *s, int64_t source
 		goto out;
 	if (list.n)
 		qsort(list.items, list.n, sizeof(*list.items), strongest_first);
-	rc = list_finish(out, n, &list, mem, err);
+	rc = window_list_finish(out, n, &list, mem, err);
 out:
 	sqlite3_finalize(row);
 	window_list_clear(&list);
@@ -210,25 +118,6 @@ static int by_hash(const void *a, const void *b)
 	return x->first < y->first ? -1 : x->first > y->first;
 }
 
-/* Rows that were left out have no codes, so they verify nothing: a window may hold a few (the first token of a context is
- * one in most dumps), not consist of them. */
-static bool mostly_counted(const firing_context *c, uint32_t first, uint32_t length)
-{
-	uint32_t counted = 0;
-
-	for (uint32_t i = first; i < first + length; i++)
-		counted += bit_is_set(c->counted, i);
-	return counted >= length - length / 4;
-}
-
-static bool fires_in(const firing_place *places, size_t n, uint32_t first, uint32_t length)
-{
-	for (size_t i = 0; i < n; i++)
-		if (places[i].token >= first && places[i].token < first + length)
-			return true;
-	return false;
-}
-
 /* The silent windows of one context: side by side, from a start that the hash picks. A context shorter than the window
  * offers itself whole. */
 static int add_candidates(struct candidates *all, const firing_context *c, uint32_t index,
@@ -240,7 +129,7 @@ static int add_candidates(struct candidates *all, const firing_context *c, uint3
 	uint32_t first = (uint32_t)hash64_below(context_key, c->row.n_tokens % size + 1);
 
 	for (; first + size <= c->row.n_tokens; first += size) {
-		if (fires_in(places, n_places, first, size) || !mostly_counted(c, first, size))
+		if (window_fires_in(places, n_places, first, size) || !window_counts(c, first, size))
 			continue;
 		if (mem_grow(&all->items, &all->cap, all->n + 1, sizeof(*all->items)) < 0)
 			return error_nomem(err, "silent windows");
@@ -262,8 +151,8 @@ static int take_candidates(struct window_list *list, const struct candidates *al
 
 		rc = window_make(&w, &values, &cache->contexts[at->context].row, at->first, at->length, mem,
 		                 err);
-		if (rc == 0 && !list_has_tokens(list, w.token, w.length))
-			rc = list_add(list, &w, err);
+		if (rc == 0 && !window_list_has_tokens(list, w.token, w.length))
+			rc = window_list_add(list, &w, err);
 		if (rc < 0)
 			return rc;
 	}
@@ -306,7 +195,7 @@ int store_windows_silent(store_window **out, size_t *n, store *s, int64_t source
 		qsort(all.items, all.n, sizeof(*all.items), by_hash);
 	rc = take_candidates(&list, &all, cache, want, mem, err);
 	if (rc == 0)
-		rc = list_finish(out, n, &list, mem, err);
+		rc = window_list_finish(out, n, &list, mem, err);
 out:
 	free(all.items);
 	window_list_clear(&list);

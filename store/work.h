@@ -34,6 +34,8 @@ typedef struct store_score {
 	int64_t task_id;
 } store_score;
 int store_score_add(store *s, const store_score *sc, error *err) MUST_USE;
+/* Whether a label has a score of this scorer. */
+int store_score_exists(bool *out, store *s, int64_t explanation, const char *scorer, error *err) MUST_USE;
 
 /* Features of a source by "all", a list "1,5,10-20,@NAME" (@: a list of the user's, else a file of numbers and ranges), and/or a where expression: ids ascending,
  * malloc'd. */

@@ -38,7 +38,7 @@ typedef struct context_of {
 static int add_context(store_index *ix, const planted *p, const context_of *c, uint32_t number, error *err)
 {
 	store_context x = { c->token, p->tokens, number, number, c->counted, c->start, c->feature, c->value };
-	uint32_t words = p->features + p->features / 2, n = 0;
+	uint32_t words = p->features + p->features / 2, n = 0, at;
 
 	for (uint32_t i = 0; i < p->tokens; i++) {
 		uint32_t w = (uint32_t)hash64_below(hash64_mix(number + 1, i), words);
@@ -46,12 +46,17 @@ static int add_context(store_index *ix, const planted *p, const context_of *c, u
 		c->token[i] = w;
 		c->counted[i] = 1;
 		c->start[i] = n;
-		if (w >= p->features)
-			continue;
-		c->feature[n] = w;
-		c->value[n++] = 1 + (float)(i % 7);
+		if (w < p->features) {
+			c->feature[n] = w;
+			c->value[n++] = 1 + (float)(i % 7);
+		}
 		if (w < p->twins) {
 			c->feature[n] = p->features + w;
+			c->value[n++] = 1 + (float)(i % 7);
+		}
+		at = (uint32_t)hash64_below(hash64_mix(number + 1, p->tokens + i), p->features);
+		if (at < p->random) {
+			c->feature[n] = p->features + p->twins + at;
 			c->value[n++] = 1 + (float)(i % 7);
 		}
 	}
@@ -65,8 +70,8 @@ static int add_contexts(store_index *ix, const planted *p, error *err)
 	         n = (uint32_t)((uint64_t)words * p->times / p->tokens) + 1;
 	context_of c = { .token = calloc(p->tokens, sizeof(*c.token)),
 		         .start = calloc(p->tokens + 1, sizeof(*c.start)),
-		         .feature = calloc(2 * (size_t)p->tokens, sizeof(*c.feature)),
-		         .value = calloc(2 * (size_t)p->tokens, sizeof(*c.value)),
+		         .feature = calloc(3 * (size_t)p->tokens, sizeof(*c.feature)),
+		         .value = calloc(3 * (size_t)p->tokens, sizeof(*c.value)),
 		         .counted = calloc(p->tokens, 1) };
 	int rc = c.token && c.start && c.feature && c.value && c.counted ? 0 : error_nomem(err, "contexts");
 
@@ -89,8 +94,8 @@ int planted_make(store *s, const planted *p, error *err)
 	o.source = "planted";
 	o.architecture = "topk";
 	o.d_in = 4;
-	o.n_features = p->features + p->twins;
-	o.k = 2;
+	o.n_features = p->features + p->twins + p->random;
+	o.k = 3;
 	o.weights_sha256 = o.dump_sha256 = "0";
 	o.config = "{}";
 	o.argv = "[]";

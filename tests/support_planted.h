@@ -9,8 +9,10 @@ enum { PLANTED_WORD = 16 };
 typedef struct planted {
 	uint32_t features; /* words of the vocabulary; half as many more fire nothing */
 	uint32_t twins;    /* so many more features, of which number i fires exactly as feature i does */
-	uint32_t times;    /* how often each word comes, about */
-	uint32_t tokens;   /* of a context */
+	uint32_t
+	        random; /* and so many more that fire at random, each on one token in `features`, whatever it is */
+	uint32_t times;  /* how often each word comes, about */
+	uint32_t tokens; /* of a context */
 } planted;
 void planted_word(char out[PLANTED_WORD], uint32_t feature); /* " w12" */
 /* Index it into the open store as source "planted". */

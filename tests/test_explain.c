@@ -1,4 +1,4 @@
-/* explain_run and explain_score_detection, end to end: rules planted in synthetic text, the scripted server as the model, runs cut
+/* explain_run and explain_score, end to end: rules planted in synthetic text, the scripted server as the model, runs cut
  * short and taken up again, and each misbehaviour of the endpoint ending in the right state. */
 #include "explain/engine.h"
 #include "explain/prompt.h"
@@ -179,7 +179,7 @@ START_TEST(planted_rules_are_found_and_score_high)
 		ck_assert_msg(strstr(e.text, want[i].says), "%s", e.text);
 		ck_assert_str_eq(e.method, "lexical");
 	}
-	ck_assert_msg(explain_score_detection(&sum, s, &o, &err) == 0, "%s", err.msg);
+	ck_assert_msg(explain_score(&sum, s, &o, &err) == 0, "%s", err.msg);
 	ck_assert_double_eq(number(sum, "done"), 4);
 	ck_assert_double_eq(number(sum, "without_label"), 2);
 	cJSON_Delete(sum);
@@ -197,7 +197,7 @@ START_TEST(no_document_is_used_for_both)
 	explain_opts o = lexical();
 
 	ck_assert_int_eq(explain_run(NULL, s, &o, &err), 0);
-	ck_assert_int_eq(explain_score_detection(NULL, s, &o, &err), 0);
+	ck_assert_int_eq(explain_score(NULL, s, &o, &err), 0);
 	static const char shown[] =
 	        "CREATE TEMP VIEW shown AS SELECT j.kind, d.group_key, d.part FROM request r"
 	        " JOIN task t ON t.id = r.task_id JOIN job j ON j.id = t.job_id,"
@@ -220,7 +220,7 @@ START_TEST(scoring_needs_labels)
 {
 	explain_opts o = lexical();
 
-	ck_assert_int_eq(explain_score_detection(NULL, s, &o, &err), ERR_NOTFOUND);
+	ck_assert_int_eq(explain_score(NULL, s, &o, &err), ERR_NOTFOUND);
 	ck_assert_msg(strstr(err.msg, "run gloss explain"), "%s", err.msg);
 }
 END_TEST
@@ -373,7 +373,7 @@ START_TEST(model_labels_and_judges)
 	                 4);
 	ck_assert_int_eq(sql("SELECT count(*) FROM explanation WHERE feature = 0 AND text = 'cat'"), 1);
 	ck_assert_int_eq(sql("SELECT sum(input_tokens) FROM task"), 4 * 11);
-	ck_assert_msg(explain_score_detection(&sum, s, &o, &err) == 0, "%s", err.msg);
+	ck_assert_msg(explain_score(&sum, s, &o, &err) == 0, "%s", err.msg);
 	ck_assert_double_eq(number(sum, "done"), 4);
 	cJSON_Delete(sum);
 	ck_assert_int_eq(sql("SELECT count(*) FROM score WHERE judge = 'tiny' AND n_failed = 0"), 4);
@@ -384,7 +384,7 @@ START_TEST(model_labels_and_judges)
 	/* again: nothing is asked but what the server takes, and that refused ones cannot be in the log */
 	before = m.requests;
 	ck_assert_int_eq(explain_run(NULL, s, &o, &err), 0);
-	ck_assert_int_eq(explain_score_detection(NULL, s, &o, &err), 0);
+	ck_assert_int_eq(explain_score(NULL, s, &o, &err), 0);
 	ck_assert_uint_le(m.requests - before, 2 * ((unsigned)_i + (_i == 2)));
 	o.replay = true;
 	before = m.requests;
@@ -411,7 +411,7 @@ START_TEST(missing_and_misshapen_answers_are_asked_for_again)
 	ck_assert_int_eq(sql("SELECT count(*) FROM request"), 2);
 	ck_assert_int_eq(sql("SELECT count(*) FROM explanation WHERE text = 'cat'"), 1);
 	m.wrong = 1;
-	ck_assert_msg(explain_score_detection(NULL, s, &o, &err) == 0, "%s", err.msg);
+	ck_assert_msg(explain_score(NULL, s, &o, &err) == 0, "%s", err.msg);
 	ck_assert_int_eq(
 	        sql("SELECT count(*) FROM score WHERE value = 1 AND n_failed = 0 AND baseline IS NULL"), 1);
 	llm_stop(server);
@@ -525,7 +525,7 @@ START_TEST(killed_run_is_taken_up)
 		if (child == 0) {
 			if (store_open(&s, support_path(folder, "s.db"), STORE_WRITE, &err) < 0)
 				_exit(2);
-			_exit(explain_score_detection(NULL, s, &o, &err) == 0 ? 0 : 1);
+			_exit(explain_score(NULL, s, &o, &err) == 0 ? 0 : 1);
 		}
 		usleep(5000 * (kills + 1));
 		kill(child, SIGKILL);
@@ -683,7 +683,7 @@ START_TEST(windows_cannot_be_misread)
 	text_clear(&t);
 	ck_assert_int_eq(prompt_add_plain(&t, &w, &err), 0);
 	ck_assert_str_eq(t.data, "a <<b↵[2] <c >");
-	w = prompt_cut(&w, 4);
+	w = prompt_cut(&w, 4, 2);
 	ck_assert_uint_eq(w.length, 4);
 	ck_assert_uint_eq(w.peak, 1);
 	text_free(&t);

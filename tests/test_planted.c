@@ -139,7 +139,7 @@ START_TEST(labels_name_the_rules_and_score)
 	s = make_store(support_path(dir, "planted.db"));
 	o.features = "all";
 	ck_assert_msg(explain_run(NULL, s, &o, &e) == 0, "%s", e.msg);
-	ck_assert_msg(explain_score_detection(NULL, s, &o, &e) == 0, "%s", e.msg);
+	ck_assert_msg(explain_score(NULL, s, &o, &e) == 0, "%s", e.msg);
 	ck_assert_msg(store_features(&rows, s, &q, &e) == 0, "%s", e.msg);
 	row = cJSON_GetObjectItemCaseSensitive(rows, "features")->child;
 	for (size_t f = 0; f < ARRAY_LEN(labels); f++, row = row->next) {

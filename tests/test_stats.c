@@ -5,33 +5,35 @@
 #include "explain/stats.h"
 #include "tests/support.h"
 
+static const double z95 = 1.959963984540054;
+
 START_TEST(wilson_known_values)
 {
 	/* By hand from the closed form with z = 1.959964. */
-	stats_rate r = stats_wilson(8, 10);
+	stats_rate r = stats_wilson(8, 10, z95);
 
 	ck_assert_double_eq_tol(r.value, 0.8, 1e-15);
 	ck_assert_double_eq_tol(r.low, 0.490162, 1e-6);
 	ck_assert_double_eq_tol(r.high, 0.943318, 1e-6);
-	r = stats_wilson(0, 10);
+	r = stats_wilson(0, 10, z95);
 	ck_assert_double_eq(r.low, 0);
 	ck_assert_double_eq_tol(r.high, 0.277533, 1e-6);
-	r = stats_wilson(10, 10);
+	r = stats_wilson(10, 10, z95);
 	ck_assert_double_eq(r.high, 1);
-	ck_assert(isnan(stats_wilson(0, 0).value));
+	ck_assert(isnan(stats_wilson(0, 0, z95).value));
 }
 END_TEST
 
 START_TEST(balanced_accuracy_and_its_interval)
 {
-	stats_balanced b = stats_balanced_accuracy(45, 50, 40, 50);
+	stats_balanced b = stats_balanced_accuracy(45, 50, 40, 50, z95);
 
 	ck_assert_double_eq_tol(b.value, 0.85, 1e-12);
 	ck_assert_double_eq_tol(b.low, 0.85 - hypot(0.9 - b.tpr.low, 0.8 - b.tnr.low) / 2, 1e-12);
 	ck_assert(b.low < 0.85 && b.high > 0.85 && b.high <= 1);
-	ck_assert(isnan(stats_balanced_accuracy(0, 0, 5, 5).value));
-	ck_assert(isnan(stats_balanced_accuracy(5, 5, 0, 0).low));
-	b = stats_balanced_accuracy(50, 50, 50, 50);
+	ck_assert(isnan(stats_balanced_accuracy(0, 0, 5, 5, z95).value));
+	ck_assert(isnan(stats_balanced_accuracy(5, 5, 0, 0, z95).low));
+	b = stats_balanced_accuracy(50, 50, 50, 50, z95);
 	ck_assert_double_eq(b.value, 1);
 	ck_assert_double_eq(b.high, 1);
 	ck_assert_double_gt(b.low, 0.9);
@@ -64,7 +66,7 @@ START_TEST(interval_covers)
 		for (unsigned r = 0; r < runs; r++) {
 			stats_balanced b = stats_balanced_accuracy(
 			        binomial(&counter, cases[c].np, cases[c].tpr), cases[c].np,
-			        binomial(&counter, cases[c].nn, cases[c].tnr), cases[c].nn);
+			        binomial(&counter, cases[c].nn, cases[c].tnr), cases[c].nn, z95);
 
 			inside += b.low <= truth && truth <= b.high;
 		}
@@ -73,29 +75,83 @@ START_TEST(interval_covers)
 }
 END_TEST
 
-START_TEST(deciles_and_spread)
+/* Against the definition: how often a positive is over a negative. */
+static double area_of(const double *p, size_t n, const double *q, size_t m)
 {
-	size_t at[10], n;
-	unsigned of[10] = { 0 };
+	double sum = 0;
 
-	for (size_t i = 0; i < 57; i++)
-		of[stats_decile(i, 57)]++;
-	for (unsigned d = 0; d < 10; d++)
-		ck_assert(of[d] == 5 || of[d] == 6);
-	n = stats_spread(at, 5, 9);
-	ck_assert_uint_eq(n, 5);
 	for (size_t i = 0; i < n; i++)
-		ck_assert_uint_eq(at[i], 2 * i);
-	ck_assert_uint_eq(stats_spread(at, 10, 3), 3);
-	ck_assert_uint_eq(at[2], 2);
-	ck_assert_uint_eq(stats_spread(at, 1, 9), 1);
-	ck_assert_uint_eq(stats_spread(at, 4, 0), 0);
+		for (size_t j = 0; j < m; j++)
+			sum += p[i] > q[j] ? 1 : p[i] == q[j] ? 0.5 : 0;
+	return sum / ((double)n * (double)m);
+}
+
+START_TEST(area_under_the_curve)
+{
+	static const double p[] = { 0.9, 0.8, 0.4, 0.4 }, q[] = { 0.1, 0.4, 0.85 };
+	stats_value v, again;
+	error err;
+
+	ck_assert_int_eq(stats_auroc(&v, p, 4, q, 3, 0.95, 1, &err), 0);
+	ck_assert_double_eq_tol(v.value, area_of(p, 4, q, 3), 1e-12);
+	ck_assert(v.low < v.value && v.value < v.high && v.low >= 0 && v.high <= 1);
+	ck_assert_int_eq(stats_auroc(&again, p, 4, q, 3, 0.95, 1, &err), 0);
+	ck_assert_double_eq(v.low, again.low);
+	ck_assert_int_eq(stats_auroc(&v, p, 1, q, 1, 0.95, 1, &err), 0);
+	ck_assert_double_eq(v.value, 1);
+	ck_assert_double_eq(v.high, 1);
+	ck_assert_double_lt(v.low, 0.5); /* one pair in order shows nothing */
+	ck_assert_int_eq(stats_auroc(&v, p, 0, q, 1, 0.95, 1, &err), 0);
+	ck_assert(isnan(v.value) && isnan(v.low));
+}
+END_TEST
+
+static double normal(uint64_t *counter)
+{
+	double u = hash64_unit(hash64_mix(9, (*counter)++)), w = hash64_unit(hash64_mix(9, (*counter)++));
+
+	return sqrt(-2 * log(u + 1e-300)) * cos(6.283185307179586 * w);
+}
+
+/* Grades of firing windows are d higher: the area is Phi(d / sqrt 2). */
+START_TEST(area_interval_covers)
+{
+	static const struct {
+		double d;
+		uint32_t n, m;
+	} runs_of[] = { { 0.5, 50, 50 }, { 1.5, 50, 25 }, { 3, 30, 30 } };
+	uint64_t counter = 0;
+	double p[50], q[50];
+	stats_value v;
+	error err;
+
+	for (size_t c = 0; c < ARRAY_LEN(runs_of); c++) {
+		double truth = 0.5 + erf(runs_of[c].d / 2) / 2;
+		unsigned inside = 0, runs = 400;
+
+		for (unsigned r = 0; r < runs; r++) {
+			for (uint32_t i = 0; i < runs_of[c].n; i++)
+				p[i] = normal(&counter) + runs_of[c].d;
+			for (uint32_t i = 0; i < runs_of[c].m; i++)
+				q[i] = normal(&counter);
+			ck_assert_int_eq(stats_auroc(&v, p, runs_of[c].n, q, runs_of[c].m, 0.95, r, &err), 0);
+			inside += v.low <= truth && truth <= v.high;
+		}
+		ck_assert_msg(inside >= runs * 0.928, "case %zu: %u of %u", c, inside, runs);
+	}
+}
+END_TEST
+
+START_TEST(normal_quantiles)
+{
+	ck_assert_double_eq_tol(stats_z(0.95), 1.959963984540054, 1e-9);
+	ck_assert_double_eq_tol(stats_z(0.9875), 2.497705474412375, 1e-9);
 }
 END_TEST
 
 static void cases(Suite *s)
 {
 	SUPPORT_CASE(s, "all", wilson_known_values, balanced_accuracy_and_its_interval, interval_covers,
-	             deciles_and_spread);
+	             area_under_the_curve, area_interval_covers, normal_quantiles);
 }
 SUPPORT_MAIN("stats", cases)

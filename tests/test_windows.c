@@ -200,6 +200,16 @@ END_TEST
 /* As lying_stores_are_errors, with each allocation failing in turn. */
 START_TEST(windows_survive_failing_allocations)
 {
+	static const uint32_t cat = SMALL_CAT;
+	const store_hard_opts hard = { .source = 1,
+		                       .feature = SMALL_AFTER_THE,
+		                       .part = STORE_ANY,
+		                       .by = STORE_HARD_TOKEN,
+		                       .length = 6,
+		                       .want = 3,
+		                       .tokens = &cat,
+		                       .n_tokens = 1 };
+
 	for (long nth = 0;; nth++) {
 		store_window *w = NULL;
 		size_t n = 0;
@@ -210,6 +220,8 @@ START_TEST(windows_survive_failing_allocations)
 		rc = store_windows_firing(&w, &n, s, 1, SMALL_ON_CAT, STORE_ANY, &mem, &err);
 		if (rc == 0)
 			rc = store_windows_silent(&w, &n, s, 1, SMALL_ON_CAT, STORE_ANY, 4, 5, 3, &mem, &err);
+		if (rc == 0)
+			rc = store_windows_hard(&w, &n, s, &hard, &mem, &err);
 		arena_clear(&mem);
 		if (!fault_disarm(FAULT_ALLOC)) {
 			ck_assert_int_eq(rc, 0);
@@ -218,6 +230,121 @@ START_TEST(windows_survive_failing_allocations)
 		if (rc != 0) /* SQLite does without some of its caches */
 			ck_assert_int_eq(rc, ERR_NOMEM);
 	}
+}
+END_TEST
+
+/* What makes each kind hard, in a store whose neighbours are written by hand: SMALL_ON_ANIMAL fires on dogs, where
+ * SMALL_ON_CAT is silent; SMALL_AFTER_THE follows "the". */
+static const struct {
+	store_hard by;
+	uint32_t feature, rival;
+} hard_kinds[] = {
+	{ STORE_HARD_DECODER, SMALL_ON_CAT, SMALL_ON_ANIMAL },
+	{ STORE_HARD_COFIRING, SMALL_ON_CAT, SMALL_ON_ANIMAL },
+	{ STORE_HARD_TOKEN, SMALL_AFTER_THE, SMALL_CAT },
+};
+
+static store_hard_opts hard_opts(int kind, store_part part)
+{
+	static const uint32_t cat = SMALL_CAT;
+
+	return (store_hard_opts){ .source = 1,
+		                  .feature = hard_kinds[kind].feature,
+		                  .part = part,
+		                  .by = hard_kinds[kind].by,
+		                  .length = 6,
+		                  .before = 4,
+		                  .want = 8,
+		                  .seed = 3,
+		                  .tokens = &cat,
+		                  .n_tokens = 1 };
+}
+
+static void write_neighbours(void)
+{
+	char sql[256];
+
+	store_close(s);
+	s = small_store_open(STORE_WRITE);
+	snprintf(sql, sizeof(sql),
+	         "UPDATE feature_detail SET neighbours = '[[%d,0.9]]', cofiring = '[[%d,3,0.4]]' WHERE "
+	         "feature = %d",
+	         SMALL_ON_ANIMAL, SMALL_ON_ANIMAL, SMALL_ON_CAT);
+	ck_assert_msg(store_exec(s, sql, &err) == 0, "%s", err.msg);
+}
+
+START_TEST(hard_windows_are_silent_where_a_rival_fires)
+{
+	store_window *w = NULL;
+	uint32_t tokens[SMALL_TOKENS];
+	size_t n = 0;
+	store_hard_opts o = hard_opts(_i, STORE_ANY);
+
+	write_neighbours();
+	ck_assert_msg(store_windows_hard(&w, &n, s, &o, &mem, &err) == 0, "%s", err.msg);
+	ck_assert_uint_gt(n, 3);
+	for (size_t i = 0; i < n; i++) {
+		ck_assert_uint_eq(w[i].length, 6);
+		ck_assert(w[i].peak == 4 || w[i].first == 0 || w[i].first + 6 == SMALL_TOKENS);
+		ck_assert_float_eq(w[i].value[w[i].peak], 1);
+		small_context(tokens, number_of(&w[i]));
+		for (uint32_t j = 0; j < w[i].length; j++) {
+			uint32_t at = w[i].first + j;
+			bool rival = o.by == STORE_HARD_TOKEN
+			                     ? tokens[at] == hard_kinds[_i].rival
+			                     : small_value(hard_kinds[_i].rival, tokens, at) > 0;
+
+			ck_assert_float_eq(small_value(o.feature, tokens, at), 0);
+			ck_assert_uint_eq(w[i].token[j], tokens[at]);
+			ck_assert_float_eq(w[i].value[j], rival);
+		}
+		for (size_t j = 0; j < i; j++)
+			ck_assert_int_ne(w[i].context, w[j].context);
+	}
+	o.part = STORE_REPORT;
+	ck_assert_int_eq(store_windows_hard(&w, &n, s, &o, &mem, &err), 0);
+	for (size_t i = 0; i < n; i++)
+		ck_assert_int_eq(w[i].part, STORE_REPORT);
+}
+END_TEST
+
+START_TEST(hard_windows_may_be_none)
+{
+	store_window *w = NULL;
+	size_t n = 7;
+	store_hard_opts o = hard_opts(_i, STORE_ANY);
+
+	write_neighbours();
+	o.feature = SMALL_DENSE; /* never silent, and without neighbours */
+	ck_assert_msg(store_windows_hard(&w, &n, s, &o, &mem, &err) == 0, "%s", err.msg);
+	ck_assert_uint_eq(n, 0);
+	o.feature = SMALL_FEATURES;
+	ck_assert_int_eq(store_windows_hard(&w, &n, s, &o, &mem, &err), ERR_ARG);
+	o = hard_opts(_i, STORE_ANY);
+	o.length = 0;
+	ck_assert_int_eq(store_windows_hard(&w, &n, s, &o, &mem, &err), ERR_ARG);
+}
+END_TEST
+
+START_TEST(lying_neighbours_are_errors)
+{
+	static const struct {
+		const char *json;
+		int rc;
+	} all[] = { { "[[", ERR_FORMAT }, { "[[-1,1],[8,1],[1e99,1],[\"a\"],7,[]]", 0 } };
+	store_hard_opts o = hard_opts(0, STORE_ANY);
+	store_window *w = NULL;
+	char sql[256];
+	size_t n = 7;
+
+	write_neighbours();
+	snprintf(sql, sizeof(sql), "UPDATE feature_detail SET neighbours = '%s'", all[_i].json);
+	ck_assert_msg(store_exec(s, sql, &err) == 0, "%s", err.msg);
+	ck_assert_int_eq(store_windows_hard(&w, &n, s, &o, &mem, &err), all[_i].rc);
+	if (all[_i].rc < 0)
+		ck_assert_msg(strstr(err.msg, "the neighbours of feature 0 are corrupt"), "%s", err.msg);
+	else
+		ck_assert_uint_eq(n, 0);
 }
 END_TEST
 
@@ -236,6 +363,9 @@ static void cases(Suite *suite)
 	tcase_add_test(tc, silent_windows_check_their_arguments);
 	tcase_add_loop_test(tc, lying_stores_are_errors, 0, ARRAY_LEN(lies));
 	tcase_add_test(tc, windows_survive_failing_allocations);
+	tcase_add_loop_test(tc, hard_windows_are_silent_where_a_rival_fires, 0, ARRAY_LEN(hard_kinds));
+	tcase_add_loop_test(tc, hard_windows_may_be_none, 0, ARRAY_LEN(hard_kinds));
+	tcase_add_loop_test(tc, lying_neighbours_are_errors, 0, 2);
 	suite_add_tcase(suite, tc);
 }
 

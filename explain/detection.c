@@ -1,0 +1,66 @@
+/* detection: does the label fit this window? Windows without marks, firing and silent ones. */
+#include "explain/prompt.h"
+#include "explain/scorer.h"
+
+static double chance(const explain_opts *o)
+{
+	(void)o;
+	return 0.5;
+}
+
+static int add(engine_task *t, score_stratum stratum, unsigned decile, const store_window *w, error *err)
+{
+	score_item like = { .stratum = stratum, .decile = decile, .truth = stratum == SCORE_FIRING };
+
+	return score_items_add(t, &like, w, NULL, 1, err);
+}
+
+static int make(const char **why, char buf[128], engine_task *t, const score_material *m, error *err)
+{
+	size_t n = m->n_chosen + m->n_silent;
+	int rc;
+
+	(void)why;
+	(void)buf;
+	for (int k = 0; k < STORE_HARD_KINDS; k++)
+		n += m->n_hard[k];
+	rc = score_items_new(t, n, err);
+	for (size_t i = 0; i < m->n_chosen && rc == 0; i++)
+		rc = add(t, SCORE_FIRING, m->all.decile[m->chosen[i]], &m->all.w[m->chosen[i]], err);
+	for (size_t i = 0; i < m->n_silent && rc == 0; i++)
+		rc = add(t, SCORE_SILENT, 0, &m->silent[i], err);
+	for (int k = 0; k < STORE_HARD_KINDS; k++)
+		for (size_t i = 0; i < m->n_hard[k] && rc == 0; i++)
+			rc = add(t, (score_stratum)(SCORE_DECODER + k), 0, &m->hard[k][i], err);
+	return rc;
+}
+
+static int show(text *out, const score_item *it, size_t number, error *err)
+{
+	if (text_addf(out, "%s[%zu] ", number > 1 ? "\n" : "", number) < 0)
+		return error_set(err, ERR_LIMIT, "the prompt is too long");
+	return prompt_add_plain(out, &it->shown->w, err);
+}
+
+static int by_rule(double *answer, const char *rule, const score_item *it, error *err)
+{
+	bool holds = false;
+	int rc = explain_lexical_judge(&holds, rule, &it->shown->w, err);
+
+	*answer = holds;
+	return rc;
+}
+
+const scorer scorer_detection = {
+	.name = "detection",
+	.measure = "balanced accuracy",
+	.labelled = true,
+	.chance = chance,
+	.make = make,
+	.show = show,
+	.answer = "fires",
+	.by_rule = by_rule,
+	.ask = score_ask,
+	.take = score_take,
+	.measure_up = score_measure_balanced,
+};

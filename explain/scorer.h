@@ -1,0 +1,113 @@
+/* scorer: what all scorers share. A scorer makes items out of windows, each with a right answer, has a judge answer them, and
+ * makes a score of the answers; batches, asking again, baselines and intervals are the same for all (score.c). Private to
+ * explain/. */
+#ifndef GLOSS_EXPLAIN_SCORER_H
+#define GLOSS_EXPLAIN_SCORER_H
+
+#include "explain/examples.h"
+#include "explain/stats.h"
+
+/* What an item is, and so which rate its answer counts in. */
+typedef enum score_stratum {
+	SCORE_FIRING,    /* the feature fires */
+	SCORE_SILENT,    /* it is silent, at random */
+	SCORE_MISMARKED, /* fuzzing: it fires, and other tokens are marked */
+	SCORE_DECODER,   /* hard ones, as store_hard has them: the first of it */
+	SCORE_COFIRING,
+	SCORE_TOKEN,
+	SCORE_STRATA
+} score_stratum;
+extern const char *const score_stratum_names[SCORE_STRATA];
+
+/* By what the items are judged: the feature's label, that of another feature, none; the rule that the lexical explainer
+ * finds, which costs no request. */
+typedef enum score_label { SCORE_OWN, SCORE_OTHER, SCORE_EMPTY, SCORE_LEXICAL, SCORE_LABELS } score_label;
+
+typedef struct score_shown {
+	store_window w;
+	const uint8_t *mark; /* (w.length) 1: shown between << and >>; NULL: no marks */
+} score_shown;
+
+typedef struct score_item {
+	const score_shown *shown; /* (n_shown) one; of an intruder's question several */
+	uint32_t n_shown;
+	score_stratum stratum;
+	unsigned decile; /* of a firing one */
+	unsigned look;   /* asked about from this look on (score.c: precision) */
+	double truth;    /* the right answer: 1 yes, 0 no; an intruder's number from 1 */
+	bool asked[SCORE_LABELS];
+	double answer[SCORE_LABELS]; /* NaN: none yet */
+	double grade[SCORE_LABELS]; /* the larger, the surer it is of yes; NaN where answers are not graded */
+} score_item;
+
+typedef struct score_task {
+	const struct scorer *scorer;
+	score_item *items; /* (n) in the order in which they are shown */
+	size_t n;
+	store_explanation label[SCORE_LABELS]; /* .text NULL: none to judge by */
+	unsigned look;
+	bool again;                /* what has no answer was asked about once more */
+	double hard;               /* the value against hard items alone; NaN: there are none */
+	uint32_t n_again, n_stray; /* items asked about twice; answers about none that was asked about */
+	void *own;                 /* the scorer's */
+} score_task;
+
+/* What one request is about. */
+typedef struct score_batch {
+	score_label whose;
+	size_t n;
+	score_item *items[];
+} score_batch;
+
+/* What items are made of. */
+typedef struct score_material {
+	example_set all;
+	const size_t *chosen; /* (n_chosen) of all.w, ascending */
+	size_t n_chosen;
+	store_window *silent;
+	size_t n_silent;
+	store_window *hard[STORE_HARD_KINDS];
+	size_t n_hard[STORE_HARD_KINDS];
+} score_material;
+
+typedef struct scorer {
+	const char *name;
+	const char *measure; /* what the value is, for people */
+	bool labelled;       /* the judge goes by a label */
+	/* What one gets who answers by chance. */
+	double (*chance)(const explain_opts *o);
+	/* Items into mine->items, with score_items_new() and score_items_add(). *why: why there can be none, or NULL. */
+	int (*make)(const char **why, char buf[128], engine_task *t, const score_material *m, error *err);
+	/* Of score_ask(): one item, the number-th from 1, as the question shows it; and the name that its answer, true, false or
+	 * a number, has in the reply. */
+	int (*show)(text *out, const score_item *it, size_t number, error *err);
+	const char *answer;
+	/* Answer by the rule of a lexical label; NULL: only a model can. */
+	int (*by_rule)(double *answer, const char *rule, const score_item *it, error *err);
+	/* Have a batch judged, and read the reply into items; score_ask() and score_take() for a chat. */
+	int (*ask)(engine_task *t, score_batch *b, unsigned sample, error *err);
+	int (*take)(engine_ask *ask, error *err);
+	/* Value, interval, counts and details of sc: score_measure_balanced() or score_measure_accuracy(). level: of the
+	 * interval. */
+	int (*measure_up)(store_score *sc, engine_task *t, double level, error *err);
+} scorer;
+extern const scorer scorer_detection, scorer_fuzz, scorer_intruder;
+
+/* Windows of the report documents. *why: the reason why the feature cannot be scored, or NULL. */
+int score_gather(const char **why, char buf[128], score_material *m, engine_task *t, error *err) MUST_USE;
+/* Room for at most n. */
+int score_items_new(engine_task *t, size_t n, error *err) MUST_USE;
+/* One item of (n) windows, which are copied; mark (each NULL or as score_shown has it) stays the caller's. */
+int score_items_add(engine_task *t, const score_item *like, const store_window *w, const uint8_t *const *mark,
+                    uint32_t n, error *err) MUST_USE;
+/* The same number for the same window and what it is for. */
+uint64_t score_window_hash(const engine_task *t, const store_window *w, uint64_t what);
+
+int score_ask(engine_task *t, score_batch *b, unsigned sample, error *err) MUST_USE;
+int score_take(engine_ask *ask, error *err) MUST_USE;
+
+/* Balanced accuracy of firing items against random silent ones (score_measure.c); accuracy. */
+int score_measure_balanced(store_score *sc, engine_task *t, double level, error *err) MUST_USE;
+int score_measure_accuracy(store_score *sc, engine_task *t, double level, error *err) MUST_USE;
+
+#endif

@@ -1,0 +1,265 @@
+/* See support_oracle.h. */
+#include "tests/support_oracle.h"
+
+#include "base/base.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { WORD_MAX = 64, LINES_MAX = 128 };
+
+static char *user_of(const llm_seen *request)
+{
+	cJSON *body = cJSON_Parse(request->body);
+	const cJSON *m;
+	char *content = NULL;
+
+	cJSON_ArrayForEach(m, cJSON_GetObjectItemCaseSensitive(body, "messages"))
+	{
+		if (strcmp(cJSON_GetObjectItemCaseSensitive(m, "role")->valuestring, "user") == 0)
+			content = strdup(cJSON_GetObjectItemCaseSensitive(m, "content")->valuestring);
+	}
+	cJSON_Delete(body);
+	return content;
+}
+
+static bool is_word_byte(char c)
+{
+	return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
+}
+
+static bool has_word(const char *s, size_t n, const char *word)
+{
+	size_t len = strlen(word);
+
+	for (size_t i = 0; len && i + len <= n; i++)
+		if (memcmp(s + i, word, len) == 0 && (i == 0 || !is_word_byte(s[i - 1])) &&
+		    (i + len == n || !is_word_byte(s[i + len])))
+			return true;
+	return false;
+}
+
+/* Whether all marked words are this one. */
+static bool marks_word(const char *s, size_t n, const char *word)
+{
+	const char *end = s + n, *open, *close;
+	size_t len = strlen(word);
+
+	while ((open = memmem(s, (size_t)(end - s), "<<", 2))) {
+		close = memmem(open, (size_t)(end - open), ">>", 2);
+		for (const char *at = open + 2; at < close;) {
+			size_t run = 0;
+
+			while (at + run < close && is_word_byte(at[run]))
+				run++;
+			if (run && (run != len || memcmp(at, word, len) != 0))
+				return false;
+			at += run ? run : 1;
+		}
+		s = close + 2;
+	}
+	return true;
+}
+
+static void first_marked(char out[WORD_MAX], const char *s, size_t n)
+{
+	const char *open = memmem(s, n, "<<", 2);
+	size_t len = 0;
+
+	out[0] = '\0';
+	for (open = open ? open + 2 : NULL; open && *open == ' ';)
+		open++;
+	while (open && is_word_byte(open[len]) && len < WORD_MAX - 1)
+		len++;
+	if (open)
+		snprintf(out, WORD_MAX, "%.*s", (int)len, open);
+}
+
+/* Lines "[i] text" from `at` on; returns how many. */
+static size_t lines_of(const char *line[LINES_MAX], size_t len[LINES_MAX], const char *at)
+{
+	size_t n = 0;
+
+	while (n < LINES_MAX && at[0] == '[') {
+		line[n] = strchr(at, ']') + 1;
+		len[n] = strcspn(line[n], "\n");
+		at = line[n] + len[n];
+		n++;
+		if (*at == '\n')
+			at++;
+	}
+	return n;
+}
+
+static bool happens(const oracle *o, const char *s, size_t n, double rate)
+{
+	return hash64_unit(hash64(s, n, o->seed)) < rate;
+}
+
+/* A normal number that the text decides. */
+static double normal_of(const oracle *o, const char *s, size_t n)
+{
+	double u = hash64_unit(hash64(s, n, o->seed + 1)), v = hash64_unit(hash64(s, n, o->seed + 2));
+
+	return sqrt(-2 * log(u + 1e-300)) * cos(6.283185307179586 * v);
+}
+
+/* ---- Replies ---------------------------------------------------------------------------------------------------------- */
+
+static void must(int rc)
+{
+	if (rc < 0)
+		abort();
+}
+
+typedef struct saying {
+	text content, tokens; /* tokens: JSON of its log-probabilities so far */
+} saying;
+
+static void say(saying *s, const char *what)
+{
+	must(text_adds(&s->content, what));
+	must(text_adds(&s->tokens, s->tokens.len ? ",{\"token\":" : "{\"token\":"));
+	must(text_add_json(&s->tokens, what, strlen(what)));
+	must(text_adds(&s->tokens, ",\"logprob\":0,\"top_logprobs\":[]}"));
+}
+
+/* true or false, whichever is likelier where yes has the log-odds x. */
+static void say_graded(saying *s, double x)
+{
+	double yes = -log1p(exp(-x)), no = -log1p(exp(x));
+
+	must(text_adds(&s->content, x > 0 ? "true" : "false"));
+	must(text_addf(
+	        &s->tokens,
+	        ",{\"token\":\"%s\",\"logprob\":%.17g,\"top_logprobs\":[{\"token\":\"true\",\"logprob\":"
+	        "%.17g},{\"token\":\"false\",\"logprob\":%.17g}]}",
+	        x > 0 ? "true" : "false", x > 0 ? yes : no, yes, no));
+}
+
+static char *finish(saying *s, bool graded)
+{
+	text reply;
+	char *plain;
+
+	if (!graded) {
+		plain = llm_chat(s->content.data);
+		text_free(&s->content);
+		text_free(&s->tokens);
+		return plain;
+	}
+	text_init(&reply, 1 << 24);
+	must(text_adds(&reply,
+	               "{\"choices\":[{\"finish_reason\":\"stop\",\"message\":{\"role\":\"assistant\","
+	               "\"content\":"));
+	must(text_add_json(&reply, s->content.data, s->content.len));
+	must(text_addf(&reply,
+	               "},\"logprobs\":{\"content\":[%s]}}],\"usage\":{\"prompt_tokens\":11,"
+	               "\"completion_tokens\":7}}",
+	               s->tokens.data));
+	text_free(&s->content);
+	text_free(&s->tokens);
+	return reply.data;
+}
+
+static void yes_or_no(saying *out, oracle *o, const char *user, bool marks)
+{
+	const char *line[LINES_MAX], *at = strchr(user, ' ') + 1;
+	size_t len[LINES_MAX], n = lines_of(line, len, strstr(user, "\n[1]") + 1);
+	char word[WORD_MAX], item[64];
+
+	snprintf(word, sizeof(word), "%.*s", (int)strcspn(at, "\n"), at);
+	o->items += (unsigned)n;
+	if (o->leave_out && n) {
+		o->leave_out--;
+		n--;
+	}
+	for (size_t i = 0; i < n; i++) {
+		bool yes = marks ? marks_word(line[i], len[i], word) : has_word(line[i], len[i], word);
+
+		snprintf(item, sizeof(item), "%s{\"id\":%zu,\"%s\":", i ? "," : "", i + 1,
+		         marks ? "right" : "fires");
+		say(out, item);
+		if (o->d > 0)
+			say_graded(out, (yes ? o->d : 0) + normal_of(o, line[i], len[i]) - o->d / 2);
+		else
+			say(out,
+			    o->all_yes || yes != happens(o, line[i], len[i], yes ? o->miss : o->false_alarm)
+			            ? "true"
+			            : "false");
+		say(out, "}");
+	}
+	if (o->stray && o->stray--) {
+		snprintf(item, sizeof(item), "%s{\"id\":%zu,\"%s\":true},{\"id\":0,\"%s\":true}",
+		         n ? "," : "", n + 7, marks ? "right" : "fires", marks ? "right" : "fires");
+		say(out, item);
+	}
+}
+
+/* The text whose mark is the odd one; where all differ, any. */
+static size_t odd_one(const oracle *o, const char *const *line, const size_t *len, size_t n)
+{
+	char mark[LINES_MAX][WORD_MAX];
+	size_t alone = 0, at = 0, same;
+	uint64_t h = hash64(line[0], len[0], o->seed + 3);
+
+	for (size_t i = 0; i < n; i++)
+		first_marked(mark[i], line[i], len[i]);
+	for (size_t i = 0; i < n; i++) {
+		same = 0;
+		for (size_t j = 0; j < n; j++)
+			same += strcmp(mark[i], mark[j]) == 0;
+		if (same == 1) {
+			alone++;
+			at = i;
+		}
+	}
+	if (alone != 1)
+		return (size_t)hash64_below(h, n);
+	if (happens(o, line[0], len[0], o->miss))
+		at = (at + 1 + (size_t)hash64_below(h, n - 1)) % n;
+	return at;
+}
+
+static void groups(saying *out, oracle *o, const char *user)
+{
+	const char *line[LINES_MAX], *at = user;
+	size_t len[LINES_MAX], n, i = 0;
+	char item[64];
+
+	while ((at = strstr(at, "Group "))) {
+		at = strchr(at, '\n') + 1;
+		n = lines_of(line, len, at);
+		snprintf(item, sizeof(item), "%s{\"id\":%zu,\"odd\":%zu}", i ? "," : "", i + 1,
+		         odd_one(o, line, len, n) + 1);
+		say(out, item);
+		i++;
+	}
+	o->items += (unsigned)i;
+}
+
+llm_reply oracle_answer(const llm_seen *request, void *payload)
+{
+	oracle *o = payload;
+	char *user = user_of(request);
+	llm_reply r = { 0 };
+	saying s;
+
+	text_init(&s.content, 1 << 20);
+	text_init(&s.tokens, 1 << 22);
+	if (strstr(user, "{\"ok\": true}")) {
+		say(&s, "{\"ok\": true}");
+	} else {
+		o->questions++;
+		say(&s, "{\"answers\":[");
+		if (strncmp(user, "Group ", 6) == 0)
+			groups(&s, o, user);
+		else
+			yes_or_no(&s, o, user, strstr(user, "Judge the marks") != NULL);
+		say(&s, "]}");
+	}
+	r.own = finish(&s, o->d > 0);
+	free(user);
+	return r;
+}

@@ -1,0 +1,392 @@
+/* The scorers against a judge that knows the rule: what they must get, what baselines get, what is asked again, what no feature can
+ * be scored by, and that no document is used twice. bench/bench_oracle.c runs the same at length. */
+#include "explain/explain.h"
+#include "store/store_internal.h"
+#include "tests/support.h"
+#include "tests/support_oracle.h"
+#include "tests/support_planted.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { FEATURES = 24, SOME = 6, TWINS = 2, RANDOM = 8 };
+
+static char folder[FILE_PATH_MAX];
+static store *s;
+static error err;
+static llm_server *server;
+static oracle judge;
+static explain_client_opts client;
+
+#define OK(call) ck_assert_msg((call) == 0, "%s", err.msg)
+
+/* Every feature's label is its word; those that fire at random get one too. */
+static void add_labels(void)
+{
+	store_label labels[FEATURES + TWINS + RANDOM];
+	char word[FEATURES + TWINS + RANDOM][PLANTED_WORD];
+	size_t bad;
+
+	for (uint32_t f = 0; f < ARRAY_LEN(labels); f++) {
+		planted_word(word[f], f < FEATURES ? f : f - FEATURES);
+		labels[f] = (store_label){ f, word[f] + 1 };
+	}
+	OK(store_labels_add(&bad, s, NULL, labels, ARRAY_LEN(labels), &err));
+}
+
+static void setup(void)
+{
+	planted p = { .features = FEATURES, .twins = TWINS, .random = RANDOM, .times = 300, .tokens = 64 };
+
+	support_mkdir(folder);
+	OK(store_open(&s, support_path(folder, "s.db"), STORE_CREATE, &err));
+	OK(planted_make(s, &p, &err));
+	add_labels();
+	judge = (oracle){ .seed = 5 };
+	server = llm_start_answering(oracle_answer, &judge);
+	client = explain_client_opts_default();
+	client.base_url = llm_url(server);
+	client.model = "oracle";
+}
+
+static void teardown(void)
+{
+	llm_stop(server);
+	store_close(s);
+	support_rmdir(folder);
+}
+
+static explain_opts options(const char *scorer)
+{
+	explain_opts o = explain_opts_default();
+
+	o.client = &client;
+	o.scorer = scorer;
+	o.features = "0-5";
+	o.window = 16;
+	return o;
+}
+
+static double sql(const char *query)
+{
+	sqlite3_stmt *st = NULL;
+	double x = (double)NAN;
+
+	OK(store_prepare(&st, s, query, &err));
+	if (sqlite3_step(st) == SQLITE_ROW && sqlite3_column_type(st, 0) != SQLITE_NULL)
+		x = sqlite3_column_double(st, 0);
+	sqlite3_finalize(st);
+	return x;
+}
+
+static const char *const names[] = { "detection", "fuzz", "intruder" };
+
+/* ---- Scores ----------------------------------------------------------------------------------------------------------- */
+
+START_TEST(who_knows_the_rule_makes_no_mistake)
+{
+	explain_opts o = options(names[_i]);
+	cJSON *sum = NULL;
+
+	OK(explain_score(&sum, s, &o, &err));
+	ck_assert_double_eq(
+	        sql("SELECT count(*) FROM score WHERE value = 1 AND high = 1 AND low > 0.8 AND n_failed = 0"),
+	        SOME);
+	ck_assert_str_eq(cJSON_GetObjectItemCaseSensitive(sum, "scorer")->valuestring, names[_i]);
+	if (_i == 2) {
+		ck_assert_double_eq(
+		        sql("SELECT count(*) FROM score WHERE details ->> 'chance' = 0.2 AND baseline IS NULL"
+		            " AND n_positive = 50 AND n_negative = 0"),
+		        SOME);
+	} else {
+		ck_assert_double_lt(fabs(sql("SELECT avg(baseline) FROM score") - 0.5), 0.12);
+		/* without a label it says no to all; rules of words are found */
+		ck_assert_double_eq(sql("SELECT avg(details ->> '$.empty_label.value') FROM score"), 0.5);
+		ck_assert_double_gt(sql("SELECT avg(details ->> '$.lexical.value') FROM score"), 0.95);
+		ck_assert_double_eq(sql("SELECT avg(details ->> '$.always_no.value') FROM score"), 0.5);
+	}
+	if (_i == 1)
+		ck_assert_double_eq(
+		        sql("SELECT count(*) FROM score WHERE details ->> '$.tnr_by_kind.silent.n' = 25"
+		            " AND details ->> '$.tnr_by_kind.mismarked.n' = 25"),
+		        SOME);
+	cJSON_Delete(sum);
+}
+END_TEST
+
+/* The analytic value is in so many intervals: of 24 at 95 %, fewer than 19 come about once in 6,000 times. */
+START_TEST(intervals_hold_the_truth)
+{
+	static const double truth[] = { 0.875, 0.875, 0.85 };
+	explain_opts o = options(names[_i]);
+	char query[256];
+
+	o.features = "0-23";
+	judge.miss = 0.15;
+	judge.false_alarm = 0.1;
+	OK(explain_score(NULL, s, &o, &err));
+	snprintf(query, sizeof(query), "SELECT count(*) FROM score WHERE low <= %g AND %g <= high", truth[_i],
+	         truth[_i]);
+	ck_assert_double_ge(sql(query), 19);
+	ck_assert_double_lt(fabs(sql("SELECT avg(value) FROM score") - truth[_i]), 0.03);
+}
+END_TEST
+
+START_TEST(random_features_are_at_chance)
+{
+	explain_opts o = options(names[_i]);
+
+	o.features = "26-33";
+	OK(explain_score(NULL, s, &o, &err));
+	ck_assert_double_eq(sql("SELECT count(*) FROM score"), RANDOM);
+	ck_assert_double_lt(fabs(sql("SELECT avg(value) - avg(details ->> 'chance') FROM score")), 0.06);
+	ck_assert_double_ge(sql("SELECT sum(details ->> 'holds_chance') FROM score"), RANDOM - 3);
+}
+END_TEST
+
+START_TEST(who_says_yes_to_all_is_at_chance)
+{
+	explain_opts o = options(names[_i]);
+
+	judge.all_yes = true;
+	OK(explain_score(NULL, s, &o, &err));
+	ck_assert_double_eq(
+	        sql("SELECT count(*) FROM score WHERE value = 0.5 AND details ->> 'always' = 'yes'"
+	            " AND details ->> 'holds_chance' AND NOT details ->> 'above_chance'"),
+	        SOME);
+}
+END_TEST
+
+/* ---- Answers ---------------------------------------------------------------------------------------------------------- */
+
+START_TEST(only_what_is_missing_is_asked_again)
+{
+	explain_opts o = options(names[_i]);
+	unsigned first;
+
+	o.features = "0";
+	o.n_baseline = 0;
+	OK(explain_score(NULL, s, &o, &err));
+	first = judge.items;
+	ck_assert_double_eq(sql("SELECT details ->> 'asked_again' FROM score"), 0);
+	o.seed = 1; /* other windows, so that nothing is in the log */
+	judge.items = 0;
+	judge.leave_out = 3;
+	client.concurrency = 1;
+	OK(explain_score(NULL, s, &o, &err));
+	ck_assert_uint_eq(judge.items, first + 3);
+	ck_assert_double_eq(sql("SELECT details ->> 'asked_again' FROM score ORDER BY id DESC"), 3);
+	ck_assert_double_eq(sql("SELECT n_failed FROM score ORDER BY id DESC"), 0);
+	o.seed = 2;
+	judge.leave_out = 1000;
+	judge.items = 0;
+	OK(explain_score(NULL, s, &o, &err));
+	ck_assert_double_gt(sql("SELECT n_failed FROM score ORDER BY id DESC"),
+	                    0); /* counted, and no more than asked again */
+	ck_assert_double_eq(sql("SELECT value FROM score ORDER BY id DESC"), 1);
+}
+END_TEST
+
+/* The last batch holds 4 of 7: nothing of it is lost. */
+START_TEST(a_short_last_batch_loses_nothing)
+{
+	explain_opts o = options(names[_i]);
+
+	o.features = "0";
+	o.n_positive = 11;
+	o.n_negative = 14;
+	o.n_hard = 0;
+	o.n_baseline = 0;
+	o.per_prompt = 7;
+	OK(explain_score(NULL, s, &o, &err));
+	ck_assert_double_eq(sql("SELECT n_positive + n_negative FROM score"), 25);
+	ck_assert_double_eq(sql("SELECT n_failed FROM score"), 0);
+	ck_assert_uint_eq(judge.questions, 4);
+}
+END_TEST
+
+START_TEST(answers_about_other_items_count_for_nothing)
+{
+	explain_opts o = options(names[_i]);
+
+	o.features = "0";
+	judge.stray = 2;
+	OK(explain_score(NULL, s, &o, &err));
+	ck_assert_double_eq(sql("SELECT value FROM score"), 1);
+	ck_assert_double_eq(sql("SELECT details ->> 'stray_answers' FROM score"), 4);
+	ck_assert_double_eq(sql("SELECT n_failed FROM score"), 0);
+}
+END_TEST
+
+/* ---- Grades ----------------------------------------------------------------------------------------------------------- */
+
+START_TEST(grades_make_an_area)
+{
+	explain_opts o = options("detection");
+
+	o.features = "0-23";
+	o.logprobs = true;
+	judge.d = 2;
+	OK(explain_score(NULL, s, &o, &err));
+	ck_assert_double_lt(
+	        fabs(sql("SELECT avg(details ->> '$.auroc.value') FROM score") - (0.5 + erf(1.0) / 2)), 0.02);
+	ck_assert_double_ge(
+	        sql("SELECT count(*) FROM score WHERE details ->> '$.auroc.low' <= 0.9214 AND 0.9213 <= "
+	            "details ->> '$.auroc.high'"),
+	        19);
+}
+END_TEST
+
+START_TEST(a_server_without_grades_is_refused_before_anything_is_spent)
+{
+	explain_opts o = options("detection");
+
+	o.logprobs = true;
+	ck_assert_int_eq(explain_score(NULL, s, &o, &err), ERR_ARG);
+	ck_assert_msg(strstr(err.msg, "no log-probabilities"), "%s", err.msg);
+	ck_assert_uint_eq(judge.questions, 0);
+}
+END_TEST
+
+/* ---- Looks ------------------------------------------------------------------------------------------------------------ */
+
+START_TEST(asking_stops_when_it_is_sure_enough)
+{
+	explain_opts o = options("detection");
+	unsigned all, some;
+
+	o.n_hard = o.n_baseline = 0;
+	OK(explain_score(NULL, s, &o, &err));
+	all = judge.items;
+	judge.items = 0;
+	o.precision = 0.15;
+	o.seed = 1;
+	OK(explain_score(NULL, s, &o, &err));
+	some = judge.items;
+	ck_assert_uint_lt(some, all * 3 / 4);
+	ck_assert_double_eq(sql("SELECT count(*) FROM score WHERE details ->> 'level' > 0.96 AND details ->> "
+	                        "'looks' < 4 AND high - low <= 0.3"),
+	                    SOME);
+	ck_assert_double_gt(
+	        sql("SELECT min(details ->> 'level') FROM score WHERE details ->> 'level' > 0.96"), 0.98);
+}
+END_TEST
+
+/* ---- What cannot be scored -------------------------------------------------------------------------------------------- */
+
+static void why(char out[256], const char *scorer)
+{
+	explain_opts o = options(scorer);
+	sqlite3_stmt *st = NULL;
+
+	o.features = "0";
+	OK(explain_score(NULL, s, &o, &err));
+	OK(store_prepare(&st, s, "SELECT error FROM task WHERE state = 'skipped' ORDER BY id DESC", &err));
+	ck_assert_int_eq(sqlite3_step(st), SQLITE_ROW);
+	snprintf(out, 256, "%s", (const char *)sqlite3_column_text(st, 0));
+	sqlite3_finalize(st);
+}
+
+START_TEST(what_cannot_be_scored_says_why)
+{
+	char reason[256];
+
+	OK(store_exec(
+	        s,
+	        "DELETE FROM firing WHERE context_id IN (SELECT c.id FROM context c JOIN document d ON d.id ="
+	        " document_id WHERE part = 'report')",
+	        &err));
+	why(reason, names[_i]);
+	ck_assert_str_eq(reason, "no silent windows in the report documents");
+	OK(store_exec(s, "UPDATE document SET group_key = 1", &err));
+	why(reason, names[_i]);
+	ck_assert_str_eq(reason, "fires in one group of report documents only, two are needed");
+	OK(store_exec(s, "UPDATE document SET part = 'label'", &err));
+	why(reason, names[_i]);
+	ck_assert_str_eq(reason, "fires in 0 stored contexts of the report documents, 5 are needed");
+}
+END_TEST
+
+START_TEST(scorers_check_what_they_are_asked_for)
+{
+	explain_opts o = options("gossip");
+
+	ck_assert_int_eq(explain_score(NULL, s, &o, &err), ERR_ARG);
+	ck_assert_str_eq(err.msg, "unknown scorer 'gossip'");
+	o = options("intruder");
+	o.client = NULL;
+	ck_assert_int_eq(explain_score(NULL, s, &o, &err), ERR_ARG);
+	ck_assert_str_eq(err.msg, "the scorer 'intruder' needs a model to judge (--base-url)");
+	o = options("intruder");
+	o.group = 2;
+	ck_assert_int_eq(explain_score(NULL, s, &o, &err), ERR_ARG);
+	o = options("detection");
+	o.precision = 0.7;
+	ck_assert_int_eq(explain_score(NULL, s, &o, &err), ERR_ARG);
+	o = options("detection");
+	o.peak = 1.5;
+	ck_assert_int_eq(explain_score(NULL, s, &o, &err), ERR_ARG);
+	ck_assert_str_eq(err.msg, "the peak is at 1.5 of a window, 0 to 1 is allowed");
+}
+END_TEST
+
+/* ---- Which windows ---------------------------------------------------------------------------------------------------- */
+
+static const char shown[] =
+        "SELECT DISTINCT j.kind, d.group_key, d.part, w.value ->> 0 AS context, w.value ->> 1 AS first"
+        " FROM request r JOIN task t ON t.id = r.task_id JOIN job j ON j.id = t.job_id,"
+        " json_each(r.example_ids) w JOIN context c ON c.id = w.value ->> 0"
+        " JOIN document d ON d.id = c.document_id";
+
+START_TEST(no_group_of_documents_is_in_two_sets)
+{
+	explain_opts o = options("detection");
+	char query[1024];
+
+	o.client = NULL;
+	OK(explain_run(NULL, s, &o, &err));
+	o.client = &client;
+	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+		o.scorer = names[i];
+		OK(explain_score(NULL, s, &o, &err));
+	}
+	snprintf(query, sizeof(query),
+	         "SELECT count(*) FROM (%s) WHERE part != iif(kind = 'explain', 'label', 'report')", shown);
+	ck_assert_double_eq(sql(query), 0);
+	snprintf(query, sizeof(query),
+	         "SELECT count(*) FROM (SELECT group_key FROM (%s) GROUP BY 1 HAVING count(DISTINCT kind) > "
+	         "1)",
+	         shown);
+	ck_assert_double_eq(sql(query), 0);
+	ck_assert_double_eq(sql("SELECT count(*) FROM (SELECT group_key FROM document GROUP BY 1 HAVING "
+	                        "count(DISTINCT part) "
+	                        "> 1)"),
+	                    0);
+	ck_assert_double_gt(sql("SELECT count(DISTINCT part) FROM document"), 2);
+}
+END_TEST
+
+static void cases(Suite *suite)
+{
+	TCase *t = tcase_create("scorers");
+
+	tcase_add_checked_fixture(t, setup, teardown);
+	tcase_set_timeout(t, 60);
+	tcase_add_loop_test(t, who_knows_the_rule_makes_no_mistake, 0, 3);
+	tcase_add_loop_test(t, intervals_hold_the_truth, 0, 3);
+	tcase_add_loop_test(t, random_features_are_at_chance, 2, 3);
+	tcase_add_loop_test(t, who_says_yes_to_all_is_at_chance, 0, 2);
+	tcase_add_loop_test(t, only_what_is_missing_is_asked_again, 0, 2);
+	tcase_add_loop_test(t, a_short_last_batch_loses_nothing, 0, 2);
+	tcase_add_loop_test(t, answers_about_other_items_count_for_nothing, 0, 2);
+	tcase_add_test(t, grades_make_an_area);
+	tcase_add_test(t, a_server_without_grades_is_refused_before_anything_is_spent);
+	tcase_add_test(t, asking_stops_when_it_is_sure_enough);
+	tcase_add_loop_test(t, what_cannot_be_scored_says_why, 0, 3);
+	tcase_add_test(t, scorers_check_what_they_are_asked_for);
+	tcase_add_test(t, no_group_of_documents_is_in_two_sets);
+	suite_add_tcase(suite, t);
+}
+
+SUPPORT_MAIN("scorers", cases)
