@@ -53,10 +53,10 @@ static uint32_t sum(const uint32_t *of, score_stratum from, score_stratum to)
 }
 
 /* Of firing windows and the silent ones of some strata. */
-static stats_balanced balanced(const tally *c, score_stratum from, score_stratum to, double z)
+static stats_balanced balanced(const tally *c, score_stratum from, score_stratum to, double level)
 {
 	return stats_balanced_accuracy(c->hit[SCORE_FIRING], c->n[SCORE_FIRING], sum(c->hit, from, to),
-	                               sum(c->n, from, to), z);
+	                               sum(c->n, from, to), level);
 }
 
 /* ---- JSON ------------------------------------------------------------------------------------------------------------- */
@@ -97,13 +97,13 @@ static bool add_deciles(cJSON *o, const char *name, const tally *c)
 }
 
 /* A rate for each kind of wrong item that there was. */
-static bool add_strata(cJSON *o, const char *name, const tally *c, double z)
+static bool add_strata(cJSON *o, const char *name, const tally *c, double level)
 {
 	cJSON *to = cJSON_AddObjectToObject(o, name);
 	stats_rate r;
 
 	for (int k = SCORE_SILENT; k < SCORE_STRATA && to; k++) {
-		r = stats_wilson(c->hit[k], c->n[k], z);
+		r = stats_wilson(c->hit[k], c->n[k], level);
 		if (r.n && !add_rate(to, score_stratum_names[k], &r))
 			return false;
 	}
@@ -135,10 +135,10 @@ static int finish(store_score *sc, cJSON *o, bool fine, engine_task *t, error *e
 
 /* ---- Balanced accuracy ------------------------------------------------------------------------------------------------ */
 
-static bool add_baseline(cJSON *o, const char *name, const score_task *mine, score_label of, double z)
+static bool add_baseline(cJSON *o, const char *name, const score_task *mine, score_label of, double level)
 {
 	tally c = count(mine, of, SCORE_FIRING);
-	stats_balanced b = balanced(&c, SCORE_SILENT, SCORE_MISMARKED, z);
+	stats_balanced b = balanced(&c, SCORE_SILENT, SCORE_MISMARKED, level);
 	const store_explanation *e = &mine->label[of];
 	cJSON *to;
 
@@ -163,9 +163,9 @@ static bool add_always_no(cJSON *o, const stats_balanced *b)
 	       add_number(to, "accuracy", (double)b->tnr.n / ((double)b->tnr.n + b->tpr.n));
 }
 
-static bool add_hard(cJSON *o, const tally *c, double z)
+static bool add_hard(cJSON *o, const tally *c, double level)
 {
-	stats_balanced b = balanced(c, SCORE_DECODER, SCORE_TOKEN, z);
+	stats_balanced b = balanced(c, SCORE_DECODER, SCORE_TOKEN, level);
 	cJSON *to;
 
 	if (b.tnr.n == 0)
@@ -224,8 +224,7 @@ int score_measure_balanced(store_score *sc, engine_task *t, double level, error 
 {
 	score_task *mine = t->data;
 	tally c = count(mine, SCORE_OWN, SCORE_FIRING), other = count(mine, SCORE_OTHER, SCORE_FIRING);
-	double z = stats_z(level);
-	stats_balanced b = balanced(&c, SCORE_SILENT, SCORE_MISMARKED, z);
+	stats_balanced b = balanced(&c, SCORE_SILENT, SCORE_MISMARKED, level);
 	cJSON *o = cJSON_CreateObject();
 	bool fine;
 	int rc = 0;
@@ -233,21 +232,21 @@ int score_measure_balanced(store_score *sc, engine_task *t, double level, error 
 	sc->value = b.value;
 	sc->low = b.low;
 	sc->high = b.high;
-	sc->baseline = balanced(&other, SCORE_SILENT, SCORE_MISMARKED, z).value;
+	sc->baseline = balanced(&other, SCORE_SILENT, SCORE_MISMARKED, level).value;
 	sc->n_positive = b.tpr.n;
 	sc->n_negative = b.tnr.n;
 	sc->n_failed = c.missing;
-	mine->hard = balanced(&c, SCORE_DECODER, SCORE_TOKEN, z).value;
+	mine->hard = balanced(&c, SCORE_DECODER, SCORE_TOKEN, level).value;
 	if (isnan(b.value)) {
 		cJSON_Delete(o);
 		return 0;
 	}
 	fine = o && add_common(o, mine, t, sc, level) && add_confusion(o, &b, &c) &&
 	       add_rate(o, "tpr", &b.tpr) && add_rate(o, "tnr", &b.tnr) &&
-	       add_strata(o, "tnr_by_kind", &c, z) && add_hard(o, &c, z) &&
-	       add_deciles(o, "tpr_by_decile", &c) && add_baseline(o, "baseline", mine, SCORE_OTHER, z) &&
-	       add_baseline(o, "empty_label", mine, SCORE_EMPTY, z) &&
-	       add_baseline(o, "lexical", mine, SCORE_LEXICAL, z) && add_always_no(o, &b);
+	       add_strata(o, "tnr_by_kind", &c, level) && add_hard(o, &c, level) &&
+	       add_deciles(o, "tpr_by_decile", &c) && add_baseline(o, "baseline", mine, SCORE_OTHER, level) &&
+	       add_baseline(o, "empty_label", mine, SCORE_EMPTY, level) &&
+	       add_baseline(o, "lexical", mine, SCORE_LEXICAL, level) && add_always_no(o, &b);
 	if (fine)
 		rc = add_auroc(o, "auroc", mine, t, SCORE_SILENT, SCORE_MISMARKED, level, err);
 	if (fine && rc == 0)
@@ -265,10 +264,9 @@ int score_measure_accuracy(store_score *sc, engine_task *t, double level, error 
 {
 	score_task *mine = t->data;
 	tally c = count(mine, SCORE_OWN, SCORE_SILENT);
-	double z = stats_z(level);
-	stats_rate r = stats_wilson(c.hit[SCORE_SILENT], c.n[SCORE_SILENT], z);
-	stats_rate hard =
-	        stats_wilson(sum(c.hit, SCORE_DECODER, SCORE_TOKEN), sum(c.n, SCORE_DECODER, SCORE_TOKEN), z);
+	stats_rate r = stats_wilson(c.hit[SCORE_SILENT], c.n[SCORE_SILENT], level);
+	stats_rate hard = stats_wilson(sum(c.hit, SCORE_DECODER, SCORE_TOKEN),
+	                               sum(c.n, SCORE_DECODER, SCORE_TOKEN), level);
 	cJSON *o;
 	bool fine;
 
@@ -285,6 +283,6 @@ int score_measure_accuracy(store_score *sc, engine_task *t, double level, error 
 	o = cJSON_CreateObject();
 	fine = o && add_common(o, mine, t, sc, level) && add_number(o, "right", r.hits) &&
 	       add_number(o, "group", t->job->o->group) && (hard.n == 0 || add_rate(o, "hard", &hard)) &&
-	       add_strata(o, "accuracy_by_intruder", &c, z) && add_deciles(o, "accuracy_by_decile", &c);
+	       add_strata(o, "accuracy_by_intruder", &c, level) && add_deciles(o, "accuracy_by_decile", &c);
 	return finish(sc, o, fine, t, err);
 }

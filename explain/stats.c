@@ -20,10 +20,10 @@ double stats_z(double level)
 	return low;
 }
 
-stats_rate stats_wilson(uint32_t hits, uint32_t n, double z)
+stats_rate stats_wilson(uint32_t hits, uint32_t n, double level)
 {
 	stats_rate r = { hits, n, NAN, NAN, NAN };
-	double p, z2, centre, half, scale;
+	double p, z = stats_z(level), z2, centre, half, scale;
 
 	if (n == 0)
 		return r;
@@ -38,17 +38,48 @@ stats_rate stats_wilson(uint32_t hits, uint32_t n, double z)
 	return r;
 }
 
-stats_balanced stats_balanced_accuracy(uint32_t true_positive, uint32_t n_positive, uint32_t true_negative,
-                                       uint32_t n_negative, double z)
+/* P(at most k of n) where each is with probability p, 0 < p < 1. */
+static double at_most(uint32_t k, uint32_t n, double p)
 {
-	stats_balanced b = { stats_wilson(true_positive, n_positive, z),
-		             stats_wilson(true_negative, n_negative, z), NAN, NAN, NAN };
+	double sum = 0, all = lgamma(n + 1.0), a = log(p), b = log1p(-p);
+
+	for (uint32_t i = 0; i <= k; i++)
+		sum += exp(all - lgamma(i + 1.0) - lgamma(n - i + 1.0) + i * a + (n - i) * b);
+	return fmin(sum, 1);
+}
+
+/* The rate at which so few hits as these, or fewer, come with probability `tail`. */
+static double exact_high(uint32_t hits, uint32_t n, double tail)
+{
+	double low = (double)hits / n, high = 1;
+
+	for (int i = 0; i < 50 && hits < n; i++) {
+		double mid = (low + high) / 2;
+
+		if (at_most(hits, n, mid) > tail)
+			low = mid;
+		else
+			high = mid;
+	}
+	return high;
+}
+
+stats_balanced stats_balanced_accuracy(uint32_t true_positive, uint32_t n_positive, uint32_t true_negative,
+                                       uint32_t n_negative, double level)
+{
+	stats_balanced b = { stats_wilson(true_positive, n_positive, level),
+		             stats_wilson(true_negative, n_negative, level), NAN, NAN, NAN };
+	double tail = (1 - level) / 2, up[2], down[2];
 
 	if (n_positive == 0 || n_negative == 0)
 		return b;
+	up[0] = exact_high(true_positive, n_positive, tail) - b.tpr.value;
+	up[1] = exact_high(true_negative, n_negative, tail) - b.tnr.value;
+	down[0] = exact_high(n_positive - true_positive, n_positive, tail) - (1 - b.tpr.value);
+	down[1] = exact_high(n_negative - true_negative, n_negative, tail) - (1 - b.tnr.value);
 	b.value = (b.tpr.value + b.tnr.value) / 2;
-	b.low = b.value - hypot(b.tpr.value - b.tpr.low, b.tnr.value - b.tnr.low) / 2;
-	b.high = b.value + hypot(b.tpr.high - b.tpr.value, b.tnr.high - b.tnr.value) / 2;
+	b.low = b.value - hypot(down[0], down[1]) / 2;
+	b.high = b.value + hypot(up[0], up[1]) / 2;
 	return b;
 }
 

@@ -12,18 +12,18 @@ typedef struct stats_rate {
 /* Of the normal distribution: what |z| stays below with this probability, 0 < level < 1. 1.96 for 0.95. */
 double stats_z(double level);
 
-/* hits / n with the Wilson score interval (Wilson 1927); z: stats_z() of its level. */
-stats_rate stats_wilson(uint32_t hits, uint32_t n, double z);
+/* hits / n with the Wilson score interval (Wilson 1927) of that level. */
+stats_rate stats_wilson(uint32_t hits, uint32_t n, double level);
 
 typedef struct stats_balanced {
 	stats_rate tpr, tnr;     /* of firing windows, of silent windows */
 	double value, low, high; /* balanced accuracy; NaN when either kind is missing */
 } stats_balanced;
 
-/* Balanced accuracy (tpr + tnr) / 2. Its interval joins the two Wilson intervals by the squares of their one-sided widths
- * (MOVER: Newcombe 1998, method 10, for a sum of independent proportions). */
+/* Balanced accuracy (tpr + tnr) / 2. Its interval joins the exact ones of both rates (Clopper and Pearson 1934) by the squares of
+ * their one-sided widths (MOVER: Newcombe 1998, method 10, for a sum of independent proportions). */
 stats_balanced stats_balanced_accuracy(uint32_t true_positive, uint32_t n_positive, uint32_t true_negative,
-                                       uint32_t n_negative, double z);
+                                       uint32_t n_negative, double level);
 
 /* Of how often a positive's grade is over a negative's, ties counting half: the area under the ROC curve. */
 typedef struct stats_value {

@@ -92,15 +92,21 @@ static size_t lines_of(const char *line[LINES_MAX], size_t len[LINES_MAX], const
 	return n;
 }
 
-static bool happens(const oracle *o, const char *s, size_t n, double rate)
+/* A number that the text and the label decide. */
+static uint64_t key_of(const oracle *o, const char *s, size_t n, const char *word)
 {
-	return hash64_unit(hash64(s, n, o->seed)) < rate;
+	return hash64(word, strlen(word), hash64(s, n, o->seed));
 }
 
-/* A normal number that the text decides. */
-static double normal_of(const oracle *o, const char *s, size_t n)
+static bool happens(uint64_t key, double rate)
 {
-	double u = hash64_unit(hash64(s, n, o->seed + 1)), v = hash64_unit(hash64(s, n, o->seed + 2));
+	return hash64_unit(key) < rate;
+}
+
+/* From the standard normal distribution. */
+static double normal_of(uint64_t key)
+{
+	double u = hash64_unit(hash64_mix(key, 1)), v = hash64_unit(hash64_mix(key, 2));
 
 	return sqrt(-2 * log(u + 1e-300)) * cos(6.283185307179586 * v);
 }
@@ -176,18 +182,17 @@ static void yes_or_no(saying *out, oracle *o, const char *user, bool marks)
 		n--;
 	}
 	for (size_t i = 0; i < n; i++) {
+		uint64_t key = key_of(o, line[i], len[i], word);
 		bool yes = marks ? marks_word(line[i], len[i], word) : has_word(line[i], len[i], word);
 
 		snprintf(item, sizeof(item), "%s{\"id\":%zu,\"%s\":", i ? "," : "", i + 1,
 		         marks ? "right" : "fires");
 		say(out, item);
 		if (o->d > 0)
-			say_graded(out, (yes ? o->d : 0) + normal_of(o, line[i], len[i]) - o->d / 2);
+			say_graded(out, (yes ? o->d : 0) + normal_of(key) - o->d / 2);
 		else
-			say(out,
-			    o->all_yes || yes != happens(o, line[i], len[i], yes ? o->miss : o->false_alarm)
-			            ? "true"
-			            : "false");
+			say(out, o->all_yes || yes != happens(key, yes ? o->miss : o->false_alarm) ? "true"
+			                                                                           : "false");
 		say(out, "}");
 	}
 	if (o->stray && o->stray--) {
@@ -202,7 +207,7 @@ static size_t odd_one(const oracle *o, const char *const *line, const size_t *le
 {
 	char mark[LINES_MAX][WORD_MAX];
 	size_t alone = 0, at = 0, same;
-	uint64_t h = hash64(line[0], len[0], o->seed + 3);
+	uint64_t h = key_of(o, line[0], (size_t)(line[n - 1] + len[n - 1] - line[0]), "");
 
 	for (size_t i = 0; i < n; i++)
 		first_marked(mark[i], line[i], len[i]);
@@ -217,7 +222,7 @@ static size_t odd_one(const oracle *o, const char *const *line, const size_t *le
 	}
 	if (alone != 1)
 		return (size_t)hash64_below(h, n);
-	if (happens(o, line[0], len[0], o->miss))
+	if (happens(hash64_mix(h, 1), o->miss))
 		at = (at + 1 + (size_t)hash64_below(h, n - 1)) % n;
 	return at;
 }
