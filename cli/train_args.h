@@ -37,6 +37,10 @@ void train_sweep_clear(train_sweep *s);
 /* In the options as JSON, null for what is swept. */
 int train_sweep_hide(cJSON *options, const train_opts *o, error *err) MUST_USE;
 
+/* ERR_ARG: an option was given that belongs to other architectures than those of the SAEs; names both. The table of them is in
+ * train_belongs.c. */
+int train_check_belongs(const cli_parsed *p, const train_sweep *s, error *err) MUST_USE;
+
 /* "90s", "30m", "4h", "2d" or a plain number of seconds. ERR_ARG names --time-limit and the value. */
 int train_parse_time(double *seconds, const char *given, error *err) MUST_USE;
 

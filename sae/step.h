@@ -18,6 +18,7 @@
 #include "sae/adam8.h"
 #include "sae/dead.h"
 #include "sae/encode_over.h"
+#include "sae/fitter.h"
 #include "sae/sparse.h"
 #include "sae/step_archetypal.h"
 
@@ -26,7 +27,6 @@
 #define STEP_FEATURES                                                                                        \
 	64 /* rows of the weights updated as one task; sums over features run over these blocks in order */
 
-#define STEP_PREFIXES     32 /* at most */
 #define STEP_MULTI_TIMES  4
 #define STEP_MULTI_WEIGHT 0.125
 
@@ -71,18 +71,6 @@ enum {
 	STEP_PARTS
 };
 extern const char *const step_part_names[STEP_PARTS];
-
-typedef struct step_result {
-	double fvu, auxk;    /* the two terms, without alpha; a NaN or infinite fvu: nothing was updated */
-	double multi;        /* FVU of 4 k values */
-	uint32_t n_prefixes; /* Matryoshka: */
-	uint32_t prefix_ends[STEP_PREFIXES];
-	double prefix_fvu[STEP_PREFIXES];
-	double squared_error; /* mean over rows of |e|^2, scaled units */
-	double l0, grad_norm; /* grad_norm: of what Adam is given */
-	uint64_t n_dead;
-	bool no_memory; /* BatchTopK had too many candidates: fvu is NaN, nothing was updated */
-} step_result;
 
 /* A matrix or vector with its Adam moments: m and v, or what adam8.h has in their place; the others are NULL. */
 typedef struct step_param {

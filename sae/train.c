@@ -43,31 +43,13 @@ static int check_shared(const sae_trainer *t, error *err)
 	return 0;
 }
 
-static encode_rule rule_of(sae_arch arch)
-{
-	if (arch == SAE_GROUPMAX)
-		return ENCODE_GROUPMAX;
-	return arch == SAE_BATCHTOPK ? ENCODE_BATCHTOPK : ENCODE_TOPK;
-}
-
 static int member_init(train_member *m, const sae_trainer *t, error *err)
 {
 	const sae_train_opts *o = &m->o;
-	const step_config c = { .d = t->d,
-		                .n_features = o->d_sae,
-		                .k = o->k,
-		                .batch = o->batch,
-		                .beta1 = o->beta1,
-		                .beta2 = o->beta2,
-		                .eps = o->eps,
-		                .auxk_alpha = o->auxk_alpha,
-		                .dead_tokens = o->dead_tokens,
-		                .rule = rule_of(o->arch),
-		                .screening = o->screening,
-		                .moments8 = o->moments8,
-		                .k_set = kernels_get(o->kernels) };
-	int rc = step_new(&m->step, &c, t->pool, err);
+	int rc;
 
+	m->kind = fitter_kind_of(o);
+	rc = m->kind->make(&m->self, o, t->d, t->d, t->pool, err);
 	if (rc < 0)
 		return rc;
 	m->fires = mem_alloc_aligned(o->d_sae, sizeof(*m->fires));
@@ -123,9 +105,12 @@ void sae_trainer_free(sae_trainer *t)
 		return;
 	loader_free(t->loader);
 	for (size_t i = 0; t->members && i < t->n; i++) {
-		step_free(t->members[i].step);
-		free(t->members[i].fires);
-		free(t->members[i].fires_before);
+		train_member *m = &t->members[i];
+
+		if (m->kind)
+			m->kind->free(m->self);
+		free(m->fires);
+		free(m->fires_before);
 	}
 	free(t->members);
 	free(t->copy);
@@ -142,33 +127,88 @@ int train_new_loader(sae_trainer *t, error *err)
 	                  err);
 }
 
-/* Scale and b_dec from the first rows in training order (a random sample, and none of those held out). */
-static int start_from_sample(sae_trainer *t, error *err)
+size_t train_sample_rows(const sae_trainer *t)
+{
+	size_t most = 0;
+
+	for (size_t i = 0; i < t->n; i++) {
+		const train_member *m = &t->members[i];
+		size_t n = m->kind->sample_rows ? m->kind->sample_rows(&m->o) : 0;
+
+		most = n > most ? n : most;
+	}
+	return most < t->order.n ? most : t->order.n;
+}
+
+/* What the start takes of the first rows in training order (a random sample, and none of those held out). */
+typedef struct start_sample {
+	double *mean; /* (d): the sum at first */
+	float *rows;  /* (n_rows, d), NULL: none are asked for */
+	size_t n_rows;
+	double norms;
+	uint64_t n;
+} start_sample;
+
+static void add_row(start_sample *s, uint64_t i, const float *x, size_t d, const kernels *k)
+{
+	k->add_f64(s->mean, 1, x, d);
+	s->norms += sqrt(k->sum_squares(x, d));
+	if (i < s->n_rows)
+		memcpy(s->rows + i * d, x, d * sizeof(float));
+}
+
+static int read_sample(start_sample *s, sae_trainer *t, error *err)
 {
 	const sae_train_opts *o = &t->members[0].o;
-	const kernels *k = kernels_get(o->kernels);
-	uint64_t n = t->order.n < SAMPLE_ROWS ? t->order.n : SAMPLE_ROWS, done = 0;
-	double *sum = mem_alloc_aligned(t->d, sizeof(*sum)), norms = 0;
-	int rc = sum ? 0 : error_nomem(err, "the mean of the rows");
+	uint64_t done = 0;
+	int rc = 0;
 	float *x;
 
-	while (done < n && rc == 0) {
-		uint64_t take = n - done < o->batch ? n - done : o->batch;
+	while (done < s->n && rc == 0) {
+		uint64_t take = s->n - done < o->batch ? s->n - done : o->batch;
 
 		rc = loader_next(t->loader, &x, NULL, err);
-		for (uint64_t i = 0; i < take && rc == 0; i++) {
-			k->add_f64(sum, 1, x + i * t->d, t->d);
-			norms += sqrt(k->sum_squares(x + i * t->d, t->d));
-		}
+		for (uint64_t i = 0; i < take && rc == 0; i++)
+			add_row(s, done + i, x + i * t->d, t->d, kernels_get(o->kernels));
 		done += take;
 	}
+	return rc;
+}
+
+/* The scale, and the rows by it. */
+static void scale_sample(start_sample *s, sae_trainer *t)
+{
 	t->scale = 1;
-	if (rc == 0 && o->scale_mean_norm && norms > 0)
-		t->scale = (float)(sqrt(t->d) * (double)n / norms); /* as steps use it */
-	for (size_t m = 0; m < t->n && rc == 0; m++)
-		for (uint32_t i = 0; i < t->d; i++)
-			t->members[m].step->b_dec.w[i] = (float)(t->scale * sum[i] / (double)n);
-	free(sum);
+	if (t->members[0].o.scale_mean_norm && s->norms > 0)
+		t->scale = (float)(sqrt(t->d) * (double)s->n / s->norms); /* as steps use it */
+	for (uint32_t i = 0; i < t->d; i++)
+		s->mean[i] = t->scale * s->mean[i] / (double)s->n;
+	for (size_t i = 0; i < s->n_rows * t->d; i++)
+		s->rows[i] *= (float)t->scale;
+}
+
+static int start_from_sample(sae_trainer *t, error *err)
+{
+	start_sample s = { .n = t->order.n < SAMPLE_ROWS ? t->order.n : SAMPLE_ROWS,
+		           .n_rows = train_sample_rows(t) };
+	int rc;
+
+	s.n_rows = s.n_rows < s.n ? s.n_rows : s.n;
+	s.mean = mem_alloc_aligned(t->d, sizeof(*s.mean));
+	s.rows = s.n_rows ? mem_alloc_aligned(s.n_rows, t->d * sizeof(float)) : NULL;
+	rc = s.mean && (s.rows || !s.n_rows) ? read_sample(&s, t, err) : error_nomem(err, "a sample of rows");
+	if (rc == 0)
+		scale_sample(&s, t);
+	for (size_t i = 0; i < t->n && rc == 0; i++) {
+		const train_member *m = &t->members[i];
+		const fitter_sample sample = {
+			.mean_x = s.mean, .mean_y = s.mean, .x = s.rows, .y = s.rows, .n = s.n_rows
+		};
+
+		rc = m->kind->start(m->self, m->o.seed, &sample, err);
+	}
+	free(s.mean);
+	free(s.rows);
 	return rc;
 }
 
@@ -178,11 +218,7 @@ int sae_trainer_start(sae_trainer *t, error *err)
 
 	if (rc == 0)
 		rc = start_from_sample(t, err);
-	if (rc < 0)
-		return rc;
-	for (size_t m = 0; m < t->n; m++)
-		step_init_weights(t->members[m].step, t->members[m].o.seed);
-	return train_new_loader(t, err);
+	return rc == 0 ? train_new_loader(t, err) : rc;
 }
 
 /* ---- Stepping ----------------------------------------------------------------------------------------------------- */
@@ -203,8 +239,6 @@ static double lr_at(const sae_train_opts *o, uint64_t s)
 /* Count firings; a stretch ends so that the last one ends with the last step. */
 static void count_fires(train_member *m, uint64_t s)
 {
-	const uint32_t *first = m->step->codes.first;
-
 	if (s > 1 && (m->o.steps - s + 1) % TRAIN_FREQ_STEPS == 0) {
 		uint64_t *before = m->fires_before;
 
@@ -214,8 +248,7 @@ static void count_fires(train_member *m, uint64_t s)
 		m->rows_before = m->rows;
 		m->rows = 0;
 	}
-	for (size_t f = 0; f < m->o.d_sae; f++)
-		m->fires[f] += first[f + 1] - first[f];
+	m->kind->fires(m->self, m->fires);
 	m->rows += m->o.batch;
 }
 
@@ -237,17 +270,18 @@ static void lose(sae_trainer *t, train_member *m, uint64_t s, double lr)
 static void member_step(sae_trainer *t, train_member *m, float *x)
 {
 	uint64_t s = t->steps + 1;
-	double lr = lr_at(&m->o, s), began = clock_now();
+	const fitter_now now = { .step = s, .lr = lr_at(&m->o, s), .sparsity = 1, .k = m->o.k };
+	double began = clock_now();
 	step_result result;
 
-	step_run(m->step, x, NULL, m->o.batch, (float)t->scale, lr, &result);
+	m->kind->run(m->self, x, NULL, m->o.batch, (float)t->scale, &now, &result);
 	if (result.no_memory) {
 		m->state = SAE_MEMBER_LOST;
 		(void)error_set(&m->cause, ERR_NOMEM, "out of memory for the candidates of step %" PRIu64, s);
 		return;
 	}
 	if (!isfinite(result.fvu)) {
-		lose(t, m, s, lr);
+		lose(t, m, s, now.lr);
 		return;
 	}
 	count_fires(m, s);
@@ -259,7 +293,7 @@ static void member_step(sae_trainer *t, train_member *m, float *x)
 		                    .mse = result.squared_error / (t->scale * t->scale),
 		                    .l0 = result.l0,
 		                    .auxk = result.auxk,
-		                    .lr = lr,
+		                    .lr = now.lr,
 		                    .grad_norm = result.grad_norm,
 		                    .n_dead = result.n_dead,
 		                    .step_seconds = m->seconds };

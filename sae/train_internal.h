@@ -2,13 +2,14 @@
 #ifndef GLOSS_SAE_TRAIN_INTERNAL_H
 #define GLOSS_SAE_TRAIN_INTERNAL_H
 
+#include "sae/fitter.h"
 #include "sae/shuffle.h"
-#include "sae/step.h"
 
 /* One of the autoencoders of a run. */
 typedef struct train_member {
 	sae_train_opts o; /* planned */
-	step *step;
+	const fitter_kind *kind;
+	void *self;                     /* its step */
 	uint64_t *fires, *fires_before; /* (F): in this and the last stretch of TRAIN_FREQ_STEPS steps */
 	uint64_t rows, rows_before;     /* of those stretches */
 	sae_member_state state;
@@ -35,6 +36,8 @@ struct sae_trainer {
 	double started, seconds_before, checked;
 };
 
+/* Rows of the sample that the start holds: what the members' kinds ask for at most. */
+size_t train_sample_rows(const sae_trainer *t);
 /* Read on from t->position. */
 int train_new_loader(sae_trainer *t, error *err) MUST_USE;
 /* Whether all weights of the member are finite. */

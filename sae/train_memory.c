@@ -1,6 +1,7 @@
 /* What a run needs of memory, before it takes it; and giving back what its end does not need. */
 #include <inttypes.h>
 
+#include "sae/encode.h"
 #include "sae/train_internal.h"
 
 #define EVAL_ROWS 4096 /* of a block of sae_eval() */
@@ -9,11 +10,26 @@
  * thread. */
 #define BLAS_BYTES (UINT64_C(5) << 18)
 
-static uint64_t param_bytes(const step_config *c)
+static uint64_t weight_bytes(const train_member *m)
 {
-	uint64_t matrix = (uint64_t)c->n_features * c->d;
+	fitter_arrays list = { .n = 0 };
+	uint64_t bytes = 0;
 
-	return (2 * matrix + c->n_features + c->d) * sizeof(float);
+	m->kind->state(m->self, &list);
+	for (size_t i = 0; i < list.n; i++)
+		bytes += list.items[i].weight ? list.items[i].a.n * sizeof(float) : 0;
+	return bytes;
+}
+
+static uint64_t spare(const train_member *m, bool forget)
+{
+	return m->kind->spare ? m->kind->spare(m->self, forget) : 0;
+}
+
+/* Rows of the sample that the start holds, once for the members that want the most. */
+static uint64_t sample_bytes(const sae_trainer *t)
+{
+	return (uint64_t)train_sample_rows(t) * t->d * sizeof(float);
 }
 
 /* Rows and reconstructions of a block, its codes, and the encoder. */
@@ -39,46 +55,11 @@ static uint64_t over(uint64_t a, uint64_t b)
 	return a > b ? a - b : 0;
 }
 
-/* What only steps need. */
-static uint64_t spare(const step *s, bool forget)
-{
-	const step_config *c = &s->c;
-	size_t matrix = (size_t)c->n_features * c->d, rows = (size_t)c->batch * c->d * sizeof(float);
-	size_t scales = c->n_features * ADAM8_SCALES(c->d) * sizeof(float);
-	const struct {
-		void *data; /* may be NULL */
-		size_t bytes;
-	} parts[] = {
-		{ s->W_enc.m, matrix * sizeof(float) },
-		{ s->W_enc.v, matrix * sizeof(float) },
-		{ s->W_dec.m, matrix * sizeof(float) },
-		{ s->W_dec.v, matrix * sizeof(float) },
-		{ s->W_enc.m8, matrix },
-		{ s->W_enc.v8, matrix },
-		{ s->W_enc.scales, scales },
-		{ s->W_dec.m8, matrix },
-		{ s->W_dec.v8, matrix },
-		{ s->W_dec.scales, scales },
-		{ s->e, rows },
-		{ s->e_aux, rows },
-		{ s->aid.screen ? s->aid.screen->packed : NULL,
-		  s->aid.screen ? s->aid.screen->n_pad * s->aid.screen->d_pad : 0 },
-	};
-	uint64_t bytes = 0;
-
-	for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
-		bytes += parts[i].data ? parts[i].bytes : 0;
-		if (forget)
-			mem_forget(parts[i].data, parts[i].bytes);
-	}
-	return bytes;
-}
-
 /* A copy of the member's weights, and what measuring or saving it takes: then the encoder is turned. */
 static int copy_bytes(uint64_t *measured, uint64_t *saved, const sae_trainer *t, const train_member *m,
                       error *err)
 {
-	uint64_t weights = param_bytes(&m->step->c), bytes;
+	uint64_t weights = weight_bytes(m), bytes;
 	int rc = eval_bytes(&bytes, t, m, err);
 
 	if (weights + bytes > *measured)
@@ -97,13 +78,14 @@ int sae_trainer_forecast(sae_train_forecast *out, const sae_trainer *t, bool eva
 	mem_trim();
 	*out = (sae_train_forecast){ .now = cpu_memory_anonymous() + pool_threads(t->pool) * BLAS_BYTES };
 	for (size_t i = 0; i < t->n && rc == 0; i++) {
-		const step *s = t->members[i].step;
+		const train_member *m = &t->members[i];
+		fitter_bytes b;
 
-		out->weights += param_bytes(&s->c);
-		out->optimiser += step_moments_bytes(&s->c);
-		members += arena_bytes(&s->mem) + step_batch_bytes(s) +
-		           2 * (uint64_t)s->c.n_features * sizeof(uint64_t);
-		spared += spare(s, false);
+		m->kind->bytes(m->self, &b);
+		out->weights += weight_bytes(m);
+		out->optimiser += b.optimiser;
+		members += b.total + 2 * (uint64_t)m->o.d_sae * sizeof(uint64_t);
+		spared += spare(m, false);
 		rc = copy_bytes(&measured, &saved, t, &t->members[i], err);
 	}
 	if (rc == 0)
@@ -113,7 +95,8 @@ int sae_trainer_forecast(sae_train_forecast *out, const sae_trainer *t, bool eva
 	if (t->n > 1)
 		members += (uint64_t)o->batch * t->d * sizeof(float);
 	out->batch = members - out->weights - out->optimiser;
-	run = members + out->loader + (evaluates ? measured : 0);
+	run = evaluates && measured > sample_bytes(t) ? measured : sample_bytes(t);
+	run += members + out->loader;
 	end = members - spared + (measured > saved ? measured : saved);
 	out->total = out->now + (run > end ? run : end);
 	out->model = over(out->total, out->now + members + out->loader);
@@ -151,5 +134,5 @@ void sae_trainer_finish(sae_trainer *t)
 	loader_free(t->loader);
 	t->loader = NULL;
 	for (size_t i = 0; i < t->n; i++)
-		(void)spare(t->members[i].step, true);
+		(void)spare(&t->members[i], true);
 }

@@ -13,26 +13,26 @@ static int copy_name(char **out, const char *name, error *err)
 	return *out ? 0 : error_nomem(err, "a name");
 }
 
-/* The input scale goes into the weights. */
+/* The input scale goes into the weights: pre-activations, and so thresholds, are the same numbers on raw rows. */
+static void unscale(sae_model *m, double scale)
+{
+	for (size_t i = 0, n = (size_t)m->d_sae * m->d_in; i < n; i++)
+		m->W_enc[i] = (float)(m->W_enc[i] * scale);
+	for (size_t i = 0, n = (size_t)m->d_sae * m->d_out; i < n; i++)
+		m->W_dec[i] = (float)(m->W_dec[i] / scale);
+	for (size_t i = 0; i < m->d_out; i++)
+		m->b_dec[i] = (float)(m->b_dec[i] / scale);
+}
+
 static int make_model(sae_model **out, const sae_trainer *t, const train_member *member, error *err)
 {
 	const sae_dump_info *info = sae_dump_get_info(t->dump);
-	const step *s = member->step;
-	size_t n = (size_t)s->c.n_features * t->d;
 	sae_model *m = NULL;
-	int rc = sae_model_new(&m, member->o.arch, t->d, s->c.n_features, s->c.k, err);
+	int rc = member->kind->model(&m, member->self, err);
 
 	if (rc < 0)
 		return rc;
-	for (size_t i = 0; i < n; i++) {
-		m->W_enc[i] = (float)(s->W_enc.w[i] * t->scale);
-		m->W_dec[i] = (float)(s->W_dec.w[i] / t->scale);
-	}
-	memcpy(m->b_enc, s->b_enc.w, s->c.n_features * sizeof(float));
-	for (size_t i = 0; i < t->d; i++)
-		m->b_dec[i] = (float)(s->b_dec.w[i] / t->scale);
-	for (size_t f = 0; m->threshold && f < s->c.n_features; f++)
-		m->threshold[f] = (float)s->threshold; /* pre-activations are the same numbers on raw rows */
+	unscale(m, t->scale);
 	m->norm_limit = sae_rows_get_stats(t->rows)->norm_limit;
 	rc = copy_name(&m->model_name, info->model, err);
 	if (rc == 0)
@@ -61,16 +61,16 @@ static int make_freq(double **out, const train_member *m, error *err)
 
 bool train_member_finite(const train_member *m)
 {
-	const step *s = m->step;
-	size_t n = (size_t)s->c.n_features * s->c.d;
+	fitter_arrays list = { .n = 0 };
 	float zero = 0; /* what finite numbers times 0 add up to; else NaN */
 
-	for (size_t i = 0; i < n; i++)
-		zero += 0 * s->W_enc.w[i] + 0 * s->W_dec.w[i];
-	for (size_t i = 0; i < s->c.n_features; i++)
-		zero += 0 * s->b_enc.w[i];
-	for (size_t i = 0; i < s->c.d; i++)
-		zero += 0 * s->b_dec.w[i];
+	m->kind->state(m->self, &list);
+	for (size_t i = 0; i < list.n; i++) {
+		const float *w = list.items[i].a.data;
+
+		for (size_t j = 0; list.items[i].weight && j < list.items[i].a.n; j++)
+			zero += 0 * w[j];
+	}
 	return isfinite(zero);
 }
 

@@ -1,6 +1,7 @@
 /* Options of a training run: defaults, checks, and what is left to the program. */
 #include <math.h>
 
+#include "sae/fitter.h"
 #include "sae/kernels.h"
 #include "sae/screen.h"
 
@@ -51,8 +52,8 @@ static int check_batch(const sae_train_opts *o, uint32_t d_in, error *err)
 
 static int check_arch(const sae_train_opts *o, error *err)
 {
-	if (o->arch != SAE_TOPK && o->arch != SAE_BATCHTOPK && o->arch != SAE_GROUPMAX)
-		return error_set(err, ERR_ARG, "option 'arch' is %d, not topk, batchtopk or groupmax",
+	if (!fitter_kind_of(o))
+		return error_set(err, ERR_ARG, "option 'arch' is %d, which is none that is trained",
 		                 (int)o->arch);
 	if (o->arch == SAE_GROUPMAX && o->d_sae % o->k != 0)
 		return error_set(err, ERR_ARG,

@@ -13,7 +13,7 @@
 #include "sae/rows_internal.h"
 #include "sae/train_internal.h"
 
-enum { MEMBER_ARRAYS = 24, NAME_BYTES = 48 };
+enum { MEMBER_ARRAYS = FITTER_ARRAYS, NAME_BYTES = FITTER_NAME + 24 };
 
 /* ---- Arrays ---------------------------------------------------------------------------------------------------------- */
 
@@ -24,58 +24,18 @@ typedef struct state_arrays {
 	size_t n;
 } state_arrays;
 
-static void add(state_arrays *s, size_t member, const char *name, sae_dtype dtype, size_t n, void *data)
-{
-	snprintf(s->names[s->n], NAME_BYTES, "%zu.%s", member, name);
-	s->items[s->n] = (checkpoint_array){ s->names[s->n], dtype, n, data };
-	s->n++;
-}
-
-static void add_param(state_arrays *s, size_t member, const char *name, const step_param *p, size_t n)
-{
-	char moment[24];
-
-	add(s, member, name, SAE_F32, n, p->w);
-	snprintf(moment, sizeof(moment), "%s_m", name);
-	add(s, member, moment, SAE_F32, n, p->m);
-	snprintf(moment, sizeof(moment), "%s_v", name);
-	add(s, member, moment, SAE_F32, n, p->v);
-}
-
-static void add_matrix(state_arrays *s, size_t member, const char *name, const step_param *p, const step *of)
-{
-	size_t rows = of->c.n_features, n = rows * of->c.d;
-	char part[24];
-
-	if (!of->adam8) {
-		add_param(s, member, name, p, n);
-		return;
-	}
-	add(s, member, name, SAE_F32, n, p->w);
-	snprintf(part, sizeof(part), "%s_m8", name);
-	add(s, member, part, SAE_I8, n, p->m8);
-	snprintf(part, sizeof(part), "%s_v8", name);
-	add(s, member, part, SAE_U8, n, p->v8);
-	snprintf(part, sizeof(part), "%s_scales", name);
-	add(s, member, part, SAE_F32, rows * ADAM8_SCALES(of->c.d), p->scales);
-}
-
 static void add_member(state_arrays *s, size_t member, const train_member *m)
 {
-	step *of = m->step;
-	size_t features = of->c.n_features, d = of->c.d;
+	fitter_arrays list = { .n = 0 };
 
-	add_matrix(s, member, "W_enc", &of->W_enc, of);
-	add_matrix(s, member, "W_dec", &of->W_dec, of);
-	add_param(s, member, "b_enc", &of->b_enc, features);
-	add_param(s, member, "b_dec", &of->b_dec, d);
-	add(s, member, "silent", SAE_U64, features, of->silent);
-	add(s, member, "adam_steps", SAE_U64, 1, &of->t);
-	add(s, member, "guess", SAE_F32, 1, &of->guess);
-	add(s, member, "floor", SAE_F32, 1, &of->floor);
-	add(s, member, "threshold", SAE_F64, 1, &of->threshold);
-	add(s, member, "fires", SAE_U64, features, m->fires);
-	add(s, member, "fires_before", SAE_U64, features, m->fires_before);
+	m->kind->state(m->self, &list);
+	fitter_add(&list, "fires", SAE_U64, m->o.d_sae, m->fires);
+	fitter_add(&list, "fires_before", SAE_U64, m->o.d_sae, m->fires_before);
+	for (size_t i = 0; i < list.n; i++, s->n++) {
+		snprintf(s->names[s->n], NAME_BYTES, "%zu.%s", member, list.items[i].a.name);
+		s->items[s->n] = list.items[i].a;
+		s->items[s->n].name = s->names[s->n];
+	}
 }
 
 static int arrays_init(state_arrays *s, const sae_trainer *t, error *err)

@@ -442,7 +442,7 @@ START_TEST(options_out_of_range_are_named)
 	} bad[] = {
 		{ { .d_sae = 0 }, "option 'features' is 0, not in 1..67108864" },
 		{ { .d_sae = 10, .k = 11 }, "option 'k' is 11, not in 1..10" },
-		{ { .arch = SAE_JUMPRELU, .d_sae = 10, .k = 1 }, "option 'arch' is 3, not topk" },
+		{ { .arch = (sae_arch)99, .d_sae = 10, .k = 1 }, "option 'arch' is 99, which is none" },
 		{ { .arch = SAE_GROUPMAX, .d_sae = 10, .k = 3 },
 		  "option 'features' is 10, which is no multiple of k = 3" },
 		{ { .d_sae = 10, .k = 1, .screening = 3 }, "option 'screening' is 3, not in 0..2" },

@@ -1,0 +1,38 @@
+/* Which kind of step fits which architecture, and lists of arrays. */
+#include <assert.h>
+#include <string.h>
+
+#include "sae/fitter.h"
+
+static const struct {
+	sae_arch arch;
+	const fitter_kind *kind;
+} kinds[] = {
+	{ SAE_TOPK, &fitter_sparse },
+	{ SAE_BATCHTOPK, &fitter_sparse },
+	{ SAE_GROUPMAX, &fitter_sparse },
+};
+
+const fitter_kind *fitter_kind_of(const sae_train_opts *o)
+{
+	for (size_t i = 0; i < ARRAY_LEN(kinds); i++)
+		if (kinds[i].arch == o->arch)
+			return kinds[i].kind;
+	return NULL;
+}
+
+static void add(fitter_arrays *list, const checkpoint_array *a, bool weight)
+{
+	assert(list->n < FITTER_ARRAYS && strlen(a->name) < FITTER_NAME);
+	list->items[list->n++] = (fitter_array){ *a, weight };
+}
+
+void fitter_add(fitter_arrays *list, const char *name, sae_dtype dtype, size_t n, void *data)
+{
+	add(list, &(checkpoint_array){ name, dtype, n, data }, false);
+}
+
+void fitter_add_weight(fitter_arrays *list, const char *name, size_t n, float *data)
+{
+	add(list, &(checkpoint_array){ name, SAE_F32, n, data }, true);
+}

@@ -1,0 +1,85 @@
+/* Kinds of members of a run: what the loop (train*.c) asks of a step, whatever it fits. fitter.c has the table of kinds by architecture.
+ * A kind's weights are those of scaled rows (input_scale x); scale and unscaling are the loop's. F features, d_in and d_out the widths
+ * of a row and of its target, which is the row itself but for transcoders. */
+#ifndef GLOSS_SAE_FITTER_H
+#define GLOSS_SAE_FITTER_H
+
+#include "sae/checkpoint.h"
+
+/* What changes from step to step by the schedules. */
+typedef struct fitter_now {
+	uint64_t step; /* from 1 */
+	double lr;
+	double sparsity; /* of the penalty's coefficient, 0..1 */
+	double k;        /* features kept a row */
+} fitter_now;
+
+#define STEP_PREFIXES 32 /* at most */
+
+typedef struct step_result {
+	double fvu,
+	        auxk; /* of the batch; auxk without its coefficient. A NaN or infinite fvu: nothing was updated */
+	double multi;        /* Multi-TopK: FVU of 4 k values */
+	uint32_t n_prefixes; /* Matryoshka: */
+	uint32_t prefix_ends[STEP_PREFIXES];
+	double prefix_fvu[STEP_PREFIXES];
+	double squared_error; /* mean over rows of |e|^2, scaled units */
+	double l0, grad_norm; /* grad_norm: of what the optimiser is given; NaN: not computed */
+	uint64_t n_dead;
+	bool no_memory; /* there were too many candidates or codes: fvu is NaN, nothing was updated */
+} step_result;
+
+/* Rows at the beginning of the order, scaled: a random sample of those to train on. */
+typedef struct fitter_sample {
+	const double *mean_x, *mean_y; /* (d_in), (d_out): over 65,536 rows, or all */
+	const float *x,
+	        *y; /* (n, d_in), (n, d_out): the first of them; y is x where rows are their own targets */
+	size_t n;   /* as many as the kind's sample_rows() asked for, or all there are */
+} fitter_sample;
+
+/* All that changes in a step and is large: for checkpoints both ways, for finding numbers that are not finite, and for the forecast. */
+typedef struct fitter_array {
+	checkpoint_array a; /* a.name: literal, under FITTER_NAME bytes, unique in its member */
+	bool weight;        /* a parameter (F32), else moments, counters, what is guessed */
+} fitter_array;
+enum { FITTER_ARRAYS = 64, FITTER_NAME = 32 };
+typedef struct fitter_arrays {
+	fitter_array items[FITTER_ARRAYS];
+	size_t n;
+} fitter_arrays;
+void fitter_add(fitter_arrays *list, const char *name, sae_dtype dtype, size_t n, void *data);
+void fitter_add_weight(fitter_arrays *list, const char *name, size_t n, float *data);
+
+typedef struct fitter_bytes {
+	uint64_t optimiser; /* moments, and gradients where they are kept */
+	uint64_t total;     /* all that the member takes, weights too */
+} fitter_bytes;
+
+typedef struct fitter_kind {
+	const char *name;
+	/* All memory for all steps, weights zero. `o` is checked and planned, and outlives it. */
+	int (*make)(void **self, const sae_train_opts *o, uint32_t d_in, uint32_t d_out, pool *p, error *err);
+	void (*free)(void *self); /* NULL is fine */
+	/* Rows that start() wants to see of the sample beside the means; NULL or 0: none. They are in the forecast. */
+	size_t (*sample_rows)(const sae_train_opts *o);
+	/* Weights at the beginning, from the seed and a sample. ERR_NOMEM. */
+	int (*start)(void *self, uint64_t seed, const fitter_sample *s, error *err);
+	/* One step on rows x (n, d_in), n <= batch, multiplied by input_scale first; y (n, d_out), multiplied as well, or NULL: x itself.
+	 * Both are overwritten. */
+	void (*run)(void *self, float *x, float *y, size_t n, float input_scale, const fitter_now *now,
+	            step_result *r);
+	void (*state)(void *self,
+	              fitter_arrays *list); /* all weights and all else that the next step depends on */
+	int (*model)(sae_model **out, const void *self, error *err); /* on scaled rows, its names not set */
+	void (*fires)(const void *self, uint64_t *counts); /* (F): adds the firings of the last batch */
+	void (*bytes)(const void *self, fitter_bytes *b);
+	/* Bytes of what only steps need; forget: and give their pages back (mem_forget()). NULL: none. */
+	uint64_t (*spare)(void *self, bool forget);
+} fitter_kind;
+
+extern const fitter_kind fitter_sparse; /* step_fitter.c: TopK, BatchTopK, GroupMax */
+
+/* NULL: the architecture is not trained. */
+const fitter_kind *fitter_kind_of(const sae_train_opts *o);
+
+#endif

@@ -1,0 +1,189 @@
+/* The sparse step (step.h) as a kind of member. */
+#include <math.h>
+#include <string.h>
+
+#include "sae/fitter.h"
+#include "sae/step.h"
+
+static encode_rule rule_of(sae_arch arch)
+{
+	if (arch == SAE_GROUPMAX)
+		return ENCODE_GROUPMAX;
+	return arch == SAE_BATCHTOPK ? ENCODE_BATCHTOPK : ENCODE_TOPK;
+}
+
+static int make(void **self, const sae_train_opts *o, uint32_t d_in, uint32_t d_out, pool *p, error *err)
+{
+	const step_config c = { .d = d_in,
+		                .n_features = o->d_sae,
+		                .k = o->k,
+		                .batch = o->batch,
+		                .beta1 = o->beta1,
+		                .beta2 = o->beta2,
+		                .eps = o->eps,
+		                .auxk_alpha = o->auxk_alpha,
+		                .dead_tokens = o->dead_tokens,
+		                .rule = rule_of(o->arch),
+		                .screening = o->screening,
+		                .moments8 = o->moments8,
+		                .k_set = kernels_get(o->kernels) };
+	step *s = NULL;
+	int rc = step_new(&s, &c, p, err);
+
+	(void)d_out;
+	*self = s;
+	return rc;
+}
+
+static void end(void *self)
+{
+	step_free(self);
+}
+
+static int start(void *self, uint64_t seed, const fitter_sample *sample, error *err)
+{
+	step *s = self;
+
+	(void)err;
+	for (uint32_t i = 0; i < s->c.d; i++)
+		s->b_dec.w[i] = (float)sample->mean_x[i];
+	step_init_weights(s, seed);
+	return 0;
+}
+
+static void run(void *self, float *x, float *y, size_t n, float input_scale, const fitter_now *now,
+                step_result *r)
+{
+	step_run(self, x, y, n, input_scale, now->lr, r);
+}
+
+static void add_param(fitter_arrays *list, const char *const names[3], const step_param *p, size_t n)
+{
+	fitter_add_weight(list, names[0], n, p->w);
+	fitter_add(list, names[1], SAE_F32, n, p->m);
+	fitter_add(list, names[2], SAE_F32, n, p->v);
+}
+
+static void add_matrix(fitter_arrays *list, const char *const names[6], const step_param *p, const step *of)
+{
+	size_t rows = of->c.n_features, n = rows * of->c.d;
+
+	if (!of->adam8) {
+		add_param(list, names, p, n);
+		return;
+	}
+	fitter_add_weight(list, names[0], n, p->w);
+	fitter_add(list, names[3], SAE_I8, n, p->m8);
+	fitter_add(list, names[4], SAE_U8, n, p->v8);
+	fitter_add(list, names[5], SAE_F32, rows * ADAM8_SCALES(of->c.d), p->scales);
+}
+
+static void state(void *self, fitter_arrays *list)
+{
+	static const char *const enc[] = { "W_enc",    "W_enc_m",  "W_enc_v",
+		                           "W_enc_m8", "W_enc_v8", "W_enc_scales" };
+	static const char *const dec[] = { "W_dec",    "W_dec_m",  "W_dec_v",
+		                           "W_dec_m8", "W_dec_v8", "W_dec_scales" };
+	static const char *const bias[] = { "b_enc", "b_enc_m", "b_enc_v" };
+	static const char *const center[] = { "b_dec", "b_dec_m", "b_dec_v" };
+	step *s = self;
+
+	add_matrix(list, enc, &s->W_enc, s);
+	add_matrix(list, dec, &s->W_dec, s);
+	add_param(list, bias, &s->b_enc, s->c.n_features);
+	add_param(list, center, &s->b_dec, s->c.d);
+	fitter_add(list, "silent", SAE_U64, s->c.n_features, s->silent);
+	fitter_add(list, "adam_steps", SAE_U64, 1, &s->t);
+	fitter_add(list, "guess", SAE_F32, 1, &s->guess);
+	fitter_add(list, "floor", SAE_F32, 1, &s->floor);
+	fitter_add(list, "threshold", SAE_F64, 1, &s->threshold);
+}
+
+static sae_arch arch_of(encode_rule rule)
+{
+	if (rule == ENCODE_GROUPMAX)
+		return SAE_GROUPMAX;
+	return rule == ENCODE_BATCHTOPK ? SAE_BATCHTOPK : SAE_TOPK;
+}
+
+static int model(sae_model **out, const void *self, error *err)
+{
+	const step *s = self;
+	size_t n = (size_t)s->c.n_features * s->c.d;
+	sae_model *m = NULL;
+	int rc = sae_model_new(&m, arch_of(s->c.rule), s->c.d, s->c.n_features, s->c.k, err);
+
+	if (rc < 0)
+		return rc;
+	memcpy(m->W_enc, s->W_enc.w, n * sizeof(float));
+	memcpy(m->W_dec, s->W_dec.w, n * sizeof(float));
+	memcpy(m->b_enc, s->b_enc.w, s->c.n_features * sizeof(float));
+	memcpy(m->b_dec, s->b_dec.w, s->c.d * sizeof(float));
+	for (size_t f = 0; m->threshold && f < s->c.n_features; f++)
+		m->threshold[f] = (float)s->threshold;
+	*out = m;
+	return 0;
+}
+
+static void fires(const void *self, uint64_t *counts)
+{
+	const step *s = self;
+	const uint32_t *first = s->codes.first;
+
+	for (size_t f = 0; f < s->c.n_features; f++)
+		counts[f] += first[f + 1] - first[f];
+}
+
+static void bytes(const void *self, fitter_bytes *b)
+{
+	const step *s = self;
+
+	*b = (fitter_bytes){ .optimiser = step_moments_bytes(&s->c),
+		             .total = arena_bytes(&s->mem) + step_batch_bytes(s) };
+}
+
+static uint64_t spare(void *self, bool forget)
+{
+	const step *s = self;
+	const step_config *c = &s->c;
+	size_t matrix = (size_t)c->n_features * c->d, rows = (size_t)c->batch * c->d * sizeof(float);
+	size_t scales = c->n_features * ADAM8_SCALES(c->d) * sizeof(float);
+	const struct {
+		void *data; /* may be NULL */
+		size_t bytes;
+	} parts[] = {
+		{ s->W_enc.m, matrix * sizeof(float) },
+		{ s->W_enc.v, matrix * sizeof(float) },
+		{ s->W_dec.m, matrix * sizeof(float) },
+		{ s->W_dec.v, matrix * sizeof(float) },
+		{ s->W_enc.m8, matrix },
+		{ s->W_enc.v8, matrix },
+		{ s->W_enc.scales, scales },
+		{ s->W_dec.m8, matrix },
+		{ s->W_dec.v8, matrix },
+		{ s->W_dec.scales, scales },
+		{ s->e, rows },
+		{ s->e_aux, rows },
+		{ s->aid.screen ? s->aid.screen->packed : NULL,
+		  s->aid.screen ? s->aid.screen->n_pad * s->aid.screen->d_pad : 0 },
+	};
+	uint64_t bytes = 0;
+
+	for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
+		bytes += parts[i].data ? parts[i].bytes : 0;
+		if (forget)
+			mem_forget(parts[i].data, parts[i].bytes);
+	}
+	return bytes;
+}
+
+const fitter_kind fitter_sparse = { .name = "sparse",
+	                            .make = make,
+	                            .free = end,
+	                            .start = start,
+	                            .run = run,
+	                            .state = state,
+	                            .model = model,
+	                            .fires = fires,
+	                            .bytes = bytes,
+	                            .spare = spare };
