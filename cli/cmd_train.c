@@ -31,7 +31,52 @@ static const option options[] = {
 	OPTION(train_opts, warmup, "warmup", 0, OPTION_U64, "N", NULL, 0, 0,
 	       "steps of linear warm-up; if not given, 5 % of the steps, at most 1000"),
 	OPTION(train_opts, decay, "decay", 0, OPTION_DOUBLE, "SHARE", "0.2", 0, 1,
-	       "share of the steps, at the end, in which the step size falls to 0"),
+	       "share of the steps, at the end, in which the step size falls (--schedule wsd) or is annealed "
+	       "(infinite)"),
+	OPTION(train_opts, schedule, "schedule", 0, OPTION_ENUM, "wsd|constant|linear|cosine|infinite", "wsd",
+	       0, 0,
+	       "of the step size after the warm-up: constant, then falling over the last --decay of the "
+	       "steps; "
+	       "constant; falling in a line; falling as half a cosine; infinite: down to --lr-constant, "
+	       "constant, and an anneal over the last --decay of the steps, before which a checkpoint is "
+	       "kept"),
+	OPTION(train_opts, warmup_from, "warmup-from", 0, OPTION_DOUBLE, "SHARE", "0", 0, 1,
+	       "share of the step size where the warm-up begins"),
+	OPTION(train_opts, warmup_shape, "warmup-shape", 0, OPTION_ENUM, "linear|cosine", "linear", 0, 0,
+	       "how it rises"),
+	OPTION(train_opts, lr_floor, "lr-floor", 0, OPTION_DOUBLE, "SHARE", NULL, 0, 1,
+	       "share of the step size to which it falls; if not given, 0, and 0.01 with --schedule "
+	       "infinite"),
+	OPTION(train_opts, lr_constant, "lr-constant", 0, OPTION_DOUBLE, "SHARE", "0.4", 1e-30, 1,
+	       "share of the step size in the constant phase of --schedule infinite"),
+	OPTION(train_opts, cooldown, "cooldown", 0, OPTION_U64, "N", NULL, 0, 0,
+	       "step at which that phase begins; if not given, 15 % of the steps"),
+	OPTION(train_opts, cooldown_shape, "cooldown-shape", 0, OPTION_ENUM, "cosine|linear|root", "cosine",
+	       0, 0, "how the step size falls until then"),
+	OPTION(train_opts, sparsity_warmup, "sparsity-warmup", 0, OPTION_U64, "N", NULL, 0, 0,
+	       "steps in which the weight of the sparsity penalty rises from 0"),
+	OPTION(train_opts, k_start, "k-start", 0, OPTION_U32, "N", NULL, 1, 67108864,
+	       "features kept a token at the first step; falls to k; if not given, it is k"),
+	OPTION(train_opts, k_anneal, "k-anneal", 0, OPTION_U64, "N", NULL, 1, 9e15,
+	       "steps until k is reached; if not given, half of them"),
+	OPTION(train_opts, k_shape, "k-shape", 0, OPTION_ENUM, "linear|exponential|power", "linear", 0, 0,
+	       "how k falls, t from 0 to 1: by t (sparsify), by (1 - exp(-3 t)) / (1 - exp(-3)) "
+	       "(llamascopium), by t^(1/P) (codebook features)"),
+	OPTION(train_opts, k_power, "k-power", 0, OPTION_DOUBLE, "P", "2", 0.01, 100, "that P"),
+	OPTION(train_opts, optimizer, "optimizer", 0, OPTION_ENUM, "adam|adamw|signum|muon", "adam", 0, 0,
+	       "signum: the gradient's sign, schedule-free, with a step size of 5e-3 / sqrt(features / "
+	       "16384) "
+	       "and no warm-up; muon: orthogonalised gradients of the matrices, 2e-3, Adam for the rest. All "
+	       "but adam, and clipping and averaging, keep whole gradients: 4 bytes more a weight"),
+	OPTION(train_opts, weight_decay, "weight-decay", 0, OPTION_DOUBLE, "X", NULL, 0, 1000,
+	       "of adamw and muon: weights shrink by X times the step size; if not given, 0.01 and 0.1"),
+	OPTION(train_opts, momentum, "momentum", 0, OPTION_DOUBLE, "X", "0.95", 0, 0.999999,
+	       "of signum and muon"),
+	OPTION(train_opts, clip, "clip", 0, OPTION_DOUBLE, "X", "0", 0, 1e30,
+	       "cut the norm of the gradient of all weights to X; 0: do not"),
+	OPTION(train_opts, average, "average", 0, OPTION_DOUBLE, "X", "0", 0, 0.9999999,
+	       "what is measured and saved is the running mean of the weights, which keeps X of itself each "
+	       "step, as 0.999; 0: the weights"),
 	OPTION(train_opts, auxk_alpha, "auxk-alpha", 0, OPTION_DOUBLE, "X", "0.03125", 0, 1000,
 	       "weight of the auxiliary loss that revives dead features; 0: none"),
 	OPTION(train_opts, dead_tokens, "dead-tokens", 0, OPTION_U64, "N", NULL, 1, 9e15,
@@ -115,6 +160,8 @@ static int check_options(const train_job *j, const train_opts *o, error *err)
 		return error_set(err, ERR_ARG, "--extend needs --resume");
 	if (o->force && o->resume)
 		return error_set(err, ERR_ARG, "--force and --resume cannot both be given");
+	if (cli_given(j->parsed, "k-anneal") && !cli_given(j->parsed, "k-start"))
+		return error_set(err, ERR_ARG, "--k-anneal needs --k-start");
 	if (o->patience && !o->eval_every)
 		return error_set(err, ERR_ARG, "--patience needs --eval-every");
 	if (o->eval_every && !(o->split.holdout > 0))
@@ -123,44 +170,6 @@ static int check_options(const train_job *j, const train_opts *o, error *err)
 		return error_set(err, ERR_ARG,
 		                 "--log and --sweep cannot both be given: each SAE has a log in its folder");
 	return 0;
-}
-
-static bool is_statistical(const train_opts *o)
-{
-	return strcmp(o->screening, "statistical") == 0;
-}
-
-static sae_train_opts plan_of(const train_opts *o, bool warmup_given, uint64_t tokens)
-{
-	static const sae_arch arches[] = { SAE_TOPK, SAE_BATCHTOPK, SAE_GROUPMAX };
-	sae_train_opts t = sae_train_opts_default();
-
-	for (size_t i = 0; i < ARRAY_LEN(arches); i++)
-		if (strcmp(o->arch, sae_arch_name(arches[i])) == 0)
-			t.arch = arches[i];
-	t.d_sae = o->features;
-	t.k = o->k;
-	t.batch = o->batch;
-	t.steps = o->steps;
-	t.tokens = tokens;
-	t.lr = o->lr;
-	t.beta1 = o->beta1;
-	t.beta2 = o->beta2;
-	t.eps = o->eps;
-	t.warmup = warmup_given ? o->warmup : UINT64_MAX;
-	t.decay = o->decay;
-	t.auxk_alpha = o->auxk_alpha;
-	t.dead_tokens = o->dead_tokens;
-	t.scale_mean_norm = strcmp(o->scale, "none") != 0;
-	t.seed = o->seed;
-	t.order_seed = o->order_seed;
-	t.shuffle_rows = strcmp(o->shuffle, "rows") == 0;
-	t.kernels = o->kernels;
-	t.moments8 = strcmp(o->moments, "8") == 0;
-	t.screening = is_statistical(o)                  ? SAE_SCREENING_STATISTICAL
-	              : strcmp(o->screening, "off") == 0 ? SAE_SCREENING_OFF
-	                                                 : SAE_SCREENING_EXACT;
-	return t;
 }
 
 /* The SAEs that are asked for. What needs no dump is checked, the rest when it is open. */
@@ -178,7 +187,7 @@ static int make_saes(train_job *j, const train_opts *o, const train_sweep *sweep
 
 		s->o = sweep->opts[i];
 		s->name = sweep->names[i];
-		s->plan = plan_of(&s->o, cli_given(j->parsed, "warmup"), tokens);
+		s->plan = train_plan_of(&s->o, j->parsed, tokens);
 		s->best = INFINITY;
 		s->sampled = (double)NAN;
 		s->end = "";
@@ -214,7 +223,7 @@ static int make_options(train_job *j, const train_opts *o, uint64_t tokens, erro
 		const option *of = &j->self->options[i];
 
 		if ((!of->standard && of->type != OPTION_BOOL && !cli_given(j->parsed, of->name)) ||
-		    (strcmp(of->name, "screening") == 0 && !is_statistical(o)))
+		    (strcmp(of->name, "screening") == 0 && strcmp(o->screening, "statistical") != 0))
 			good = replace(j->options, of->name, cJSON_CreateNull());
 	}
 	good = good && replace(j->options, "tokens",
@@ -287,7 +296,7 @@ static int open_and_train(train_job *j, error *err)
 	for (size_t i = 0; i < j->n; i++)
 		prepare_sae(&j->saes[i], n, sae_dump_get_info(j->in.dump)->d_in);
 	if (j->o->force)
-		rc = sae_saved_remove(j->o->out, err);
+		rc = train_remove_saved(j, err);
 	return rc == 0 ? train_run(j, grown, err) : rc;
 }
 
@@ -414,41 +423,49 @@ const command cmd_train_command = {
 	.run = run,
 	.help = "fit a sparse autoencoder to a dump, or a sweep of them",
 	.usage = "DUMP... -o DIR",
-	.about = "Fits one SAE to the rows of the dump that count and are not held out, writes it as a "
-	         "folder that SAELens 6 "
-	         "reads, and measures it on the rows held out. The same dump, options and CPU kind give the "
-	         "same weights, "
-	         "bit for bit, at any number of threads.\n"
-	         "\n"
-	         "With --sweep, one SAE for each combination of the values is trained on the same rows, in "
-	         "one pass, "
-	         "each in a folder of its own (DIR/k16-seed0) and equal to its lone run bit for bit. At the "
-	         "end, a table lists them and "
-	         "DIR/pareto.svg shows L0 against FVU on the rows held out.\n"
-	         "\n"
-	         "A checkpoint of the whole run is kept in DIR/checkpoint. SIGINT (Ctrl-C), SIGTERM, SIGUSR1 "
-	         "and "
-	         "--time-limit stop after the step in progress: checkpoint and SAE are saved and the exit "
-	         "status is 3. "
-	         "--resume goes on; the end is bit for bit that of a run that was never stopped or killed, "
-	         "also with other "
-	         "--threads. It refuses other options or another dump, naming what differs; --threads, "
-	         "--kernels (with a warning), --screening exact or off "
-	         "and the options of log, checkpoints, time and evaluation may change. The log is cut back "
-	         "to the checkpoint. "
-	         "A run that is finished says so. Where there is no checkpoint, --resume starts afresh, so a "
-	         "batch queue can "
-	         "always give it.\n"
-	         "\n"
-	         "--extend goes on with more --steps or --tokens (totals, counted from the first step), or "
-	         "with a dump "
-	         "that has grown: its old rows must be unchanged, the new ones come after them. Then the "
-	         "pass over "
-	         "the old rows ends where it is and the next one is over all rows; without --steps and "
-	         "--tokens it is the last. "
-	         "The step size follows the plan of the new number of steps from where the run is.\n"
-	         "\n"
-	         "A folder that holds an SAE or a checkpoint is refused unless --resume or --force is given.",
+	.about =
+	        "Fits one SAE to the rows of the dump that count and are not held out, writes it as a "
+	        "folder that SAELens 6 "
+	        "reads, and measures it on the rows held out. The same dump, options and CPU kind give the "
+	        "same weights, "
+	        "bit for bit, at any number of threads.\n"
+	        "\n"
+	        "With --sweep, one SAE for each combination of the values is trained on the same rows, in "
+	        "one pass, "
+	        "each in a folder of its own (DIR/k16-seed0) and equal to its lone run bit for bit. At the "
+	        "end, a table lists them and "
+	        "DIR/pareto.svg shows L0 against FVU on the rows held out.\n"
+	        "\n"
+	        "A checkpoint of the whole run is kept in DIR/checkpoint. SIGINT (Ctrl-C), SIGTERM, SIGUSR1 "
+	        "and "
+	        "--time-limit stop after the step in progress: checkpoint and SAE are saved and the exit "
+	        "status is 3. "
+	        "--resume goes on; the end is bit for bit that of a run that was never stopped or killed, "
+	        "also with other "
+	        "--threads. It refuses other options or another dump, naming what differs; --threads, "
+	        "--kernels (with a warning), --screening exact or off "
+	        "and the options of log, checkpoints, time and evaluation may change. The log is cut back "
+	        "to the checkpoint. "
+	        "A run that is finished says so. Where there is no checkpoint, --resume starts afresh, so a "
+	        "batch queue can "
+	        "always give it.\n"
+	        "\n"
+	        "--extend goes on with more --steps or --tokens (totals, counted from the first step), or "
+	        "with a dump "
+	        "that has grown: its old rows must be unchanged, the new ones come after them. Then the "
+	        "pass over "
+	        "the old rows ends where it is and the next one is over all rows; without --steps and "
+	        "--tokens it is the last. "
+	        "The step size follows the plan of the new number of steps from where the run is.\n"
+	        "\n"
+	        "With --schedule infinite the run's state as the constant phase ends is kept in "
+	        "DIR/checkpoint/constant. --resume "
+	        "--extend with more --steps or --tokens, or a dump that has grown, goes on from there, as if "
+	        "there had been no anneal, and "
+	        "anneals at its own end. That folder is a run's folder itself: a copy of it can be extended "
+	        "elsewhere.\n"
+	        "\n"
+	        "A folder that holds an SAE or a checkpoint is refused unless --resume or --force is given.",
 	.examples = "gloss train dump/ -o sae/\n"
 	            "gloss train dump/ -o sae/ --features 16384 --k 64 --tokens 100M --seed 1\n"
 	            "gloss train dump/ -o sweep/ --sweep k=16,32,64 --sweep seed=0,1\n"

@@ -8,8 +8,11 @@ typedef struct train_opts {
 	dump_args dump;
 	dump_split_args split;
 	const char *out, *arch, *scale, *shuffle, *log, *kernels, *screening, *moments, *time_limit;
+	const char *schedule, *warmup_shape, *cooldown_shape, *k_shape, *optimizer;
 	option_list sweep; /* "KEY=V,V" each */
-	uint32_t features, k, batch;
+	uint32_t features, k, batch, k_start;
+	uint64_t cooldown, sparsity_warmup, k_anneal;
+	double warmup_from, lr_floor, lr_constant, k_power, weight_decay, momentum, clip, average;
 	uint64_t steps, warmup, dead_tokens, seed, order_seed, log_every;
 	uint64_t checkpoint_every, eval_every, patience, memory_limit;
 	double lr, decay, auxk_alpha, beta1, beta2, eps, checkpoint_minutes;
@@ -37,9 +40,11 @@ void train_sweep_clear(train_sweep *s);
 /* In the options as JSON, null for what is swept. */
 int train_sweep_hide(cJSON *options, const train_opts *o, error *err) MUST_USE;
 
-/* ERR_ARG: an option was given that belongs to other architectures than those of the SAEs; names both. The table of them is in
- * train_belongs.c. */
+/* ERR_ARG: an option was given that belongs to other architectures, schedules or optimisers than those of the SAEs; names both.
+ * The table of them is in train_belongs.c. */
 int train_check_belongs(const cli_parsed *p, const train_sweep *s, error *err) MUST_USE;
+/* The options as the trainer takes them, not yet planned; tokens: to train on, 0: not given. */
+sae_train_opts train_plan_of(const train_opts *o, const cli_parsed *p, uint64_t tokens);
 
 /* "90s", "30m", "4h", "2d" or a plain number of seconds. ERR_ARG names --time-limit and the value. */
 int train_parse_time(double *seconds, const char *given, error *err) MUST_USE;

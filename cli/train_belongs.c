@@ -1,16 +1,28 @@
-/* Which options of `gloss train` belong to which architectures. */
+/* Which options of `gloss train` belong to which architectures, schedules and optimisers. */
 #include <string.h>
 
 #include "cli/train_args.h"
 
 /* An option that is not here belongs to all. */
 static const struct {
-	const char *option, *archs;
+	const char *option, *of, *values;
 } belongs[] = {
-	{ "k", "topk|batchtopk|groupmax" },
-	{ "auxk-alpha", "topk|batchtopk|groupmax" },
-	{ "optimizer-state", "topk|batchtopk|groupmax" },
-	{ "screening", "topk|batchtopk|groupmax" },
+	{ "k", "arch", "topk|batchtopk|groupmax" },
+	{ "auxk-alpha", "arch", "topk|batchtopk|groupmax" },
+	{ "optimizer-state", "arch", "topk|batchtopk|groupmax" },
+	{ "screening", "arch", "topk|batchtopk|groupmax" },
+	{ "k-start", "arch", "topk|batchtopk" },
+	{ "k-anneal", "arch", "topk|batchtopk" },
+	{ "k-shape", "arch", "topk|batchtopk" },
+	{ "k-power", "k-shape", "power" },
+	{ "sparsity-warmup", "arch", "relu|panneal|gated|jumprelu" },
+	{ "lr-constant", "schedule", "infinite" },
+	{ "cooldown", "schedule", "infinite" },
+	{ "cooldown-shape", "schedule", "infinite" },
+	{ "lr-floor", "schedule", "wsd|linear|cosine|infinite" },
+	{ "decay", "schedule", "wsd|infinite" },
+	{ "weight-decay", "optimizer", "adamw|muon" },
+	{ "momentum", "optimizer", "signum|muon" },
 };
 
 /* Whether `word` is one of those in "a|b|c". */
@@ -36,17 +48,26 @@ static bool is_given(const cli_parsed *p, const option_list *sweep, const char *
 	return cli_given(p, name);
 }
 
+static const char *value_of(const train_opts *o, const char *name)
+{
+	if (strcmp(name, "schedule") == 0)
+		return o->schedule;
+	if (strcmp(name, "optimizer") == 0)
+		return o->optimizer;
+	return strcmp(name, "k-shape") == 0 ? o->k_shape : o->arch;
+}
+
 int train_check_belongs(const cli_parsed *p, const train_sweep *s, error *err)
 {
 	for (size_t i = 0; i < ARRAY_LEN(belongs); i++) {
-		const char *archs = belongs[i].archs;
+		const char *of = belongs[i].of;
 		bool used = false;
 
 		for (size_t j = 0; j < s->n && !used; j++)
-			used = is_among(s->opts[j].arch, archs);
+			used = is_among(value_of(&s->opts[j], of), belongs[i].values);
 		if (!used && is_given(p, &s->opts[0].sweep, belongs[i].option))
-			return error_set(err, ERR_ARG, "--%s belongs to --arch %s, not to %s",
-			                 belongs[i].option, archs, s->opts[0].arch);
+			return error_set(err, ERR_ARG, "--%s belongs to --%s %s, not to %s",
+			                 belongs[i].option, of, belongs[i].values, value_of(&s->opts[0], of));
 	}
 	return 0;
 }

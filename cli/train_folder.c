@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
@@ -219,28 +220,93 @@ cJSON *train_over_json(const train_job *j)
 	return NULL;
 }
 
+int train_branch_folder(char path[FILE_PATH_MAX], const train_job *j, error *err)
+{
+	return file_join(path, j->o->out, "checkpoint/constant", err);
+}
+
+int train_remove_saved(const train_job *j, error *err)
+{
+	char path[FILE_PATH_MAX];
+	int rc = train_branch_folder(path, j, err);
+
+	if (rc == 0)
+		rc = sae_saved_remove(path, err);
+	return rc == 0 ? sae_saved_remove(j->o->out, err) : rc;
+}
+
+/* To the state of before the anneal. */
+static int take_branch(train_job *j, error *err)
+{
+	char path[FILE_PATH_MAX];
+	sae_saved *before = NULL;
+	int rc = train_branch_folder(path, j, err);
+
+	if (rc == 0)
+		rc = sae_saved_open(&before, path, err);
+	if (rc == ERR_NOTFOUND)
+		return error_set(err, ERR_NOTFOUND,
+		                 "the run has annealed since step %" PRIu64
+		                 ", and '%s', its state of before, is not there",
+		                 sae_saved_get_info(j->saved)->anneal_from, path);
+	if (rc < 0)
+		return rc;
+	sae_saved_close(j->saved);
+	j->saved = before;
+	j->resumed_at = sae_saved_get_info(before)->steps_taken;
+	return 0;
+}
+
+/* Warm-up and cool-down were; the anneal comes at the new end, not before where the run is. */
+static void plan_phases(sae_train_opts *plan, const sae_saved_info *info, bool extended)
+{
+	uint64_t anneal = (uint64_t)llround(plan->decay * (double)plan->steps);
+
+	plan->warmup = info->warmup;
+	plan->cooldown = info->cooldown;
+	plan->anneal_from = extended ? plan->steps - anneal : info->anneal_from;
+	if (plan->anneal_from < info->steps_taken && extended)
+		plan->anneal_from = info->steps_taken;
+}
+
 /* Steps in all of a run that goes on: the checkpoint's, or what --extend asks for. */
-int train_extend_plan(train_job *j, bool grown, error *err)
+static uint64_t steps_asked(const train_job *j, bool grown)
 {
 	const sae_saved_info *info = sae_saved_get_info(j->saved);
 	const sae_train_opts *asked = &j->saes[0].plan;
-	uint64_t steps = info->steps, rows = sae_rows_n(j->in.rows, false);
+	uint64_t rows = sae_rows_n(j->in.rows, false);
 
 	if (j->o->extend && asked->steps)
-		steps = asked->steps;
-	else if (j->o->extend && asked->tokens)
-		steps = (asked->tokens + asked->batch - 1) / asked->batch;
-	else if (grown)
-		steps = info->steps_taken + (rows < asked->batch ? 1 : rows / asked->batch);
+		return asked->steps;
+	if (j->o->extend && asked->tokens)
+		return (asked->tokens + asked->batch - 1) / asked->batch;
+	return grown ? info->steps_taken + (rows < asked->batch ? 1 : rows / asked->batch) : info->steps;
+}
+
+int train_extend_plan(train_job *j, bool grown, error *err)
+{
+	const sae_saved_info *info = sae_saved_get_info(j->saved);
+	uint64_t steps = steps_asked(j, grown);
+
+	j->extended = grown || steps != info->steps;
+	if (j->extended && info->anneal_from && info->steps_taken > info->anneal_from) {
+		int rc = take_branch(j, err);
+
+		if (rc < 0)
+			return rc;
+		info = sae_saved_get_info(j->saved);
+		steps = steps_asked(j, grown);
+	}
 	if (steps < info->steps_taken)
 		return error_set(err, ERR_ARG,
 		                 "--extend to %" PRIu64 " steps: the checkpoint has taken %" PRIu64
 		                 " already",
 		                 steps, info->steps_taken);
-	j->extended = grown || steps != info->steps;
 	for (size_t i = 0; i < j->n; i++) {
 		j->saes[i].plan.steps = steps;
 		j->saes[i].plan.tokens = 0;
+		if (info->anneal_from)
+			plan_phases(&j->saes[i].plan, info, j->extended);
 	}
 	return 0;
 }

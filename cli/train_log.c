@@ -2,6 +2,7 @@
 #include "cli/train_log.h"
 
 #include <errno.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -60,6 +61,8 @@ cJSON *train_step_json(const sae_train_step *s)
 	                add_number(line, "fvu", s->fvu) && add_number(line, "mse", s->mse) &&
 	                add_number(line, "l0", s->l0) && add_number(line, "auxk", s->auxk) &&
 	                add_number(line, "n_dead", (double)s->n_dead) && add_number(line, "lr", s->lr) &&
+	                (isnan(s->sparsity) || add_number(line, "sparsity", s->sparsity)) &&
+	                (isnan(s->k) || add_number(line, "k", s->k)) &&
 	                add_number(line, "grad_norm", s->grad_norm) &&
 	                add_number(line, "seconds", s->seconds) && add_number(line, "tokens_per_s", speed));
 }

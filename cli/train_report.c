@@ -76,13 +76,26 @@ static bool add_part(cJSON *object, const char *key, cJSON *part)
 	return false;
 }
 
+/* What there is of schedule and optimiser beside the usual ones. */
+static bool add_schedule(cJSON *o, const sae_train_opts *t)
+{
+	bool infinite = t->schedule == SAE_SCHEDULE_INFINITE, decays = t->optimizer != SAE_ADAM;
+
+	return (!infinite || (add_number(o, "cooldown", (double)t->cooldown) &&
+	                      add_number(o, "anneal_from", (double)t->anneal_from))) &&
+	       (!(t->lr_floor > 0) || add_number(o, "lr_floor", t->lr_floor)) &&
+	       (!t->sparsity_warmup || add_number(o, "sparsity_warmup", (double)t->sparsity_warmup)) &&
+	       (!t->k_start || add_number(o, "k_anneal", (double)t->k_anneal)) &&
+	       (!decays || add_number(o, "weight_decay", t->weight_decay));
+}
+
 cJSON *train_plan_json(const sae_train_opts *t)
 {
 	cJSON *o = cJSON_CreateObject();
 
 	if (add_number(o, "steps", (double)t->steps) && add_number(o, "batch", t->batch) &&
 	    add_number(o, "lr", t->lr) && add_number(o, "warmup", (double)t->warmup) &&
-	    add_number(o, "dead_tokens", (double)t->dead_tokens))
+	    add_number(o, "dead_tokens", (double)t->dead_tokens) && add_schedule(o, t))
 		return o;
 	cJSON_Delete(o);
 	return NULL;

@@ -54,17 +54,31 @@ static int take_notes(train_job *j, error *err)
 	return rc;
 }
 
-static int checkpoint(train_job *j, error *err)
+static int save_state(const train_job *j, const char *dir, error *err)
 {
 	cJSON *notes = notes_json(j);
-	int rc = notes ? sae_trainer_save(j->trainer, j->o->out, j->options, notes, err)
+	int rc = notes ? sae_trainer_save(j->trainer, dir, j->options, notes, err)
 	               : error_nomem(err, "a checkpoint");
 
 	cJSON_Delete(notes);
+	return rc;
+}
+
+static int checkpoint(train_job *j, error *err)
+{
+	int rc = save_state(j, j->o->out, err);
+
 	j->saved_at = clock_now(); /* also after a failure: not again at once */
 	if (rc == 0)
 		j->saved_step = sae_trainer_steps(j->trainer);
 	return rc;
+}
+
+static void warn(train_job *j, const char *message)
+{
+	cli_warn(j->self, "%s", message);
+	for (size_t i = 0; i < j->n; i++)
+		train_log_warning(&j->saes[i].log, sae_trainer_steps(j->trainer), message);
 }
 
 /* A checkpoint that cannot be made does not end the run; the one before stays. */
@@ -78,9 +92,29 @@ static void try_checkpoint(train_job *j)
 	snprintf(message, sizeof(message), "no checkpoint after step %" PRIu64 "%s: %s",
 	         sae_trainer_steps(j->trainer), j->saved_step == UINT64_MAX ? "" : ", the last one stays",
 	         err.msg);
-	cli_warn(j->self, "%s", message);
-	for (size_t i = 0; i < j->n; i++)
-		train_log_warning(&j->saes[i].log, sae_trainer_steps(j->trainer), message);
+	warn(j, message);
+}
+
+/* The infinite schedule's constant phase ends: what can be extended is this state, not one that has annealed. */
+static void keep_branch(train_job *j)
+{
+	const sae_train_opts *plan = &j->saes[0].plan;
+	char path[FILE_PATH_MAX], message[640];
+	error err = { 0 };
+	int rc;
+
+	if (!j->checkpoints || plan->schedule != SAE_SCHEDULE_INFINITE ||
+	    sae_trainer_steps(j->trainer) != plan->anneal_from)
+		return;
+	rc = train_branch_folder(path, j, &err);
+	if (rc == 0)
+		rc = file_mkdir(path, &err);
+	if (rc == 0)
+		rc = save_state(j, path, &err);
+	if (rc == 0)
+		return;
+	snprintf(message, sizeof(message), "the state before the anneal could not be kept: %s", err.msg);
+	warn(j, message);
 }
 
 static bool checkpoint_due(const train_job *j)
@@ -210,6 +244,7 @@ static int take_steps(train_job *j, error *err)
 		if (rc < 0)
 			break;
 		look_at_saes(j);
+		keep_branch(j);
 		rc = evaluate(j, err);
 		show_progress(j);
 		if (rc < 0 || sae_trainer_steps(j->trainer) == total || !sae_trainer_running(j->trainer))
@@ -397,6 +432,27 @@ static void say_arch(FILE *to, const train_job *j)
 		fprintf(to, " in %zu of %zu SAEs", same_screening, j->n);
 }
 
+/* What is in force, of the first SAE. */
+static void say_schedule(FILE *to, const train_job *j)
+{
+	const sae_train_opts *p = &j->saes[0].plan;
+
+	fprintf(to, "train: step size %g by %s, %s, warm-up to step %" PRIu64, p->lr, j->o->optimizer,
+	        j->o->schedule, p->warmup);
+	if (p->schedule == SAE_SCHEDULE_INFINITE)
+		fprintf(to, ", %g of it from step %" PRIu64 " to %" PRIu64, p->lr_constant, p->cooldown,
+		        p->anneal_from);
+	if (p->clip > 0)
+		fprintf(to, ", gradient cut to norm %g", p->clip);
+	if (p->average > 0)
+		fprintf(to, ", mean weights of %g", p->average);
+	if (p->k_start)
+		fprintf(to, ", k from %u to %u at step %" PRIu64, p->k_start, p->k, p->k_anneal + 1);
+	if (p->sparsity_warmup)
+		fprintf(to, ", penalty whole at step %" PRIu64, p->sparsity_warmup);
+	fputc('\n', to);
+}
+
 static void say_start(const train_job *j)
 {
 	FILE *to = cli_progress_stream(j->parsed);
@@ -406,6 +462,7 @@ static void say_start(const train_job *j)
 	say_arch(to, j);
 	fprintf(to, ", kernels %s, %u threads, %s\n", sae_kernels_name(j->o->kernels),
 	        pool_threads(j->in.pool), cpu_name());
+	say_schedule(to, j);
 	if (j->saved)
 		fprintf(to, "train: going on after step %" PRIu64 " of %" PRIu64 "\n", j->resumed_at,
 		        total_steps(j));

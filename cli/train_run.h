@@ -55,11 +55,16 @@ int train_prepare_output(train_job *j, int *lock, error *err) MUST_USE;
 /* With --resume, open the checkpoint if there is one and compare its options: ERR_ARG names what differs. Warns of another
  * CPU, BLAS or version. */
 int train_open_saved(train_job *j, error *err) MUST_USE;
+/* The folder of the state that is kept from before the infinite schedule's anneal. */
+int train_branch_folder(char path[FILE_PATH_MAX], const train_job *j, error *err) MUST_USE;
+/* Delete the checkpoint, and that state. */
+int train_remove_saved(const train_job *j, error *err) MUST_USE;
 /* A run that is over, with nothing asked that it has not done. */
 bool train_is_over(const train_job *j);
 /* What such a run recorded, for --json: {"dir", "already": true, "saes": [...]}. NULL: no memory. */
 cJSON *train_over_json(const train_job *j);
-/* Steps in all of a run that goes on, into the plans: the checkpoint's, or what --extend asks for. */
+/* Steps in all of a run that goes on, and the phases of an infinite schedule, into the plans: the checkpoint's, or what --extend asks
+ * for. An extended run that had begun to anneal goes on from before that. */
 int train_extend_plan(train_job *j, bool grown, error *err) MUST_USE;
 
 /* ---- The run (train_run.c) ---------------------------------------------------------------------------------------------- */

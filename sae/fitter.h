@@ -79,6 +79,8 @@ typedef struct fitter_kind {
 
 extern const fitter_kind fitter_sparse; /* step_fitter.c: TopK, BatchTopK, GroupMax */
 
+/* Whether the options ask for what needs whole gradients (optim.h): another optimiser than Adam, clipping, averaging. */
+bool train_keeps_gradients(const sae_train_opts *o);
 /* NULL: the architecture is not trained. */
 const fitter_kind *fitter_kind_of(const sae_train_opts *o);
 

@@ -578,12 +578,24 @@ typedef enum sae_screening {
 	SAE_SCREENING_OFF,         /* FP32 products */
 } sae_screening;
 
+typedef enum sae_schedule {                   /* of the learning rate: schedule.h */
+	                    SAE_SCHEDULE_WSD, /* warm-up, stable, decay */
+	                    SAE_SCHEDULE_CONSTANT,
+	                    SAE_SCHEDULE_LINEAR,
+	                    SAE_SCHEDULE_COSINE,
+	                    SAE_SCHEDULE_INFINITE
+} sae_schedule;
+typedef enum sae_cooldown { SAE_COOLDOWN_COSINE, SAE_COOLDOWN_LINEAR, SAE_COOLDOWN_ROOT } sae_cooldown;
+typedef enum sae_k_shape { SAE_K_LINEAR, SAE_K_EXPONENTIAL, SAE_K_POWER } sae_k_shape;
+typedef enum sae_optimizer { SAE_ADAM, SAE_ADAMW, SAE_SIGNUM, SAE_MUON } sae_optimizer; /* optim.h */
+
 typedef struct sae_train_step {
 	uint64_t step, steps, tokens; /* 1-based; tokens seen */
 	double fvu; /* of this batch: sum of squared error / sum of squared distance from the batch mean */
 	double mse; /* mean over rows of squared error in raw units */
 	double l0, auxk;      /* mean kept values a row; auxiliary loss */
 	double lr, grad_norm; /* effective learning rate; NaN where not computed */
+	double sparsity, k;   /* effective: share of the penalty's coefficient, k; NaN: they do not change */
 	uint64_t n_dead;
 	double seconds;      /* since the start, those before a resume counted */
 	double step_seconds; /* of them in this SAE's own steps */
@@ -593,14 +605,34 @@ typedef struct sae_train_opts {
 	sae_arch arch;  /* SAE_TOPK, SAE_GROUPMAX (F a multiple of k) or SAE_BATCHTOPK */
 	uint32_t d_sae; /* F */
 	uint32_t k;
-	uint32_t batch;           /* rows a step. 4096 */
-	uint64_t steps;           /* 0: from tokens */
-	uint64_t tokens;          /* 0: one pass over the training rows */
-	double lr;                /* 0: 2e-4 / sqrt(F / 2^14), as sparsify and dictionary_learning */
+	uint32_t batch;  /* rows a step. 4096 */
+	uint64_t steps;  /* 0: from tokens */
+	uint64_t tokens; /* 0: one pass over the training rows */
+	/* 0: 2e-4 / sqrt(F / 2^14), as sparsify and dictionary_learning; Signum 5e-3 / sqrt(F / 2^14), Muon 2e-3, as sparsify */
+	double lr;
 	double beta1, beta2, eps; /* Adam. 0.9, 0.999, 1e-8 */
 	uint64_t warmup;          /* steps of linear warm-up; UINT64_MAX: min(1000, 5 % of the steps) */
-	double decay;             /* share of the steps, at the end, of linear decay to 0. 0.2 */
-	double auxk_alpha;        /* 1/32; 0: off */
+	double decay; /* share of the steps, at the end, of wsd's decay or infinite's anneal. 0.2 */
+	sae_schedule schedule;
+	double warmup_from; /* the warm-up begins at this share of lr. 0 */
+	bool warmup_cosine; /* it rises as half a cosine, else in a line */
+	double lr_floor;    /* share of lr where the schedule ends; under 0: 0, and 0.01 for infinite */
+	double lr_constant; /* infinite: share of lr of its constant phase. 0.4 */
+	uint64_t cooldown;  /* infinite: step where that begins; UINT64_MAX: 15 % of the steps */
+	sae_cooldown cooldown_shape;
+	uint64_t anneal_from; /* infinite: the last step of it; UINT64_MAX: by `decay` */
+	uint64_t
+	        sparsity_warmup; /* steps in which the penalty's coefficient rises in a line; UINT64_MAX: the architecture's */
+	uint32_t k_start;  /* k of the first step; 0: k */
+	uint64_t k_anneal; /* steps until it is k; UINT64_MAX: half of the steps */
+	sae_k_shape k_shape;
+	double k_power; /* of SAE_K_POWER. 2 */
+	sae_optimizer optimizer;
+	double weight_decay; /* AdamW, Muon; under 0: 0.01, 0.1 */
+	double momentum;     /* Signum, Muon. 0.95 */
+	double clip;         /* of the gradient's global norm; 0: none */
+	double average;      /* decay of the running mean of the weights that becomes the model; 0: none */
+	double auxk_alpha;   /* 1/32; 0: off */
 	/* a feature is dead after this many tokens without firing; 0: min(10 M, 10 % of the run) */
 	uint64_t dead_tokens;
 	bool scale_mean_norm; /* scale rows so that their mean norm is sqrt(d); folded into what is saved */
@@ -683,6 +715,7 @@ typedef struct sae_saved_info {
 	size_t n_members, n_running, n_lost;
 	uint64_t n_rows; /* of the dump */
 	double norm_limit;
+	uint64_t warmup, cooldown, anneal_from; /* of the infinite schedule; anneal_from 0: it has another */
 } sae_saved_info;
 bool sae_saved_exists(const char *dir);
 int sae_saved_remove(const char *dir, error *err) MUST_USE; /* none there is fine */

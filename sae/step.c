@@ -11,11 +11,13 @@ const char *const step_part_names[STEP_PARTS] = { "center", "product", "select",
 
 /* ---- Making ------------------------------------------------------------------------------------------------------- */
 
-static int param_init(step_param *p, arena *mem, size_t rows, size_t columns, error *err)
+static int param_init(step_param *p, step *s, size_t rows, size_t columns, error *err)
 {
-	p->w = arena_alloc(mem, rows, columns * sizeof(float));
-	p->m = arena_alloc(mem, rows, columns * sizeof(float));
-	p->v = arena_alloc(mem, rows, columns * sizeof(float));
+	p->w = arena_alloc(&s->mem, rows, columns * sizeof(float));
+	if (p->w && s->c.keeps_gradients) /* the optimiser has its own moments */
+		return 0;
+	p->m = arena_alloc(&s->mem, rows, columns * sizeof(float));
+	p->v = arena_alloc(&s->mem, rows, columns * sizeof(float));
 	return p->w && p->m && p->v ? 0 : error_nomem(err, "weights and moments");
 }
 
@@ -32,7 +34,7 @@ static int matrix8_init(step_param *p, step *s, size_t d, error *err)
 
 static int matrix_init(step_param *p, step *s, size_t d, error *err)
 {
-	return s->c.moments8 ? matrix8_init(p, s, d, err) : param_init(p, &s->mem, s->c.n_features, d, err);
+	return s->c.moments8 ? matrix8_init(p, s, d, err) : param_init(p, s, s->c.n_features, d, err);
 }
 
 static uint64_t row_moments(const step_config *c, uint64_t d)
@@ -46,6 +48,23 @@ uint64_t step_moments_bytes(const step_config *c)
 
 	return c->n_features * (row_moments(c, c->d) + row_moments(c, d_out)) +
 	       2 * ((uint64_t)c->n_features + d_out + skip) * sizeof(float);
+}
+
+static void set_width(sparse_batch *b, size_t width)
+{
+	b->width = width;
+	for (size_t i = 0; i < b->n; i++)
+		b->begin[i] = i * width;
+}
+
+void step_set_k(step *s, uint32_t k)
+{
+	if (k == s->c.k)
+		return;
+	s->c.k = k;
+	set_width(&s->codes, k);
+	if (s->c.multi)
+		set_width(&s->multi, step_multi_width(&s->c));
 }
 
 static int worker_init(step_worker *w, step *s, error *err)
@@ -126,11 +145,11 @@ static int parts_init(step *s, error *err)
 	if (rc == 0)
 		rc = matrix_init(&s->W_dec, s, s->d_out, err);
 	if (rc == 0)
-		rc = param_init(&s->b_enc, &s->mem, c->n_features, 1, err);
+		rc = param_init(&s->b_enc, s, c->n_features, 1, err);
 	if (rc == 0)
-		rc = param_init(&s->b_dec, &s->mem, s->d_out, 1, err);
+		rc = param_init(&s->b_dec, s, s->d_out, 1, err);
 	if (rc == 0 && c->skip)
-		rc = param_init(&s->W_skip, &s->mem, s->d_out, c->d, err);
+		rc = param_init(&s->W_skip, s, s->d_out, c->d, err);
 	if (rc == 0)
 		rc = batch_init(s, err);
 	if (rc == 0 && c->archetypal)
@@ -146,6 +165,8 @@ static int parts_init(step *s, error *err)
 		rc = step_prefix_init(s, err);
 	if (rc == 0 && c->multi)
 		rc = step_multi_init(s, err);
+	if (rc == 0 && c->keeps_gradients)
+		rc = step_optim_init(s, err);
 	if (rc < 0)
 		return rc;
 	s->workers = arena_alloc(&s->mem, pool_threads(s->pool), sizeof(*s->workers));
@@ -165,6 +186,7 @@ int step_new(step **out, const step_config *c, pool *p, error *err)
 		return error_nomem(err, "a training step");
 	encode_blas_single_threaded();
 	s->c = *c;
+	s->c.k = c->k_most > c->k ? c->k_most : c->k; /* room */
 	s->pool = p;
 	s->d_out = c->d_out ? c->d_out : c->d;
 	s->adam8 = c->moments8 ? adam8_get(c->k_set->name) : NULL;
@@ -179,6 +201,7 @@ int step_new(step **out, const step_config *c, pool *p, error *err)
 		step_free(s);
 		return rc;
 	}
+	step_set_k(s, c->k);
 	*out = s;
 	return 0;
 }
@@ -188,6 +211,7 @@ void step_free(step *s)
 	if (!s)
 		return;
 	step_batch_clear(s);
+	optim_free(s->optim);
 	arena_clear(&s->mem);
 	free(s);
 }
@@ -539,6 +563,10 @@ static void update_feature(step *s, unsigned worker, step_block *block, size_t f
 		step_blocks_project(s, w->grad_dec, dec);
 	else if (!s->archetypal)
 		k->axpy(w->grad_dec, -k->dot(w->grad_dec, dec, d_out), dec, d_out); /* the row has norm 1 */
+	if (s->optim) {
+		step_optim_keep(s, w, f, bias);
+		return;
+	}
 	block->squares += k->sum_squares(w->grad_dec, d_out) + k->sum_squares(w->grad_enc, d) + bias * bias;
 	if (s->archetypal)
 		step_archetypal_row(s, worker, (size_t)(block - s->blocks), f, w->grad_dec);
@@ -589,7 +617,8 @@ static double update_b_dec(step *s)
 		squares += grad * grad;
 		s->grad_b_dec[i] = (float)grad;
 	}
-	s->c.k_set->adam(s->b_dec.w, s->b_dec.m, s->b_dec.v, s->grad_b_dec, s->d_out, &s->adam);
+	if (!s->optim)
+		s->c.k_set->adam(s->b_dec.w, s->b_dec.m, s->b_dec.v, s->grad_b_dec, s->d_out, &s->adam);
 	return squares;
 }
 
@@ -666,5 +695,10 @@ void step_run(step *s, float *x, float *y, size_t n, float input_scale, double l
 	for (size_t b = 0; b < s->n_blocks; b++)
 		squares += s->blocks[b].squares;
 	r->grad_norm = sqrt(squares);
+	if (s->optim) {
+		r->grad_norm = step_optim_move(s, lr);
+		if (!isfinite(r->grad_norm))
+			r->fvu = INFINITY; /* nothing was moved */
+	}
 	count_silence(s);
 }

@@ -19,6 +19,7 @@
 #include "sae/dead.h"
 #include "sae/encode_over.h"
 #include "sae/fitter.h"
+#include "sae/optim.h"
 #include "sae/sparse.h"
 #include "sae/step_archetypal.h"
 
@@ -45,6 +46,7 @@ typedef struct step_config {
 	uint32_t d_out;  /* of target rows; 0: rows are their own target */
 	bool skip;       /* with targets */
 	uint32_t blocks; /* equal parts of a row, each with a norm of its own; 0, 1: it is one */
+	uint32_t k_most; /* that step_set_k() will ask for; 0: k */
 	double beta1, beta2, eps;
 	double auxk_alpha;    /* 0: no auxiliary loss */
 	uint64_t dead_tokens; /* a feature is dead after this many tokens without firing */
@@ -56,6 +58,8 @@ typedef struct step_config {
 	uint32_t
 	        archetypal; /* points (step_archetypal.h), without targets, blocks, moments8; 0: decoder rows are free */
 	double archetypal_delta;
+	bool keeps_gradients; /* all gradients are made first, then `optim` moves the weights; not with archetypal */
+	optim_config optim;
 	const kernels *k_set;
 } step_config;
 
@@ -153,7 +157,16 @@ typedef struct step {
 	const adam8_kernels *adam8; /* NULL: all moments are FP32 */
 	adam8_coef coef8;
 	double serial_seconds[STEP_PARTS];
+	/* keeps_gradients; else NULL */
+	optim *optim;
+	float *G_enc, *G_dec, *grad_b_enc; /* (F, d), (F, d_out), (F) */
 } step;
+
+/* step_optim.c */
+int step_optim_init(step *s, error *err) MUST_USE;
+void step_optim_keep(step *s, const step_worker *w, size_t f, double bias);
+double step_optim_move(step *s, double lr); /* returns as optim_step() */
+void step_optim_model(const step *s, sae_model *m);
 
 #define STEP_THRESHOLD_RATE                                                                                  \
 	0.1 /* SAELens has 0.01, from 0: too slow for runs of some hundred steps (docs/decisions.md) */
@@ -205,8 +218,12 @@ double step_blocks_scale(const step *s, float *row);
 /* Memory for all steps is asked for here; weights are zero. */
 int step_new(step **out, const step_config *c, pool *p, error *err) MUST_USE;
 void step_free(step *s);
-/* What the moments of all parameters take. */
+/* What the moments of all parameters take, without `optim`. */
 uint64_t step_moments_bytes(const step_config *c);
+/* What `optim` takes, and the gradients that are kept for it. */
+uint64_t step_optim_bytes(const step *s);
+/* Features kept a row from now on, 1 to k_most; not with ENCODE_GROUPMAX. */
+void step_set_k(step *s, uint32_t k);
 /* Norm of the encoder rows at the start. nn.Linear's default, where sparsify starts, would be 0.577: docs/decisions.md. */
 #define STEP_ENCODER_NORM 0.4
 /* Decoder rows in random directions with norm 1, encoder rows the same with norm STEP_ENCODER_NORM, biases zero. With targets

@@ -26,6 +26,9 @@ static int make(void **self, const sae_train_opts *o, uint32_t d_in, uint32_t d_
 		                .rule = rule_of(o->arch),
 		                .screening = o->screening,
 		                .moments8 = o->moments8,
+		                .k_most = o->k_start,
+		                .keeps_gradients = train_keeps_gradients(o),
+		                .optim = optim_config_of(o),
 		                .k_set = kernels_get(o->kernels) };
 	step *s = NULL;
 	int rc = step_new(&s, &c, p, err);
@@ -54,6 +57,7 @@ static int start(void *self, uint64_t seed, const fitter_sample *sample, error *
 static void run(void *self, float *x, float *y, size_t n, float input_scale, const fitter_now *now,
                 step_result *r)
 {
+	step_set_k(self, (uint32_t)now->k);
 	step_run(self, x, y, n, input_scale, now->lr, r);
 }
 
@@ -88,10 +92,14 @@ static void state(void *self, fitter_arrays *list)
 	static const char *const center[] = { "b_dec", "b_dec_m", "b_dec_v" };
 	step *s = self;
 
-	add_matrix(list, enc, &s->W_enc, s);
-	add_matrix(list, dec, &s->W_dec, s);
-	add_param(list, bias, &s->b_enc, s->c.n_features);
-	add_param(list, center, &s->b_dec, s->c.d);
+	if (s->optim)
+		optim_state(s->optim, list);
+	else {
+		add_matrix(list, enc, &s->W_enc, s);
+		add_matrix(list, dec, &s->W_dec, s);
+		add_param(list, bias, &s->b_enc, s->c.n_features);
+		add_param(list, center, &s->b_dec, s->c.d);
+	}
 	fitter_add(list, "silent", SAE_U64, s->c.n_features, s->silent);
 	fitter_add(list, "adam_steps", SAE_U64, 1, &s->t);
 	fitter_add(list, "guess", SAE_F32, 1, &s->guess);
@@ -115,10 +123,14 @@ static int model(sae_model **out, const void *self, error *err)
 
 	if (rc < 0)
 		return rc;
-	memcpy(m->W_enc, s->W_enc.w, n * sizeof(float));
-	memcpy(m->W_dec, s->W_dec.w, n * sizeof(float));
-	memcpy(m->b_enc, s->b_enc.w, s->c.n_features * sizeof(float));
-	memcpy(m->b_dec, s->b_dec.w, s->c.d * sizeof(float));
+	if (s->optim)
+		step_optim_model(s, m);
+	else {
+		memcpy(m->W_enc, s->W_enc.w, n * sizeof(float));
+		memcpy(m->W_dec, s->W_dec.w, n * sizeof(float));
+		memcpy(m->b_enc, s->b_enc.w, s->c.n_features * sizeof(float));
+		memcpy(m->b_dec, s->b_dec.w, s->c.d * sizeof(float));
+	}
 	for (size_t f = 0; m->threshold && f < s->c.n_features; f++)
 		m->threshold[f] = (float)s->threshold;
 	*out = m;
@@ -138,8 +150,9 @@ static void bytes(const void *self, fitter_bytes *b)
 {
 	const step *s = self;
 
-	*b = (fitter_bytes){ .optimiser = step_moments_bytes(&s->c),
-		             .total = arena_bytes(&s->mem) + step_batch_bytes(s) };
+	*b = (fitter_bytes){ .optimiser = s->optim ? step_optim_bytes(s) : step_moments_bytes(&s->c),
+		             .total = arena_bytes(&s->mem) + step_batch_bytes(s) +
+		                      (s->optim ? optim_bytes(s->optim) : 0) };
 }
 
 static uint64_t spare(void *self, bool forget)
@@ -162,12 +175,14 @@ static uint64_t spare(void *self, bool forget)
 		{ s->W_dec.m8, matrix },
 		{ s->W_dec.v8, matrix },
 		{ s->W_dec.scales, scales },
+		{ s->G_enc, matrix * sizeof(float) },
+		{ s->G_dec, matrix * sizeof(float) },
 		{ s->e, rows },
 		{ s->e_aux, rows },
 		{ s->aid.screen ? s->aid.screen->packed : NULL,
 		  s->aid.screen ? s->aid.screen->n_pad * s->aid.screen->d_pad : 0 },
 	};
-	uint64_t bytes = 0;
+	uint64_t bytes = s->optim ? optim_spare(s->optim, forget) : 0;
 
 	for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
 		bytes += parts[i].data ? parts[i].bytes : 0;

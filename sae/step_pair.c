@@ -68,7 +68,9 @@ static void skip_task(void *payload, size_t i, unsigned worker)
 	            (float)s->factor, s->e + first, (blasint)s->d_out, s->x, (blasint)d, 0, s->grad_skip + at,
 	            (blasint)d);
 	s->skip_squares[i] = k->sum_squares(s->grad_skip + at, n * d);
-	k->adam(s->W_skip.w + at, s->W_skip.m + at, s->W_skip.v + at, s->grad_skip + at, n * d, &s->adam);
+	if (!s->optim)
+		k->adam(s->W_skip.w + at, s->W_skip.m + at, s->W_skip.v + at, s->grad_skip + at, n * d,
+		        &s->adam);
 }
 
 double step_pair_update(step *s)

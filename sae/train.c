@@ -6,6 +6,7 @@
 
 #include "sae/dump_internal.h"
 #include "sae/kernels.h"
+#include "sae/schedule.h"
 #include "sae/train_internal.h"
 
 #define SAMPLE_ROWS   UINT64_C(65536) /* that scale and starting b_dec are taken from */
@@ -223,19 +224,6 @@ int sae_trainer_start(sae_trainer *t, error *err)
 
 /* ---- Stepping ----------------------------------------------------------------------------------------------------- */
 
-/* Step s from 1: up over the warm-up, then constant, then down in a line that would reach 0 one step after the last. */
-static double lr_at(const sae_train_opts *o, uint64_t s)
-{
-	uint64_t decay = (uint64_t)llround(o->decay * (double)o->steps);
-	double lr = o->lr;
-
-	if (s < o->warmup)
-		lr *= (double)s / (double)o->warmup;
-	if (o->steps - s < decay)
-		lr *= (double)(o->steps - s + 1) / (double)decay;
-	return lr;
-}
-
 /* Count firings; a stretch ends so that the last one ends with the last step. */
 static void count_fires(train_member *m, uint64_t s)
 {
@@ -270,10 +258,11 @@ static void lose(sae_trainer *t, train_member *m, uint64_t s, double lr)
 static void member_step(sae_trainer *t, train_member *m, float *x)
 {
 	uint64_t s = t->steps + 1;
-	const fitter_now now = { .step = s, .lr = lr_at(&m->o, s), .sparsity = 1, .k = m->o.k };
 	double began = clock_now();
 	step_result result;
+	fitter_now now;
 
+	schedule_at(&now, &m->o, s);
 	m->kind->run(m->self, x, NULL, m->o.batch, (float)t->scale, &now, &result);
 	if (result.no_memory) {
 		m->state = SAE_MEMBER_LOST;
@@ -294,6 +283,8 @@ static void member_step(sae_trainer *t, train_member *m, float *x)
 		                    .l0 = result.l0,
 		                    .auxk = result.auxk,
 		                    .lr = now.lr,
+		                    .sparsity = m->o.sparsity_warmup ? now.sparsity : (double)NAN,
+		                    .k = m->o.k_start ? now.k : (double)NAN,
 		                    .grad_norm = result.grad_norm,
 		                    .n_dead = result.n_dead,
 		                    .step_seconds = m->seconds };

@@ -19,6 +19,15 @@ sae_train_opts sae_train_opts_default(void)
 		                 .eps = 1e-8,
 		                 .warmup = UINT64_MAX,
 		                 .decay = 0.2,
+		                 .lr_floor = -1,
+		                 .lr_constant = 0.4,
+		                 .cooldown = UINT64_MAX,
+		                 .anneal_from = UINT64_MAX,
+		                 .sparsity_warmup = UINT64_MAX,
+		                 .k_anneal = UINT64_MAX,
+		                 .k_power = 2,
+		                 .weight_decay = -1,
+		                 .momentum = 0.95,
 		                 .auxk_alpha = 1.0 / 32,
 		                 .scale_mean_norm = true };
 }
@@ -42,7 +51,7 @@ static int check_whole(const char *name, uint64_t value, uint64_t min, uint64_t 
 /* Codes of a batch are counted in 32 bits. */
 static int check_batch(const sae_train_opts *o, uint32_t d_in, error *err)
 {
-	uint64_t width = o->k, max;
+	uint64_t width = o->k > o->k_start ? o->k : o->k_start, max;
 
 	if (o->auxk_alpha > 0 && d_in / 2 > width)
 		width = d_in / 2;
@@ -63,6 +72,57 @@ static int check_arch(const sae_train_opts *o, error *err)
 	return 0;
 }
 
+static int check_schedule(const sae_train_opts *o, error *err)
+{
+	int rc = check_whole("schedule", o->schedule, SAE_SCHEDULE_WSD, SAE_SCHEDULE_INFINITE, err);
+
+	if (rc == 0)
+		rc = check_real("decay", o->decay, 0, 1, err);
+	if (rc == 0)
+		rc = check_real("warmup-from", o->warmup_from, 0, 1, err);
+	if (rc == 0 && o->lr_floor >= 0)
+		rc = check_real("lr-floor", o->lr_floor, o->schedule == SAE_SCHEDULE_INFINITE ? 1e-30 : 0, 1,
+		                err);
+	if (rc == 0 && o->schedule == SAE_SCHEDULE_INFINITE)
+		rc = check_real("lr-constant", o->lr_constant, o->lr_floor > 0 ? o->lr_floor : 1e-30, 1, err);
+	if (rc == 0 && o->k_start)
+		rc = check_whole("k-start", o->k_start, o->k, o->d_sae, err);
+	if (rc == 0 && o->k_start && o->k_shape == SAE_K_POWER)
+		rc = check_real("k-power", o->k_power, 0.01, 100, err);
+	return rc;
+}
+
+static int check_optimizer(const sae_train_opts *o, error *err)
+{
+	int rc = check_whole("optimizer", o->optimizer, SAE_ADAM, SAE_MUON, err);
+
+	if (rc == 0)
+		rc = check_real("beta1", o->beta1, 0, 0.999999, err);
+	if (rc == 0)
+		rc = check_real("beta2", o->beta2, 0, 0.9999999, err);
+	if (rc == 0)
+		rc = check_real("eps", o->eps, 1e-30, 1, err);
+	if (rc == 0 && o->weight_decay >= 0)
+		rc = check_real("weight-decay", o->weight_decay, 0, 1e3, err);
+	if (rc == 0 && (o->optimizer == SAE_SIGNUM || o->optimizer == SAE_MUON))
+		rc = check_real("momentum", o->momentum, o->optimizer == SAE_SIGNUM ? 0.01 : 0, 0.999999,
+		                err);
+	if (rc == 0)
+		rc = check_real("clip", o->clip, 0, 1e30, err);
+	if (rc == 0)
+		rc = check_real("average", o->average, 0, 0.9999999, err);
+	if (rc == 0 && o->optimizer == SAE_SIGNUM && o->average > 0)
+		return error_set(err, ERR_ARG,
+		                 "option 'average' is %g, but optimizer signum has a mean of its own",
+		                 o->average);
+	if (rc == 0 && o->moments8 && train_keeps_gradients(o))
+		return error_set(
+		        err, ERR_ARG,
+		        "option 'optimizer-state' is 8, which only plain Adam has: without optimizer, "
+		        "clip and average");
+	return rc;
+}
+
 int sae_train_opts_check(const sae_train_opts *o, uint32_t d_in, uint64_t n_train_rows, error *err)
 {
 	int rc = check_whole("features", o->d_sae, 1, MAX_SAE, err);
@@ -78,13 +138,9 @@ int sae_train_opts_check(const sae_train_opts *o, uint32_t d_in, uint64_t n_trai
 	if (rc == 0)
 		rc = check_real("lr", o->lr, 0, 1e3, err);
 	if (rc == 0)
-		rc = check_real("beta1", o->beta1, 0, 0.999999, err);
+		rc = check_schedule(o, err);
 	if (rc == 0)
-		rc = check_real("beta2", o->beta2, 0, 0.9999999, err);
-	if (rc == 0)
-		rc = check_real("eps", o->eps, 1e-30, 1, err);
-	if (rc == 0)
-		rc = check_real("decay", o->decay, 0, 1, err);
+		rc = check_optimizer(o, err);
 	if (rc == 0)
 		rc = check_real("auxk-alpha", o->auxk_alpha, 0, 1e3, err);
 	if (rc == 0)
@@ -112,6 +168,40 @@ void sae_train_screening(char *out, size_t size, const sae_train_opts *o, uint32
 		snprintf(out, size, "off");
 }
 
+bool train_keeps_gradients(const sae_train_opts *o)
+{
+	return o->optimizer != SAE_ADAM || o->clip > 0 || o->average > 0;
+}
+
+static double default_lr(const sae_train_opts *o)
+{
+	if (o->optimizer == SAE_MUON)
+		return 2e-3;
+	return (o->optimizer == SAE_SIGNUM ? 5e-3 : 2e-4) / sqrt(o->d_sae / 16384.0);
+}
+
+static void plan_schedule(sae_train_opts *o)
+{
+	bool infinite = o->schedule == SAE_SCHEDULE_INFINITE;
+
+	if (o->warmup == UINT64_MAX)
+		o->warmup = o->optimizer == SAE_SIGNUM ? 0 : o->steps / 20 < 1000 ? o->steps / 20 : 1000;
+	if (o->lr_floor < 0)
+		o->lr_floor = infinite ? 0.01 : 0;
+	if (o->cooldown == UINT64_MAX)
+		o->cooldown = infinite ? (uint64_t)llround(0.15 * (double)o->steps) : 0;
+	if (infinite && o->cooldown < o->warmup)
+		o->cooldown = o->warmup;
+	if (o->anneal_from == UINT64_MAX)
+		o->anneal_from = infinite ? o->steps - (uint64_t)llround(o->decay * (double)o->steps) : 0;
+	if (infinite && o->anneal_from < o->cooldown)
+		o->anneal_from = o->cooldown;
+	if (o->sparsity_warmup == UINT64_MAX)
+		o->sparsity_warmup = 0;
+	if (o->k_anneal == UINT64_MAX)
+		o->k_anneal = o->k_start ? o->steps / 2 : 0;
+}
+
 void sae_train_plan(sae_train_opts *o, uint64_t n_train_rows)
 {
 	if (!o->steps)
@@ -119,10 +209,11 @@ void sae_train_plan(sae_train_opts *o, uint64_t n_train_rows)
 	if (!o->steps)
 		o->steps = 1;
 	o->tokens = 0;
-	if (o->warmup == UINT64_MAX)
-		o->warmup = o->steps / 20 < 1000 ? o->steps / 20 : 1000;
+	plan_schedule(o);
+	if (o->weight_decay < 0)
+		o->weight_decay = o->optimizer == SAE_MUON ? 0.1 : 0.01;
 	if (!(o->lr > 0))
-		o->lr = 2e-4 / sqrt(o->d_sae / 16384.0);
+		o->lr = default_lr(o);
 	if (!o->dead_tokens) {
 		uint64_t share = o->steps * o->batch / 10;
 

@@ -87,6 +87,36 @@ static bool put_u64(cJSON *object, const char *key, uint64_t value)
 	return put_text(object, key, digits);
 }
 
+/* Only where it is not the default: so that the plans of before there was such an option are still the same. */
+static bool put_other(cJSON *object, const char *key, double value, double usual)
+{
+	return value == usual || put(object, key, value);
+}
+
+static bool put_schedule(cJSON *p, const sae_train_opts *o)
+{
+	bool infinite = o->schedule == SAE_SCHEDULE_INFINITE;
+
+	return put_other(p, "schedule", o->schedule, SAE_SCHEDULE_WSD) &&
+	       put_other(p, "warmup_from", o->warmup_from, 0) &&
+	       put_other(p, "warmup_cosine", o->warmup_cosine, false) &&
+	       put_other(p, "lr_floor", o->lr_floor, 0) &&
+	       (!infinite ||
+	        (put(p, "lr_constant", o->lr_constant) && put(p, "cooldown", (double)o->cooldown) &&
+	         put(p, "cooldown_shape", o->cooldown_shape) && put(p, "anneal_from", (double)o->anneal_from))) &&
+	       put_other(p, "sparsity_warmup", (double)o->sparsity_warmup, 0) &&
+	       (!o->k_start || (put(p, "k_start", o->k_start) && put(p, "k_anneal", (double)o->k_anneal) &&
+	                        put(p, "k_shape", o->k_shape) && put(p, "k_power", o->k_power)));
+}
+
+static bool put_optimizer(cJSON *p, const sae_train_opts *o)
+{
+	return put_other(p, "optimizer", o->optimizer, SAE_ADAM) &&
+	       (o->optimizer == SAE_ADAM ||
+	        (put(p, "weight_decay", o->weight_decay) && put(p, "momentum", o->momentum))) &&
+	       put_other(p, "clip", o->clip, 0) && put_other(p, "average", o->average, 0);
+}
+
 /* What a member is trained with, in force. */
 static bool put_plan(cJSON *object, const char *key, const sae_train_opts *o)
 {
@@ -99,7 +129,7 @@ static bool put_plan(cJSON *object, const char *key, const sae_train_opts *o)
 	       put_u64(p, "dead_tokens", o->dead_tokens) && put_u64(p, "seed", o->seed) &&
 	       put_u64(p, "order_seed", o->order_seed) &&
 	       cJSON_AddBoolToObject(p, "screening_statistical", o->screening == SAE_SCREENING_STATISTICAL) &&
-	       put(p, "optimizer_state", o->moments8 ? 8 : 32) &&
+	       put_schedule(p, o) && put_optimizer(p, o) && put(p, "optimizer_state", o->moments8 ? 8 : 32) &&
 	       cJSON_AddBoolToObject(p, "scale_mean_norm", o->scale_mean_norm) &&
 	       cJSON_AddBoolToObject(p, "shuffle_rows", o->shuffle_rows);
 }
@@ -166,8 +196,9 @@ static bool put_member(cJSON *list, const train_member *m)
 	       put(o, "seconds", m->seconds) && put(o, "step", (double)s->step) &&
 	       put(o, "tokens", (double)s->tokens) && put(o, "fvu", s->fvu) && put(o, "mse", s->mse) &&
 	       put(o, "l0", s->l0) && put(o, "auxk", s->auxk) && put(o, "lr", s->lr) &&
-	       put(o, "grad_norm", s->grad_norm) && put(o, "n_dead", (double)s->n_dead) &&
-	       put(o, "run_seconds", s->seconds);
+	       (isnan(s->sparsity) || put(o, "sparsity", s->sparsity)) &&
+	       (isnan(s->k) || put(o, "k", s->k)) && put(o, "grad_norm", s->grad_norm) &&
+	       put(o, "n_dead", (double)s->n_dead) && put(o, "run_seconds", s->seconds);
 }
 
 static cJSON *progress_json(const sae_trainer *t, const cJSON *notes)
@@ -247,6 +278,20 @@ static const cJSON *part(const cJSON *object, const char *key)
 	return cJSON_GetObjectItemCaseSensitive(object, key);
 }
 
+static int read_phases(sae_saved_info *i, const cJSON *plan, const char *what, error *err)
+{
+	const char *warmup = "0";
+	int rc;
+
+	if (!part(plan, "anneal_from"))
+		return 0;
+	rc = json_get_u64(&i->anneal_from, plan, "anneal_from", what, err);
+	if (rc == 0)
+		rc = json_get_string(&warmup, plan, "warmup", what, err);
+	i->warmup = strtoull(warmup, NULL, 10);
+	return rc == 0 ? json_get_u64(&i->cooldown, plan, "cooldown", what, err) : rc;
+}
+
 static int read_info(sae_saved *s, error *err)
 {
 	const cJSON *config = checkpoint_config(s->c), *done = checkpoint_progress(s->c);
@@ -259,6 +304,8 @@ static int read_info(sae_saved *s, error *err)
 	s->members = part(done, "members");
 	if (rc == 0)
 		rc = json_get_u64(&i->steps, part(config, "plan"), "steps", what, err);
+	if (rc == 0)
+		rc = read_phases(i, part(part(config, "plan"), "0"), what, err);
 	if (rc == 0)
 		rc = json_get_u64(&s->position, done, "position", what, err);
 	if (rc == 0)
@@ -422,6 +469,9 @@ static int read_member(train_member *m, const cJSON *o, const char *what, error 
 	rc = rc == 0 ? json_get_double(&s->l0, o, "l0", what, err) : rc;
 	rc = rc == 0 ? json_get_double(&s->auxk, o, "auxk", what, err) : rc;
 	rc = rc == 0 ? json_get_double(&s->lr, o, "lr", what, err) : rc;
+	s->sparsity = s->k = NAN; /* where they are not noted */
+	rc = rc == 0 && part(o, "sparsity") ? json_get_double(&s->sparsity, o, "sparsity", what, err) : rc;
+	rc = rc == 0 && part(o, "k") ? json_get_double(&s->k, o, "k", what, err) : rc;
 	rc = rc == 0 ? json_get_double(&s->grad_norm, o, "grad_norm", what, err) : rc;
 	rc = rc == 0 ? json_get_u64(&s->n_dead, o, "n_dead", what, err) : rc;
 	rc = rc == 0 ? json_get_double(&s->seconds, o, "run_seconds", what, err) : rc;

@@ -61,6 +61,9 @@ static void input_close(input *in)
 
 enum { MEMBERS = 2 };
 
+/* What the members of a test have beside the usual; NULL: nothing. */
+static void (*twist)(sae_train_opts *o, size_t member);
+
 static void plan(sae_train_opts o[MEMBERS], uint64_t steps)
 {
 	for (size_t i = 0; i < MEMBERS; i++) {
@@ -74,6 +77,8 @@ static void plan(sae_train_opts o[MEMBERS], uint64_t steps)
 		o[i].dead_tokens = 500; /* so that the auxiliary loss has something to do */
 		o[i].seed = i;
 		o[i].moments8 = i == 1;
+		if (twist)
+			twist(&o[i], i);
 	}
 }
 
@@ -165,6 +170,67 @@ START_TEST(a_resumed_run_is_the_uninterrupted_one)
 		sae_trainer_free(again);
 	}
 	sae_trainer_free(whole);
+	input_close(&in);
+	input_close(&other);
+	support_rmdir(dump);
+	support_rmdir(dir);
+}
+END_TEST
+
+static void twist_adamw_muon(sae_train_opts *o, size_t member)
+{
+	o->moments8 = false;
+	o->optimizer = member ? SAE_MUON : SAE_ADAMW;
+	o->clip = 1;
+	o->average = 0.9;
+}
+
+static void twist_signum_infinite(sae_train_opts *o, size_t member)
+{
+	o->moments8 = false;
+	o->optimizer = member ? SAE_SIGNUM : SAE_ADAM;
+	o->schedule = SAE_SCHEDULE_INFINITE;
+	o->k_start = 12;
+	o->k_shape = SAE_K_EXPONENTIAL;
+}
+
+static void twist_batch_k(sae_train_opts *o, size_t member)
+{
+	o->arch = SAE_BATCHTOPK;
+	o->moments8 = member;
+	o->schedule = SAE_SCHEDULE_COSINE;
+	o->k_start = 12;
+	o->k_anneal = 9;
+}
+
+START_TEST(so_is_one_of_every_optimiser_and_schedule)
+{
+	static void (*const twists[])(sae_train_opts * o, size_t member) = { twist_adamw_muon,
+		                                                             twist_signum_infinite,
+		                                                             twist_batch_k };
+	char dump[FILE_PATH_MAX], dir[FILE_PATH_MAX];
+	input in, other;
+
+	support_mkdir(dump);
+	support_mkdir(dir);
+	write_dump(dump, 1);
+	input_open(&in, dump, 1, 0);
+	input_open(&other, dump, 3, 0);
+	for (size_t i = 0; i < ARRAY_LEN(twists); i++) {
+		sae_trainer *whole, *again;
+		error err = { 0 };
+
+		twist = twists[i];
+		whole = trainer_at(&in, STEPS, 7);
+		ck_assert_msg(sae_trainer_save(whole, dir, NULL, NULL, &err) == 0, "%s", err.msg);
+		again = restored(&other, dir, STEPS, false, false);
+		go_on(whole, STEPS);
+		go_on(again, STEPS);
+		check_equal(again, whole);
+		sae_trainer_free(again);
+		sae_trainer_free(whole);
+	}
+	twist = NULL;
 	input_close(&in);
 	input_close(&other);
 	support_rmdir(dump);
@@ -413,7 +479,8 @@ END_TEST
 
 static void cases(Suite *s)
 {
-	SUPPORT_CASE(s, "resume", a_resumed_run_is_the_uninterrupted_one, another_plan_is_refused,
+	SUPPORT_CASE(s, "resume", a_resumed_run_is_the_uninterrupted_one,
+	             so_is_one_of_every_optimiser_and_schedule, another_plan_is_refused,
 	             an_extended_run_is_the_longer_one, a_dump_that_has_grown_is_told_from_another,
 	             a_failed_save_keeps_the_last_one, a_sample_of_held_out_rows_is_spread);
 }

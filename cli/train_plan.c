@@ -1,0 +1,83 @@
+/* The options of `gloss train` as the trainer takes them. */
+#include <string.h>
+
+#include "cli/train_args.h"
+
+/* The place of `word` in "a|b|c". */
+static unsigned place_of(const char *word, const char *list)
+{
+	unsigned place = 0;
+	size_t n = strlen(word);
+
+	while (strncmp(list, word, n) != 0 || (list[n] != '|' && list[n])) {
+		list = strchr(list, '|') + 1;
+		place++;
+	}
+	return place;
+}
+
+static void take_schedule(sae_train_opts *t, const train_opts *o, const cli_parsed *p)
+{
+	t->schedule = (sae_schedule)place_of(o->schedule, "wsd|constant|linear|cosine|infinite");
+	if (cli_given(p, "warmup"))
+		t->warmup = o->warmup;
+	t->warmup_from = o->warmup_from;
+	t->warmup_cosine = strcmp(o->warmup_shape, "cosine") == 0;
+	t->decay = o->decay;
+	if (cli_given(p, "lr-floor"))
+		t->lr_floor = o->lr_floor;
+	t->lr_constant = o->lr_constant;
+	if (cli_given(p, "cooldown"))
+		t->cooldown = o->cooldown;
+	t->cooldown_shape = (sae_cooldown)place_of(o->cooldown_shape, "cosine|linear|root");
+	if (cli_given(p, "sparsity-warmup"))
+		t->sparsity_warmup = o->sparsity_warmup;
+	t->k_start = o->k_start;
+	if (o->k_anneal)
+		t->k_anneal = o->k_anneal;
+	t->k_shape = (sae_k_shape)place_of(o->k_shape, "linear|exponential|power");
+	t->k_power = o->k_power;
+}
+
+static void take_optimizer(sae_train_opts *t, const train_opts *o, const cli_parsed *p)
+{
+	t->optimizer = (sae_optimizer)place_of(o->optimizer, "adam|adamw|signum|muon");
+	t->lr = o->lr;
+	t->beta1 = o->beta1;
+	t->beta2 = o->beta2;
+	t->eps = o->eps;
+	if (cli_given(p, "weight-decay"))
+		t->weight_decay = o->weight_decay;
+	t->momentum = o->momentum;
+	t->clip = o->clip;
+	t->average = o->average;
+	t->moments8 = strcmp(o->moments, "8") == 0;
+}
+
+sae_train_opts train_plan_of(const train_opts *o, const cli_parsed *p, uint64_t tokens)
+{
+	static const sae_arch arches[] = { SAE_TOPK, SAE_BATCHTOPK, SAE_GROUPMAX };
+	sae_train_opts t = sae_train_opts_default();
+
+	for (size_t i = 0; i < ARRAY_LEN(arches); i++)
+		if (strcmp(o->arch, sae_arch_name(arches[i])) == 0)
+			t.arch = arches[i];
+	take_schedule(&t, o, p);
+	take_optimizer(&t, o, p);
+	t.d_sae = o->features;
+	t.k = o->k;
+	t.batch = o->batch;
+	t.steps = o->steps;
+	t.tokens = tokens;
+	t.auxk_alpha = o->auxk_alpha;
+	t.dead_tokens = o->dead_tokens;
+	t.scale_mean_norm = strcmp(o->scale, "none") != 0;
+	t.seed = o->seed;
+	t.order_seed = o->order_seed;
+	t.shuffle_rows = strcmp(o->shuffle, "rows") == 0;
+	t.kernels = o->kernels;
+	t.screening = strcmp(o->screening, "statistical") == 0 ? SAE_SCREENING_STATISTICAL
+	              : strcmp(o->screening, "off") == 0       ? SAE_SCREENING_OFF
+	                                                       : SAE_SCREENING_EXACT;
+	return t;
+}
