@@ -74,6 +74,7 @@ static const trial trials[] = {
 	{ "detection, until within 0.1", "detection", 0.15, 0.1, 0, 0.1, false, 0.875, OF_SCORE },
 	{ "detection, until within 0.15", "detection", 0.3, 0.2, 0, 0.15, false, 0.75, OF_SCORE },
 	{ "detection by log-probabilities, AUROC", "detection", 0, 0, 2, 0, false, 0.921350, OF_AREA },
+	{ "confidence, AUROC", "confidence", 0, 0, 0, 0, false, 0.921350, OF_SCORE },
 	{ "fuzz", "fuzz", 0.15, 0.1, 0, 0, false, 0.875, OF_SCORE },
 	{ "fuzz, weak judge", "fuzz", 0.45, 0.4, 0, 0, false, 0.575, OF_SCORE },
 	{ "fuzz by log-probabilities, AUROC", "fuzz", 0, 0, 2, 0, false, 0.921350, OF_AREA },

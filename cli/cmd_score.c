@@ -18,7 +18,7 @@ typedef struct score_cmd_opts {
 static const option options[] = {
 	EXPLAIN_ARGS_OPTIONS(score_cmd_opts, args),
 	OPTION(score_cmd_opts, scorer, "scorer", 0, OPTION_STRING, "NAMES", "detection", 0, 0,
-	       "how to score, names apart by commas: detection, fuzz, intruder"),
+	       "how to score, names apart by commas: detection, confidence, fuzz, intruder"),
 	EXPLAIN_CHOICE_OPTION(score_cmd_opts, args, "deciles"),
 	OPTION(score_cmd_opts, n_positive, "positive", 0, OPTION_U32, "N", "50", 5, 10000,
 	       "firing windows judged"),

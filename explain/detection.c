@@ -1,4 +1,4 @@
-/* detection: does the label fit this window? Windows without marks, firing and silent ones. */
+/* detection: does the label fit this window? Windows without marks, firing and silent ones. confidence: how surely does it? */
 #include "explain/prompt.h"
 #include "explain/scorer.h"
 
@@ -63,4 +63,17 @@ const scorer scorer_detection = {
 	.ask = score_ask,
 	.take = score_take,
 	.measure_up = score_measure_balanced,
+};
+
+const scorer scorer_confidence = {
+	.name = "confidence",
+	.measure = "area under the ROC curve",
+	.labelled = true,
+	.chance = chance,
+	.make = make,
+	.show = show,
+	.answer = "confidence",
+	.ask = score_ask,
+	.take = score_take,
+	.measure_up = score_measure_area,
 };

@@ -10,8 +10,8 @@
 
 enum { TOKENS_AN_ANSWER = 32, TOKENS_FRAME = 64, LOOKS = 4, LEXICAL_SILENT = 100 };
 
-extern const char prompt_detection[], prompt_fuzz[], prompt_intruder[];
-extern const char schema_detection[], schema_fuzz[], schema_intruder[];
+extern const char prompt_detection[], prompt_confidence[], prompt_fuzz[], prompt_intruder[];
+extern const char schema_detection[], schema_confidence[], schema_fuzz[], schema_intruder[];
 
 static const char *const labelled_fields[] = { "label", "texts", "count" };
 static const char *const unlabelled_fields[] = { "texts", "count" };
@@ -515,6 +515,7 @@ static int check(const engine_kind *k, const explain_opts *o, error *err)
 
 static const engine_kind kinds[] = {
 	SCORE_KIND(scorer_detection, detection, prompt_detection, labelled_fields),
+	SCORE_KIND(scorer_confidence, confidence, prompt_confidence, labelled_fields),
 	SCORE_KIND(scorer_fuzz, fuzz, prompt_fuzz, labelled_fields),
 	SCORE_KIND(scorer_intruder, intruder, prompt_intruder, unlabelled_fields),
 };

@@ -2,7 +2,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "explain/scorer.h"
+#include "explain/score_measure.h"
 
 /* ---- Counts ----------------------------------------------------------------------------------------------------------- */
 
@@ -61,23 +61,23 @@ static stats_balanced balanced(const tally *c, score_stratum from, score_stratum
 
 /* ---- JSON ------------------------------------------------------------------------------------------------------------- */
 
-static bool add_number(cJSON *o, const char *name, double x)
+bool measure_add_number(cJSON *o, const char *name, double x)
 {
 	return isnan(x) ? cJSON_AddNullToObject(o, name) != NULL
 	                : cJSON_AddNumberToObject(o, name, x) != NULL;
 }
 
-static bool add_interval(cJSON *to, double value, double low, double high)
+bool measure_add_interval(cJSON *to, double value, double low, double high)
 {
-	return to && add_number(to, "value", value) && add_number(to, "low", low) &&
-	       add_number(to, "high", high);
+	return to && measure_add_number(to, "value", value) && measure_add_number(to, "low", low) &&
+	       measure_add_number(to, "high", high);
 }
 
 static bool add_rate(cJSON *o, const char *name, const stats_rate *r)
 {
 	cJSON *to = cJSON_AddObjectToObject(o, name);
 
-	return add_interval(to, r->value, r->low, r->high) && add_number(to, "n", r->n);
+	return measure_add_interval(to, r->value, r->low, r->high) && measure_add_number(to, "n", r->n);
 }
 
 static bool add_deciles(cJSON *o, const char *name, const tally *c)
@@ -90,7 +90,8 @@ static bool add_deciles(cJSON *o, const char *name, const tally *c)
 			cJSON_Delete(one);
 			return false;
 		}
-		if (!add_number(one, "hits", c->decile_hit[i]) || !add_number(one, "n", c->decile_n[i]))
+		if (!measure_add_number(one, "hits", c->decile_hit[i]) ||
+		    !measure_add_number(one, "n", c->decile_n[i]))
 			return false;
 	}
 	return list != NULL;
@@ -110,20 +111,20 @@ static bool add_strata(cJSON *o, const char *name, const tally *c, double level)
 	return to != NULL;
 }
 
-/* What all scores say: how they are to be read. */
-static bool add_common(cJSON *o, const score_task *mine, const engine_task *t, const store_score *sc,
-                       double level)
+bool measure_add_common(cJSON *o, const score_task *mine, const engine_task *t, const store_score *sc,
+                        double level)
 {
 	double chance = mine->scorer->chance(t->job->o);
 
-	return add_number(o, "chance", chance) &&
+	return measure_add_number(o, "chance", chance) &&
 	       cJSON_AddBoolToObject(o, "holds_chance", sc->low <= chance && chance <= sc->high) &&
-	       cJSON_AddBoolToObject(o, "above_chance", sc->low > chance) && add_number(o, "level", level) &&
-	       add_number(o, "looks", mine->look + 1) && add_number(o, "asked_again", mine->n_again) &&
-	       add_number(o, "stray_answers", mine->n_stray);
+	       cJSON_AddBoolToObject(o, "above_chance", sc->low > chance) &&
+	       measure_add_number(o, "level", level) && measure_add_number(o, "looks", mine->look + 1) &&
+	       measure_add_number(o, "asked_again", mine->n_again) &&
+	       measure_add_number(o, "stray_answers", mine->n_stray);
 }
 
-static int finish(store_score *sc, cJSON *o, bool fine, engine_task *t, error *err)
+int measure_finish(store_score *sc, cJSON *o, bool fine, engine_task *t, error *err)
 {
 	char *printed = o && fine ? json_print_canonical(o) : NULL;
 
@@ -145,13 +146,14 @@ static bool add_baseline(cJSON *o, const char *name, const score_task *mine, sco
 	if (!e->text)
 		return true;
 	to = cJSON_AddObjectToObject(o, name);
-	if (of == SCORE_OTHER &&
-	    !(add_number(to, "feature", e->feature) && add_number(to, "explanation", (double)e->id)))
+	if (of == SCORE_OTHER && !(measure_add_number(to, "feature", e->feature) &&
+	                           measure_add_number(to, "explanation", (double)e->id)))
 		return false;
 	if (of == SCORE_LEXICAL && !cJSON_AddStringToObject(to, "label", e->text))
 		return false;
-	return add_interval(to, b.value, b.low, b.high) && add_number(to, "n_positive", b.tpr.n) &&
-	       add_number(to, "n_negative", b.tnr.n) && add_number(to, "n_failed", c.missing);
+	return measure_add_interval(to, b.value, b.low, b.high) &&
+	       measure_add_number(to, "n_positive", b.tpr.n) &&
+	       measure_add_number(to, "n_negative", b.tnr.n) && measure_add_number(to, "n_failed", c.missing);
 }
 
 /* A judge that says no to all: what plain accuracy would make of it. */
@@ -159,8 +161,8 @@ static bool add_always_no(cJSON *o, const stats_balanced *b)
 {
 	cJSON *to = cJSON_AddObjectToObject(o, "always_no");
 
-	return to && add_number(to, "value", 0.5) &&
-	       add_number(to, "accuracy", (double)b->tnr.n / ((double)b->tnr.n + b->tpr.n));
+	return to && measure_add_number(to, "value", 0.5) &&
+	       measure_add_number(to, "accuracy", (double)b->tnr.n / ((double)b->tnr.n + b->tpr.n));
 }
 
 static bool add_hard(cJSON *o, const tally *c, double level)
@@ -171,53 +173,24 @@ static bool add_hard(cJSON *o, const tally *c, double level)
 	if (b.tnr.n == 0)
 		return true;
 	to = cJSON_AddObjectToObject(o, "hard");
-	return add_interval(to, b.value, b.low, b.high) && add_number(to, "n", b.tnr.n);
+	return measure_add_interval(to, b.value, b.low, b.high) && measure_add_number(to, "n", b.tnr.n);
 }
 
 static bool add_confusion(cJSON *o, const stats_balanced *b, const tally *c)
 {
 	uint32_t fp = b->tnr.n - b->tnr.hits, fn = b->tpr.n - b->tpr.hits;
 
-	return add_number(o, "true_positive", b->tpr.hits) && add_number(o, "false_negative", fn) &&
-	       add_number(o, "true_negative", b->tnr.hits) && add_number(o, "false_positive", fp) &&
-	       add_number(o, "f1", 2.0 * b->tpr.hits / (2.0 * b->tpr.hits + fp + fn)) &&
-	       add_number(o, "tpr_weighted", c->weight > 0 ? c->weight_hit / c->weight : (double)NAN) &&
+	return measure_add_number(o, "true_positive", b->tpr.hits) &&
+	       measure_add_number(o, "false_negative", fn) &&
+	       measure_add_number(o, "true_negative", b->tnr.hits) &&
+	       measure_add_number(o, "false_positive", fp) &&
+	       measure_add_number(o, "f1", 2.0 * b->tpr.hits / (2.0 * b->tpr.hits + fp + fn)) &&
+	       measure_add_number(o, "tpr_weighted",
+	                          c->weight > 0 ? c->weight_hit / c->weight : (double)NAN) &&
 	       cJSON_AddStringToObject(o, "always",
 	                               c->no == 0    ? "yes"
 	                               : c->yes == 0 ? "no"
 	                                             : "neither") != NULL;
-}
-
-/* "auroc", "auroc_hard": where answers are graded. */
-static int add_auroc(cJSON *o, const char *name, const score_task *mine, const engine_task *t,
-                     score_stratum from, score_stratum to, double level, error *err)
-{
-	double *grade = malloc((2 * mine->n + 1) * sizeof(*grade));
-	size_t n[2] = { 0, 0 };
-	stats_value v;
-	cJSON *at;
-	int rc = 0;
-
-	if (!grade)
-		return error_nomem(err, "grades");
-	for (size_t i = 0; i < mine->n; i++) {
-		const score_item *it = &mine->items[i];
-		bool fires = it->stratum == SCORE_FIRING;
-
-		if ((fires || (it->stratum >= from && it->stratum <= to)) && !isnan(it->grade[SCORE_OWN]))
-			grade[(fires ? 0 : mine->n) + n[!fires]++] = it->grade[SCORE_OWN];
-	}
-	if (n[0] && n[1]) {
-		rc = stats_auroc(&v, grade, n[0], grade + mine->n, n[1], level,
-		                 hash64_mix(t->job->o->seed + 6, t->row.feature), err);
-		at = rc == 0 ? cJSON_AddObjectToObject(o, name) : NULL;
-		if (rc == 0 && !(add_interval(at, v.value, v.low, v.high) &&
-		                 add_number(at, "n_positive", (double)n[0]) &&
-		                 add_number(at, "n_negative", (double)n[1])))
-			rc = error_nomem(err, "a score");
-	}
-	free(grade);
-	return rc;
 }
 
 int score_measure_balanced(store_score *sc, engine_task *t, double level, error *err)
@@ -241,21 +214,21 @@ int score_measure_balanced(store_score *sc, engine_task *t, double level, error 
 		cJSON_Delete(o);
 		return 0;
 	}
-	fine = o && add_common(o, mine, t, sc, level) && add_confusion(o, &b, &c) &&
+	fine = o && measure_add_common(o, mine, t, sc, level) && add_confusion(o, &b, &c) &&
 	       add_rate(o, "tpr", &b.tpr) && add_rate(o, "tnr", &b.tnr) &&
 	       add_strata(o, "tnr_by_kind", &c, level) && add_hard(o, &c, level) &&
 	       add_deciles(o, "tpr_by_decile", &c) && add_baseline(o, "baseline", mine, SCORE_OTHER, level) &&
 	       add_baseline(o, "empty_label", mine, SCORE_EMPTY, level) &&
 	       add_baseline(o, "lexical", mine, SCORE_LEXICAL, level) && add_always_no(o, &b);
 	if (fine)
-		rc = add_auroc(o, "auroc", mine, t, SCORE_SILENT, SCORE_MISMARKED, level, err);
+		rc = measure_add_area(o, "auroc", t, SCORE_OWN, SCORE_SILENT, SCORE_MISMARKED, level, err);
 	if (fine && rc == 0)
-		rc = add_auroc(o, "auroc_hard", mine, t, SCORE_DECODER, SCORE_TOKEN, level, err);
+		rc = measure_add_area(o, "auroc_hard", t, SCORE_OWN, SCORE_DECODER, SCORE_TOKEN, level, err);
 	if (rc < 0) {
 		cJSON_Delete(o);
 		return rc;
 	}
-	return finish(sc, o, fine, t, err);
+	return measure_finish(sc, o, fine, t, err);
 }
 
 /* ---- Accuracy --------------------------------------------------------------------------------------------------------- */
@@ -281,8 +254,9 @@ int score_measure_accuracy(store_score *sc, engine_task *t, double level, error 
 	if (isnan(r.value))
 		return 0;
 	o = cJSON_CreateObject();
-	fine = o && add_common(o, mine, t, sc, level) && add_number(o, "right", r.hits) &&
-	       add_number(o, "group", t->job->o->group) && (hard.n == 0 || add_rate(o, "hard", &hard)) &&
+	fine = o && measure_add_common(o, mine, t, sc, level) && measure_add_number(o, "right", r.hits) &&
+	       measure_add_number(o, "group", t->job->o->group) &&
+	       (hard.n == 0 || add_rate(o, "hard", &hard)) &&
 	       add_strata(o, "accuracy_by_intruder", &c, level) && add_deciles(o, "accuracy_by_decile", &c);
-	return finish(sc, o, fine, t, err);
+	return measure_finish(sc, o, fine, t, err);
 }

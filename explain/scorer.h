@@ -87,11 +87,11 @@ typedef struct scorer {
 	/* Have a batch judged, and read the reply into items; score_ask() and score_take() for a chat. */
 	int (*ask)(engine_task *t, score_batch *b, unsigned sample, error *err);
 	int (*take)(engine_ask *ask, error *err);
-	/* Value, interval, counts and details of sc: score_measure_balanced() or score_measure_accuracy(). level: of the
-	 * interval. */
+	/* Value, interval, counts and details of sc: score_measure_balanced(), score_measure_area() or score_measure_accuracy().
+	 * level: of the interval. */
 	int (*measure_up)(store_score *sc, engine_task *t, double level, error *err);
 } scorer;
-extern const scorer scorer_detection, scorer_fuzz, scorer_intruder;
+extern const scorer scorer_detection, scorer_confidence, scorer_fuzz, scorer_intruder;
 
 /* Windows of the report documents. *why: the reason why the feature cannot be scored, or NULL. */
 int score_gather(const char **why, char buf[128], score_material *m, engine_task *t, error *err) MUST_USE;
@@ -106,7 +106,9 @@ uint64_t score_window_hash(const engine_task *t, const store_window *w, uint64_t
 int score_ask(engine_task *t, score_batch *b, unsigned sample, error *err) MUST_USE;
 int score_take(engine_ask *ask, error *err) MUST_USE;
 
-/* Balanced accuracy of firing items against random silent ones (score_measure.c); accuracy. */
+/* Balanced accuracy of firing items against random silent ones (score_measure.c); the area under the ROC curve of their answers,
+ * which are numbers, the larger the surer of firing; accuracy. */
+int score_measure_area(store_score *sc, engine_task *t, double level, error *err) MUST_USE;
 int score_measure_balanced(store_score *sc, engine_task *t, double level, error *err) MUST_USE;
 int score_measure_accuracy(store_score *sc, engine_task *t, double level, error *err) MUST_USE;
 

@@ -92,6 +92,16 @@ static int by_value(const void *a, const void *b)
 	return (*x > *y) - (*x < *y);
 }
 
+double stats_area(const double *positive, size_t n, const double *negative, size_t m)
+{
+	double sum = 0;
+
+	for (size_t i = 0; i < n; i++)
+		for (size_t j = 0; j < m; j++)
+			sum += positive[i] > negative[j] ? 1 : positive[i] == negative[j] ? 0.5 : 0;
+	return n && m ? sum / ((double)n * (double)m) : (double)NAN;
+}
+
 /* Grades of both kinds by rank, equal ones sharing one: rank[i] of the i-th. *n_ranks of them. */
 static int rank_all(uint32_t **rank, size_t *n_ranks, const double *positive, size_t n,
                     const double *negative, size_t m, error *err)

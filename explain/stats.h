@@ -29,6 +29,7 @@ stats_balanced stats_balanced_accuracy(uint32_t true_positive, uint32_t n_positi
 typedef struct stats_value {
 	double value, low, high; /* NaN when there are none of a kind */
 } stats_value;
+double stats_area(const double *positive, size_t n, const double *negative, size_t m); /* the value alone */
 /* grades: positive (n), negative (m). The interval is that of a bootstrap by strata (positives and negatives apart), from
  * percentiles, seeded; where all or nearly all pairs are in order, which no resample can show to be chance, it is at least as
  * wide as Newcombe's (2006, method 5). ERR_NOMEM. */

@@ -32,6 +32,14 @@ expect '(SELECT count(*) > 100 FROM score WHERE value IS NOT NULL)'
 expect '(SELECT min(low <= value AND value <= high AND low >= 0 AND high <= 1) FROM score WHERE value IS NOT NULL)'
 expect '(SELECT avg(value) - avg(baseline) > 0.05 FROM score WHERE value IS NOT NULL)'
 
+# Of all documents of the store, and of the windows that were shown, no group is in two sets.
+expect '(SELECT count(DISTINCT part) = 3 FROM document)'
+expect '(SELECT count(*) = 0 FROM (SELECT 1 FROM document GROUP BY group_key HAVING count(DISTINCT part) > 1))'
+shown="SELECT DISTINCT j.kind, d.group_key FROM request r JOIN task t ON t.id = r.task_id JOIN job j ON j.id = t.job_id,
+	json_each(r.example_ids) w JOIN context c ON c.id = w.value ->> 0 JOIN document d ON d.id = c.document_id"
+expect "(SELECT count(DISTINCT kind) = 2 AND count(*) > 20 FROM ($shown))"
+expect "(SELECT count(*) = 0 FROM (SELECT 1 FROM ($shown) GROUP BY group_key HAVING count(*) > 1))"
+
 # Held-out quality: not what a full run reaches, but far from nothing.
 "$gloss" eval "$tmp/out/sae" demo/data --holdout 0.125 --json >"$tmp/eval.json"
 fvu=$(sed -n 's/.*"fvu":\([0-9.]*\).*/\1/p' "$tmp/eval.json")

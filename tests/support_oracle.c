@@ -169,7 +169,8 @@ static char *finish(saying *s, bool graded)
 	return reply.data;
 }
 
-static void yes_or_no(saying *out, oracle *o, const char *user, bool marks)
+/* key: the name of an answer. */
+static void yes_or_no(saying *out, oracle *o, const char *user, bool marks, const char *key_name)
 {
 	const char *line[LINES_MAX], *at = strchr(user, ' ') + 1;
 	size_t len[LINES_MAX], n = lines_of(line, len, strstr(user, "\n[1]") + 1);
@@ -185,10 +186,12 @@ static void yes_or_no(saying *out, oracle *o, const char *user, bool marks)
 		uint64_t key = key_of(o, line[i], len[i], word);
 		bool yes = marks ? marks_word(line[i], len[i], word) : has_word(line[i], len[i], word);
 
-		snprintf(item, sizeof(item), "%s{\"id\":%zu,\"%s\":", i ? "," : "", i + 1,
-		         marks ? "right" : "fires");
+		snprintf(item, sizeof(item), "%s{\"id\":%zu,\"%s\":", i ? "," : "", i + 1, key_name);
 		say(out, item);
-		if (o->d > 0)
+		if (strcmp(key_name, "confidence") == 0) {
+			snprintf(item, sizeof(item), "%.3f", 50 + 10 * (normal_of(key) + (yes ? 2 : 0)));
+			say(out, item);
+		} else if (o->d > 0)
 			say_graded(out, (yes ? o->d : 0) + normal_of(key) - o->d / 2);
 		else
 			say(out, o->all_yes || yes != happens(key, yes ? o->miss : o->false_alarm) ? "true"
@@ -197,7 +200,7 @@ static void yes_or_no(saying *out, oracle *o, const char *user, bool marks)
 	}
 	if (o->stray && o->stray--) {
 		snprintf(item, sizeof(item), "%s{\"id\":%zu,\"%s\":true},{\"id\":0,\"%s\":true}",
-		         n ? "," : "", n + 7, marks ? "right" : "fires", marks ? "right" : "fires");
+		         n ? "," : "", n + 7, key_name, key_name);
 		say(out, item);
 	}
 }
@@ -261,7 +264,10 @@ llm_reply oracle_answer(const llm_seen *request, void *payload)
 		if (strncmp(user, "Group ", 6) == 0)
 			groups(&s, o, user);
 		else
-			yes_or_no(&s, o, user, strstr(user, "Judge the marks") != NULL);
+			yes_or_no(&s, o, user, strstr(user, "Judge the marks") != NULL,
+			          strstr(request->body, "\"confidence\"") ? "confidence"
+			          : strstr(user, "Judge the marks")       ? "right"
+			                                                  : "fires");
 		say(&s, "]}");
 	}
 	r.own = finish(&s, o->d > 0);

@@ -13,6 +13,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+extern const char schema_fuzz[], schema_intruder[], schema_confidence[];
 extern const char schema_label[], schema_detection[], prompt_label[], prompt_detection[];
 
 enum { CONTEXTS = 160, TOKENS = 48, FEATURES = 6, WINDOW = 16 };
@@ -588,6 +589,12 @@ static const struct sample {
 	{ schema_detection, "{\"answers\":[{\"id\":\"1\",\"fires\":true}]}", false },
 	{ schema_detection, "{\"answers\":[{\"id\":1,\"fires\":1}]}", false },
 	{ schema_detection, "[true,false]", false },
+	{ schema_fuzz, "{\"answers\":[{\"id\":1,\"right\":true}]}", true },
+	{ schema_fuzz, "{\"answers\":[{\"id\":1,\"fires\":true}]}", false },
+	{ schema_intruder, "{\"answers\":[{\"id\":1,\"odd\":5}]}", true },
+	{ schema_intruder, "{\"answers\":[{\"id\":1,\"odd\":1.5}]}", false },
+	{ schema_confidence, "{\"answers\":[{\"id\":1,\"confidence\":62.5}]}", true },
+	{ schema_confidence, "{\"answers\":[{\"id\":1,\"confidence\":\"high\"}]}", false },
 };
 
 START_TEST(schemas_tell_good_from_bad)
@@ -683,6 +690,9 @@ START_TEST(windows_cannot_be_misread)
 	text_clear(&t);
 	ck_assert_int_eq(prompt_add_plain(&t, &w, &err), 0);
 	ck_assert_str_eq(t.data, "a <<b↵[2] <c >");
+	text_clear(&t);
+	ck_assert_int_eq(prompt_add_marks(&t, &w, (const uint8_t[]){ 1, 0, 0, 0, 0, 1 }, &err), 0);
+	ck_assert_str_eq(t.data, "<<a ‹‹>>b↵[2] <c<< ›>>");
 	w = prompt_cut(&w, 4, 2);
 	ck_assert_uint_eq(w.length, 4);
 	ck_assert_uint_eq(w.peak, 1);

@@ -238,6 +238,25 @@ START_TEST(grades_make_an_area)
 }
 END_TEST
 
+START_TEST(confidences_make_an_area)
+{
+	explain_opts o = options("confidence");
+
+	o.features = "0-23";
+	OK(explain_score(NULL, s, &o, &err));
+	ck_assert_double_lt(fabs(sql("SELECT avg(value) FROM score") - (0.5 + erf(1.0) / 2)), 0.02);
+	ck_assert_double_ge(
+	        sql("SELECT count(*) FROM score WHERE low <= 0.9214 AND 0.9213 <= high AND n_positive + "
+	            "n_negative > 70 AND details ->> '$.auroc_by_kind.silent.value' = value"),
+	        19);
+	ck_assert_double_lt(fabs(sql("SELECT avg(baseline) FROM score") - 0.5), 0.08);
+	ck_assert_double_lt(fabs(sql("SELECT avg(details ->> '$.empty_label.value') FROM score") - 0.5),
+	                    0.08);
+	ck_assert_double_eq(sql("SELECT sum(json_array_length(details -> 'auroc_by_decile')) FROM score"),
+	                    240);
+}
+END_TEST
+
 START_TEST(a_server_without_grades_is_refused_before_anything_is_spent)
 {
 	explain_opts o = options("detection");
@@ -246,6 +265,51 @@ START_TEST(a_server_without_grades_is_refused_before_anything_is_spent)
 	ck_assert_int_eq(explain_score(NULL, s, &o, &err), ERR_ARG);
 	ck_assert_msg(strstr(err.msg, "no log-probabilities"), "%s", err.msg);
 	ck_assert_uint_eq(judge.questions, 0);
+}
+END_TEST
+
+/* ---- Marks --------------------------------------------------------------------------------------------------------------- */
+
+/* In the texts of one request's question: the token before which the first mark stands, of those whose mark is not the word. */
+static void add_places(unsigned places[16], const char *question, const char *word)
+{
+	for (const char *at = strstr(question, "\n[1]"); at && at[1] == '['; at = strchr(at + 1, '\n')) {
+		const char *line = strchr(at, ']') + 2, *mark = strstr(line, "<<");
+		unsigned before = 0;
+
+		for (const char *c = line; c < mark; c++)
+			before += *c == ' ';
+		if (strncmp(mark + 3, word, strlen(word)) != 0 && before < 16)
+			places[before]++;
+	}
+}
+
+START_TEST(wrong_marks_stand_anywhere)
+{
+	explain_opts o = options("fuzz");
+	unsigned places[16] = { 0 }, used = 0, all = 0, most = 0;
+
+	o.features = "0";
+	o.n_baseline = 0;
+	OK(explain_score(NULL, s, &o, &err));
+	for (size_t i = 0; i < llm_count(server); i++) {
+		cJSON *body = cJSON_Parse(llm_get(server, i)->body);
+		const cJSON *messages = cJSON_GetObjectItemCaseSensitive(body, "messages");
+
+		add_places(places,
+		           cJSON_GetObjectItemCaseSensitive(cJSON_GetArrayItem(messages, 1), "content")
+		                   ->valuestring,
+		           "w0>");
+		cJSON_Delete(body);
+	}
+	for (int i = 0; i < 16; i++) {
+		used += places[i] > 0;
+		all += places[i];
+		most = places[i] > most ? places[i] : most;
+	}
+	ck_assert_uint_ge(all, 40);
+	ck_assert_uint_ge(used, 12);
+	ck_assert_uint_le(most, all / 4);
 }
 END_TEST
 
@@ -381,6 +445,8 @@ static void cases(Suite *suite)
 	tcase_add_loop_test(t, a_short_last_batch_loses_nothing, 0, 2);
 	tcase_add_loop_test(t, answers_about_other_items_count_for_nothing, 0, 2);
 	tcase_add_test(t, grades_make_an_area);
+	tcase_add_test(t, confidences_make_an_area);
+	tcase_add_test(t, wrong_marks_stand_anywhere);
 	tcase_add_test(t, a_server_without_grades_is_refused_before_anything_is_spent);
 	tcase_add_test(t, asking_stops_when_it_is_sure_enough);
 	tcase_add_loop_test(t, what_cannot_be_scored_says_why, 0, 3);

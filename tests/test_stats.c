@@ -75,17 +75,6 @@ START_TEST(interval_covers)
 }
 END_TEST
 
-/* Against the definition: how often a positive is over a negative. */
-static double area_of(const double *p, size_t n, const double *q, size_t m)
-{
-	double sum = 0;
-
-	for (size_t i = 0; i < n; i++)
-		for (size_t j = 0; j < m; j++)
-			sum += p[i] > q[j] ? 1 : p[i] == q[j] ? 0.5 : 0;
-	return sum / ((double)n * (double)m);
-}
-
 START_TEST(area_under_the_curve)
 {
 	static const double p[] = { 0.9, 0.8, 0.4, 0.4 }, q[] = { 0.1, 0.4, 0.85 };
@@ -93,7 +82,10 @@ START_TEST(area_under_the_curve)
 	error err;
 
 	ck_assert_int_eq(stats_auroc(&v, p, 4, q, 3, 0.95, 1, &err), 0);
-	ck_assert_double_eq_tol(v.value, area_of(p, 4, q, 3), 1e-12);
+	/* over 0.1: all 4; over 0.4: 2 and two ties; over 0.85: 1 */
+	ck_assert_double_eq_tol(v.value, (4 + 3 + 1) / 12.0, 1e-12);
+	ck_assert_double_eq_tol(stats_area(p, 4, q, 3), v.value, 1e-12);
+	ck_assert(isnan(stats_area(p, 0, q, 3)));
 	ck_assert(v.low < v.value && v.value < v.high && v.low >= 0 && v.high <= 1);
 	ck_assert_int_eq(stats_auroc(&again, p, 4, q, 3, 0.95, 1, &err), 0);
 	ck_assert_double_eq(v.low, again.low);
@@ -142,6 +134,39 @@ START_TEST(area_interval_covers)
 }
 END_TEST
 
+/* Four looks at answers that come in, until the interval is within 0.1: whenever it stops, the truth is in it often enough. */
+START_TEST(looks_hold_the_truth)
+{
+	static const struct {
+		double tpr, tnr;
+	} of[] = { { 0.85, 0.9 }, { 0.6, 0.55 }, { 0.97, 0.98 } };
+	uint64_t counter = 1000000;
+
+	for (size_t c = 0; c < ARRAY_LEN(of); c++) {
+		double truth = (of[c].tpr + of[c].tnr) / 2;
+		unsigned inside = 0, early = 0, runs = 2000;
+
+		for (unsigned r = 0; r < runs; r++) {
+			stats_balanced b = { 0 };
+			uint32_t tp = 0, tn = 0, n = 0;
+
+			for (int look = 0; look < 4; look++) {
+				tp += binomial(&counter, 25, of[c].tpr);
+				tn += binomial(&counter, 25, of[c].tnr);
+				n += 25;
+				b = stats_balanced_accuracy(tp, n, tn, n, 1 - 0.05 / 4);
+				if (b.high - b.low <= 0.2)
+					break;
+			}
+			early += n < 100;
+			inside += b.low <= truth && truth <= b.high;
+		}
+		ck_assert_msg(inside >= runs * 0.95, "case %zu: %u of %u", c, inside, runs);
+		ck_assert_msg(c == 1 || early > runs / 2, "case %zu: only %u stop early", c, early);
+	}
+}
+END_TEST
+
 START_TEST(normal_quantiles)
 {
 	ck_assert_double_eq_tol(stats_z(0.95), 1.959963984540054, 1e-9);
@@ -152,6 +177,6 @@ END_TEST
 static void cases(Suite *s)
 {
 	SUPPORT_CASE(s, "all", wilson_known_values, balanced_accuracy_and_its_interval, interval_covers,
-	             area_under_the_curve, area_interval_covers, normal_quantiles);
+	             area_under_the_curve, area_interval_covers, looks_hold_the_truth, normal_quantiles);
 }
 SUPPORT_MAIN("stats", cases)
