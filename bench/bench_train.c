@@ -1,7 +1,7 @@
 /* What a training step costs, by parts, against the yardstick: one cblas_sgemm (batch, d) x (d, F) with OpenBLAS's own
  * threads, interleaved with the steps in this process. Medians; parts are sums of thread time over the number of threads.
  * usage: bench_train [--dump PATH] [--features N] [--k N] [--batch N] [--steps N] [--warm N] [--threads N] [--kernels NAME]
- *                    [--screening exact|statistical|off] [--arch topk|groupmax|batchtopk] [--dead SHARE]
+ *                    [--screening exact|statistical|off] [--arch topk|groupmax|batchtopk|matryoshka|multitopk] [--dead SHARE]
  * --warm: steps before those measured, for weights that are no longer random. --dead: a share of the features is made dead
  * before each step; if not given, 0, and for the best kernels 0.05 and 0.3 too.
  * exact: dot products computed for a row, in the mean of all steps.
@@ -19,7 +19,7 @@ enum { MAX_STEPS = 200 };
 
 typedef struct bench {
 	const char *kernels;
-	encode_rule rule;
+	size_t arch; /* of arches */
 	sae_screening screening;
 	double dead; /* under 0: several */
 	uint32_t features, k, steps, threads, warm;
@@ -27,6 +27,15 @@ typedef struct bench {
 	pool *pool;
 	float *product; /* (batch, F) of the yardstick */
 } bench;
+
+static const struct {
+	sae_arch arch;
+	encode_rule rule;
+} arches[] = { { SAE_TOPK, ENCODE_TOPK },
+	       { SAE_GROUPMAX, ENCODE_GROUPMAX },
+	       { SAE_BATCHTOPK, ENCODE_BATCHTOPK },
+	       { SAE_MATRYOSHKA, ENCODE_BATCHTOPK },
+	       { SAE_MULTITOPK, ENCODE_TOPK } };
 
 /* ---- Measuring ------------------------------------------------------------------------------------------------------- */
 
@@ -70,23 +79,29 @@ static void make_dead(step *s, double share)
 static int measure(bench *b, const char *set, double dead, error *err)
 {
 	static double yard[MAX_STEPS], whole[MAX_STEPS], wait[MAX_STEPS], parts[STEP_PARTS][MAX_STEPS];
-	const step_config c = { .d = b->rows.d,
-		                .n_features = b->features,
-		                .k = b->k,
-		                .batch = b->rows.batch,
-		                .beta1 = 0.9,
-		                .beta2 = 0.999,
-		                .eps = 1e-8,
-		                .auxk_alpha = 1.0 / 32,
-		                .dead_tokens = UINT64_MAX / 2,
-		                .rule = b->rule,
-		                .screening = b->screening,
-		                .k_set = kernels_get(set) };
+	step_config c = { .d = b->rows.d,
+		          .n_features = b->features,
+		          .k = b->k,
+		          .batch = b->rows.batch,
+		          .beta1 = 0.9,
+		          .beta2 = 0.999,
+		          .eps = 1e-8,
+		          .auxk_alpha = 1.0 / 32,
+		          .dead_tokens = UINT64_MAX / 2,
+		          .rule = arches[b->arch].rule,
+		          .multi = arches[b->arch].arch == SAE_MULTITOPK,
+		          .screening = b->screening,
+		          .k_set = kernels_get(set) };
 	double before[STEP_PARTS], after[STEP_PARTS], exact = 0;
 	step_result r;
 	step *s;
-	int rc = step_new(&s, &c, b->pool, err);
+	int rc = 0;
 
+	if (arches[b->arch].arch == SAE_MATRYOSHKA)
+		rc = sae_train_prefixes(c.prefixes.ends, &c.prefixes.n,
+		                        &(sae_train_opts){ .d_sae = b->features }, err);
+	if (rc == 0)
+		rc = step_new(&s, &c, b->pool, err);
 	if (rc < 0)
 		return rc;
 	step_init_weights(s, 0);
@@ -138,10 +153,8 @@ static int run(bench *b, error *err)
 	printf("%s, %u threads, OpenBLAS %s (%s); rows: %s\n", cpu_name(), b->threads, openblas_get_config(),
 	       openblas_get_corename(), b->rows.dump_path ? b->rows.dump_path : "synthetic");
 	printf("%s, d %u, F %u, k %u, batch %u; median of %u steps after %u, ms\n",
-	       sae_arch_name(b->rule == ENCODE_GROUPMAX    ? SAE_GROUPMAX
-	                     : b->rule == ENCODE_BATCHTOPK ? SAE_BATCHTOPK
-	                                                   : SAE_TOPK),
-	       b->rows.d, b->features, b->k, b->rows.batch, b->steps, b->warm);
+	       sae_arch_name(arches[b->arch].arch), b->rows.d, b->features, b->k, b->rows.batch, b->steps,
+	       b->warm);
 	printf("kernels screening     dead");
 	for (size_t j = 0; j < STEP_PARTS; j++)
 		printf(" %9s", step_part_names[j]);
@@ -186,7 +199,6 @@ static int parse(bench *b, int argc, char **argv)
 		{ NULL, 0, NULL, 0 },
 	};
 	static const char *const screenings[] = { "exact", "statistical", "off" };
-	static const char *const rules[] = { "topk", "groupmax", "batchtopk" };
 	size_t choice;
 	int letter;
 
@@ -206,9 +218,9 @@ static int parse(bench *b, int argc, char **argv)
 			b->screening = (sae_screening)choice;
 			break;
 		case 'A':
-			if (!name_of(rules, ARRAY_LEN(rules), &choice))
-				return -1;
-			b->rule = (encode_rule)choice;
+			for (b->arch = 0; strcmp(optarg, sae_arch_name(arches[b->arch].arch)) != 0;)
+				if (++b->arch == ARRAY_LEN(arches))
+					return -1;
 			break;
 		case 'x':
 			b->dead = strtod(optarg, NULL);

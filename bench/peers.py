@@ -3,6 +3,7 @@
 
     python3 bench/peers.py                              # speed and memory: a few steps a tool, in turns, medians of rounds
     python3 bench/peers.py --features 4608,16384        # the same at two widths
+    python3 bench/peers.py --arch matryoshka            # another architecture, against dictionary-learning: speed and memory
     python3 bench/peers.py --quality --seeds 0,1,2      # full runs of 253 steps: held-out FVU, end-to-end speed
 
 Needs python3 with venv, and a network on the first run: the peers come from PyPI into --venv. bench/README.md says what is
@@ -23,6 +24,7 @@ ROOT = Path(__file__).resolve().parent.parent
 TORCH = "torch==2.13.0"
 PEERS = {"sae-lens": "6.54.12", "eai-sparsify": "1.3.3", "dictionary-learning": "0.1.0"}  # package on PyPI: version
 READERS = PEERS | {"llamascopium": "2.0.0b34"}  # what interop.py knows: also OpenMOSS's tool
+ARCHS = {"topk": [*PEERS], "batchtopk": ["dictionary-learning"], "matryoshka": ["dictionary-learning"]}  # who trains it here
 FULL_STEPS = 253
 HOLDOUT, MAX_NORM_RATIO = 0.125, 10
 
@@ -92,7 +94,7 @@ def run_job(o, job):
 def run_gloss(o, job):
     folder = o.out / "sae"
     line = [o.gloss, "train", o.data, "-o", folder, "--force", "--json", "--split", "tail", "--holdout", HOLDOUT, "--decay", 0]
-    line += ["--max-norm-ratio", MAX_NORM_RATIO, "--warmup", 0, "--log-every", 1, "--dead-tokens", FULL_STEPS * job["batch"] // 10]
+    line += ["--arch", o.arch, "--max-norm-ratio", MAX_NORM_RATIO, "--warmup", 0, "--log-every", 1, "--dead-tokens", FULL_STEPS * job["batch"] // 10]
     for name in ("features", "k", "batch", "steps", "lr", "seed", "threads"):
         line += [f"--{name}", job[name]]
     line += ["--kernels", o.kernels] if o.kernels else []
@@ -108,7 +110,7 @@ def run_gloss(o, job):
 
 def run_tool(o, tool, features, seed):
     lr = o.lr or 2e-4 / (features / 2**14) ** 0.5
-    job = {"do": "train", "tool": tool, "features": features, "k": o.k, "batch": o.batch, "steps": o.steps, "lr": lr, "seed": seed}
+    job = {"do": "train", "tool": tool, "arch": o.arch, "features": features, "k": o.k, "batch": o.batch, "steps": o.steps, "lr": lr, "seed": seed}
     job |= {"threads": o.threads, "rows": str(o.out / "rows.npy"), "mean": str(o.out / "mean.npy"), "n_train": o.rows["train"]}
     job |= {"d": o.rows["d"], "scale": o.rows["scale"], "weights": str(o.out / f"{tool}.safetensors")}
     result = run_gloss(o, job) if tool == "gloss" else run_job(o, job)
@@ -190,7 +192,8 @@ def options():
     p.add_argument("--lr", type=float, help="constant; 2e-4 / sqrt(features / 16384) if not given")
     p.add_argument("--threads", type=int, default=2)
     p.add_argument("--kernels", choices=["avx2", "avx512"], help="hold every tool to this instruction set")
-    p.add_argument("--tools", type=lambda s: s.split(","), default=["gloss", *PEERS], help="some of gloss," + ",".join(PEERS))
+    p.add_argument("--arch", choices=ARCHS, default="topk", help="architecture; only topk with --quality")
+    p.add_argument("--tools", type=lambda s: s.split(","), help="some of gloss," + ",".join(PEERS))
     p.add_argument("--gloss", type=Path, default=ROOT / "build/release/gloss")
     p.add_argument("--gloss-args", default="", help="more options for `gloss train`, in one argument: --gloss-args='--shuffle rows'")
     p.add_argument("--venv", type=Path, default=ROOT / "build/venv-peers")
@@ -198,10 +201,13 @@ def options():
     p.add_argument("--timeout", type=float, default=7200, help="seconds after which a run counts as failed")
     p.add_argument("--json", type=Path, help="write everything measured to this file")
     o = p.parse_args()
+    o.tools = o.tools or ["gloss", *ARCHS[o.arch]]
     o.steps = o.steps or (FULL_STEPS if o.quality else 8)
     o.venv, o.out = o.venv.absolute(), o.out.absolute()
-    if unknown := set(o.tools) - {"gloss", *PEERS}:
-        p.error(f"--tools: no tool is called {', '.join(sorted(unknown))}")
+    if unknown := set(o.tools) - {"gloss", *ARCHS[o.arch]}:
+        p.error(f"--tools: none is called {', '.join(sorted(unknown))}, or it is not set up for {o.arch}")
+    if o.quality and o.arch != "topk":
+        p.error("--quality is for topk")
     if not 0 <= o.warm < o.steps or min(o.rounds, o.k, o.batch, o.threads, *o.features) < 1 or not o.seeds:
         p.error("--warm must be below --steps, and --rounds, --k, --batch, --threads and --features at least 1")
     return o
@@ -236,7 +242,7 @@ def main():
     print(f"torch {versions['torch']}, numpy {versions['numpy']}, python {about['python']}")
     for features, summary in results.items():
         turns = f"seeds {','.join(map(str, o.seeds))}" if o.quality else f"{o.rounds} rounds"
-        print(f"\nTopK, F {features}, k {o.k}, batch {o.batch}, {o.steps} steps of which {o.warm} not timed, {turns}")
+        print(f"\n{o.arch}, F {features}, k {o.k}, batch {o.batch}, {o.steps} steps of which {o.warm} not timed, {turns}")
         table(o, summary, versions)
     if o.json:
         o.json.write_text(json.dumps(about | {"results": results}, indent=1) + "\n")

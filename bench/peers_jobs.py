@@ -113,19 +113,35 @@ def train_eai_sparsify(job, feed):
     return {"W_enc": sae.encoder.weight, "b_enc": sae.encoder.bias, "W_dec": sae.W_dec, "b_dec": sae.b_dec}
 
 
+# dictionary_learning: module, trainer and what only this one is told
+DICTIONARY_LEARNING = {
+    "topk": ("top_k", "TopKTrainer", lambda job: {"k": job["k"]}),
+    "batchtopk": ("batch_top_k", "BatchTopKTrainer", lambda job: {"k": job["k"]}),
+    "matryoshka": (
+        "matryoshka_batch_top_k", "MatryoshkaBatchTopKTrainer",
+        lambda job: {"k": job["k"], "group_fractions": [1 / 16, 1 / 16, 1 / 8, 1 / 4, 1 / 2]},
+    ),
+}  # fmt: skip
+
+
 def train_dictionary_learning(job, feed):
-    """dictionary_learning: trainSAE() with its TopKTrainer."""
-    from dictionary_learning.trainers.top_k import TopKTrainer
+    """dictionary_learning: trainSAE() with its trainer for the architecture."""
+    import importlib
+
     from dictionary_learning.training import trainSAE
 
+    module, trainer, own = DICTIONARY_LEARNING[job["arch"]]
+    trainer = getattr(importlib.import_module(f"dictionary_learning.trainers.{module}"), trainer)
     folder = Path(job["weights"]).with_suffix(".folder")
     config = dict(
-        trainer=TopKTrainer, steps=job["steps"], activation_dim=job["d"], dict_size=job["features"], k=job["k"], layer=0,
-        lm_name="rows", lr=job["lr"], warmup_steps=0, seed=job["seed"], device="cpu",
+        trainer=trainer, steps=job["steps"], activation_dim=job["d"], dict_size=job["features"], layer=0,
+        lm_name="rows", lr=job["lr"], warmup_steps=0, seed=job["seed"], device="cpu", **own(job),
     )  # fmt: skip
     trainSAE(feed, [config], steps=job["steps"], save_dir=str(folder), device="cpu")
     state = torch.load(folder / "trainer_0" / "ae.pt")
     shutil.rmtree(folder)
+    if "W_enc" in state:
+        return {name: w.T if name == "W_enc" else w for name, w in state.items() if name in ("W_enc", "b_enc", "W_dec", "b_dec")}
     return {
         "W_enc": state["encoder.weight"], "b_enc": state["encoder.bias"], "W_dec": state["decoder.weight"].T, "b_dec": state["b_dec"],
     }  # fmt: skip

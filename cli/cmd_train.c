@@ -12,13 +12,26 @@
 static const option options[] = {
 	OPTION(train_opts, out, "output", 'o', OPTION_STRING, "DIR", NULL, 0, 0,
 	       "folder for the SAE, in SAELens's layout"),
-	OPTION(train_opts, arch, "arch", 0, OPTION_ENUM, "topk|batchtopk|groupmax", "topk", 0, 0,
+	OPTION(train_opts, arch, "arch", 0, OPTION_ENUM, "topk|batchtopk|groupmax|matryoshka|multitopk",
+	       "topk", 0, 0,
 	       "which features are kept: the k largest of a token; k a token on average over a batch (saved "
 	       "as "
-	       "jumprelu); the largest of each of k groups"),
+	       "jumprelu); the largest of each of k groups; as batchtopk, with a loss for each prefix of the "
+	       "features; as topk, with an eighth of the loss of 4 k features"),
 	OPTION(train_opts, features, "features", 'F', OPTION_U32, "N", "4608", 1, 67108864,
 	       "features of the dictionary"),
 	OPTION(train_opts, k, "k", 'k', OPTION_U32, "N", "32", 1, 67108864, "features kept a token"),
+	OPTION(train_opts, groups, "groups", 0, OPTION_STRING, "N,N", NULL, 0, 0,
+	       "matryoshka: features of the groups whose sums are the prefixes, as numbers that add up to "
+	       "all "
+	       "features or shares that add up to 1; if not given, 1/16, 1/16, 1/8, 1/4, 1/2"),
+	OPTION(train_opts, random_prefixes, "random-prefixes", 0, OPTION_U32, "N", "0", 0, SAE_PREFIXES,
+	       "matryoshka: instead of groups, N prefixes drawn for each step, short ones more often, all "
+	       "features always among them; 0: groups"),
+	OPTION(train_opts, prefix_loss, "prefix-loss", 0, OPTION_ENUM, "mean|sum", "mean", 0, 0,
+	       "matryoshka: the mean or the sum of the prefixes' losses, beside the auxiliary loss"),
+	OPTION(train_opts, prefix_bias, "prefix-bias", 0, OPTION_BOOL, NULL, NULL, 0, 0,
+	       "matryoshka: a loss for b_dec alone too, the prefix of no features"),
 	OPTION(train_opts, batch, "batch", 0, OPTION_U32, "N", "4096", 1, 1048576, "tokens a step"),
 	OPTION(train_opts, steps, "steps", 0, OPTION_U64, "N", NULL, 1, 9e15,
 	       "steps; if neither these nor tokens are given, one pass over the training rows"),
@@ -191,7 +204,10 @@ static int make_saes(train_job *j, const train_opts *o, const train_sweep *sweep
 		s->best = INFINITY;
 		s->sampled = (double)NAN;
 		s->end = "";
-		rc = sae_train_opts_check(&s->plan, 1, 1, &why);
+		if (s->o.groups)
+			rc = train_parse_groups(s->plan.groups, &s->plan.n_groups, s->o.groups, &why);
+		if (rc == 0)
+			rc = sae_train_opts_check(&s->plan, 1, 1, &why);
 		if (rc < 0)
 			rc = error_set(err, rc, "%s%s%s", s->name, *s->name ? ": " : "", why.msg);
 		if (rc == 0 && *s->name)

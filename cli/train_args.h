@@ -9,14 +9,15 @@ typedef struct train_opts {
 	dump_split_args split;
 	const char *out, *arch, *scale, *shuffle, *log, *kernels, *screening, *moments, *time_limit;
 	const char *schedule, *warmup_shape, *cooldown_shape, *k_shape, *optimizer;
+	const char *groups, *prefix_loss;
 	option_list sweep; /* "KEY=V,V" each */
-	uint32_t features, k, batch, k_start;
+	uint32_t features, k, batch, k_start, random_prefixes;
 	uint64_t cooldown, sparsity_warmup, k_anneal;
 	double warmup_from, lr_floor, lr_constant, k_power, weight_decay, momentum, clip, average;
 	uint64_t steps, warmup, dead_tokens, seed, order_seed, log_every;
 	uint64_t checkpoint_every, eval_every, patience, memory_limit;
 	double lr, decay, auxk_alpha, beta1, beta2, eps, checkpoint_minutes;
-	bool force, resume, extend;
+	bool force, resume, extend, prefix_bias;
 } train_opts;
 
 #define TRAIN_SAES_MAX   256
@@ -45,6 +46,9 @@ int train_sweep_hide(cJSON *options, const train_opts *o, error *err) MUST_USE;
 int train_check_belongs(const cli_parsed *p, const train_sweep *s, error *err) MUST_USE;
 /* The options as the trainer takes them, not yet planned; tokens: to train on, 0: not given. */
 sae_train_opts train_plan_of(const train_opts *o, const cli_parsed *p, uint64_t tokens);
+
+/* "256,256,512" or shares of the features; ERR_ARG: no such list, or over SAE_PREFIXES. Sums are checked elsewhere. */
+int train_parse_groups(double out[SAE_PREFIXES], uint32_t *n, const char *given, error *err) MUST_USE;
 
 /* "90s", "30m", "4h", "2d" or a plain number of seconds. ERR_ARG names --time-limit and the value. */
 int train_parse_time(double *seconds, const char *given, error *err) MUST_USE;

@@ -50,21 +50,42 @@ static void add_line(train_log *l, cJSON *line)
 	cJSON_Delete(line);
 }
 
+/* Of a Matryoshka SAE: where prefixes end and what each explains alone. */
+static bool add_prefixes(cJSON *line, const sae_train_step *s)
+{
+	cJSON *list = s->n_prefixes ? cJSON_AddArrayToObject(line, "prefixes") : NULL;
+
+	for (uint32_t i = 0; i < s->n_prefixes; i++) {
+		cJSON *prefix = cJSON_CreateObject();
+
+		if (!cJSON_AddItemToArray(list, prefix)) {
+			cJSON_Delete(prefix);
+			return false;
+		}
+		if (!add_number(prefix, "features", s->prefix_ends[i]) ||
+		    !add_number(prefix, "fvu", s->prefix_fvu[i]))
+			return false;
+	}
+	return true;
+}
+
 cJSON *train_step_json(const sae_train_step *s)
 {
 	cJSON *line = cJSON_CreateObject();
 	double speed = s->seconds > 0 ? (double)s->tokens / s->seconds : 0;
+	bool good = add_prefixes(line, s);
 
-	return if_good(
-	        line,
-	        add_number(line, "step", (double)s->step) && add_number(line, "tokens", (double)s->tokens) &&
-	                add_number(line, "fvu", s->fvu) && add_number(line, "mse", s->mse) &&
-	                add_number(line, "l0", s->l0) && add_number(line, "auxk", s->auxk) &&
-	                add_number(line, "n_dead", (double)s->n_dead) && add_number(line, "lr", s->lr) &&
-	                (isnan(s->sparsity) || add_number(line, "sparsity", s->sparsity)) &&
-	                (isnan(s->k) || add_number(line, "k", s->k)) &&
-	                add_number(line, "grad_norm", s->grad_norm) &&
-	                add_number(line, "seconds", s->seconds) && add_number(line, "tokens_per_s", speed));
+	return if_good(line, good && add_number(line, "step", (double)s->step) &&
+	                             add_number(line, "tokens", (double)s->tokens) &&
+	                             add_number(line, "fvu", s->fvu) && add_number(line, "mse", s->mse) &&
+	                             add_number(line, "l0", s->l0) && add_number(line, "auxk", s->auxk) &&
+	                             add_number(line, "n_dead", (double)s->n_dead) &&
+	                             add_number(line, "lr", s->lr) &&
+	                             (isnan(s->sparsity) || add_number(line, "sparsity", s->sparsity)) &&
+	                             (isnan(s->k) || add_number(line, "k", s->k)) &&
+	                             add_number(line, "grad_norm", s->grad_norm) &&
+	                             add_number(line, "seconds", s->seconds) &&
+	                             add_number(line, "tokens_per_s", speed));
 }
 
 cJSON *train_held_out_json(const sae_metrics *m)

@@ -56,7 +56,8 @@ static void take_optimizer(sae_train_opts *t, const train_opts *o, const cli_par
 
 sae_train_opts train_plan_of(const train_opts *o, const cli_parsed *p, uint64_t tokens)
 {
-	static const sae_arch arches[] = { SAE_TOPK, SAE_BATCHTOPK, SAE_GROUPMAX };
+	static const sae_arch arches[] = { SAE_TOPK, SAE_BATCHTOPK, SAE_GROUPMAX, SAE_MATRYOSHKA,
+		                           SAE_MULTITOPK };
 	sae_train_opts t = sae_train_opts_default();
 
 	for (size_t i = 0; i < ARRAY_LEN(arches); i++)
@@ -70,6 +71,9 @@ sae_train_opts train_plan_of(const train_opts *o, const cli_parsed *p, uint64_t 
 	t.steps = o->steps;
 	t.tokens = tokens;
 	t.auxk_alpha = o->auxk_alpha;
+	t.random_prefixes = o->random_prefixes;
+	t.prefix_sum = strcmp(o->prefix_loss, "sum") == 0;
+	t.prefix_bias = o->prefix_bias;
 	t.dead_tokens = o->dead_tokens;
 	t.scale_mean_norm = strcmp(o->scale, "none") != 0;
 	t.seed = o->seed;

@@ -89,13 +89,29 @@ static bool add_schedule(cJSON *o, const sae_train_opts *t)
 	       (!decays || add_number(o, "weight_decay", t->weight_decay));
 }
 
+/* Of a Matryoshka SAE: groups, or how many prefixes are drawn. */
+static bool add_prefixes(cJSON *object, const sae_train_opts *t)
+{
+	cJSON *groups;
+
+	if (t->arch != SAE_MATRYOSHKA)
+		return true;
+	if (!add_string(object, "prefix_loss", t->prefix_sum ? "sum" : "mean") ||
+	    !cJSON_AddBoolToObject(object, "prefix_bias", t->prefix_bias))
+		return false;
+	if (t->random_prefixes)
+		return add_number(object, "random_prefixes", t->random_prefixes);
+	groups = cJSON_CreateDoubleArray(t->groups, (int)t->n_groups);
+	return add_part(object, "groups", groups);
+}
+
 cJSON *train_plan_json(const sae_train_opts *t)
 {
 	cJSON *o = cJSON_CreateObject();
 
 	if (add_number(o, "steps", (double)t->steps) && add_number(o, "batch", t->batch) &&
 	    add_number(o, "lr", t->lr) && add_number(o, "warmup", (double)t->warmup) &&
-	    add_number(o, "dead_tokens", (double)t->dead_tokens) && add_schedule(o, t))
+	    add_number(o, "dead_tokens", (double)t->dead_tokens) && add_schedule(o, t) && add_prefixes(o, t))
 		return o;
 	cJSON_Delete(o);
 	return NULL;
@@ -139,6 +155,14 @@ static bool add_gloss(cJSON *metadata, const train_report *r)
 	       add_manifest(o, sae_dump_manifest(r->in->dump)) && add_options(o, r) && add_end(o, r);
 }
 
+/* As SAELens calls it. */
+static const char *training_architecture(sae_arch arch)
+{
+	if (arch == SAE_MATRYOSHKA)
+		return "matryoshka_batchtopk";
+	return sae_arch_name(arch == SAE_MULTITOPK ? SAE_TOPK : arch);
+}
+
 cJSON *train_report_metadata(const train_report *r)
 {
 	const sae_dump_info *info = sae_dump_get_info(r->in->dump);
@@ -148,7 +172,7 @@ cJSON *train_report_metadata(const train_report *r)
 	            (info->layer < 0 || add_number(m, "hook_layer", info->layer)) &&
 	            (info->head < 0 || add_number(m, "hook_head_index", info->head)) &&
 	            add_number(m, "context_size", info->ctx_len) &&
-	            add_string(m, "training_architecture", sae_arch_name(r->plan->arch)) &&
+	            add_string(m, "training_architecture", training_architecture(r->plan->arch)) &&
 	            add_number(m, "l0", r->last.l0) &&
 	            add_number(m, "num_dead_features", (double)r->last.n_dead) && add_gloss(m, r);
 
@@ -261,6 +285,10 @@ void train_report_print(const train_report *r)
 		printf("%s\n", r->end);
 	print_rows(r);
 	printf("last batch: fvu %.4f, l0 %.1f, %" PRIu64 " features dead\n", s->fvu, s->l0, s->n_dead);
+	for (uint32_t i = 0; i + 1 < s->n_prefixes; i++)
+		printf("%s%" PRIu32 " %.4f%s",
+		       i ? ", " : "            fvu of the first features alone: ", s->prefix_ends[i],
+		       s->prefix_fvu[i], i + 2 < s->n_prefixes ? "" : "\n");
 	if (r->held_out)
 		printf("held out:   fvu %.4f, l0 %.1f\n", r->held_out->fvu, r->held_out->l0);
 }

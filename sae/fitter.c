@@ -4,6 +4,7 @@
 
 #include "sae/fitter.h"
 
+/* clang-format off */
 static const struct {
 	sae_arch arch;
 	const fitter_kind *kind;
@@ -11,7 +12,10 @@ static const struct {
 	{ SAE_TOPK, &fitter_sparse },
 	{ SAE_BATCHTOPK, &fitter_sparse },
 	{ SAE_GROUPMAX, &fitter_sparse },
+	{ SAE_MATRYOSHKA, &fitter_sparse },
+	{ SAE_MULTITOPK, &fitter_sparse },
 };
+/* clang-format on */
 
 const fitter_kind *fitter_kind_of(const sae_train_opts *o)
 {

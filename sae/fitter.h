@@ -14,15 +14,13 @@ typedef struct fitter_now {
 	double k;        /* features kept a row */
 } fitter_now;
 
-#define STEP_PREFIXES 32 /* at most */
-
 typedef struct step_result {
 	double fvu,
 	        auxk; /* of the batch; auxk without its coefficient. A NaN or infinite fvu: nothing was updated */
 	double multi;        /* Multi-TopK: FVU of 4 k values */
 	uint32_t n_prefixes; /* Matryoshka: */
-	uint32_t prefix_ends[STEP_PREFIXES];
-	double prefix_fvu[STEP_PREFIXES];
+	uint32_t prefix_ends[SAE_PREFIXES];
+	double prefix_fvu[SAE_PREFIXES];
 	double squared_error; /* mean over rows of |e|^2, scaled units */
 	double l0, grad_norm; /* grad_norm: of what the optimiser is given; NaN: not computed */
 	uint64_t n_dead;
@@ -77,7 +75,7 @@ typedef struct fitter_kind {
 	uint64_t (*spare)(void *self, bool forget);
 } fitter_kind;
 
-extern const fitter_kind fitter_sparse; /* step_fitter.c: TopK, BatchTopK, GroupMax */
+extern const fitter_kind fitter_sparse; /* step_fitter.c: TopK, BatchTopK, GroupMax, Matryoshka, Multi-TopK */
 
 /* Whether the options ask for what needs whole gradients (optim.h): another optimiser than Adam, clipping, averaging. */
 bool train_keeps_gradients(const sae_train_opts *o);

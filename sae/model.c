@@ -6,13 +6,21 @@
 const char *sae_arch_name(sae_arch a)
 {
 	static const char *const names[] = {
-		[SAE_TOPK] = "topk",         [SAE_BATCHTOPK] = "batchtopk",
-		[SAE_GROUPMAX] = "groupmax", [SAE_JUMPRELU] = "jumprelu",
-		[SAE_RELU] = "relu",         [SAE_PURSUIT] = "matching_pursuit",
-		[SAE_CODEBOOK] = "codebook",
+		[SAE_TOPK] = "topk",           [SAE_BATCHTOPK] = "batchtopk",
+		[SAE_GROUPMAX] = "groupmax",   [SAE_JUMPRELU] = "jumprelu",
+		[SAE_RELU] = "relu",           [SAE_PURSUIT] = "matching_pursuit",
+		[SAE_CODEBOOK] = "codebook",   [SAE_MATRYOSHKA] = "matryoshka",
+		[SAE_MULTITOPK] = "multitopk",
 	};
 
 	return names[a];
+}
+
+sae_arch sae_arch_of_model(sae_arch a)
+{
+	if (a == SAE_BATCHTOPK || a == SAE_MATRYOSHKA)
+		return SAE_JUMPRELU;
+	return a == SAE_MULTITOPK ? SAE_TOPK : a;
 }
 
 int sae_model_new_to(sae_model **out, sae_arch arch, uint32_t d_in, uint32_t d_out, uint32_t d_sae,
@@ -23,8 +31,7 @@ int sae_model_new_to(sae_model **out, sae_arch arch, uint32_t d_in, uint32_t d_o
 	if (arch == SAE_GROUPMAX && (k < 1 || d_sae % k != 0))
 		return error_set(err, ERR_ARG, "groupmax: %u features are no multiple of k = %u groups",
 		                 d_sae, k);
-	if (arch == SAE_BATCHTOPK)
-		arch = SAE_JUMPRELU;
+	arch = sae_arch_of_model(arch);
 	m = calloc(1, sizeof(*m));
 	if (!m)
 		return error_nomem(err, "a model");

@@ -270,10 +270,14 @@ typedef enum sae_arch {
 	SAE_PURSUIT,
 	/* Codes of a codebook: in each of its groups, the k of largest pre that are over 0; ties: the lower one. sae_codebook says what pre is. They
 	 * are added up as they are, whatever their value. */
-	SAE_CODEBOOK
+	SAE_CODEBOOK,
+	/* Of training only: */
+	SAE_MATRYOSHKA, /* SAE_BATCHTOPK whose loss is that of several prefixes of the features. Its model is SAE_JUMPRELU */
+	SAE_MULTITOPK /* SAE_TOPK with an eighth of the loss of 4 k features. Its model is SAE_TOPK */
 } sae_arch;
-/* "topk", "batchtopk", "groupmax", "jumprelu", "relu", "matching_pursuit", "codebook" */
+/* "topk", "batchtopk", "groupmax", "jumprelu", "relu", "matching_pursuit", "codebook", "matryoshka", "multitopk" */
 const char *sae_arch_name(sae_arch a);
+sae_arch sae_arch_of_model(sae_arch a); /* of what is trained, that of the model which comes out */
 
 /* What is done to a row before all else, and undone behind the decoder (not by a transcoder, whose output is something else). */
 typedef enum sae_norm {
@@ -317,7 +321,7 @@ typedef struct sae_model {
 } sae_model; /* acts on raw activations x: xhat = f W_dec + b_dec. A model of rows s x becomes one of x by s W_enc, W_dec / s and
               * b_dec / s: pre-activations, and so b_enc, the values f and the threshold, stay as they are. */
 
-/* Zeroed weights. SAE_BATCHTOPK makes a SAE_JUMPRELU. ERR_ARG: SAE_GROUPMAX whose d_sae is no multiple of k. */
+/* Zeroed weights, of sae_arch_of_model(). ERR_ARG: SAE_GROUPMAX whose d_sae is no multiple of k. */
 int sae_model_new(sae_model **out, sae_arch arch, uint32_t d_in, uint32_t d_sae, uint32_t k,
                   error *err) MUST_USE;
 /* The same with a decoder to d_out and, where asked for, W_skip; centers and transcodes are the caller's to set (true, false). */
@@ -589,6 +593,8 @@ typedef enum sae_cooldown { SAE_COOLDOWN_COSINE, SAE_COOLDOWN_LINEAR, SAE_COOLDO
 typedef enum sae_k_shape { SAE_K_LINEAR, SAE_K_EXPONENTIAL, SAE_K_POWER } sae_k_shape;
 typedef enum sae_optimizer { SAE_ADAM, SAE_ADAMW, SAE_SIGNUM, SAE_MUON } sae_optimizer; /* optim.h */
 
+#define SAE_PREFIXES 32 /* of a Matryoshka SAE, at most */
+
 typedef struct sae_train_step {
 	uint64_t step, steps, tokens; /* 1-based; tokens seen */
 	double fvu; /* of this batch: sum of squared error / sum of squared distance from the batch mean */
@@ -597,12 +603,17 @@ typedef struct sae_train_step {
 	double lr, grad_norm; /* effective learning rate; NaN where not computed */
 	double sparsity, k;   /* effective: share of the penalty's coefficient, k; NaN: they do not change */
 	uint64_t n_dead;
+	/* SAE_MATRYOSHKA: FVU of the first so many features alone */
+	uint32_t n_prefixes;
+	uint32_t prefix_ends[SAE_PREFIXES];
+	double prefix_fvu[SAE_PREFIXES];
+
 	double seconds;      /* since the start, those before a resume counted */
 	double step_seconds; /* of them in this SAE's own steps */
 } sae_train_step;
 
 typedef struct sae_train_opts {
-	sae_arch arch;  /* SAE_TOPK, SAE_GROUPMAX (F a multiple of k) or SAE_BATCHTOPK */
+	sae_arch arch;  /* SAE_TOPK, _GROUPMAX (F a multiple of k), _BATCHTOPK, _MATRYOSHKA or _MULTITOPK */
 	uint32_t d_sae; /* F */
 	uint32_t k;
 	uint32_t batch;  /* rows a step. 4096 */
@@ -635,6 +646,14 @@ typedef struct sae_train_opts {
 	double auxk_alpha;   /* 1/32; 0: off */
 	/* a feature is dead after this many tokens without firing; 0: min(10 M, 10 % of the run) */
 	uint64_t dead_tokens;
+	/* SAE_MATRYOSHKA: the loss is the mean, or the sum, of the FVU of prefixes of the features, whose ends are the sums of groups:
+	 * shares of the features, which add up to 1, or whole numbers of them, which add up to F. None: 1/16, 1/16, 1/8, 1/4, 1/2. */
+	double groups[SAE_PREFIXES];
+	uint32_t n_groups;
+	/* Instead of groups: so many prefixes, drawn for each step, short ones more often; all features are one. 0: groups */
+	uint32_t random_prefixes;
+	bool prefix_sum;      /* the sum, not the mean */
+	bool prefix_bias;     /* with a prefix of no features: b_dec alone */
 	bool scale_mean_norm; /* scale rows so that their mean norm is sqrt(d); folded into what is saved */
 	uint64_t seed;        /* start of the weights */
 	uint64_t order_seed;  /* order of the rows */
@@ -655,8 +674,11 @@ int sae_train_opts_check(const sae_train_opts *o, uint32_t d_in, uint64_t n_trai
                          error *err) MUST_USE; /* names field, value, range */
 /* What screening really does with such a plan: "exact (avx512-vnni)", "statistical (avx2)" or "off". */
 void sae_train_screening(char *out, size_t size, const sae_train_opts *o, uint32_t d_in);
-/* Fill in what is left to the program (steps, lr, warmup, dead_tokens), as sae_train() does for itself; `tokens`
- * becomes 0. */
+/* Where prefixes end, rising, the last at F. ERR_ARG names the option. random_prefixes: the first of them are yet to be drawn. */
+int sae_train_prefixes(uint32_t ends[SAE_PREFIXES], uint32_t *n, const sae_train_opts *o,
+                       error *err) MUST_USE;
+/* Fill in what is left to the program (steps, lr, warmup, dead_tokens, groups, which become numbers of features), as sae_train() does for
+ * itself; `tokens` becomes 0. */
 void sae_train_plan(sae_train_opts *o, uint64_t n_train_rows);
 
 /* Fit one SAE to the training rows. The same bits for the same dump, options and CPU kind, whatever the threads.

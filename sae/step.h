@@ -33,8 +33,8 @@
 
 /* Matryoshka: what is summed over. */
 typedef struct step_prefixes {
-	uint32_t n;                   /* 0: no Matryoshka */
-	uint32_t ends[STEP_PREFIXES]; /* rising; the last is F */
+	uint32_t n;                  /* 0: no Matryoshka */
+	uint32_t ends[SAE_PREFIXES]; /* rising; the last is F */
 	bool random; /* all but the last are drawn anew each step, from `seed` and the step's number */
 	bool sum;    /* of the terms, not their mean */
 	bool empty;  /* a term for b_dec alone */
@@ -99,7 +99,7 @@ typedef struct step_tile {
 	double squares_x, squares_e, squares_aux, squares_multi;
 	double *sum_multi;  /* (d_out) Multi-TopK */
 	double *sum_prefix; /* (d_out) Matryoshka: of the errors of all prefixes */
-	double squares_prefix[STEP_PREFIXES];
+	double squares_prefix[SAE_PREFIXES];
 	uint64_t fired;
 	size_t over, ties, begin; /* BatchTopK: values kept, and where they go */
 } step_tile;
@@ -141,11 +141,11 @@ typedef struct step {
 	float *e, *e_aux; /* (batch, d_out) */
 	float *e_multi;   /* (batch, d_out) or NULL */
 	float *e_prefix; /* (prefixes - 1, batch, d_out): errors of each but the last, to which the longer ones' are added */
-	uint32_t prefix_ends[STEP_PREFIXES]; /* of this step */
-	float *grad_b_dec;                   /* (d_out) */
-	double *through;                     /* (d): the share of it that comes through the encoder */
-	float *grad_skip;                    /* (d_out, d), or NULL */
-	double *skip_squares;                /* (blocks of its rows) */
+	uint32_t prefix_ends[SAE_PREFIXES]; /* of this step */
+	float *grad_b_dec;                  /* (d_out) */
+	double *through;                    /* (d): the share of it that comes through the encoder */
+	float *grad_skip;                   /* (d_out, d), or NULL */
+	double *skip_squares;               /* (blocks of its rows) */
 	step_worker *workers;
 	step_tile *tiles;
 	step_block *blocks;

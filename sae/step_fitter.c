@@ -9,7 +9,21 @@ static encode_rule rule_of(sae_arch arch)
 {
 	if (arch == SAE_GROUPMAX)
 		return ENCODE_GROUPMAX;
-	return arch == SAE_BATCHTOPK ? ENCODE_BATCHTOPK : ENCODE_TOPK;
+	return arch == SAE_BATCHTOPK || arch == SAE_MATRYOSHKA ? ENCODE_BATCHTOPK : ENCODE_TOPK;
+}
+
+/* Groups are checked. */
+static step_prefixes prefixes_of(const sae_train_opts *o)
+{
+	step_prefixes p = { .random = o->random_prefixes > 0,
+		            .sum = o->prefix_sum,
+		            .empty = o->prefix_bias,
+		            .seed = o->seed };
+	error unused;
+
+	if (o->arch != SAE_MATRYOSHKA || sae_train_prefixes(p.ends, &p.n, o, &unused) < 0)
+		p.n = 0;
+	return p;
 }
 
 static int make(void **self, const sae_train_opts *o, uint32_t d_in, uint32_t d_out, pool *p, error *err)
@@ -24,6 +38,8 @@ static int make(void **self, const sae_train_opts *o, uint32_t d_in, uint32_t d_
 		                .auxk_alpha = o->auxk_alpha,
 		                .dead_tokens = o->dead_tokens,
 		                .rule = rule_of(o->arch),
+		                .prefixes = prefixes_of(o),
+		                .multi = o->arch == SAE_MULTITOPK,
 		                .screening = o->screening,
 		                .moments8 = o->moments8,
 		                .k_most = o->k_start,
@@ -179,6 +195,8 @@ static uint64_t spare(void *self, bool forget)
 		{ s->G_dec, matrix * sizeof(float) },
 		{ s->e, rows },
 		{ s->e_aux, rows },
+		{ s->e_multi, rows },
+		{ s->c.prefixes.n > 1 ? s->e_prefix : NULL, (s->c.prefixes.n - 1) * rows },
 		{ s->aid.screen ? s->aid.screen->packed : NULL,
 		  s->aid.screen ? s->aid.screen->n_pad * s->aid.screen->d_pad : 0 },
 	};

@@ -287,7 +287,10 @@ static void member_step(sae_trainer *t, train_member *m, float *x)
 		                    .k = m->o.k_start ? now.k : (double)NAN,
 		                    .grad_norm = result.grad_norm,
 		                    .n_dead = result.n_dead,
-		                    .step_seconds = m->seconds };
+		                    .step_seconds = m->seconds,
+		                    .n_prefixes = result.n_prefixes };
+	memcpy(m->last.prefix_ends, result.prefix_ends, sizeof(m->last.prefix_ends));
+	memcpy(m->last.prefix_fvu, result.prefix_fvu, sizeof(m->last.prefix_fvu));
 }
 
 /* A shard that is gone ends the run now, not when the next one is asked for. */

@@ -38,6 +38,8 @@ struct sae_trainer {
 
 /* Rows of the sample that the start holds: what the members' kinds ask for at most. */
 size_t train_sample_rows(const sae_trainer *t);
+/* train_prefixes.c: sizes of groups instead of shares of the features. */
+void train_plan_groups(sae_train_opts *o);
 /* Read on from t->position. */
 int train_new_loader(sae_trainer *t, error *err) MUST_USE;
 /* Whether all weights of the member are finite. */

@@ -36,7 +36,7 @@ static uint64_t sample_bytes(const sae_trainer *t)
 static int eval_bytes(uint64_t *bytes, const sae_trainer *t, const train_member *m, error *err)
 {
 	const sae_train_opts *o = &m->o;
-	const sae_model shape = { .arch = o->arch == SAE_BATCHTOPK ? SAE_JUMPRELU : o->arch,
+	const sae_model shape = { .arch = sae_arch_of_model(o->arch),
 		                  .d_in = t->d,
 		                  .d_out = t->d,
 		                  .centers = true,

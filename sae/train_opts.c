@@ -4,6 +4,7 @@
 #include "sae/fitter.h"
 #include "sae/kernels.h"
 #include "sae/screen.h"
+#include "sae/train_internal.h"
 
 #define MAX_BATCH (1u << 20)
 #define MAX_SAE   (1u << 26)
@@ -53,6 +54,8 @@ static int check_batch(const sae_train_opts *o, uint32_t d_in, error *err)
 {
 	uint64_t width = o->k > o->k_start ? o->k : o->k_start, max;
 
+	if (o->arch == SAE_MULTITOPK) /* 4 k, if there are so many */
+		width = 4 * width < o->d_sae ? 4 * width : o->d_sae;
 	if (o->auxk_alpha > 0 && d_in / 2 > width)
 		width = d_in / 2;
 	max = UINT32_MAX / width;
@@ -125,12 +128,15 @@ static int check_optimizer(const sae_train_opts *o, error *err)
 
 int sae_train_opts_check(const sae_train_opts *o, uint32_t d_in, uint64_t n_train_rows, error *err)
 {
+	uint32_t ends[SAE_PREFIXES], n_ends;
 	int rc = check_whole("features", o->d_sae, 1, MAX_SAE, err);
 
 	if (rc == 0)
 		rc = check_whole("k", o->k, 1, o->d_sae, err);
 	if (rc == 0)
 		rc = check_arch(o, err);
+	if (rc == 0 && o->arch == SAE_MATRYOSHKA)
+		rc = sae_train_prefixes(ends, &n_ends, o, err);
 	if (rc == 0)
 		rc = check_whole("screening", o->screening, SAE_SCREENING_EXACT, SAE_SCREENING_OFF, err);
 	if (rc == 0)
@@ -204,6 +210,8 @@ static void plan_schedule(sae_train_opts *o)
 
 void sae_train_plan(sae_train_opts *o, uint64_t n_train_rows)
 {
+	if (o->arch == SAE_MATRYOSHKA && !o->random_prefixes)
+		train_plan_groups(o);
 	if (!o->steps)
 		o->steps = o->tokens ? (o->tokens + o->batch - 1) / o->batch : n_train_rows / o->batch;
 	if (!o->steps)

@@ -103,7 +103,8 @@ static bool put_schedule(cJSON *p, const sae_train_opts *o)
 	       put_other(p, "lr_floor", o->lr_floor, 0) &&
 	       (!infinite ||
 	        (put(p, "lr_constant", o->lr_constant) && put(p, "cooldown", (double)o->cooldown) &&
-	         put(p, "cooldown_shape", o->cooldown_shape) && put(p, "anneal_from", (double)o->anneal_from))) &&
+	         put(p, "cooldown_shape", o->cooldown_shape) &&
+	         put(p, "anneal_from", (double)o->anneal_from))) &&
 	       put_other(p, "sparsity_warmup", (double)o->sparsity_warmup, 0) &&
 	       (!o->k_start || (put(p, "k_start", o->k_start) && put(p, "k_anneal", (double)o->k_anneal) &&
 	                        put(p, "k_shape", o->k_shape) && put(p, "k_power", o->k_power)));
@@ -117,11 +118,26 @@ static bool put_optimizer(cJSON *p, const sae_train_opts *o)
 	       put_other(p, "clip", o->clip, 0) && put_other(p, "average", o->average, 0);
 }
 
+static bool put_list(cJSON *object, const char *key, const double *values, size_t n)
+{
+	cJSON *list = cJSON_CreateDoubleArray(values, (int)n);
+
+	if (cJSON_AddItemToObject(object, key, list))
+		return true;
+	cJSON_Delete(list);
+	return false;
+}
+
 /* What a member is trained with, in force. */
 static bool put_plan(cJSON *object, const char *key, const sae_train_opts *o)
 {
 	cJSON *p = cJSON_AddObjectToObject(object, key);
 
+	if (o->arch == SAE_MATRYOSHKA && !(put_list(p, "groups", o->groups, o->n_groups) &&
+	                                   put(p, "random_prefixes", o->random_prefixes) &&
+	                                   cJSON_AddBoolToObject(p, "prefix_sum", o->prefix_sum) &&
+	                                   cJSON_AddBoolToObject(p, "prefix_bias", o->prefix_bias)))
+		return false;
 	return put(p, "arch", o->arch) && put(p, "features", o->d_sae) && put(p, "k", o->k) &&
 	       put(p, "batch", o->batch) && put(p, "lr", o->lr) && put(p, "beta1", o->beta1) &&
 	       put(p, "beta2", o->beta2) && put(p, "eps", o->eps) && put_u64(p, "warmup", o->warmup) &&
@@ -182,6 +198,16 @@ static cJSON *config_json(const sae_trainer *t, const cJSON *options)
 	return NULL;
 }
 
+static bool put_prefixes(cJSON *o, const sae_train_step *s)
+{
+	double ends[SAE_PREFIXES];
+
+	for (uint32_t i = 0; i < s->n_prefixes; i++)
+		ends[i] = s->prefix_ends[i];
+	return !s->n_prefixes || (put_list(o, "prefix_ends", ends, s->n_prefixes) &&
+	                          put_list(o, "prefix_fvu", s->prefix_fvu, s->n_prefixes));
+}
+
 static bool put_member(cJSON *list, const train_member *m)
 {
 	const sae_train_step *s = &m->last;
@@ -198,7 +224,7 @@ static bool put_member(cJSON *list, const train_member *m)
 	       put(o, "l0", s->l0) && put(o, "auxk", s->auxk) && put(o, "lr", s->lr) &&
 	       (isnan(s->sparsity) || put(o, "sparsity", s->sparsity)) &&
 	       (isnan(s->k) || put(o, "k", s->k)) && put(o, "grad_norm", s->grad_norm) &&
-	       put(o, "n_dead", (double)s->n_dead) && put(o, "run_seconds", s->seconds);
+	       put(o, "n_dead", (double)s->n_dead) && put(o, "run_seconds", s->seconds) && put_prefixes(o, s);
 }
 
 static cJSON *progress_json(const sae_trainer *t, const cJSON *notes)
@@ -449,6 +475,23 @@ int sae_saved_check_dump(const sae_saved *s, const sae_dump *d, const sae_rows *
 
 /* ---- Going on --------------------------------------------------------------------------------------------------------- */
 
+/* For the report alone: what is not there, or not as expected, is not told. */
+static void read_prefixes(sae_train_step *s, const cJSON *o)
+{
+	const cJSON *ends = part(o, "prefix_ends"), *fvu = part(o, "prefix_fvu");
+	int n = cJSON_GetArraySize(ends);
+
+	if (n > SAE_PREFIXES || cJSON_GetArraySize(fvu) != n)
+		return;
+	s->n_prefixes = (uint32_t)n;
+	for (int i = 0; i < n; i++) {
+		double end = cJSON_GetNumberValue(cJSON_GetArrayItem(ends, i));
+
+		s->prefix_ends[i] = end >= 0 && end <= UINT32_MAX ? (uint32_t)end : 0;
+		s->prefix_fvu[i] = cJSON_GetNumberValue(cJSON_GetArrayItem(fvu, i));
+	}
+}
+
 static int read_member(train_member *m, const cJSON *o, const char *what, error *err)
 {
 	sae_train_step *s = &m->last;
@@ -478,6 +521,7 @@ static int read_member(train_member *m, const cJSON *o, const char *what, error 
 	if (rc < 0)
 		return rc;
 	s->step_seconds = m->seconds;
+	read_prefixes(s, o);
 	m->state = state == SAE_MEMBER_RUNS    ? SAE_MEMBER_RUNS
 	           : state == SAE_MEMBER_ENDED ? SAE_MEMBER_ENDED
 	                                       : SAE_MEMBER_LOST;

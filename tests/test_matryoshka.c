@@ -19,7 +19,7 @@ typedef struct reference {
 	const step_config *c;
 	double p[PARAMS], grad[PARAMS], x[N * D], aux_target[N * D], aux_scale;
 	bool dead[F];
-	double main, aux, multi, prefix[STEP_PREFIXES];
+	double main, aux, multi, prefix[SAE_PREFIXES];
 	const uint32_t *ends;
 	uint32_t n_ends;
 } reference;
@@ -372,7 +372,7 @@ END_TEST
 START_TEST(random_prefixes_favour_short_ones)
 {
 	step_config c = large_config(ENCODE_BATCHTOPK);
-	uint32_t before[STEP_PREFIXES] = { 0 };
+	uint32_t before[SAE_PREFIXES] = { 0 };
 	unsigned draws = 2000, low = 0, all = 0;
 	step *s;
 	pool *p;
@@ -590,6 +590,83 @@ START_TEST(a_batch_that_is_not_finite_changes_nothing)
 }
 END_TEST
 
+/* ---- Options ------------------------------------------------------------------------------------------------------------ */
+
+START_TEST(groups_are_shares_or_numbers_of_features)
+{
+	static const struct {
+		sae_train_opts o;
+		uint32_t n, ends[5];
+	} good[] = {
+		{ { .d_sae = 4608 }, 5, { 288, 576, 1152, 2304, 4608 } },
+		{ { .d_sae = 20 }, 5, { 1, 3, 5, 10, 20 } },
+		{ { .d_sae = 3 }, 3, { 1, 2, 3 } }, /* 1/16 of 3 is no feature */
+		{ { .d_sae = 1 }, 1, { 1 } },
+		{ { .d_sae = 100, .groups = { 0.1, 0.3, 0.6 }, .n_groups = 3 }, 3, { 10, 40, 100 } },
+		{ { .d_sae = 100, .groups = { 10, 30, 60 }, .n_groups = 3 }, 3, { 10, 40, 100 } },
+		{ { .d_sae = 3, .groups = { 1, 1, 1 }, .n_groups = 3 }, 3, { 1, 2, 3 } },
+		{ { .d_sae = 100, .groups = { 1 }, .n_groups = 1 }, 1, { 100 } },
+		{ { .d_sae = 100, .random_prefixes = 3 }, 3, { 0, 0, 100 } },
+	};
+	static const struct {
+		sae_train_opts o;
+		const char *message;
+	} bad[] = {
+		{ { .d_sae = 100, .groups = { 0.5, 0.4 }, .n_groups = 2 },
+		  "option 'groups' adds up to 0.9, which is neither 1 nor features = 100" },
+		{ { .d_sae = 4, .groups = { 1.5, 2.5 }, .n_groups = 2 },
+		  "option 'groups' holds 1.5, which is no whole number of features" },
+		{ { .d_sae = 4, .groups = { 5, -1 }, .n_groups = 2 },
+		  "option 'groups' holds -1, which is not over 0" },
+		{ { .d_sae = 4, .groups = { NAN, 1 }, .n_groups = 2 },
+		  "option 'groups' holds nan, which is not over 0" },
+		{ { .d_sae = 10, .groups = { 0.01, 0.99 }, .n_groups = 2 },
+		  "option 'groups': 0.01 of 10 features is none of them" },
+		{ { .d_sae = 100, .n_groups = 33 }, "option 'groups' has 33 groups, over 32" },
+		{ { .d_sae = 100, .groups = { 1 }, .n_groups = 1, .random_prefixes = 2 },
+		  "options 'groups' and 'random-prefixes' cannot both be given" },
+		{ { .d_sae = 4, .random_prefixes = 5 }, "option 'random-prefixes' is 5, not in 1..4" },
+	};
+	uint32_t ends[SAE_PREFIXES], n;
+	error err = { 0 };
+
+	for (size_t i = 0; i < ARRAY_LEN(good); i++) {
+		ck_assert_msg(sae_train_prefixes(ends, &n, &good[i].o, &err) == 0, "%s", err.msg);
+		ck_assert_uint_eq(n, good[i].n);
+		ck_assert_mem_eq(ends, good[i].ends, n * sizeof(*ends));
+	}
+	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+		sae_train_opts o = sae_train_opts_default();
+
+		ck_assert_int_eq(sae_train_prefixes(ends, &n, &bad[i].o, &err), ERR_ARG);
+		ck_assert_str_eq(err.msg, bad[i].message);
+		o.arch = SAE_MATRYOSHKA;
+		o.k = 1;
+		o.d_sae = bad[i].o.d_sae;
+		o.n_groups = bad[i].o.n_groups;
+		o.random_prefixes = bad[i].o.random_prefixes;
+		memcpy(o.groups, bad[i].o.groups, sizeof(o.groups));
+		ck_assert_int_eq(sae_train_opts_check(&o, 16, 1, &err), ERR_ARG);
+		ck_assert_str_eq(err.msg, bad[i].message);
+	}
+}
+END_TEST
+
+START_TEST(a_plan_has_numbers_of_features)
+{
+	sae_train_opts o = sae_train_opts_default();
+
+	o.d_sae = 512;
+	sae_train_plan(&o, 100000);
+	ck_assert_uint_eq(o.n_groups, 0); /* not of TopK */
+	o.arch = SAE_MATRYOSHKA;
+	sae_train_plan(&o, 100000);
+	ck_assert_uint_eq(o.n_groups, 5);
+	ck_assert(o.groups[0] == 32 && o.groups[1] == 32 && o.groups[4] == 256);
+	ck_assert_int_eq(sae_train_opts_check(&o, 16, 1, NULL), 0);
+}
+END_TEST
+
 static void cases(Suite *s)
 {
 	SUPPORT_CASE(s, "gradients", matryoshka_gradients_equal_central_differences,
@@ -597,6 +674,7 @@ static void cases(Suite *s)
 	SUPPORT_CASE(s, "prefixes", one_prefix_is_batchtopk_bit_for_bit, threads_do_not_change_a_bit,
 	             random_prefixes_favour_short_ones, longer_prefixes_explain_more);
 	SUPPORT_CASE(s, "reach", values_of_zero_get_no_gradient, multi_topk_reaches_the_encoder);
+	SUPPORT_CASE(s, "options", groups_are_shares_or_numbers_of_features, a_plan_has_numbers_of_features);
 	SUPPORT_CASE(s, "trouble", each_failing_allocation_is_reported,
 	             a_batch_that_is_not_finite_changes_nothing);
 }

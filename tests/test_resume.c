@@ -203,11 +203,26 @@ static void twist_batch_k(sae_train_opts *o, size_t member)
 	o->k_anneal = 9;
 }
 
+static void twist_prefixes(sae_train_opts *o, size_t member)
+{
+	o->arch = member ? SAE_MULTITOPK : SAE_MATRYOSHKA;
+	o->random_prefixes = 4; /* drawn by the step's number */
+	o->prefix_bias = true;
+}
+
+static void twist_prefixes_k(sae_train_opts *o, size_t member)
+{
+	o->arch = member ? SAE_MATRYOSHKA : SAE_MULTITOPK;
+	o->moments8 = false;
+	o->optimizer = SAE_ADAMW;
+	o->k_start = 9;
+}
+
 START_TEST(so_is_one_of_every_optimiser_and_schedule)
 {
-	static void (*const twists[])(sae_train_opts * o, size_t member) = { twist_adamw_muon,
-		                                                             twist_signum_infinite,
-		                                                             twist_batch_k };
+	static void (*const twists[])(sae_train_opts * o,
+	                              size_t member) = { twist_adamw_muon, twist_signum_infinite,
+		                                         twist_batch_k, twist_prefixes, twist_prefixes_k };
 	char dump[FILE_PATH_MAX], dir[FILE_PATH_MAX];
 	input in, other;
 
