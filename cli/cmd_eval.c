@@ -7,12 +7,14 @@
 #include "cli/commands.h"
 #include "cli/dump_args.h"
 #include "cli/eval_metrics.h"
+#include "cli/eval_more.h"
 
 typedef struct eval_opts {
 	dump_args dump;
 	dump_split_args split;
 	const char *target, *target_key;
 	bool dictionary, mdl;
+	const char *prefixes;
 	option_list only;
 } eval_opts;
 
@@ -27,6 +29,8 @@ static const option options[] = {
 	       "also the cosines of all pairs of features: time grows with the square of their number"),
 	OPTION(eval_opts, mdl, "mdl", 0, OPTION_BOOL, NULL, "false", 0, 0,
 	       "also bits a row that the codes take at 8, 16, 32 and 64 bins, on 16,384 of the rows"),
+	OPTION(eval_opts, prefixes, "prefixes", 0, OPTION_STRING, "N,N", NULL, 0, 0,
+	       "also the fvu of the first N features alone (Matryoshka), on 16,384 of the rows"),
 	OPTION(eval_opts, only, "metric", 0, OPTION_LIST, "NAME", NULL, 0, 0,
 	       "print only this one; may be repeated"),
 };
@@ -65,8 +69,6 @@ static uint64_t count_value(const sae_metrics *m, const struct count *count)
 {
 	return *(const uint64_t *)(const void *)((const char *)m + count->offset);
 }
-
-enum { MDL_ROWS = 16384, MDL_SIZES = 4 };
 
 static bool wanted(const option_list *only, const char *name)
 {
@@ -218,44 +220,6 @@ static int open_target(sae_dump **out, const eval_opts *o, error *err)
 	return o->target ? sae_dump_open(out, &o->target, 1, &from, err) : 0;
 }
 
-static int describe(sae_mdl *mdl, const sae_model *model, const dump_input *in, error *err)
-{
-	sae_rows *sample = NULL;
-	int rc = sae_rows_sample(&sample, in->rows, MDL_ROWS, err);
-
-	for (size_t i = 0; i < MDL_SIZES; i++)
-		mdl[i] = (sae_mdl){ .bins = 8u << i };
-	if (!rc)
-		rc = sae_mdl_measure(mdl, MDL_SIZES, model, in->dump, sample, in->pool, err);
-	sae_rows_free(sample);
-	return rc;
-}
-
-static bool add_mdl(cJSON *to, const sae_mdl *mdl)
-{
-	cJSON *list = cJSON_AddArrayToObject(to, "mdl");
-	bool good = list;
-
-	for (size_t i = 0; i < MDL_SIZES && good; i++) {
-		cJSON *row = cJSON_CreateObject();
-
-		good = cJSON_AddItemToArray(list, row) && cJSON_AddNumberToObject(row, "bins", mdl[i].bins) &&
-		       cJSON_AddNumberToObject(row, "bits", mdl[i].bits) &&
-		       cJSON_AddNumberToObject(row, "position_bits", mdl[i].position_bits) &&
-		       cJSON_AddNumberToObject(row, "value_bits", mdl[i].value_bits) &&
-		       cJSON_AddNumberToObject(row, "fvu", mdl[i].fvu);
-	}
-	return good;
-}
-
-static void print_mdl(const sae_mdl *mdl)
-{
-	printf("\nbits a row (which features + their values), and fvu of the codes so cut\n");
-	for (size_t i = 0; i < MDL_SIZES; i++)
-		printf("%2u bins  %.1f (%.1f + %.1f)  %.5f\n", mdl[i].bins, mdl[i].bits, mdl[i].position_bits,
-		       mdl[i].value_bits, mdl[i].fvu);
-}
-
 static int evaluate(sae_metrics *m, const sae_model *model, dump_input *in, const eval_opts *o,
                     const cli_parsed *p, error *err)
 {
@@ -281,7 +245,7 @@ static int run(const command *self, int argc, char **argv)
 	dump_input in = { 0 };
 	sae_model *model = NULL;
 	sae_metrics m = { 0 };
-	sae_mdl mdl[MDL_SIZES];
+	eval_more more = { 0 };
 	cJSON *page = NULL;
 	error err = { 0 };
 	int rc, code = EXIT_DONE;
@@ -294,6 +258,8 @@ static int run(const command *self, int argc, char **argv)
 	rc = check_names(&o.only, &err);
 	if (!rc)
 		rc = sae_model_load(&model, p.args[0], &err);
+	if (!rc)
+		rc = eval_more_parse(&more, o.mdl, o.prefixes, model->d_sae, &err);
 	if (!rc && model->transcodes && !o.target)
 		rc = error_set(
 		        &err, ERR_ARG,
@@ -310,11 +276,11 @@ static int run(const command *self, int argc, char **argv)
 		rc = dump_input_split(&in, &o.split, &err);
 	if (!rc)
 		rc = evaluate(&m, model, &in, &o, &p, &err);
-	if (!rc && o.mdl)
-		rc = describe(mdl, model, &in, &err);
+	if (!rc)
+		rc = eval_more_measure(&more, model, &in, &err);
 	if (!rc && p.common.json) {
 		page = result_json(p.args[0], &m, sae_rows_get_stats(in.rows), &o);
-		if (page && o.mdl && !add_mdl(page, mdl))
+		if (page && !eval_more_add(page, &more))
 			rc = error_nomem(&err, "the answer");
 		else
 			code = cli_print_json(self, page);
@@ -322,8 +288,8 @@ static int run(const command *self, int argc, char **argv)
 	} else if (!rc) {
 		print_rows(&m, sae_rows_get_stats(in.rows), &o.split);
 		rc = print_table(&m, &o.only, &err);
-		if (!rc && o.mdl)
-			print_mdl(mdl);
+		if (!rc)
+			eval_more_print(&more);
 	}
 	if (rc)
 		code = cli_fail(self, &err);

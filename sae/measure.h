@@ -45,6 +45,10 @@ int sae_eval(sae_metrics *out, const sae_model *m, const sae_dump *d, const sae_
 /* Fill in what sae_eval() leaves NaN, the metrics of the weights: two passes over all pairs of features. ERR_NOMEM. */
 int sae_eval_dictionary(sae_metrics *out, const sae_model *m, pool *p, error *err) MUST_USE;
 void sae_metrics_clear(sae_metrics *m);
+/* FVU of each prefix: reconstructions by the features under ends[i] alone, of all that fire (eval_prefixes.c). Over all held-out
+ * rows. ERR_ARG: a transcoder, another d_in; ERR_FORMAT: no rows. */
+int sae_eval_prefixes(double *fvu, const uint32_t *ends, size_t n, const sae_model *m, const sae_dump *d,
+                      const sae_rows *rows, pool *p, error *err) MUST_USE;
 /* Bits a row that codes take when each feature's values are cut in `bins` of equal width from 0 to its largest (mdl.c): the sum over
  * features of H(p) + p H(bins), p the share of rows it fires on, H in bits (MDL-SAE; SAEBench counts silent rows into the first bin
  * too). fvu is that of the codes at the middles of their bins. Over all held-out rows: take a sample. */

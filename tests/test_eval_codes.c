@@ -344,11 +344,49 @@ START_TEST(description_length_is_by_its_formula)
 }
 END_TEST
 
+START_TEST(prefixes_leave_the_other_features_out)
+{
+	const uint32_t ends[] = { F, F / 2, 1 };
+	double got[3];
+	sae_metrics plain = { 0 };
+	setting s;
+	error e = { 0 };
+
+	begin(&s);
+	ck_assert_msg(!sae_eval_prefixes(got, ends, 3, s.model, s.dump, s.rows, s.pool, &e), "%s", e.msg);
+	for (size_t i = 0; i < 3; i++) { /* the same features fire, the rest of them on nothing */
+		if (ends[i] < F)
+			memset(s.model->W_dec + ends[i] * D, 0, (F - ends[i]) * D * sizeof(float));
+		ck_assert_int_eq(sae_eval(&plain, s.model, s.dump, NULL, s.rows, true, s.pool, NULL, &e), 0);
+		ck_assert_double_eq_tol(got[i], plain.fvu, 1e-6 * plain.fvu);
+		ck_assert(i == 0 || fabs(got[i] - got[i - 1]) > 1e-3);
+		sae_metrics_clear(&plain);
+	}
+	s.model->transcodes = true;
+	ck_assert_int_eq(sae_eval_prefixes(got, ends, 3, s.model, s.dump, s.rows, s.pool, &e), ERR_ARG);
+	ck_assert_str_eq(e.msg, "prefixes are of an SAE's features, not of a transcoder's");
+	s.model->transcodes = false;
+	for (long n = 0;; n++) {
+		int rc;
+
+		fault_arm(FAULT_ALLOC, n);
+		rc = sae_eval_prefixes(got, ends, 3, s.model, s.dump, s.rows, s.pool, &e);
+		if (!fault_disarm(FAULT_ALLOC)) {
+			ck_assert_int_eq(rc, 0);
+			break;
+		}
+		ck_assert_int_eq(rc, ERR_NOMEM);
+	}
+	end(&s);
+}
+END_TEST
+
 static void cases(Suite *suite)
 {
 	SUPPORT_CASE(suite, "eval codes", firings_are_counted_by_their_formulas,
 	             codes_are_measured_by_their_formulas, weights_are_measured_by_their_formulas,
-	             one_feature_has_no_other, description_length_is_by_its_formula);
+	             one_feature_has_no_other, description_length_is_by_its_formula,
+	             prefixes_leave_the_other_features_out);
 }
 
 SUPPORT_MAIN("eval codes", cases)

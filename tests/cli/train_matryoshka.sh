@@ -2,7 +2,7 @@
 data=$GLOSS_SOURCE/demo/data
 quick="--features 64 --k 8 --batch 256 --steps 8 --quiet"
 train() { gloss train "$data" $quick "$@" 2>&1 || echo "exit $?"; }
-plain() { sed 's/ in [0-9.]* s ([^;]*; / (/; s/, kernels .*/)/; s/[0-9]\.[0-9]\{4\}/fvu/g; s/l0 [0-9.]*/l0/; s/, [0-9]* features dead//'; }
+plain() { sed 's/ in [0-9.]* s ([^;]*; / (/; s/, kernels .*/)/; s/[0-9]\.[0-9]\{4,5\}/fvu/g; s/l0 [0-9.]*/l0/; s/, [0-9]* features dead//'; }
 m="--arch matryoshka"
 train -o no $m --groups 0.5,x
 train -o no $m --groups 0.5,0.25
@@ -33,6 +33,13 @@ gloss eval fixed "$data" --json --quiet | python3 -c "
 import json, sys
 m = json.load(sys.stdin)['metrics']
 print('eval', 0 < m['fvu'] < 1, 2 < m['l0'] < 30)"
+gloss eval fixed "$data" --prefixes 4,8,16,32,64 --metric fvu --no-dictionary --json --quiet | python3 -c "
+import json, sys
+m = json.load(sys.stdin)
+fvu = [p['fvu'] for p in m['prefixes']]
+print([p['features'] for p in m['prefixes']], fvu == sorted(fvu, reverse=True), abs(fvu[-1] - m['metrics']['fvu']) < 1e-5)"
+gloss eval fixed "$data" --prefixes 64 --metric fvu --no-dictionary --quiet | tail -2 | plain
+for list in 4,x 0 65 1.5 4, ; do gloss eval fixed "$data" --prefixes $list 2>&1 || echo "exit $?"; done
 # one group is BatchTopK
 train -o one $m --groups 64 >/dev/null
 train -o batch --arch batchtopk >/dev/null
