@@ -5,6 +5,7 @@
 
 #include "sae/codebook.h"
 #include "sae/kmeans.h"
+#include "sae/row_norm.h"
 
 #define LEAST_FVU    1e-9
 #define GUESS_MARGIN 0.95f
@@ -115,6 +116,22 @@ void codebook_free(codebook *b)
 	free(b);
 }
 
+/* A group's part of a row, as codes describe it. */
+static void take_part(const codebook *b, float *out, const float *x, float scale)
+{
+	size_t d = b->coder.d;
+
+	memcpy(out, x, d * sizeof(*out));
+	if (b->c.layer_norm) {
+		const row_norm r = row_norm_of(SAE_NORM_LAYER, x, d);
+
+		for (size_t i = 0; i < d; i++)
+			out[i] = (x[i] - r.shift) * r.scale;
+	} else {
+		b->c.k_set->scale(out, scale, d);
+	}
+}
+
 /* ---- Starting ------------------------------------------------------------------------------------------------------- */
 
 static double normal(uint64_t seed, uint64_t i)
@@ -157,7 +174,7 @@ int codebook_start_kmeans(codebook *b, const float *rows, size_t n, error *err)
 		float *codes = b->codes + g * c->n * c->d;
 
 		for (size_t t = 0; t < n; t++)
-			memcpy(part + t * c->d, rows + t * b->c.d + g * c->d, c->d * sizeof(*part));
+			take_part(b, part + t * c->d, rows + t * b->c.d + g * c->d, 1);
 		rc = kmeans_fit(codes, c->n, part, n, c->d, KMEANS_PASSES, hash64_mix(b->c.seed, g),
 		                b->c.k_set, b->pool, err);
 		if (rc == 0 && !b->c.mean && b->c.k > 1)
@@ -199,8 +216,7 @@ static void group_rows(codebook *b, codebook_worker *w, codebook_tile *tile, siz
 	for (size_t t = first; t < end; t++) {
 		float *row = x + (t - first) * d;
 
-		memcpy(row, b->rows + t * b->c.d + g * d, d * sizeof(*row));
-		k->scale(row, b->input_scale, d);
+		take_part(b, row, b->rows + t * b->c.d + g * d, b->input_scale);
 		k->add_f64(tile->sum_x + g * d, 1, row, d);
 		tile->squares_x[g] += k->sum_squares(row, d);
 	}

@@ -22,6 +22,7 @@ typedef struct codebook_config {
 	uint32_t k;                  /* codes a group and row, at most */
 	uint32_t batch;
 	bool euclidean, mean; /* else cosine, sum */
+	bool layer_norm;      /* of each row's part, before all else; the loss is that of such rows */
 	bool moving;          /* else by gradient */
 	double decay;
 	uint64_t replace_every; /* steps; codes that no row took in them become rows of the batch. 0: never */

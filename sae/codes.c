@@ -6,6 +6,7 @@
 #include "sae/codebook_coder.h"
 #include "sae/encode_over.h"
 #include "sae/pursuit.h"
+#include "sae/row_norm.h"
 
 void sae_codes_free(sae_codes *c)
 {
@@ -395,32 +396,6 @@ static size_t tile_rows(size_t n, size_t i)
 	return n - i * SAE_ENCODE_TILE < SAE_ENCODE_TILE ? n - i * SAE_ENCODE_TILE : SAE_ENCODE_TILE;
 }
 
-/* How a row is normalised: (x - shift) * scale; the way back is x * back + shift. */
-typedef struct row_norm {
-	float shift, scale, back;
-} row_norm;
-
-static row_norm norm_of(sae_norm norm, const float *x, size_t d)
-{
-	double sum = 0, squares = 0, mean, deviation, length;
-
-	if (norm == SAE_NORM_NONE)
-		return (row_norm){ 0, 1, 1 };
-	if (norm == SAE_NORM_UNIT) {
-		for (size_t i = 0; i < d; i++)
-			squares += (double)x[i] * (double)x[i];
-		length = sqrt(squares / (double)d);
-		return (row_norm){ 0, length > 0 ? (float)(1 / length) : 0, (float)length };
-	}
-	for (size_t i = 0; i < d; i++)
-		sum += (double)x[i];
-	mean = sum / (double)d;
-	for (size_t i = 0; i < d; i++)
-		squares += ((double)x[i] - mean) * ((double)x[i] - mean);
-	deviation = d > 1 ? sqrt(squares / (double)(d - 1)) : 0;
-	return (row_norm){ (float)mean, (float)(1 / (deviation + 1e-5)), (float)deviation };
-}
-
 /* A row as the encoder's weights take it. */
 static void prepare(const sae_encoder *e, float *out, const float *x)
 {
@@ -433,7 +408,7 @@ static void prepare(const sae_encoder *e, float *out, const float *x)
 	const size_t part = m->d_in / m->codebook.groups;
 
 	for (size_t first = 0; first < m->d_in; first += part) {
-		const row_norm r = norm_of(m->norm, x + first, part);
+		const row_norm r = row_norm_of(m->norm, x + first, part);
 
 		for (size_t i = first; i < first + part; i++)
 			out[i] = (x[i] - r.shift) * r.scale - (m->centers ? m->b_dec[i] : 0);
@@ -533,7 +508,7 @@ static void undo_norm(const decode_call *c, float *row, size_t t)
 	size_t part = m->d_out / m->codebook.groups;
 
 	for (size_t first = 0; first < m->d_out; first += part) {
-		const row_norm r = norm_of(m->norm, c->x + t * m->d_in + first, part);
+		const row_norm r = row_norm_of(m->norm, c->x + t * m->d_in + first, part);
 
 		for (size_t j = first; j < first + part; j++)
 			row[j] = row[j] * r.back + r.shift;

@@ -5,7 +5,7 @@
 #include "sae/kernels.h"
 #include "sae/sae.h"
 
-#define KMEANS_PASSES 10
+#define KMEANS_PASSES 5
 
 /* centres (n_centres, d) of rows x (n, d), n >= 1, finite. First by k-means++ (Arthur and Vassilvitskii 2007): rows drawn in proportion to
  * their squared distance from the nearest centre so far, the best of several draws (as many as 2^33 products allow, 1 to 32). The first
