@@ -40,6 +40,10 @@ static const job jobs[] = {
 	{ "hierarchy, BatchTopK F 512 k 9", SAE_SYNTH_HIERARCHY, 500000, 128, 2048, 0, 32, SAE_BATCHTOPK, 512, 9, 1024, 10000000, { 0 } },
 	{ "hierarchy, Matryoshka F 512 k 9", SAE_SYNTH_HIERARCHY, 500000, 128, 2048, 0, 32, SAE_MATRYOSHKA, 512, 9, 1024, 10000000, { 0 } },
 	{ "tokfsm 100 states, TopK F 1000 k 1", SAE_SYNTH_TOKFSM, 500000, 0, 0, 0, 0, SAE_TOPK, 1000, 1, 1024, 2000000, { [PURITY] = 0.95 } },
+	{ "tokfsm, codebook 1000 k 1", SAE_SYNTH_TOKFSM, 500000, 0, 0, 0, 0, SAE_CODEBOOK, 1000, 1, 1024, 2000000, { [PURITY] = 0.95 } },
+	{ "pairs, 50,000 rows, codebook k 2", SAE_SYNTH_CODEBOOK, 57143, 64, 128, 2, 0, SAE_CODEBOOK, 128, 2, 512, 400000, { [RECOVERY] = 0.9 } },
+	{ "one of 64 codes, codebook k 1", SAE_SYNTH_CODEBOOK, 57143, 32, 64, 1, 0, SAE_CODEBOOK, 64, 1, 512, 100000, { [RECOVERY] = 0.999, [PURITY] = 0.99 } },
+	{ "pairs of 128 codes, pursuit k 2", SAE_SYNTH_CODEBOOK, 500000, 64, 128, 2, 0, SAE_PURSUIT, 128, 2, 1024, 2000000, { 0 } },
 };
 /* clang-format on */
 

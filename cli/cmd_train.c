@@ -12,15 +12,18 @@
 static const option options[] = {
 	OPTION(train_opts, out, "output", 'o', OPTION_STRING, "DIR", NULL, 0, 0,
 	       "folder for the SAE, in SAELens's layout"),
-	OPTION(train_opts, arch, "arch", 0, OPTION_ENUM, "topk|batchtopk|groupmax|matryoshka|multitopk",
-	       "topk", 0, 0,
+	OPTION(train_opts, arch, "arch", 0, OPTION_ENUM,
+	       "topk|batchtopk|groupmax|matryoshka|multitopk|pursuit|codebook", "topk", 0, 0,
 	       "which features are kept: the k largest of a token; k a token on average over a batch (saved "
 	       "as "
 	       "jumprelu); the largest of each of k groups; as batchtopk, with a loss for each prefix of the "
-	       "features; as topk, with an eighth of the loss of 4 k features"),
+	       "features; as topk, with an eighth of the loss of 4 k features; what matching pursuit chooses "
+	       "in k "
+	       "steps; the k nearest codes of a codebook"),
 	OPTION(train_opts, features, "features", 'F', OPTION_U32, "N", "4608", 1, 67108864,
-	       "features of the dictionary"),
-	OPTION(train_opts, k, "k", 'k', OPTION_U32, "N", "32", 1, 67108864, "features kept a token"),
+	       "features of the dictionary; codes of a codebook"),
+	OPTION(train_opts, k, "k", 'k', OPTION_U32, "N", "32", 1, 67108864,
+	       "features kept a token; steps of matching pursuit at most; codes of each part of a codebook"),
 	OPTION(train_opts, groups, "groups", 0, OPTION_STRING, "N,N", NULL, 0, 0,
 	       "matryoshka: features of the groups whose sums are the prefixes, as numbers that add up to "
 	       "all "
@@ -40,7 +43,7 @@ static const option options[] = {
 	        "a number: train on so many tokens; else where the token ids are, if not in the shards"),
 	DUMP_SPLIT_OPTIONS(train_opts, split),
 	OPTION(train_opts, lr, "lr", 0, OPTION_DOUBLE, "X", NULL, 1e-30, 1000,
-	       "Adam's step size; if not given, 2e-4 / sqrt(features / 16384)"),
+	       "Adam's step size; if not given, 2e-4 / sqrt(features / 16384), codebook 3e-3"),
 	OPTION(train_opts, warmup, "warmup", 0, OPTION_U64, "N", NULL, 0, 0,
 	       "steps of linear warm-up; if not given, 5 % of the steps, at most 1000"),
 	OPTION(train_opts, decay, "decay", 0, OPTION_DOUBLE, "SHARE", "0.2", 0, 1,
@@ -117,6 +120,33 @@ static const option options[] = {
 	       "rule features out by 8-bit products where that is faster: with a proven bound (the same bits "
 	       "as "
 	       "off), or with one of six standard deviations, which may lose a value once in very many"),
+	OPTION(train_opts, parts, "parts", 0, OPTION_U32, "N", "1", 1, 67108864,
+	       "cut rows in N equal parts with codes of their own, features / N each; of --arch codebook"),
+	OPTION(train_opts, similarity, "similarity", 0, OPTION_ENUM, "cosine|euclidean", "cosine", 0, 0,
+	       "which codes are nearest to a row"),
+	OPTION(train_opts, combine, "combine", 0, OPTION_ENUM, "sum|mean", "sum", 0, 0,
+	       "what comes out: the sum of the k codes, or that divided by k"),
+	OPTION(train_opts, code_norm, "code-norm", 0, OPTION_ENUM, "none|layer", "none", 0, 0,
+	       "layer: rows (each group's part) are brought to mean 0 and deviation 1 first"),
+	OPTION(train_opts, code_start, "code-start", 0, OPTION_ENUM, "kmeans|random", "kmeans", 0, 0,
+	       "codes at the start: centroids of a sample, or N(0, 1)"),
+	OPTION(train_opts, code_update, "code-update", 0, OPTION_ENUM, "gradient|ema", "gradient", 0, 0,
+	       "codes follow the gradient by Adam, or are moving means of what their rows want"),
+	OPTION(train_opts, code_decay, "code-decay", 0, OPTION_DOUBLE, "X", "0.99", 0, 0.9999999,
+	       "what such a mean keeps of itself each step"),
+	OPTION(train_opts, replace_every, "replace-every", 0, OPTION_U64, "N", "0", 0, 9e15,
+	       "every N steps, codes that no token used in them become tokens of the batch; 0: never"),
+	OPTION(train_opts, replace_noise, "replace-noise", 0, OPTION_DOUBLE, "X", "1e-4", 0, 1,
+	       "noise on those, X times the token's norm"),
+	OPTION(train_opts, residual, "residual", 0, OPTION_DOUBLE, "X", "0.01", 0, 1e30,
+	       "matching pursuit ends where what is left of the (scaled) row is shorter than X; 0: it does "
+	       "not"),
+	OPTION(train_opts, repeats, "repeats", 0, OPTION_BOOL, NULL, NULL, 0, 0,
+	       "matching pursuit may choose a feature again, which ends it otherwise"),
+	OPTION(train_opts, archetypal, "archetypal", 0, OPTION_U32, "N", NULL, 1, 1048576,
+	       "decoder rows are mixtures of N centroids of the rows (of topk, batchtopk, groupmax)"),
+	OPTION(train_opts, archetypal_delta, "archetypal-delta", 0, OPTION_DOUBLE, "X", "1", 0, 1e30,
+	       "and may be as far from such a mixture as X, on scaled rows"),
 	OPTION(train_opts, sweep, "sweep", 0, OPTION_LIST, "KEY=V,V", NULL, 0, 0,
 	       "train one SAE for each value, on the same rows in one pass; KEY is arch, k, features, seed, "
 	       "lr or auxk-alpha; may be given once for each, for all combinations"),

@@ -59,7 +59,8 @@ static int print_facts(const sae_model_facts *m, error *err)
 	if (rc == 0)
 		rc = print_fact("input", m->centers ? "b_dec is taken off" : "as it is", err);
 	if (rc == 0 && m->norm != SAE_NORM_NONE)
-		rc = print_fact("normalised", norm_name(m->norm), err);
+		rc = print_fact("normalised",
+		                m->codebook.groups > 1 ? "layer norm of each part" : norm_name(m->norm), err);
 	snprintf(line, sizeof(line), "%s, %.1f MB", sae_dtype_name(m->dtype), (double)m->weight_bytes / 1e6);
 	if (rc == 0)
 		rc = print_fact("weights", line, err);

@@ -10,6 +10,11 @@ typedef struct train_opts {
 	const char *out, *arch, *scale, *shuffle, *log, *kernels, *screening, *moments, *time_limit;
 	const char *schedule, *warmup_shape, *cooldown_shape, *k_shape, *optimizer;
 	const char *groups, *prefix_loss;
+	const char *similarity, *combine, *code_norm, *code_update, *code_start;
+	uint32_t parts, archetypal;
+	uint64_t replace_every;
+	double code_decay, replace_noise, residual, archetypal_delta;
+	bool repeats;
 	option_list sweep; /* "KEY=V,V" each */
 	uint32_t features, k, batch, k_start, random_prefixes;
 	uint64_t cooldown, sparsity_warmup, k_anneal;

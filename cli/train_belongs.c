@@ -7,17 +7,30 @@
 static const struct {
 	const char *option, *of, *values;
 } belongs[] = {
-	{ "k", "arch", "topk|batchtopk|groupmax|matryoshka|multitopk" },
+	{ "k", "arch", "topk|batchtopk|groupmax|matryoshka|multitopk|pursuit|codebook" },
 	{ "auxk-alpha", "arch", "topk|batchtopk|groupmax|matryoshka|multitopk" },
 	{ "optimizer-state", "arch", "topk|batchtopk|groupmax|matryoshka|multitopk" },
-	{ "screening", "arch", "topk|batchtopk|groupmax|matryoshka|multitopk" },
+	{ "screening", "arch", "topk|batchtopk|groupmax|matryoshka|multitopk|pursuit|codebook" },
 	{ "groups", "arch", "matryoshka" },
 	{ "random-prefixes", "arch", "matryoshka" },
 	{ "prefix-loss", "arch", "matryoshka" },
 	{ "prefix-bias", "arch", "matryoshka" },
-	{ "k-start", "arch", "topk|batchtopk|matryoshka|multitopk" },
-	{ "k-anneal", "arch", "topk|batchtopk|matryoshka|multitopk" },
-	{ "k-shape", "arch", "topk|batchtopk|matryoshka|multitopk" },
+	{ "k-start", "arch", "topk|batchtopk|matryoshka|multitopk|codebook" },
+	{ "k-anneal", "arch", "topk|batchtopk|matryoshka|multitopk|codebook" },
+	{ "k-shape", "arch", "topk|batchtopk|matryoshka|multitopk|codebook" },
+	{ "parts", "arch", "codebook" },
+	{ "similarity", "arch", "codebook" },
+	{ "combine", "arch", "codebook" },
+	{ "code-norm", "arch", "codebook" },
+	{ "code-start", "arch", "codebook" },
+	{ "code-update", "arch", "codebook" },
+	{ "code-decay", "code-update", "ema" },
+	{ "replace-every", "arch", "codebook" },
+	{ "replace-noise", "arch", "codebook" },
+	{ "residual", "arch", "pursuit" },
+	{ "repeats", "arch", "pursuit" },
+	{ "archetypal", "arch", "topk|batchtopk|groupmax" },
+	{ "archetypal-delta", "arch", "topk|batchtopk|groupmax" },
 	{ "k-power", "k-shape", "power" },
 	{ "sparsity-warmup", "arch", "relu|panneal|gated|jumprelu" },
 	{ "lr-constant", "schedule", "infinite" },
@@ -58,6 +71,8 @@ static const char *value_of(const train_opts *o, const char *name)
 		return o->schedule;
 	if (strcmp(name, "optimizer") == 0)
 		return o->optimizer;
+	if (strcmp(name, "code-update") == 0)
+		return o->code_update;
 	return strcmp(name, "k-shape") == 0 ? o->k_shape : o->arch;
 }
 

@@ -54,17 +54,36 @@ static void take_optimizer(sae_train_opts *t, const train_opts *o, const cli_par
 	t->moments8 = strcmp(o->moments, "8") == 0;
 }
 
+static void take_others(sae_train_opts *t, const train_opts *o)
+{
+	t->codebook = (sae_codebook){ o->parts, strcmp(o->similarity, "euclidean") == 0,
+		                      strcmp(o->combine, "mean") == 0 };
+	t->code_norm = strcmp(o->code_norm, "layer") == 0;
+	t->code_moving = strcmp(o->code_update, "ema") == 0;
+	t->code_decay = o->code_decay;
+	t->code_replace = o->replace_every;
+	t->code_noise = o->replace_noise;
+	t->code_random = strcmp(o->code_start, "random") == 0;
+	t->residual = o->residual;
+	t->repeats = o->repeats;
+	t->archetypal = o->archetypal;
+	t->archetypal_delta = o->archetypal_delta;
+}
+
 sae_train_opts train_plan_of(const train_opts *o, const cli_parsed *p, uint64_t tokens)
 {
-	static const sae_arch arches[] = { SAE_TOPK, SAE_BATCHTOPK, SAE_GROUPMAX, SAE_MATRYOSHKA,
-		                           SAE_MULTITOPK };
+	static const sae_arch arches[] = { SAE_TOPK,       SAE_BATCHTOPK, SAE_GROUPMAX,
+		                           SAE_MATRYOSHKA, SAE_MULTITOPK, SAE_CODEBOOK };
 	sae_train_opts t = sae_train_opts_default();
 
 	for (size_t i = 0; i < ARRAY_LEN(arches); i++)
 		if (strcmp(o->arch, sae_arch_name(arches[i])) == 0)
 			t.arch = arches[i];
+	if (strcmp(o->arch, "pursuit") == 0)
+		t.arch = SAE_PURSUIT;
 	take_schedule(&t, o, p);
 	take_optimizer(&t, o, p);
+	take_others(&t, o);
 	t.d_sae = o->features;
 	t.k = o->k;
 	t.batch = o->batch;

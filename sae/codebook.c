@@ -326,6 +326,8 @@ static void move(codebook *b, codebook_worker *w, size_t f)
 	if (b->c.mean) { /* by_value is 1 / k */
 		k->scale(w->row, 1 / b->share, d);
 		k->axpy(w->row, -(float)n, code, d);
+	} else { /* all k codes of a row move at once */
+		k->scale(w->row, 1 / (float)b->k, d);
 	}
 	k->axpy(code, (float)((1 - b->c.decay) / b->weight[f]), w->row, d);
 }

@@ -7,7 +7,7 @@
  * Loss ("fullaeloss" on stored rows, nothing flows to the rows): L = mean over rows of |x - out|^2, to the codes that were taken. What Adam is given is the gradient of the
  * logarithm of the batch's FVU (of each group's), as in step.h, for the same reason. Or, with `moving`, by a mean that moves: with n rows of a batch taking code c,
  *   N <- decay N + (1 - decay) n,   c <- c + (1 - decay) / N * sum of (x - c)    where the output is a mean, or
- *                                   c <- c + (1 - decay) / N * sum of (x - out)  where it is a sum: x less the row's other codes.
+ *                                   c <- c + (1 - decay) / N / k * sum of (x - out)  where it is a sum: all k codes of a row move at once.
  * With k = 1 both are the moving averages of VQ-VAE, c = sum x / N.
  * Groups: the row is cut in equal parts, each with its own codes, all taken alike; they share nothing. */
 #ifndef GLOSS_SAE_CODEBOOK_H
@@ -19,7 +19,7 @@
 
 typedef struct codebook_config {
 	uint32_t d, n_codes, groups; /* of all groups, multiples of their number */
-	uint32_t k;                  /* codes a group and row, at most */
+	uint32_t k, k_last;          /* codes a group and row: at most; of the model that comes out */
 	uint32_t batch;
 	bool euclidean, mean; /* else cosine, sum */
 	bool layer_norm;      /* of each row's part, before all else; the loss is that of such rows */
@@ -27,6 +27,7 @@ typedef struct codebook_config {
 	double decay;
 	uint64_t replace_every; /* steps; codes that no row took in them become rows of the batch. 0: never */
 	double replace_noise;   /* times the row's norm times N(0, 1) is added */
+	bool random_start;      /* for who starts it */
 	double beta1, beta2, eps;
 	uint64_t dead_tokens; /* a code counts as dead after so many tokens without being taken */
 	uint64_t seed;        /* of start and replacements */

@@ -14,6 +14,8 @@ static const struct {
 	{ SAE_GROUPMAX, &fitter_sparse },
 	{ SAE_MATRYOSHKA, &fitter_sparse },
 	{ SAE_MULTITOPK, &fitter_sparse },
+	{ SAE_CODEBOOK, &fitter_codebook },
+	{ SAE_PURSUIT, &fitter_pursuit },
 };
 /* clang-format on */
 

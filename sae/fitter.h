@@ -76,6 +76,7 @@ typedef struct fitter_kind {
 } fitter_kind;
 
 extern const fitter_kind fitter_sparse; /* step_fitter.c: TopK, BatchTopK, GroupMax, Matryoshka, Multi-TopK */
+extern const fitter_kind fitter_codebook, fitter_pursuit; /* codebook_fitter.c, pursuit_fitter.c */
 
 /* Whether the options ask for what needs whole gradients (optim.h): another optimiser than Adam, clipping, averaging. */
 bool train_keeps_gradients(const sae_train_opts *o);

@@ -309,3 +309,10 @@ int kmeans_fit(float *centres, size_t n_centres, const float *x, size_t n, size_
 	arena_clear(&mem);
 	return rc;
 }
+
+size_t kmeans_rows(size_t n_centres)
+{
+	size_t n = 4 * n_centres > 8192 ? 4 * n_centres : 8192;
+
+	return n < 65536 ? n : 65536;
+}

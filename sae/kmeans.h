@@ -6,6 +6,8 @@
 #include "sae/sae.h"
 
 #define KMEANS_PASSES 5
+/* How many rows of a sample to fit so many centres to: 4 each, 8,192 at least, 65,536 at most. */
+size_t kmeans_rows(size_t n_centres);
 
 /* centres (n_centres, d) of rows x (n, d), n >= 1, finite. First by k-means++ (Arthur and Vassilvitskii 2007): rows drawn in proportion to
  * their squared distance from the nearest centre so far, the best of several draws (as many as 2^33 products allow, 1 to 32). The first

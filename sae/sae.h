@@ -619,7 +619,8 @@ typedef struct sae_train_opts {
 	uint32_t batch;  /* rows a step. 4096 */
 	uint64_t steps;  /* 0: from tokens */
 	uint64_t tokens; /* 0: one pass over the training rows */
-	/* 0: 2e-4 / sqrt(F / 2^14), as sparsify and dictionary_learning; Signum 5e-3 / sqrt(F / 2^14), Muon 2e-3, as sparsify */
+	/* 0: 2e-4 / sqrt(F / 2^14), as sparsify and dictionary_learning; Signum 5e-3 / sqrt(F / 2^14), Muon 2e-3, as sparsify;
+	 * SAE_CODEBOOK 3e-3 */
 	double lr;
 	double beta1, beta2, eps; /* Adam. 0.9, 0.999, 1e-8 */
 	uint64_t warmup;          /* steps of linear warm-up; UINT64_MAX: min(1000, 5 % of the steps) */
@@ -661,6 +662,19 @@ typedef struct sae_train_opts {
 	const char *kernels;  /* "scalar", "avx2", "avx512"; NULL: the best */
 	sae_screening screening;
 	bool moments8; /* hold Adam's moments of both matrices in 8 bits instead of 32 */
+	/* SAE_CODEBOOK (codebook.h): k codes of each of the groups (1) that it has */
+	sae_codebook codebook;
+	bool code_norm, code_random,
+	        code_moving;   /* layer norm first; no start by k-means; by moving means, not gradients */
+	double code_decay;     /* what such a mean keeps of itself each step. 0.99 */
+	uint64_t code_replace; /* steps; codes not used in them are replaced by rows. 0: never */
+	double code_noise;     /* noise on them, of the row's norm. 1e-4 */
+	/* SAE_PURSUIT (pursuit_step.h): k steps at most */
+	double residual; /* a row is done where its residual's norm, scaled, is under it; 0: never. 0.01 */
+	bool repeats;    /* a feature may be chosen again, else that ends the row */
+	/* SAE_TOPK, SAE_BATCHTOPK, SAE_GROUPMAX: decoder rows are mixtures of so many points (step_archetypal.h); 0: free */
+	uint32_t archetypal;
+	double archetypal_delta; /* and as far from them, scaled. 1 */
 	/* For sae_train(): called every step from the caller's thread; non-zero stops (ERR_STOPPED), what is trained so far is
 	 * returned. */
 	int (*on_step)(void *payload, const sae_train_step *s);

@@ -1,6 +1,8 @@
 /* Archetypal decoder rows: see step_archetypal.h. */
 #include <math.h>
+#include <stdlib.h>
 
+#include "sae/kmeans.h"
 #include "sae/step.h"
 
 int step_archetypal_init(step *s, error *err)
@@ -62,6 +64,38 @@ void step_archetypal_start(step *s, const float *points, uint64_t seed)
 			k->scale(enc, (float)(STEP_ENCODER_NORM / (norm * norm)), d);
 	}
 	s->fresh = false;
+}
+
+int step_archetypal_begin(step *s, const float *rows, size_t n, uint64_t seed, error *err)
+{
+	size_t d = s->c.d, n_points = s->archetypal->n_points;
+	float *centred = mem_alloc_aligned(n, d * sizeof(float));
+	float *points = mem_alloc_aligned(n_points, d * sizeof(float));
+	int rc = centred && points ? 0 : error_nomem(err, "archetypes");
+
+	for (size_t t = 0; t < n && rc == 0; t++)
+		s->c.k_set->center(centred + t * d, rows + t * d, 1, s->b_dec.w, d);
+	if (rc == 0)
+		rc = kmeans_fit(points, n_points, centred, n, d, KMEANS_PASSES, seed, s->c.k_set, s->pool,
+		                err);
+	if (rc == 0)
+		step_archetypal_start(s, points, seed);
+	free(centred);
+	free(points);
+	return rc;
+}
+
+void step_archetypal_state(const step *s, fitter_arrays *list)
+{
+	const step_archetypal *a = s->archetypal;
+	size_t n = s->c.n_features * a->n_points;
+
+	fitter_add(list, "points", SAE_F32, a->n_points * s->c.d, a->points);
+	fitter_add_weight(list, "mix", n, a->mix);
+	fitter_add(list, "mix_m", SAE_F32, n, a->mix_m);
+	fitter_add(list, "mix_v", SAE_F32, n, a->mix_v);
+	fitter_add_weight(list, "relax", (size_t)s->c.n_features * s->c.d, a->relax);
+	fitter_add_weight(list, "archetypal_scale", 3, a->scale);
 }
 
 void step_archetypal_row(step *s, unsigned worker, size_t block, size_t f, float *grad)

@@ -22,10 +22,14 @@ typedef struct step_archetypal {
 } step_archetypal;
 
 struct step;
+struct fitter_arrays;
 /* For s->c.archetypal points; all zero. */
 int step_archetypal_init(struct step *s, error *err) MUST_USE;
 /* Points (N, d) of scaled rows, from which b_dec is taken off. W, the decoder and the encoder's directions follow. */
 void step_archetypal_start(struct step *s, const float *points, uint64_t seed);
+/* The same with the centroids of sample rows (n, d). ERR_NOMEM. */
+int step_archetypal_begin(struct step *s, const float *rows, size_t n, uint64_t seed, error *err) MUST_USE;
+void step_archetypal_state(const struct step *s, struct fitter_arrays *list);
 /* One step of feature f's decoder row with the gradient grad (d), which is overwritten. */
 void step_archetypal_row(struct step *s, unsigned worker, size_t block, size_t f, float *grad);
 /* The step of m, behind all rows. */

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "sae/fitter.h"
+#include "sae/kmeans.h"
 #include "sae/step.h"
 
 static encode_rule rule_of(sae_arch arch)
@@ -45,6 +46,8 @@ static int make(void **self, const sae_train_opts *o, uint32_t d_in, uint32_t d_
 		                .k_most = o->k_start,
 		                .keeps_gradients = train_keeps_gradients(o),
 		                .optim = optim_config_of(o),
+		                .archetypal = o->archetypal,
+		                .archetypal_delta = o->archetypal_delta,
 		                .k_set = kernels_get(o->kernels) };
 	step *s = NULL;
 	int rc = step_new(&s, &c, p, err);
@@ -59,15 +62,19 @@ static void end(void *self)
 	step_free(self);
 }
 
+static size_t sample_rows(const sae_train_opts *o)
+{
+	return o->archetypal ? kmeans_rows(o->archetypal) : 0;
+}
+
 static int start(void *self, uint64_t seed, const fitter_sample *sample, error *err)
 {
 	step *s = self;
 
-	(void)err;
 	for (uint32_t i = 0; i < s->c.d; i++)
 		s->b_dec.w[i] = (float)sample->mean_x[i];
 	step_init_weights(s, seed);
-	return 0;
+	return s->archetypal ? step_archetypal_begin(s, sample->x, sample->n, seed, err) : 0;
 }
 
 static void run(void *self, float *x, float *y, size_t n, float input_scale, const fitter_now *now,
@@ -116,6 +123,8 @@ static void state(void *self, fitter_arrays *list)
 		add_param(list, bias, &s->b_enc, s->c.n_features);
 		add_param(list, center, &s->b_dec, s->c.d);
 	}
+	if (s->archetypal)
+		step_archetypal_state(s, list);
 	fitter_add(list, "silent", SAE_U64, s->c.n_features, s->silent);
 	fitter_add(list, "adam_steps", SAE_U64, 1, &s->t);
 	fitter_add(list, "guess", SAE_F32, 1, &s->guess);
@@ -213,6 +222,7 @@ static uint64_t spare(void *self, bool forget)
 const fitter_kind fitter_sparse = { .name = "sparse",
 	                            .make = make,
 	                            .free = end,
+	                            .sample_rows = sample_rows,
 	                            .start = start,
 	                            .run = run,
 	                            .state = state,

@@ -30,6 +30,11 @@ sae_train_opts sae_train_opts_default(void)
 		                 .weight_decay = -1,
 		                 .momentum = 0.95,
 		                 .auxk_alpha = 1.0 / 32,
+		                 .codebook = { .groups = 1 },
+		                 .code_decay = 0.99,
+		                 .code_noise = 1e-4,
+		                 .residual = 0.01,
+		                 .archetypal_delta = 1,
 		                 .scale_mean_norm = true };
 }
 
@@ -126,6 +131,50 @@ static int check_optimizer(const sae_train_opts *o, error *err)
 	return rc;
 }
 
+/* Whether groups divide the rows is seen when those are known. */
+static int check_codebook(const sae_train_opts *o, error *err)
+{
+	uint32_t groups = o->codebook.groups, k = o->k > o->k_start ? o->k : o->k_start;
+	int rc = check_whole("parts", groups, 1, o->d_sae, err);
+
+	if (rc == 0 && o->d_sae % groups != 0)
+		return error_set(err, ERR_ARG, "option 'features' is %u, which is no multiple of parts = %u",
+		                 o->d_sae, groups);
+	if (rc == 0)
+		rc = check_whole("k", k, 1, o->d_sae / groups, err);
+	if (rc == 0)
+		rc = check_whole("batch", o->batch, 1, UINT32_MAX / ((uint64_t)groups * k), err);
+	if (rc == 0)
+		rc = check_real("code-decay", o->code_decay, 0, 0.9999999, err);
+	return rc == 0 ? check_real("replace-noise", o->code_noise, 0, 1, err) : rc;
+}
+
+static int check_others(const sae_train_opts *o, error *err)
+{
+	bool codebook = o->arch == SAE_CODEBOOK, pursuit = o->arch == SAE_PURSUIT;
+	int rc = codebook ? check_codebook(o, err) : 0;
+
+	if (rc == 0 && pursuit)
+		rc = check_real("residual", o->residual, 0, 1e30, err);
+	if (rc == 0 && o->archetypal)
+		rc = check_real("archetypal-delta", o->archetypal_delta, 0, 1e30, err);
+	if (rc == 0 && o->archetypal && o->arch != SAE_TOPK && o->arch != SAE_BATCHTOPK &&
+	    o->arch != SAE_GROUPMAX)
+		return error_set(err, ERR_ARG, "option 'archetypal' is %u, which arch %s does not have",
+		                 o->archetypal, sae_arch_name(o->arch));
+	if (rc == 0 && o->archetypal && (o->moments8 || train_keeps_gradients(o)))
+		return error_set(
+		        err, ERR_ARG,
+		        "option 'archetypal' is %u, which goes with plain Adam only: without optimizer, "
+		        "optimizer-state, clip and average",
+		        o->archetypal);
+	if (rc == 0 && (codebook || pursuit) && train_keeps_gradients(o))
+		return error_set(err, ERR_ARG,
+		                 "arch %s goes with plain Adam only: without optimizer, clip and average",
+		                 sae_arch_name(o->arch));
+	return rc;
+}
+
 int sae_train_opts_check(const sae_train_opts *o, uint32_t d_in, uint64_t n_train_rows, error *err)
 {
 	uint32_t ends[SAE_PREFIXES], n_ends;
@@ -141,6 +190,8 @@ int sae_train_opts_check(const sae_train_opts *o, uint32_t d_in, uint64_t n_trai
 		rc = check_whole("screening", o->screening, SAE_SCREENING_EXACT, SAE_SCREENING_OFF, err);
 	if (rc == 0)
 		rc = check_batch(o, d_in, err);
+	if (rc == 0)
+		rc = check_others(o, err);
 	if (rc == 0)
 		rc = check_real("lr", o->lr, 0, 1e3, err);
 	if (rc == 0)
@@ -181,6 +232,8 @@ bool train_keeps_gradients(const sae_train_opts *o)
 
 static double default_lr(const sae_train_opts *o)
 {
+	if (o->arch == SAE_CODEBOOK) /* codes are about as large as rows, whatever their number */
+		return 3e-3;
 	if (o->optimizer == SAE_MUON)
 		return 2e-3;
 	return (o->optimizer == SAE_SIGNUM ? 5e-3 : 2e-4) / sqrt(o->d_sae / 16384.0);

@@ -110,6 +110,21 @@ static bool put_schedule(cJSON *p, const sae_train_opts *o)
 	                        put(p, "k_shape", o->k_shape) && put(p, "k_power", o->k_power)));
 }
 
+static bool put_others(cJSON *p, const sae_train_opts *o)
+{
+	return put_other(p, "parts", o->codebook.groups, 1) &&
+	       put_other(p, "euclidean", o->codebook.euclidean, false) &&
+	       put_other(p, "mean", o->codebook.mean, false) &&
+	       put_other(p, "code_norm", o->code_norm, false) &&
+	       (!o->code_moving || put(p, "code_decay", o->code_decay)) &&
+	       (!o->code_replace ||
+	        (put(p, "code_replace", (double)o->code_replace) && put(p, "code_noise", o->code_noise))) &&
+	       put_other(p, "code_random", o->code_random, false) &&
+	       put_other(p, "residual", o->residual, 0.01) && put_other(p, "repeats", o->repeats, false) &&
+	       (!o->archetypal ||
+	        (put(p, "archetypal", o->archetypal) && put(p, "archetypal_delta", o->archetypal_delta)));
+}
+
 static bool put_optimizer(cJSON *p, const sae_train_opts *o)
 {
 	return put_other(p, "optimizer", o->optimizer, SAE_ADAM) &&
@@ -145,7 +160,8 @@ static bool put_plan(cJSON *object, const char *key, const sae_train_opts *o)
 	       put_u64(p, "dead_tokens", o->dead_tokens) && put_u64(p, "seed", o->seed) &&
 	       put_u64(p, "order_seed", o->order_seed) &&
 	       cJSON_AddBoolToObject(p, "screening_statistical", o->screening == SAE_SCREENING_STATISTICAL) &&
-	       put_schedule(p, o) && put_optimizer(p, o) && put(p, "optimizer_state", o->moments8 ? 8 : 32) &&
+	       put_schedule(p, o) && put_optimizer(p, o) && put_others(p, o) &&
+	       put(p, "optimizer_state", o->moments8 ? 8 : 32) &&
 	       cJSON_AddBoolToObject(p, "scale_mean_norm", o->scale_mean_norm) &&
 	       cJSON_AddBoolToObject(p, "shuffle_rows", o->shuffle_rows);
 }
