@@ -9,7 +9,7 @@ enum { SHOWN = 40, REASONS = 5, LABEL_WIDTH = 60 };
 
 typedef struct score_cmd_opts {
 	explain_args args;
-	const char *scorer;
+	const char *scorer, *embed_model;
 	uint32_t n_positive, n_negative, n_hard, n_baseline, per_prompt, group;
 	double precision;
 	bool logprobs;
@@ -31,6 +31,10 @@ static const option options[] = {
 	       "decoder cosine fires, where one fires that often fires together with the feature, and where "
 	       "the "
 	       "token stands that the feature mostly fires on"),
+	OPTION(score_cmd_opts, embed_model, "embed-model", 0, OPTION_STRING, "NAME", NULL, 0, 0,
+	       "model of the same endpoint whose /embeddings tell a fourth kind of hard windows: the nearest "
+	       "to firing "
+	       "ones"),
 	OPTION(score_cmd_opts, n_baseline, "baseline", 0, OPTION_U32, "N", "10", 0, 10000,
 	       "windows of each kind that a model judges by another feature's label, and by none, too; the "
 	       "lexical judge does all"),
@@ -205,6 +209,7 @@ static void fill(explain_opts *to, const score_cmd_opts *o)
 	to->group = o->group;
 	to->precision = o->precision;
 	to->logprobs = o->logprobs;
+	to->embed_model = o->embed_model;
 }
 
 /* What a scorer's job of this run has spent is not there for the next. */

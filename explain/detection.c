@@ -22,14 +22,14 @@ static int make(const char **why, char buf[128], engine_task *t, const score_mat
 
 	(void)why;
 	(void)buf;
-	for (int k = 0; k < STORE_HARD_KINDS; k++)
+	for (int k = 0; k < SCORE_HARD_KINDS; k++)
 		n += m->n_hard[k];
 	rc = score_items_new(t, n, err);
 	for (size_t i = 0; i < m->n_chosen && rc == 0; i++)
 		rc = add(t, SCORE_FIRING, m->all.decile[m->chosen[i]], &m->all.w[m->chosen[i]], err);
 	for (size_t i = 0; i < m->n_silent && rc == 0; i++)
 		rc = add(t, SCORE_SILENT, 0, &m->silent[i], err);
-	for (int k = 0; k < STORE_HARD_KINDS; k++)
+	for (int k = 0; k < SCORE_HARD_KINDS; k++)
 		for (size_t i = 0; i < m->n_hard[k] && rc == 0; i++)
 			rc = add(t, (score_stratum)(SCORE_DECODER + k), 0, &m->hard[k][i], err);
 	return rc;

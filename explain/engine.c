@@ -734,6 +734,8 @@ static int run_job(engine *j, const char *settings, error *err)
 	rc = c ? load_capabilities(j, &mine) : 0;
 	if (rc == 0 && c)
 		client_for_job(j->client, j->uid, j->kind->name, &j->o->price, &j->o->budget);
+	if (rc == 0 && c && j->o->embed_model)
+		rc = engine_embed_open(j, &mine);
 	if (rc == 0 && c && j->o->batch && !j->o->replay)
 		rc = start_batch(j, &mine);
 	if (rc == 0)
@@ -765,6 +767,7 @@ int engine_run(cJSON **summary, engine *j, const char *settings, error *err)
 	free_tasks(j);
 	arena_clear(&taken.mem);
 	batch_free(j->batch);
+	explain_client_free(j->embed);
 	explain_client_free(j->client); /* which lets go of its claims in the log */
 	store_log_close(j->log);
 	cJSON_Delete(j->schema);

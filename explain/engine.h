@@ -91,6 +91,7 @@ struct engine {
 	chat chat;
 	cJSON *schema;
 	explain_client *client; /* NULL: lexical, or a dry run */
+	explain_client *embed;  /* of o->embed_model; NULL: none, or a dry run */
 	store_log *log;
 	struct batch *batch;             /* NULL: requests go one by one */
 	engine_task *tasks, **last_task; /* begun and not yet recorded, by id */
@@ -138,6 +139,9 @@ int engine_settle(engine_task *t, store_task_state state, const char *why, error
 
 /* The state of a task that this question without an answer ends: failed, refused or filtered. */
 store_task_state engine_failure(const engine_ask *ask);
+
+/* Make j->embed and see that it embeds (embed.c). */
+int engine_embed_open(engine *j, error *err) MUST_USE;
 
 /* "[[context,first,length],...]" of n windows, in t->mem. */
 int engine_example_ids(engine_task *t, const char **out, const store_window *const *windows, size_t n,

@@ -184,6 +184,8 @@ typedef struct explain_opts {
 	explain_choice choice;
 	const char *scorer; /* score: how (explain_scorer_name()). "detection" */
 	unsigned group;     /* intruder: windows of a question, 3 to 10. 5 */
+	/* score by a model: of the same endpoint, for hard windows nearest by embedding; NULL: none of these */
+	const char *embed_model;
 	bool logprobs; /* score by a model: grade answers by their log-probabilities. ERR_ARG: the server has none */
 	double precision; /* score: stop asking when the interval is no wider than this to each side; 0: ask about all */
 	unsigned n_hard; /* score: silent windows of the hard kinds, in equal shares. 24 */

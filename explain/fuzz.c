@@ -101,21 +101,21 @@ static int add(engine_task *t, score_stratum stratum, unsigned decile, const sto
 }
 
 /* Firing windows to be marked wrongly: those that are not shown with right marks come first. */
-static int add_mismarked(engine_task *t, const score_material *m, const patterns *p, size_t want, error *err)
+static int add_mismarked(size_t *n, engine_task *t, const score_material *m, const patterns *p, size_t want,
+                         error *err)
 {
-	size_t next = 0, taken = 0;
+	size_t taken = 0;
 	uint8_t *mark;
 	int rc = 0;
 
 	for (size_t pass = 0; pass < 2; pass++) {
-		next = 0;
 		for (size_t i = 0; i < m->all.n && taken < want && rc == 0; i++) {
 			/* spread over all of them by an order of its own */
 			size_t at = (size_t)hash64_permute(
 			        i, m->all.n, hash64_mix(t->job->o->seed + FOR_SPARE, t->row.feature));
 			bool shown = false;
 
-			for (next = 0; next < m->n_chosen && !shown; next++)
+			for (size_t next = 0; next < m->n_chosen && !shown; next++)
 				shown = m->chosen[next] == at;
 			if (shown != (pass == 1))
 				continue;
@@ -125,36 +125,39 @@ static int add_mismarked(engine_task *t, const score_material *m, const patterns
 			taken += rc == 0 && mark;
 		}
 	}
+	*n = taken;
 	return rc;
 }
 
 static int make(const char **why, char buf[128], engine_task *t, const score_material *m, error *err)
 {
-	size_t n_silent = m->n_silent - m->n_silent / 2, n_wrong = m->n_silent / 2;
-	size_t n = m->n_chosen + m->n_silent;
+	size_t n = m->n_chosen + m->n_silent, wrong = 0;
 	patterns p = { 0 };
 	uint8_t *mark;
 	int rc = read_patterns(&p, t, m, err);
 
 	(void)why;
 	(void)buf;
-	for (int k = 0; k < STORE_HARD_KINDS; k++)
+	for (int k = 0; k < SCORE_HARD_KINDS; k++)
 		n += m->n_hard[k];
 	if (rc == 0)
 		rc = score_items_new(t, n, err);
 	for (size_t i = 0; i < m->n_chosen && rc == 0; i++)
 		rc = add(t, SCORE_FIRING, m->all.decile[m->chosen[i]], &m->all.w[m->chosen[i]], p.mark[i],
 		         err);
-	for (size_t i = 0; i < n_silent && rc == 0; i++) {
+	if (rc == 0)
+		rc = add_mismarked(&wrong, t, m, &p, m->n_silent / 2, err);
+	for (size_t i = 0; i < m->n_silent - wrong && rc == 0; i++) {
 		rc = wrong_marks(&mark, t, &p, &m->silent[i], err);
 		if (rc == 0)
 			rc = add(t, SCORE_SILENT, 0, &m->silent[i], mark, err);
 	}
-	if (rc == 0)
-		rc = add_mismarked(t, m, &p, n_wrong, err);
-	for (int k = 0; k < STORE_HARD_KINDS; k++)
+	for (int k = 0; k < SCORE_HARD_KINDS; k++)
 		for (size_t i = 0; i < m->n_hard[k] && rc == 0; i++) {
-			rc = own_marks(&mark, t, &m->hard[k][i], err);
+			rc = SCORE_DECODER + k == SCORE_NEAREST
+			             ? wrong_marks(&mark, t, &p, &m->hard[k][i],
+			                           err) /* no token makes it hard */
+			             : own_marks(&mark, t, &m->hard[k][i], err);
 			if (rc == 0)
 				rc = add(t, (score_stratum)(SCORE_DECODER + k), 0, &m->hard[k][i], mark, err);
 		}

@@ -76,12 +76,12 @@ static int make(const char **why, char buf[128], engine_task *t, const score_mat
 		*why = buf;
 		return 0;
 	}
-	for (int k = 0; k < STORE_HARD_KINDS; k++)
+	for (int k = 0; k < SCORE_HARD_KINDS; k++)
 		n += m->n_hard[k];
 	rc = score_items_new(t, n, err);
 	for (size_t i = 0; i < m->n_silent && rc == 0; i++)
 		rc = add(t, m, SCORE_SILENT, &m->silent[i], q++, err);
-	for (int k = 0; k < STORE_HARD_KINDS; k++)
+	for (int k = 0; k < SCORE_HARD_KINDS; k++)
 		for (size_t i = 0; i < m->n_hard[k] && rc == 0; i++)
 			rc = add(t, m, (score_stratum)(SCORE_DECODER + k), &m->hard[k][i], q++, err);
 	return rc;

@@ -24,6 +24,7 @@ static int read_settings(explain_opts *o, const char **prompt, const cJSON *sett
 	o->peak = explain_opts_default().peak;
 	o->precision = 0;
 	o->logprobs = false;
+	o->embed_model = NULL;
 	for (size_t i = 0; i < ARRAY_LEN(numbers) && rc == 0; i++) {
 		value = *numbers[i].value;
 		rc = json_get_u64(&value, settings, numbers[i].name, "the job's settings", err);
@@ -33,6 +34,8 @@ static int read_settings(explain_opts *o, const char **prompt, const cJSON *sett
 		rc = json_get_double(&o->peak, settings, "peak", "the job's settings", err);
 	if (rc == 0)
 		rc = json_get_double(&o->precision, settings, "precision", "the job's settings", err);
+	if (rc == 0)
+		rc = json_get_string(&o->embed_model, settings, "embed_model", "the job's settings", err);
 	if (rc == 0)
 		rc = json_get_bool(&o->logprobs, settings, "logprobs", "the job's settings", err);
 	if (rc == 0)

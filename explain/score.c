@@ -478,7 +478,8 @@ static bool settings(cJSON *s, const explain_opts *o)
 	       cJSON_AddNumberToObject(s, "per_prompt", o->per_prompt) &&
 	       cJSON_AddNumberToObject(s, "group", o->group) &&
 	       cJSON_AddNumberToObject(s, "precision", o->precision) &&
-	       cJSON_AddBoolToObject(s, "logprobs", o->logprobs);
+	       cJSON_AddBoolToObject(s, "logprobs", o->logprobs) &&
+	       (!o->embed_model || cJSON_AddStringToObject(s, "embed_model", o->embed_model));
 }
 
 static int check(const engine_kind *k, const explain_opts *o, error *err)
@@ -498,6 +499,8 @@ static int check(const engine_kind *k, const explain_opts *o, error *err)
 	if (!(o->precision >= 0 && o->precision <= 0.5))
 		return error_set(err, ERR_ARG, "a precision of %g is asked for, 0 to 0.5 is allowed",
 		                 o->precision);
+	if (!o->client && o->embed_model)
+		return error_set(err, ERR_ARG, "embeddings need an endpoint (--base-url)");
 	if (!o->client && !k->scorer->by_rule)
 		return error_set(err, ERR_ARG, "the scorer '%s' needs a model to judge (--base-url)",
 		                 k->scorer->name);

@@ -132,7 +132,7 @@ int score_measure_area(store_score *sc, engine_task *t, double level, error *err
 	int rc = measure_area(&other, unused, t, SCORE_OTHER, SCORE_SILENT, SCORE_MISMARKED, level, err);
 
 	if (rc == 0)
-		rc = measure_area(&hard, unused, t, SCORE_OWN, SCORE_DECODER, SCORE_TOKEN, level, err);
+		rc = measure_area(&hard, unused, t, SCORE_OWN, SCORE_DECODER, SCORE_NEAREST, level, err);
 	if (rc == 0)
 		rc = measure_area(&own, n, t, SCORE_OWN, SCORE_SILENT, SCORE_MISMARKED, level, err);
 	if (rc < 0)
@@ -153,7 +153,7 @@ int score_measure_area(store_score *sc, engine_task *t, double level, error *err
 	if (rc == 0)
 		rc = add_kinds(o, t, level, err);
 	if (rc == 0)
-		rc = measure_add_area(o, "hard", t, SCORE_OWN, SCORE_DECODER, SCORE_TOKEN, level, err);
+		rc = measure_add_area(o, "hard", t, SCORE_OWN, SCORE_DECODER, SCORE_NEAREST, level, err);
 	if (rc == 0)
 		rc = add_deciles(o, mine, err);
 	if (rc == 0)

@@ -5,7 +5,8 @@
 
 const char *const score_stratum_names[SCORE_STRATA] = {
 	[SCORE_FIRING] = "firing",   [SCORE_SILENT] = "silent",     [SCORE_MISMARKED] = "mismarked",
-	[SCORE_DECODER] = "decoder", [SCORE_COFIRING] = "cofiring", [SCORE_TOKEN] = "token"
+	[SCORE_DECODER] = "decoder", [SCORE_COFIRING] = "cofiring", [SCORE_TOKEN] = "token",
+	[SCORE_NEAREST] = "nearest"
 };
 
 /* ---- Material --------------------------------------------------------------------------------------------------------- */
@@ -28,22 +29,27 @@ static bool taken_before(const score_material *m, int kind, const store_window *
 	return false;
 }
 
+/* The kinds in equal shares; nearest ones only where there is a model to embed by. */
 static int gather_hard(score_material *m, engine_task *t, error *err)
 {
-	unsigned want = t->job->o->n_hard;
+	unsigned want = t->job->o->n_hard,
+	         kinds = t->job->o->embed_model ? SCORE_HARD_KINDS : STORE_HARD_KINDS;
 	int rc = 0;
 
-	for (int k = 0; k < STORE_HARD_KINDS && rc == 0; k++) {
-		unsigned share = want / STORE_HARD_KINDS + ((unsigned)k < want % STORE_HARD_KINDS);
+	for (unsigned k = 0; k < kinds && rc == 0; k++) {
+		unsigned share = want / kinds + (k < want % kinds);
 		size_t found = 0, kept = 0;
 
 		if (share == 0)
 			continue;
 		/* some more than wanted, since some are dropped */
-		rc = examples_hard(&m->hard[k], &found, t, STORE_REPORT, (store_hard)k, &m->all,
-		                   2 * share + 4, err);
+		if (k < STORE_HARD_KINDS)
+			rc = examples_hard(&m->hard[k], &found, t, STORE_REPORT, (store_hard)k, &m->all,
+			                   2 * share + 4, err);
+		else
+			rc = score_nearest(&m->hard[k], &found, t, m, 2 * share + 4, err);
 		for (size_t i = 0; rc == 0 && i < found && kept < share; i++)
-			if (!taken_before(m, k, &m->hard[k][i]))
+			if (!taken_before(m, (int)k, &m->hard[k][i]))
 				m->hard[k][kept++] = m->hard[k][i];
 		m->n_hard[k] = kept;
 	}
@@ -66,13 +72,12 @@ int score_gather(const char **why, char buf[128], score_material *m, engine_task
 		return 0;
 	}
 	if (rc == 0)
-		rc = gather_hard(m, t, err);
-	if (rc == 0)
 		rc = examples_choose(&chosen, &m->n_chosen, &m->all, how, o->n_positive,
 		                     hash64_mix(o->seed + 5, t->row.feature), &t->mem, err);
-	if (rc == 0)
-		m->chosen = chosen;
-	return rc;
+	if (rc < 0)
+		return rc;
+	m->chosen = chosen;
+	return gather_hard(m, t, err);
 }
 
 /* ---- Items ------------------------------------------------------------------------------------------------------------ */

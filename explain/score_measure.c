@@ -167,7 +167,7 @@ static bool add_always_no(cJSON *o, const stats_balanced *b)
 
 static bool add_hard(cJSON *o, const tally *c, double level)
 {
-	stats_balanced b = balanced(c, SCORE_DECODER, SCORE_TOKEN, level);
+	stats_balanced b = balanced(c, SCORE_DECODER, SCORE_NEAREST, level);
 	cJSON *to;
 
 	if (b.tnr.n == 0)
@@ -209,7 +209,7 @@ int score_measure_balanced(store_score *sc, engine_task *t, double level, error 
 	sc->n_positive = b.tpr.n;
 	sc->n_negative = b.tnr.n;
 	sc->n_failed = c.missing;
-	mine->hard = balanced(&c, SCORE_DECODER, SCORE_TOKEN, level).value;
+	mine->hard = balanced(&c, SCORE_DECODER, SCORE_NEAREST, level).value;
 	if (isnan(b.value)) {
 		cJSON_Delete(o);
 		return 0;
@@ -223,7 +223,8 @@ int score_measure_balanced(store_score *sc, engine_task *t, double level, error 
 	if (fine)
 		rc = measure_add_area(o, "auroc", t, SCORE_OWN, SCORE_SILENT, SCORE_MISMARKED, level, err);
 	if (fine && rc == 0)
-		rc = measure_add_area(o, "auroc_hard", t, SCORE_OWN, SCORE_DECODER, SCORE_TOKEN, level, err);
+		rc = measure_add_area(o, "auroc_hard", t, SCORE_OWN, SCORE_DECODER, SCORE_NEAREST, level,
+		                      err);
 	if (rc < 0) {
 		cJSON_Delete(o);
 		return rc;
@@ -238,8 +239,8 @@ int score_measure_accuracy(store_score *sc, engine_task *t, double level, error 
 	score_task *mine = t->data;
 	tally c = count(mine, SCORE_OWN, SCORE_SILENT);
 	stats_rate r = stats_wilson(c.hit[SCORE_SILENT], c.n[SCORE_SILENT], level);
-	stats_rate hard = stats_wilson(sum(c.hit, SCORE_DECODER, SCORE_TOKEN),
-	                               sum(c.n, SCORE_DECODER, SCORE_TOKEN), level);
+	stats_rate hard = stats_wilson(sum(c.hit, SCORE_DECODER, SCORE_NEAREST),
+	                               sum(c.n, SCORE_DECODER, SCORE_NEAREST), level);
 	cJSON *o;
 	bool fine;
 

@@ -15,8 +15,10 @@ typedef enum score_stratum {
 	SCORE_DECODER,   /* hard ones, as store_hard has them: the first of it */
 	SCORE_COFIRING,
 	SCORE_TOKEN,
+	SCORE_NEAREST, /* nearest by embedding */
 	SCORE_STRATA
 } score_stratum;
+enum { SCORE_HARD_KINDS = SCORE_STRATA - SCORE_DECODER };
 extern const char *const score_stratum_names[SCORE_STRATA];
 
 /* By what the items are judged: the feature's label, that of another feature, none; the rule that the lexical explainer
@@ -66,8 +68,8 @@ typedef struct score_material {
 	size_t n_chosen;
 	store_window *silent;
 	size_t n_silent;
-	store_window *hard[STORE_HARD_KINDS];
-	size_t n_hard[STORE_HARD_KINDS];
+	store_window *hard[SCORE_HARD_KINDS];
+	size_t n_hard[SCORE_HARD_KINDS];
 } score_material;
 
 typedef struct scorer {
@@ -95,6 +97,10 @@ extern const scorer scorer_detection, scorer_confidence, scorer_fuzz, scorer_int
 
 /* Windows of the report documents. *why: the reason why the feature cannot be scored, or NULL. */
 int score_gather(const char **why, char buf[128], score_material *m, engine_task *t, error *err) MUST_USE;
+/* Of silent windows besides the random ones those nearest to the chosen firing ones by the cosine of their embeddings (embed.c),
+ * at most `want`; none in a dry run, which counts what it would ask. */
+int score_nearest(store_window **out, size_t *n, engine_task *t, const score_material *m, size_t want,
+                  error *err) MUST_USE;
 /* Room for at most n. */
 int score_items_new(engine_task *t, size_t n, error *err) MUST_USE;
 /* One item of (n) windows, which are copied; mark (each NULL or as score_shown has it) stays the caller's. */

@@ -247,12 +247,48 @@ static void groups(saying *out, oracle *o, const char *user)
 	o->items += (unsigned)i;
 }
 
+/* A vector for each text: how often each letter or digit comes; so texts of like words are near. */
+static char *embed(const char *body)
+{
+	cJSON *json = cJSON_Parse(body);
+	const cJSON *input = cJSON_GetObjectItemCaseSensitive(json, "input"), *one;
+	unsigned i = 0;
+	text out;
+
+	text_init(&out, 1 << 24);
+	must(text_adds(&out, "{\"data\":["));
+	cJSON_ArrayForEach(one, input)
+	{
+		unsigned count[16] = { 0 };
+
+		for (const char *s = one->valuestring; *s; s++)
+			count[(unsigned char)*s % 16]++;
+		must(text_addf(&out, "%s{\"index\":%u,\"embedding\":[1", i ? "," : "", i));
+		for (int k = 0; k < 16; k++)
+			must(text_addf(&out, ",%u", count[k]));
+		must(text_adds(&out, "]}"));
+		i++;
+	}
+	must(text_adds(&out, "],\"usage\":{\"prompt_tokens\":3}}"));
+	cJSON_Delete(json);
+	return out.data;
+}
+
 llm_reply oracle_answer(const llm_seen *request, void *payload)
 {
 	oracle *o = payload;
-	char *user = user_of(request);
 	llm_reply r = { 0 };
+	char *user;
 	saying s;
+
+	if (strstr(request->path, "/embeddings")) {
+		o->embeddings++;
+		r.own = o->no_embeddings ? NULL : embed(request->body);
+		r.body = "{\"error\":{\"message\":\"no such route\"}}";
+		r.status = o->no_embeddings ? 404 : 200;
+		return r;
+	}
+	user = user_of(request);
 
 	text_init(&s.content, 1 << 20);
 	text_init(&s.tokens, 1 << 22);

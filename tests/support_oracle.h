@@ -13,8 +13,10 @@ typedef struct oracle {
 	uint64_t seed;
 	bool all_yes;
 	double d; /* over 0: answers have log-probabilities, by normal grades that much apart, and no errors */
-	unsigned leave_out;        /* so many more replies lack the answer to their last item */
-	unsigned stray;            /* so many more replies answer about items that were not asked about too */
+	unsigned leave_out; /* so many more replies lack the answer to their last item */
+	unsigned stray;     /* so many more replies answer about items that were not asked about too */
+	bool no_embeddings;
+	unsigned embeddings;       /* requests for some so far */
 	unsigned questions, items; /* asked so far */
 } oracle;
 /* As llm_start_answering() takes it; payload: an oracle. */

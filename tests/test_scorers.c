@@ -268,6 +268,58 @@ START_TEST(a_server_without_grades_is_refused_before_anything_is_spent)
 }
 END_TEST
 
+/* ---- Hard windows ----------------------------------------------------------------------------------------------------- */
+
+START_TEST(nearest_windows_are_hard_ones_too)
+{
+	explain_opts o = options(names[_i]);
+
+	o.embed_model = "encoder";
+	o.n_hard = 20;
+	OK(explain_score(NULL, s, &o, &err));
+	ck_assert_uint_gt(judge.embeddings, SOME); /* and one to see whether it can */
+	ck_assert_double_eq(
+	        sql(_i == 2 ? "SELECT min(details ->> '$.accuracy_by_intruder.nearest.n') FROM score"
+	                    : "SELECT min(details ->> '$.tnr_by_kind.nearest.n') FROM score"),
+	        5);
+	ck_assert_double_eq(sql("SELECT min(details ->> '$.hard.value') FROM score"), 1);
+}
+END_TEST
+
+START_TEST(a_server_that_does_not_embed_is_refused_before_anything_is_spent)
+{
+	explain_opts o = options("detection");
+
+	o.embed_model = "encoder";
+	judge.no_embeddings = true;
+	ck_assert_int_lt(explain_score(NULL, s, &o, &err), 0);
+	ck_assert_msg(strstr(err.msg, "gives no embeddings by 'encoder'") && strstr(err.msg, "no such route"),
+	              "%s", err.msg);
+	ck_assert_uint_eq(judge.questions, 0);
+	o.client = NULL;
+	ck_assert_int_eq(explain_score(NULL, s, &o, &err), ERR_ARG);
+}
+END_TEST
+
+START_TEST(a_dry_run_counts_embeddings_too)
+{
+	explain_opts o = options("detection");
+	cJSON *sum = NULL;
+	double without;
+
+	o.dry_run = true;
+	o.features = "0";
+	OK(explain_score(&sum, s, &o, &err));
+	without = cJSON_GetObjectItemCaseSensitive(sum, "requests")->valuedouble;
+	cJSON_Delete(sum);
+	o.embed_model = "encoder";
+	OK(explain_score(&sum, s, &o, &err));
+	ck_assert_double_ge(cJSON_GetObjectItemCaseSensitive(sum, "requests")->valuedouble, without + 2);
+	ck_assert_uint_eq(judge.embeddings + judge.questions, 0);
+	cJSON_Delete(sum);
+}
+END_TEST
+
 /* ---- Marks --------------------------------------------------------------------------------------------------------------- */
 
 /* In the texts of one request's question: the token before which the first mark stands, of those whose mark is not the word. */
@@ -446,6 +498,9 @@ static void cases(Suite *suite)
 	tcase_add_loop_test(t, answers_about_other_items_count_for_nothing, 0, 2);
 	tcase_add_test(t, grades_make_an_area);
 	tcase_add_test(t, confidences_make_an_area);
+	tcase_add_loop_test(t, nearest_windows_are_hard_ones_too, 0, 3);
+	tcase_add_test(t, a_server_that_does_not_embed_is_refused_before_anything_is_spent);
+	tcase_add_test(t, a_dry_run_counts_embeddings_too);
 	tcase_add_test(t, wrong_marks_stand_anywhere);
 	tcase_add_test(t, a_server_without_grades_is_refused_before_anything_is_spent);
 	tcase_add_test(t, asking_stops_when_it_is_sure_enough);
