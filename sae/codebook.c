@@ -164,19 +164,31 @@ static float share_of(const codebook_config *c, uint32_t k)
 	return c->mean ? 1 / (float)k : 1;
 }
 
+/* Whether the parts of sample rows that k-means sees are other than the rows. */
+static bool copies_parts(const codebook_config *c)
+{
+	return c->groups > 1 || c->layer_norm;
+}
+
+uint64_t codebook_start_bytes(const codebook_config *c, size_t n)
+{
+	return copies_parts(c) ? (uint64_t)n * (c->d / c->groups) * sizeof(float) : 0;
+}
+
 int codebook_start_kmeans(codebook *b, const float *rows, size_t n, error *err)
 {
 	const codebook_coder *c = &b->coder;
-	float *part = mem_alloc_aligned(n, c->d * sizeof(*part));
-	int rc = part ? 0 : error_nomem(err, "sample rows of a codebook");
+	bool copies = copies_parts(&b->c);
+	float *part = copies ? mem_alloc_aligned(n, c->d * sizeof(*part)) : NULL;
+	int rc = part || !copies ? 0 : error_nomem(err, "sample rows of a codebook");
 
 	for (size_t g = 0; g < c->groups && rc == 0; g++) {
 		float *codes = b->codes + g * c->n * c->d;
 
-		for (size_t t = 0; t < n; t++)
+		for (size_t t = 0; t < n && copies; t++)
 			take_part(b, part + t * c->d, rows + t * b->c.d + g * c->d, 1);
-		rc = kmeans_fit(codes, c->n, part, n, c->d, KMEANS_PASSES, hash64_mix(b->c.seed, g),
-		                b->c.k_set, b->pool, err);
+		rc = kmeans_fit(codes, c->n, copies ? part : rows, n, c->d, KMEANS_PASSES,
+		                hash64_mix(b->c.seed, g), b->c.k_set, b->pool, err);
 		if (rc == 0 && !b->c.mean && b->c.k > 1)
 			b->c.k_set->scale(codes, 1 / (float)b->c.k, c->n * c->d);
 	}

@@ -126,6 +126,8 @@ static void bytes(const void *self, fitter_bytes *b)
 
 	b->optimiser = book->c.moving ? book->c.n_codes * sizeof(double) : 2 * values * sizeof(float);
 	b->total = arena_bytes(&book->mem);
+	if (!book->c.random_start)
+		b->total += codebook_start_bytes(&book->c, kmeans_rows(book->coder.n));
 }
 
 const fitter_kind fitter_codebook = { .name = "codebook",

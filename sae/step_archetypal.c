@@ -66,6 +66,11 @@ void step_archetypal_start(step *s, const float *points, uint64_t seed)
 	s->fresh = false;
 }
 
+uint64_t step_archetypal_start_bytes(const step_config *c)
+{
+	return (kmeans_rows(c->archetypal) + c->archetypal) * (uint64_t)c->d * sizeof(float);
+}
+
 int step_archetypal_begin(step *s, const float *rows, size_t n, uint64_t seed, error *err)
 {
 	size_t d = s->c.d, n_points = s->archetypal->n_points;

@@ -22,11 +22,13 @@ typedef struct step_archetypal {
 } step_archetypal;
 
 struct step;
+struct step_config;
 struct fitter_arrays;
 /* For s->c.archetypal points; all zero. */
 int step_archetypal_init(struct step *s, error *err) MUST_USE;
 /* Points (N, d) of scaled rows, from which b_dec is taken off. W, the decoder and the encoder's directions follow. */
 void step_archetypal_start(struct step *s, const float *points, uint64_t seed);
+uint64_t step_archetypal_start_bytes(const struct step_config *c); /* what the next takes beside the rows */
 /* The same with the centroids of sample rows (n, d). ERR_NOMEM. */
 int step_archetypal_begin(struct step *s, const float *rows, size_t n, uint64_t seed, error *err) MUST_USE;
 void step_archetypal_state(const struct step *s, struct fitter_arrays *list);

@@ -178,6 +178,10 @@ static void bytes(const void *self, fitter_bytes *b)
 	*b = (fitter_bytes){ .optimiser = s->optim ? step_optim_bytes(s) : step_moments_bytes(&s->c),
 		             .total = arena_bytes(&s->mem) + step_batch_bytes(s) +
 		                      (s->optim ? optim_bytes(s->optim) : 0) };
+	if (s->archetypal) {
+		b->optimiser += 2 * (uint64_t)s->c.n_features * s->c.archetypal * sizeof(float);
+		b->total += step_archetypal_start_bytes(&s->c);
+	}
 }
 
 static uint64_t spare(void *self, bool forget)

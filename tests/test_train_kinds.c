@@ -260,12 +260,42 @@ START_TEST(options_that_do_not_fit_are_named)
 }
 END_TEST
 
+/* From the first to the last allocation of a run. */
+START_TEST(each_failing_allocation_is_reported)
+{
+	sae_train_opts o = plan(_i);
+	input in;
+
+	o.steps = 6; /* codes are replaced in them */
+	input_open(&in, 1);
+	for (long n = 0;; n++) {
+		sae_model *m = NULL;
+		double *freq = NULL;
+		error err = { 0 };
+		int rc;
+
+		fault_arm(FAULT_ALLOC, n);
+		rc = sae_train(&m, &freq, in.dump, in.rows, &o, in.pool, &err);
+		if (!fault_disarm(FAULT_ALLOC)) {
+			ck_assert_int_eq(rc, 0);
+			sae_model_free(m);
+			free(freq);
+			break;
+		}
+		ck_assert_int_eq(rc, ERR_NOMEM);
+		ck_assert_ptr_null(m);
+	}
+	input_close(&in);
+}
+END_TEST
+
 static void cases(Suite *s)
 {
 	TCase *t = tcase_create("kinds");
 
 	tcase_add_loop_test(t, a_resumed_run_ends_with_the_same_bits, 0, KINDS);
 	tcase_add_loop_test(t, the_model_is_of_raw_rows, 0, KINDS);
+	tcase_add_loop_test(t, each_failing_allocation_is_reported, 0, KINDS);
 	tcase_add_loop_test(t, options_that_do_not_fit_are_named, 0, (int)ARRAY_LEN(bad));
 	suite_add_tcase(s, t);
 }
