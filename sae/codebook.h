@@ -81,7 +81,8 @@ int codebook_new(codebook **out, const codebook_config *c, pool *p, error *err) 
 void codebook_free(codebook *b);
 /* Codes from N(0, 1). */
 void codebook_start_random(codebook *b);
-uint64_t codebook_start_bytes(const codebook_config *c, size_t n); /* what the next takes beside the rows, but for little */
+uint64_t codebook_start_bytes(const codebook_config *c,
+                              size_t n); /* what the next takes beside the rows, but for little */
 /* Codes by k-means of sample rows (n, d), scaled already; with a sum divided by k, so that k of them have a row's size. */
 int codebook_start_kmeans(codebook *b, const float *rows, size_t n, error *err) MUST_USE;
 /* One step on rows (n, d), n <= batch, times input_scale; k <= the config's, the same for all groups. r->auxk is 0. */

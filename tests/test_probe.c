@@ -445,6 +445,9 @@ START_TEST(removes_a_spurious_correlation)
 	ck_assert_int_eq(sae_scr_measure(&s, &e, spurious, m, &o, sizes, 1, &err), ERR_FORMAT);
 	ck_assert_str_eq(err.msg,
 	                 "spurious correlation: no training example has label 1 and spurious label 0");
+	m->arch = SAE_CODEBOOK;
+	ck_assert_int_eq(sae_scr_measure(&s, &e, spurious, m, &o, sizes, 1, &err), ERR_ARG);
+	ck_assert_ptr_nonnull(strstr(err.msg, "what they add does not depend on their values"));
 	sae_model_free(m);
 }
 END_TEST
