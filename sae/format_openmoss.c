@@ -1,5 +1,5 @@
-/* OpenMOSS (Language-Model-SAEs): config.json and sae_weights.safetensors; Llama Scope, its older form: hyperparams.json and
- * checkpoints/final.safetensors. Only its SAEs and transcoders. */
+/* OpenMOSS (Language-Model-SAEs): config.json and sae_weights.safetensors, or .pt; Llama Scope, its older form: hyperparams.json and
+ * checkpoints/final.safetensors, or .pt. Only its SAEs and transcoders. */
 #include <float.h>
 #include <math.h>
 #include <stdlib.h>
@@ -10,9 +10,21 @@
 static const char config_name[] = "config.json", weights_name[] = "sae_weights.safetensors",
                   old_config_name[] = "hyperparams.json",
                   old_weights_name[] = "checkpoints/final.safetensors",
-                  norm_prefix[] = "dataset_average_activation_norm.",
-                  threshold_name[] = "log_jumprelu_threshold",
                   new_threshold_name[] = "activation_function.log_jumprelu_threshold";
+
+/* Names of tensors, which changed over time; a .pt has them in a dict `sae`. */
+#define NAMES(in)                                                                                            \
+	{                                                                                                    \
+		in "W_E", in "W_D", in "b_E", in "b_D", in "encoder.weight", in "decoder.weight",            \
+		        in "encoder.bias", in "decoder.bias", in "log_jumprelu_threshold",                   \
+		        in "activation_function.log_jumprelu_threshold",                                     \
+		        in "dataset_average_activation_norm."                                                \
+	}
+typedef struct names {
+	const char *enc, *dec, *b_enc, *b_dec, *old_enc, *old_dec, *old_b_enc, *old_b_dec, *old_threshold,
+	        *threshold, *norm;
+} names;
+static const names plain = NAMES(""), inside = NAMES("sae.");
 
 static const struct {
 	const char *name;
@@ -52,26 +64,32 @@ static int read_activation(layout *l, bool by_norm, error *err)
 	return rc < 0 || l->arch != SAE_TOPK ? rc : json_get_u64(&l->k, l->json, "top_k", l->config, err);
 }
 
-/* Names of tensors, which changed over time. */
+static const names *names_of(const sae_file *f)
+{
+	return sae_file_tensor(f, inside.enc) || sae_file_tensor(f, inside.old_enc) ? &inside : &plain;
+}
+
 static void read_tensors(layout *l, const sae_file *f)
 {
-	if (sae_file_tensor(f, "W_E")) {
-		l->enc = (layout_matrix){ "W_E", true };
-		l->dec = (layout_matrix){ "W_D", false };
-		l->b_enc = "b_E";
-		l->b_dec = l->b_dec ? "b_D" : NULL;
+	const names *n = names_of(f);
+
+	if (sae_file_tensor(f, n->enc)) {
+		l->enc = (layout_matrix){ n->enc, true };
+		l->dec = (layout_matrix){ n->dec, false };
+		l->b_enc = n->b_enc;
+		l->b_dec = l->b_dec ? n->b_dec : NULL;
 	} else {
-		l->enc = (layout_matrix){ "encoder.weight", false };
-		l->dec = (layout_matrix){ "decoder.weight", true };
-		l->b_enc = "encoder.bias";
-		l->b_dec = l->b_dec ? "decoder.bias" : NULL;
+		l->enc = (layout_matrix){ n->old_enc, false };
+		l->dec = (layout_matrix){ n->old_dec, true };
+		l->b_enc = n->old_b_enc;
+		l->b_dec = l->b_dec ? n->old_b_dec : NULL;
 	}
 	if (l->arch != SAE_JUMPRELU)
 		return;
-	if (sae_file_tensor(f, threshold_name))
-		l->threshold = threshold_name;
-	else if (sae_file_tensor(f, new_threshold_name) || !(l->threshold_for_all > 0))
-		l->threshold = new_threshold_name;
+	if (sae_file_tensor(f, n->old_threshold))
+		l->threshold = n->old_threshold;
+	else if (sae_file_tensor(f, n->threshold) || !(l->threshold_for_all > 0))
+		l->threshold = n->threshold;
 	l->threshold_is_log = l->threshold != NULL;
 }
 
@@ -86,7 +104,7 @@ static int read_mean_norm(double *out, const layout *l, const sae_file *f, const
 	int rc = 0;
 
 	*out = 0;
-	snprintf(name, sizeof(name), "%s%.256s", norm_prefix, hook ? hook : "");
+	snprintf(name, sizeof(name), "%s%.256s", names_of(f)->norm, hook ? hook : "");
 	t = sae_file_tensor(f, name);
 	if (t && t->count == 1) {
 		rc = sae_file_read_f32(f, t, 0, 1, &value, err);
@@ -247,9 +265,23 @@ const format format_openmoss = {
 	.write = write,
 };
 
+const format format_openmoss_pt = {
+	.name = "openmoss",
+	.config = config_name,
+	.weights = "sae_weights.pt",
+	.read = read_config,
+};
+
 const format format_llama_scope = {
 	.name = "llama-scope",
 	.config = old_config_name,
 	.weights = old_weights_name,
+	.read = read_config,
+};
+
+const format format_llama_scope_pt = {
+	.name = "llama-scope",
+	.config = old_config_name,
+	.weights = "checkpoints/final.pt",
 	.read = read_config,
 };

@@ -5,9 +5,10 @@
 #include <string.h>
 
 static const format *const formats[] = {
-	&format_saelens,     &format_gloss,         &format_sparsify,
-	&format_gemma_scope, &format_gemma_scope_2, &format_dictionary_learning,
-	&format_openmoss,    &format_llama_scope,   &format_openai,
+	&format_saelens,        &format_gloss,         &format_sparsify,
+	&format_gemma_scope,    &format_gemma_scope_2, &format_dictionary_learning,
+	&format_openmoss,       &format_openmoss_pt,   &format_llama_scope,
+	&format_llama_scope_pt, &format_openai,
 };
 
 /* Whether `path` is a file that the format's weights can be; dir (FILE_PATH_MAX) becomes the folder that the config is in. */
@@ -65,13 +66,43 @@ static const format *find(const char *path, char *dir, char *weights)
 	return NULL;
 }
 
+/* A checkpoint of torch.distributed, at `path` or in it: a folder of pickles and shards. What it is to become, or NULL. */
+static const char *find_dcp(const char *path, char *dcp)
+{
+	static const char *const names[][2] = { { "", "sae_weights" },
+		                                { "/sae_weights.dcp", "sae_weights" },
+		                                { "/checkpoints/final.dcp", "final" } };
+	char marks[FILE_PATH_MAX];
+
+	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+		int n = snprintf(dcp, FILE_PATH_MAX, "%s%s", path, names[i][0]);
+
+		if (n > 0 && n < FILE_PATH_MAX && file_join(marks, dcp, ".metadata", NULL) == 0 &&
+		    file_exists(marks))
+			return names[i][1];
+	}
+	return NULL;
+}
+
+static int refuse_dcp(const char *dcp, const char *name, error *err)
+{
+	return error_set(err, ERR_FORMAT,
+	                 "'%.100s' is torch.distributed's; make %s.pt beside it: python -m "
+	                 "torch.distributed.checkpoint.format_utils dcp_to_torch %s.dcp %s.pt",
+	                 dcp, name, name, name);
+}
+
 static int refuse(const char *path, error *err)
 {
 	char known[160] = "", dir[FILE_PATH_MAX], weights[FILE_PATH_MAX];
+	const char *name;
 	size_t n = 0;
 
 	if (!file_exists(path))
 		return error_set(err, ERR_IO, "cannot open '%s': %s", path, strerror(ENOENT));
+	name = find_dcp(path, dir);
+	if (name)
+		return refuse_dcp(dir, name, err);
 	for (size_t i = 0; i < ARRAY_LEN(formats); i++)
 		if (formats[i]->read && formats[i]->config && has_weights(formats[i], path, dir, weights))
 			return error_set(err, ERR_FORMAT, "'%s' is there, but no '%s' with it", weights,
@@ -102,7 +133,7 @@ bool sae_model_is_at(const char *path)
 {
 	char dir[FILE_PATH_MAX], weights[FILE_PATH_MAX];
 
-	return find(path, dir, weights) != NULL;
+	return find(path, dir, weights) || find_dcp(path, dir);
 }
 
 static int load(sae_model **out, const char *path, bool hash, error *err)

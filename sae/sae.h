@@ -335,7 +335,7 @@ void sae_model_set_codes(sae_model *m);
 int sae_model_load(sae_model **out, const char *path, error *err) MUST_USE;
 int sae_model_load_hashed(sae_model **out, const char *path,
                           error *err) MUST_USE; /* and weights_sha256: 2 GB/s at most */
-/* Whether there is an SAE in a folder, by the names of the files in it. */
+/* Whether there is an SAE in a folder, by the names of the files in it; also one that is refused with a way to convert it. */
 bool sae_model_is_at(const char *path);
 /* Write cfg.json, sae_weights.safetensors and, with frequencies (F) of firing a row, sparsity.safetensors (log10(freq + 1e-10)).
  * `metadata` (may be NULL) is added to cfg.json's metadata. Readable by SAELens 6, but for what it does not know, which has an architecture

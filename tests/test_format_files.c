@@ -244,10 +244,12 @@ START_TEST(openai_is_read)
 }
 END_TEST
 
-/* Rows of mean norm `mean` are scaled to sqrt(d); mean 0: they are not. old: Llama Scope's files. */
+/* Rows of mean norm `mean` are scaled to sqrt(d); mean 0: they are not. old: Llama Scope's files. pt: weights by torch.save. */
 static void write_openmoss(const char *dir, const made *m, const char *act, float mean, bool by_norm,
-                           bool old)
+                           bool old, bool pt)
 {
+	char names[8][64];
+	error err = { 0 };
 	float logs[MADE_F], enc[MADE_D * MADE_F], dec[MADE_D * MADE_F];
 	tensors all = { .dtype = SAE_F32 };
 	char config[512], old_norm[80] = "";
@@ -270,8 +272,17 @@ static void write_openmoss(const char *dir, const made *m, const char *act, floa
 	tensors_add(&all, old ? "encoder.bias" : "b_E", m->b_enc, m->f, 0);
 	tensors_add(&all, old ? "decoder.bias" : "b_D", m->b_dec, m->d, 0);
 	ck_assert_int_eq(file_mkdir(support_path(dir, "checkpoints"), NULL), 0);
-	tensors_write(&all,
-	              support_path(dir, old ? "checkpoints/final.safetensors" : "sae_weights.safetensors"));
+	for (size_t i = 0; i < all.n && pt; i++) { /* a dict in the dict */
+		snprintf(names[i], sizeof(names[i]), "sae.%s", all.t[i].name);
+		all.t[i].name = names[i];
+	}
+	if (pt)
+		ck_assert_msg(torch_write(support_path(dir, old ? "checkpoints/final.pt" : "sae_weights.pt"),
+		                          all.t, all.n, &err) == 0,
+		              "%s", err.msg);
+	else
+		tensors_write(&all, support_path(dir, old ? "checkpoints/final.safetensors"
+		                                          : "sae_weights.safetensors"));
 	snprintf(config, sizeof(config),
 	         "{\"act_fn\":\"%s\",\"d_model\":%zu,\"top_k\":%zu,\"norm_activation\":\"%s\","
 	         "\"sparsity_include_decoder_norm\":%s,\"jump_relu_threshold\":0.25,"
@@ -293,7 +304,8 @@ START_TEST(openmoss_is_read_and_written)
 		{ "jumprelu", "jumprelu", 0, true, false }, { "jumprelu", "jumprelu", 3, false, true }
 	};
 
-	for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
+	for (size_t at = 0; at < 2 * ARRAY_LEN(kinds); at++) {
+		size_t i = at / 2;
 		char dir[FILE_PATH_MAX];
 		made m, disk;
 
@@ -309,7 +321,8 @@ START_TEST(openmoss_is_read_and_written)
 		for (size_t f = 0; kinds[i].by_norm && f < m.f; f++)
 			disk.threshold[f] *= (float)made_norm(m.W_dec + f * m.d, m.d);
 		support_mkdir(dir);
-		write_openmoss(dir, &disk, kinds[i].act, kinds[i].mean, kinds[i].by_norm, kinds[i].old);
+		write_openmoss(dir, &disk, kinds[i].act, kinds[i].mean, kinds[i].by_norm, kinds[i].old,
+		               at % 2);
 		made_check_export(&m, dir, dir, kinds[i].old ? "saelens" : "openmoss");
 		support_rmdir(dir);
 	}
@@ -363,9 +376,38 @@ START_TEST(wrong_folders_are_refused)
 }
 END_TEST
 
+START_TEST(distributed_checkpoints_are_refused_with_a_way)
+{
+	static const char *const at[] = { "sae_weights.dcp", "checkpoints/final.dcp" };
+	char dir[FILE_PATH_MAX], dcp[FILE_PATH_MAX];
+
+	for (size_t i = 0; i < ARRAY_LEN(at); i++)
+		for (int direct = 0; direct < 2; direct++) {
+			error err = { 0 };
+			sae_model *m = NULL;
+
+			support_mkdir(dir);
+			ck_assert_int_eq(file_mkdir(support_path(dir, "checkpoints"), NULL), 0);
+			ck_assert_int_eq(file_join(dcp, dir, at[i], NULL), 0);
+			ck_assert_int_eq(file_mkdir(dcp, NULL), 0);
+			support_put_text(support_path(dcp, ".metadata"), "a pickle");
+			support_put_text(support_path(dir, "config.json"), "{}");
+			ck_assert(sae_model_is_at(direct ? dcp : dir));
+			ck_assert_int_eq(sae_model_load(&m, direct ? dcp : dir, &err), ERR_FORMAT);
+			ck_assert_msg(strstr(err.msg, ".dcp' is torch.distributed's; make ") &&
+			                      strstr(err.msg, i && !direct ? "dcp_to_torch final.dcp final.pt"
+			                                                   : "dcp_to_torch sae_weights.dcp"),
+			              "'%s'", err.msg);
+			support_rmdir(dir);
+		}
+}
+END_TEST
+
 static void cases(Suite *s)
 {
 	TCase *t = tcase_create("formats");
+
+	tcase_add_test(t, distributed_checkpoints_are_refused_with_a_way);
 
 	tcase_add_loop_test(t, sparsify_is_read_and_written, 0, MADE_SHAPES);
 	tcase_add_loop_test(t, gemma_scope_2_is_read_and_written, 0, MADE_SHAPES);
