@@ -102,8 +102,20 @@ static const option options[] = {
 	OPTION(train_opts, beta2, "beta2", 0, OPTION_DOUBLE, "X", "0.999", 0, 0.9999999,
 	       "Adam's decay of its square"),
 	OPTION(train_opts, eps, "eps", 0, OPTION_DOUBLE, "X", "1e-8", 1e-30, 1, "Adam's epsilon"),
-	OPTION(train_opts, scale, "scale", 0, OPTION_ENUM, "mean-norm|none", "mean-norm", 0, 0,
-	       "scale rows so that their mean norm is the root of their width; undone in what is saved"),
+	OPTION(train_opts, normalize, "normalize", 0, OPTION_ENUM,
+	       "none|mean-norm|mean-square|layer|token|whiten|center", "mean-norm", 0, 0,
+	       "rows before training: as they are; scaled to a mean norm of the root of their width, or to a "
+	       "mean square of 1; each to mean 0 and deviation 1, or to the norm of that root; whitened; "
+	       "less their mean and scaled. The SAE that is saved takes rows as they are"),
+	OPTION(train_opts, init_bias, "init-bias", 0, OPTION_ENUM, "mean|zero|median", "mean", 0, 0,
+	       "where b_dec starts: the rows' mean, 0, or their geometric median (OpenAI, "
+	       "dictionary_learning)"),
+	OPTION(train_opts, encoder_norm, "encoder-norm", 0, OPTION_DOUBLE, "X", NULL, 1e-6, 1e6,
+	       "norm of encoder rows at the start, which are the decoder's times it; if not given, 0.4"),
+	OPTION(train_opts, resample, "resample", 0, OPTION_U64, "N", NULL, 2, 4e12,
+	       "every N steps, features that did not fire in the last N / 2 begin anew at rows with large "
+	       "errors, "
+	       "and the warm-up of the step size comes again (dictionary_learning)"),
 	OPTION(train_opts, seed, "seed", 's', OPTION_U64, "N", "0", 0, 0, "start of the weights"),
 	OPTION(train_opts, order_seed, "order-seed", 0, OPTION_U64, "N", "0", 0, 0, "order of the rows"),
 	OPTION(train_opts, shuffle, "shuffle", 0, OPTION_ENUM, "blocks|rows", "blocks", 0, 0,

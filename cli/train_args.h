@@ -7,7 +7,8 @@
 typedef struct train_opts {
 	dump_args dump;
 	dump_split_args split;
-	const char *out, *arch, *scale, *shuffle, *log, *kernels, *screening, *moments, *time_limit;
+	const char *out, *arch, *normalize, *init_bias, *shuffle, *log, *kernels, *screening, *moments,
+	        *time_limit;
 	const char *schedule, *warmup_shape, *cooldown_shape, *k_shape, *optimizer;
 	const char *groups, *prefix_loss;
 	const char *similarity, *combine, *code_norm, *code_update, *code_start;
@@ -17,8 +18,9 @@ typedef struct train_opts {
 	bool repeats;
 	option_list sweep; /* "KEY=V,V" each */
 	uint32_t features, k, batch, k_start, random_prefixes;
-	uint64_t cooldown, sparsity_warmup, k_anneal;
-	double warmup_from, lr_floor, lr_constant, k_power, weight_decay, momentum, clip, average;
+	uint64_t resample, cooldown, sparsity_warmup, k_anneal;
+	double encoder_norm, warmup_from, lr_floor, lr_constant, k_power, weight_decay, momentum, clip,
+	        average;
 	uint64_t steps, warmup, dead_tokens, seed, order_seed, log_every;
 	uint64_t checkpoint_every, eval_every, patience, memory_limit;
 	double lr, decay, auxk_alpha, beta1, beta2, eps, checkpoint_minutes;

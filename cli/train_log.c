@@ -75,17 +75,18 @@ cJSON *train_step_json(const sae_train_step *s)
 	double speed = s->seconds > 0 ? (double)s->tokens / s->seconds : 0;
 	bool good = add_prefixes(line, s);
 
-	return if_good(line, good && add_number(line, "step", (double)s->step) &&
-	                             add_number(line, "tokens", (double)s->tokens) &&
-	                             add_number(line, "fvu", s->fvu) && add_number(line, "mse", s->mse) &&
-	                             add_number(line, "l0", s->l0) && add_number(line, "auxk", s->auxk) &&
-	                             add_number(line, "n_dead", (double)s->n_dead) &&
-	                             add_number(line, "lr", s->lr) &&
-	                             (isnan(s->sparsity) || add_number(line, "sparsity", s->sparsity)) &&
-	                             (isnan(s->k) || add_number(line, "k", s->k)) &&
-	                             add_number(line, "grad_norm", s->grad_norm) &&
-	                             add_number(line, "seconds", s->seconds) &&
-	                             add_number(line, "tokens_per_s", speed));
+	return if_good(
+	        line,
+	        good && add_number(line, "step", (double)s->step) &&
+	                add_number(line, "tokens", (double)s->tokens) && add_number(line, "fvu", s->fvu) &&
+	                add_number(line, "mse", s->mse) && add_number(line, "l0", s->l0) &&
+	                add_number(line, "auxk", s->auxk) && add_number(line, "n_dead", (double)s->n_dead) &&
+	                add_number(line, "lr", s->lr) &&
+	                (isnan(s->sparsity) || add_number(line, "sparsity", s->sparsity)) &&
+	                (isnan(s->k) || add_number(line, "k", s->k)) &&
+	                (!s->n_resampled || add_number(line, "n_resampled", (double)s->n_resampled)) &&
+	                add_number(line, "grad_norm", s->grad_norm) &&
+	                add_number(line, "seconds", s->seconds) && add_number(line, "tokens_per_s", speed));
 }
 
 cJSON *train_held_out_json(const sae_metrics *m)

@@ -94,7 +94,11 @@ sae_train_opts train_plan_of(const train_opts *o, const cli_parsed *p, uint64_t 
 	t.prefix_sum = strcmp(o->prefix_loss, "sum") == 0;
 	t.prefix_bias = o->prefix_bias;
 	t.dead_tokens = o->dead_tokens;
-	t.scale_mean_norm = strcmp(o->scale, "none") != 0;
+	t.normalize =
+	        (sae_normalize)place_of(o->normalize, "none|mean-norm|mean-square|layer|token|whiten|center");
+	t.bias = (sae_bias)place_of(o->init_bias, "mean|zero|median");
+	t.encoder_norm = o->encoder_norm;
+	t.resample = o->resample;
 	t.seed = o->seed;
 	t.order_seed = o->order_seed;
 	t.shuffle_rows = strcmp(o->shuffle, "rows") == 0;

@@ -24,3 +24,14 @@ LATE_VOID(BLAS, cblas_dtrsv,
           (order o, uplo half, transpose ta, diagonal unit, blasint n, const double *a, blasint lda,
            double *x, blasint incx),
           (o, half, ta, unit, n, a, lda, x, incx))
+LATE_VOID(BLAS, cblas_dsymv,
+          (order o, uplo half, blasint n, double alpha, const double *a, blasint lda, const double *x,
+           blasint incx, double beta, double *y, blasint incy),
+          (o, half, n, alpha, a, lda, x, incx, beta, y, incy))
+/* LAPACK, which cblas.h does not declare. */
+void dsyevd_(const char *job, const char *half, const int *n, double *a, const int *lda, double *w,
+             double *work, const int *n_work, int *iwork, const int *n_iwork, int *info);
+LATE_VOID(BLAS, dsyevd_,
+          (const char *job, const char *half, const int *n, double *a, const int *lda, double *w,
+           double *work, const int *n_work, int *iwork, const int *n_iwork, int *info),
+          (job, half, n, a, lda, w, work, n_work, iwork, n_iwork, info))

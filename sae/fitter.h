@@ -12,6 +12,7 @@ typedef struct fitter_now {
 	double lr;
 	double sparsity; /* of the penalty's coefficient, 0..1 */
 	double k;        /* features kept a row */
+	bool resample;   /* dead features begin anew after the step */
 } fitter_now;
 
 typedef struct step_result {
@@ -23,7 +24,7 @@ typedef struct step_result {
 	double prefix_fvu[SAE_PREFIXES];
 	double squared_error; /* mean over rows of |e|^2, scaled units */
 	double l0, grad_norm; /* grad_norm: of what the optimiser is given; NaN: not computed */
-	uint64_t n_dead;
+	uint64_t n_dead, n_resampled;
 	bool no_memory; /* there were too many candidates or codes: fvu is NaN, nothing was updated */
 } step_result;
 

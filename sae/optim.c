@@ -326,6 +326,21 @@ double optim_step(optim *o, double lr)
 	return sqrt(squares);
 }
 
+void optim_forget(optim *o, size_t param, size_t row)
+{
+	const optim_slot *s = &o->slots[param];
+	size_t n = s->p.columns, at = row * n;
+
+	if (s->m)
+		memset(s->m + at, 0, n * sizeof(float));
+	if (s->v)
+		memset(s->v + at, 0, n * sizeof(float));
+	if (s->z)
+		memcpy(s->z + at, s->p.w + at, n * sizeof(float));
+	if (s->average)
+		memcpy(s->average + at, s->p.w + at, n * sizeof(float));
+}
+
 /* ---- Looking at it ---------------------------------------------------------------------------------------------------- */
 
 void optim_weights(const optim *o, size_t param, float *out)

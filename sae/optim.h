@@ -44,6 +44,8 @@ void optim_free(optim *o);
 double optim_step(optim *o, double lr);
 /* What the model is made of: out (rows, columns) gets the mean where there is one, else the weights. Before the first step the weights. */
 void optim_weights(const optim *o, size_t param, float *out);
+/* Row `row` of a parameter was begun anew: what the optimiser remembers of it is gone. */
+void optim_forget(optim *o, size_t param, size_t row);
 /* The parameters' weights and all of the optimiser's state. */
 void optim_state(optim *o, fitter_arrays *list);
 uint64_t optim_bytes(const optim *o); /* all that was asked for */

@@ -70,12 +70,14 @@ static double infinite(const sae_train_opts *o, uint64_t s)
 double schedule_lr(const sae_train_opts *o, uint64_t s)
 {
 	uint64_t decay = (uint64_t)llround(o->decay * (double)o->steps);
+	uint64_t since; /* the start, or features were begun anew */
 	double lr = o->lr;
 
 	if (o->schedule == SAE_SCHEDULE_INFINITE)
 		return lr * infinite(o, s);
-	if (s < o->warmup)
-		lr *= warmup(o, s);
+	since = o->resample && s > o->resample ? (s - 1) % o->resample + 1 : s;
+	if (since < o->warmup)
+		lr *= warmup(o, since);
 	if (o->schedule == SAE_SCHEDULE_WSD && o->steps - s < decay)
 		lr *= line_down(o, s, decay);
 	if (o->schedule == SAE_SCHEDULE_LINEAR && s > o->warmup)
@@ -109,7 +111,9 @@ double schedule_k(const sae_train_opts *o, uint64_t s)
 
 void schedule_at(fitter_now *now, const sae_train_opts *o, uint64_t s)
 {
-	*now = (fitter_now){
-		.step = s, .lr = schedule_lr(o, s), .sparsity = schedule_sparsity(o, s), .k = schedule_k(o, s)
-	};
+	*now = (fitter_now){ .step = s,
+		             .lr = schedule_lr(o, s),
+		             .sparsity = schedule_sparsity(o, s),
+		             .k = schedule_k(o, s),
+		             .resample = o->resample && s % o->resample == 0 && s < o->steps };
 }

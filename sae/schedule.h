@@ -14,7 +14,8 @@ void schedule_at(fitter_now *now, const sae_train_opts *o, uint64_t step);
  *   cosine    the same as half a cosine
  *   infinite  Singh et al. 2025 (arXiv 2503.02844): down to lr_constant by step `cooldown`, as half a cosine, a line or 1 / root;
  *             constant to step `anneal_from`; exponentially down to lr_floor at the last step, and there ever after
- * lr_floor and lr_constant are shares of lr. */
+ * lr_floor and lr_constant are shares of lr. With `resample` the warm-up (but infinite's) comes again after each resampling, as
+ * dictionary_learning has it. */
 double schedule_lr(const sae_train_opts *o, uint64_t step);
 /* min(1, step / sparsity_warmup). */
 double schedule_sparsity(const sae_train_opts *o, uint64_t step);

@@ -167,6 +167,8 @@ static int parts_init(step *s, error *err)
 		rc = step_multi_init(s, err);
 	if (rc == 0 && c->keeps_gradients)
 		rc = step_optim_init(s, err);
+	if (rc == 0 && c->resample)
+		rc = step_resample_init(s, err);
 	if (rc < 0)
 		return rc;
 	s->workers = arena_alloc(&s->mem, pool_threads(s->pool), sizeof(*s->workers));
@@ -235,6 +237,11 @@ static void random_row(float *row, size_t d, double length, uint64_t seed, size_
 		row[i] = (float)(row[i] / norm * length);
 }
 
+double step_encoder_norm(const step *s)
+{
+	return s->c.encoder_norm > 0 ? s->c.encoder_norm : STEP_ENCODER_NORM;
+}
+
 static void init_task(void *payload, size_t f, unsigned worker)
 {
 	const init_call *call = payload;
@@ -243,7 +250,7 @@ static void init_task(void *payload, size_t f, unsigned worker)
 	float *enc = s->W_enc.w + f * d, *dec = s->W_dec.w + f * s->d_out;
 
 	(void)worker;
-	random_row(enc, d, STEP_ENCODER_NORM, call->seed, f);
+	random_row(enc, d, step_encoder_norm(s), call->seed, f);
 	random_row(dec, s->d_out, 1, s->c.d_out ? call->target_seed : call->seed, f);
 	if (s->c.blocks > 1) /* a shorter decoder row takes a larger value */
 		s->c.k_set->scale(enc, (float)step_blocks_scale(s, dec), d);

@@ -60,6 +60,10 @@ typedef struct step_config {
 	double archetypal_delta;
 	bool keeps_gradients; /* all gradients are made first, then `optim` moves the weights; not with archetypal */
 	optim_config optim;
+	uint64_t resample;   /* steps between step_resample()s; 0: there are none */
+	uint64_t seed;       /* of resampling */
+	sae_bias bias;       /* where step_fitter.c starts b_dec */
+	double encoder_norm; /* of its rows at the start; 0: STEP_ENCODER_NORM */
 	const kernels *k_set;
 } step_config;
 
@@ -158,6 +162,8 @@ typedef struct step {
 	adam8_coef coef8;
 	double serial_seconds[STEP_PARTS];
 	/* keeps_gradients; else NULL */
+	double *loss;     /* (2, batch) resampling; else NULL */
+	uint32_t *chosen; /* (batch) */
 	optim *optim;
 	float *G_enc, *G_dec, *grad_b_enc; /* (F, d), (F, d_out), (F) */
 } step;
@@ -166,7 +172,15 @@ typedef struct step {
 int step_optim_init(step *s, error *err) MUST_USE;
 void step_optim_keep(step *s, const step_worker *w, size_t f, double bias);
 double step_optim_move(step *s, double lr); /* returns as optim_step() */
+void step_optim_forget(step *s, size_t f);
 void step_optim_model(const step *s, sae_model *m);
+
+/* step_resample.c */
+int step_resample_init(step *s, error *err) MUST_USE;
+/* After a step: features that have not fired for over `silent` tokens begin anew at rows of that batch, drawn by the norm of their error:
+ * encoder the row (less b_dec) over the root mean square of the batch's, times RESAMPLE_SHARE times the mean norm of living encoder rows,
+ * decoder its direction (of its target), bias 0, no moments. Returns how many; none where all are dead. */
+size_t step_resample(step *s, uint64_t silent, uint64_t seed);
 
 #define STEP_THRESHOLD_RATE                                                                                  \
 	0.1 /* SAELens has 0.01, from 0: too slow for runs of some hundred steps (docs/decisions.md) */
@@ -226,7 +240,8 @@ uint64_t step_optim_bytes(const step *s);
 void step_set_k(step *s, uint32_t k);
 /* Norm of the encoder rows at the start. nn.Linear's default, where sparsify starts, would be 0.577: docs/decisions.md. */
 #define STEP_ENCODER_NORM 0.4
-/* Decoder rows in random directions with norm 1, encoder rows the same with norm STEP_ENCODER_NORM, biases zero. With targets
+double step_encoder_norm(const step *s); /* in force */
+/* Decoder rows in random directions with norm 1, encoder rows the same with norm encoder_norm, biases zero. With targets
  * the two directions are each its own. */
 void step_init_weights(step *s, uint64_t seed);
 /* After that, with targets: the mean row, scaled, has pre-activations 0. */

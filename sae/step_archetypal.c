@@ -61,7 +61,7 @@ void step_archetypal_start(step *s, const float *points, uint64_t seed)
 		norm = sqrt(k->sum_squares(row, d));
 		memcpy(enc, row, d * sizeof(*enc)); /* a shorter decoder row takes a larger value */
 		if (norm > 1e-3)
-			k->scale(enc, (float)(STEP_ENCODER_NORM / (norm * norm)), d);
+			k->scale(enc, (float)(step_encoder_norm(s) / (norm * norm)), d);
 	}
 	s->fresh = false;
 }

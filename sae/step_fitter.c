@@ -1,9 +1,11 @@
 /* The sparse step (step.h) as a kind of member. */
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "sae/fitter.h"
 #include "sae/kmeans.h"
+#include "sae/median.h"
 #include "sae/step.h"
 
 static encode_rule rule_of(sae_arch arch)
@@ -48,6 +50,10 @@ static int make(void **self, const sae_train_opts *o, uint32_t d_in, uint32_t d_
 		                .optim = optim_config_of(o),
 		                .archetypal = o->archetypal,
 		                .archetypal_delta = o->archetypal_delta,
+		                .resample = o->resample,
+		                .seed = o->seed,
+		                .bias = o->bias,
+		                .encoder_norm = o->encoder_norm,
 		                .k_set = kernels_get(o->kernels) };
 	step *s = NULL;
 	int rc = step_new(&s, &c, p, err);
@@ -62,26 +68,52 @@ static void end(void *self)
 	step_free(self);
 }
 
+#define MEDIAN_ROWS 32768 /* OpenAI's */
+
 static size_t sample_rows(const sae_train_opts *o)
 {
-	return o->archetypal ? kmeans_rows(o->archetypal) : 0;
+	size_t points = o->archetypal ? kmeans_rows(o->archetypal) : 0;
+
+	return o->bias == SAE_BIAS_MEDIAN && points < MEDIAN_ROWS ? MEDIAN_ROWS : points;
+}
+
+static int start_at_median(step *s, const fitter_sample *sample, error *err)
+{
+	double *at = mem_alloc_aligned(s->c.d, sizeof(*at));
+	size_t n = sample->n < MEDIAN_ROWS ? sample->n : MEDIAN_ROWS;
+	int rc = at ? 0 : error_nomem(err, "the median of the rows");
+
+	if (rc == 0)
+		rc = geometric_median(at, sample->x, n, s->c.d, s->pool, err);
+	for (uint32_t i = 0; i < s->c.d && rc == 0; i++)
+		s->b_dec.w[i] = (float)at[i];
+	free(at);
+	return rc;
 }
 
 static int start(void *self, uint64_t seed, const fitter_sample *sample, error *err)
 {
 	step *s = self;
+	int rc = 0;
 
-	for (uint32_t i = 0; i < s->c.d; i++)
+	if (s->c.bias == SAE_BIAS_MEDIAN)
+		rc = start_at_median(s, sample, err);
+	for (uint32_t i = 0; i < s->c.d && s->c.bias == SAE_BIAS_MEAN; i++)
 		s->b_dec.w[i] = (float)sample->mean_x[i];
 	step_init_weights(s, seed);
-	return s->archetypal ? step_archetypal_begin(s, sample->x, sample->n, seed, err) : 0;
+	return rc == 0 && s->archetypal ? step_archetypal_begin(s, sample->x, sample->n, seed, err) : rc;
 }
 
 static void run(void *self, float *x, float *y, size_t n, float input_scale, const fitter_now *now,
                 step_result *r)
 {
-	step_set_k(self, (uint32_t)now->k);
-	step_run(self, x, y, n, input_scale, now->lr, r);
+	step *s = self;
+
+	step_set_k(s, (uint32_t)now->k);
+	step_run(s, x, y, n, input_scale, now->lr, r);
+	if (now->resample && isfinite(r->fvu))
+		r->n_resampled =
+		        step_resample(s, s->c.resample / 2 * s->c.batch, hash64_mix(s->c.seed, now->step));
 }
 
 static void add_param(fitter_arrays *list, const char *const names[3], const step_param *p, size_t n)

@@ -56,6 +56,13 @@ void step_optim_keep(step *s, const step_worker *w, size_t f, double bias)
 	s->grad_b_enc[f] = (float)bias;
 }
 
+void step_optim_forget(step *s, size_t f)
+{
+	optim_forget(s->optim, W_ENC, f);
+	optim_forget(s->optim, W_DEC, f);
+	optim_forget(s->optim, B_ENC, f);
+}
+
 void step_optim_model(const step *s, sae_model *m)
 {
 	optim_weights(s->optim, W_ENC, m->W_enc);

@@ -36,8 +36,8 @@ static int check_shared(const sae_trainer *t, error *err)
 			return differs("order-seed", i, err);
 		if (o->shuffle_rows != first->shuffle_rows)
 			return differs("shuffle", i, err);
-		if (o->scale_mean_norm != first->scale_mean_norm)
-			return differs("scale", i, err);
+		if (o->normalize != first->normalize)
+			return differs("normalize", i, err);
 		if (kernels_get(o->kernels) != kernels_get(first->kernels))
 			return differs("kernels", i, err);
 	}
@@ -73,6 +73,8 @@ static int members_init(sae_trainer *t, const sae_train_opts *o, error *err)
 		rc = check_shared(t, err);
 	for (size_t i = 0; i < t->n && rc == 0; i++)
 		rc = member_init(&t->members[i], t, err);
+	if (rc == 0)
+		rc = normalize_init(&t->norm, o->normalize, t->d, pool_threads(t->pool), err);
 	if (rc == 0 && t->n > 1) {
 		t->copy = mem_alloc_aligned(o->batch, t->d * sizeof(float));
 		rc = t->copy ? 0 : error_nomem(err, "a batch");
@@ -115,6 +117,7 @@ void sae_trainer_free(sae_trainer *t)
 	}
 	free(t->members);
 	free(t->copy);
+	normalize_clear(&t->norm);
 	free(t);
 }
 
@@ -130,7 +133,7 @@ int train_new_loader(sae_trainer *t, error *err)
 
 size_t train_sample_rows(const sae_trainer *t)
 {
-	size_t most = 0;
+	size_t most = normalize_sample_rows(t->norm.kind);
 
 	for (size_t i = 0; i < t->n; i++) {
 		const train_member *m = &t->members[i];
@@ -146,14 +149,17 @@ typedef struct start_sample {
 	double *mean; /* (d): the sum at first */
 	float *rows;  /* (n_rows, d), NULL: none are asked for */
 	size_t n_rows;
-	double norms;
+	double norms, squares;
 	uint64_t n;
 } start_sample;
 
 static void add_row(start_sample *s, uint64_t i, const float *x, size_t d, const kernels *k)
 {
+	double squares = k->sum_squares(x, d);
+
 	k->add_f64(s->mean, 1, x, d);
-	s->norms += sqrt(k->sum_squares(x, d));
+	s->norms += sqrt(squares);
+	s->squares += squares;
 	if (i < s->n_rows)
 		memcpy(s->rows + i * d, x, d * sizeof(float));
 }
@@ -176,16 +182,27 @@ static int read_sample(start_sample *s, sae_trainer *t, error *err)
 	return rc;
 }
 
-/* The scale, and the rows by it. */
-static void scale_sample(start_sample *s, sae_trainer *t)
+/* How rows are normalised, and the sample by that. */
+static int normalize_sample(start_sample *s, sae_trainer *t, error *err)
 {
-	t->scale = 1;
-	if (t->members[0].o.scale_mean_norm && s->norms > 0)
-		t->scale = (float)(sqrt(t->d) * (double)s->n / s->norms); /* as steps use it */
+	const kernels *k = kernels_get(t->members[0].o.kernels);
+
+	if (normalize_sample_rows(t->norm.kind)) {
+		int rc = normalize_fit(&t->norm, s->rows, s->n_rows, t->pool, err);
+
+		if (rc < 0)
+			return rc;
+		s->n = s->n_rows;
+		memset(s->mean, 0, t->d * sizeof(*s->mean));
+		for (size_t i = 0; i < s->n_rows; i++)
+			k->add_f64(s->mean, 1, s->rows + i * t->d, t->d);
+	} else
+		normalize_fit_sums(&t->norm, s->norms, s->squares, s->n);
 	for (uint32_t i = 0; i < t->d; i++)
-		s->mean[i] = t->scale * s->mean[i] / (double)s->n;
+		s->mean[i] = t->norm.scale * s->mean[i] / (double)s->n;
 	for (size_t i = 0; i < s->n_rows * t->d; i++)
-		s->rows[i] *= (float)t->scale;
+		s->rows[i] *= (float)t->norm.scale;
+	return 0;
 }
 
 static int start_from_sample(sae_trainer *t, error *err)
@@ -199,7 +216,7 @@ static int start_from_sample(sae_trainer *t, error *err)
 	s.rows = s.n_rows ? mem_alloc_aligned(s.n_rows, t->d * sizeof(float)) : NULL;
 	rc = s.mean && (s.rows || !s.n_rows) ? read_sample(&s, t, err) : error_nomem(err, "a sample of rows");
 	if (rc == 0)
-		scale_sample(&s, t);
+		rc = normalize_sample(&s, t, err);
 	for (size_t i = 0; i < t->n && rc == 0; i++) {
 		const train_member *m = &t->members[i];
 		const fitter_sample sample = {
@@ -254,6 +271,14 @@ static void lose(sae_trainer *t, train_member *m, uint64_t s, double lr)
 	                                       : "nor are the weights that the step before left");
 }
 
+/* Squared error in raw units, where they are those of the rows times a number. */
+static double raw_error(const sae_trainer *t, double scaled)
+{
+	if (normalize_sample_rows(t->norm.kind) && t->norm.kind != SAE_NORMALIZE_CENTER)
+		return NAN;
+	return scaled / (t->norm.scale * t->norm.scale);
+}
+
 /* One step of one member on its own copy of the rows, x. */
 static void member_step(sae_trainer *t, train_member *m, float *x)
 {
@@ -263,7 +288,7 @@ static void member_step(sae_trainer *t, train_member *m, float *x)
 	fitter_now now;
 
 	schedule_at(&now, &m->o, s);
-	m->kind->run(m->self, x, NULL, m->o.batch, (float)t->scale, &now, &result);
+	m->kind->run(m->self, x, NULL, m->o.batch, (float)t->norm.scale, &now, &result);
 	if (result.no_memory) {
 		m->state = SAE_MEMBER_LOST;
 		(void)error_set(&m->cause, ERR_NOMEM, "out of memory for the candidates of step %" PRIu64, s);
@@ -279,7 +304,7 @@ static void member_step(sae_trainer *t, train_member *m, float *x)
 		                    .steps = m->o.steps,
 		                    .tokens = s * m->o.batch,
 		                    .fvu = result.fvu,
-		                    .mse = result.squared_error / (t->scale * t->scale),
+		                    .mse = raw_error(t, result.squared_error),
 		                    .l0 = result.l0,
 		                    .auxk = result.auxk,
 		                    .lr = now.lr,
@@ -287,6 +312,7 @@ static void member_step(sae_trainer *t, train_member *m, float *x)
 		                    .k = m->o.k_start ? now.k : (double)NAN,
 		                    .grad_norm = result.grad_norm,
 		                    .n_dead = result.n_dead,
+		                    .n_resampled = m->last.n_resampled + result.n_resampled,
 		                    .step_seconds = m->seconds,
 		                    .n_prefixes = result.n_prefixes };
 	memcpy(m->last.prefix_ends, result.prefix_ends, sizeof(m->last.prefix_ends));
@@ -317,6 +343,7 @@ int sae_trainer_step(sae_trainer *t, error *err)
 		rc = loader_next(t->loader, &x, NULL, err);
 	if (rc < 0)
 		return rc;
+	normalize_rows(&t->norm, x, t->members[0].o.batch, t->pool);
 	for (size_t i = 0; i < t->n && left; i++) {
 		train_member *m = &t->members[i];
 
@@ -410,12 +437,12 @@ void train_blame_row(char *out, size_t size, const sae_trainer *t, uint64_t posi
 			break;
 		for (uint32_t j = 0; j < t->d; j++)
 			squares += (double)x[j] * (double)x[j];
-		squares *= t->scale * t->scale;
+		squares *= t->norm.scale * t->norm.scale;
 		if (squares * batch < 3e38) /* what FP32 holds */
 			continue;
 		dump_place(place, sizeof(place), t->dump, at[i]);
 		if (isfinite(squares))
-			snprintf(out, size, "; %s has the norm %.3g", place, sqrt(squares) / t->scale);
+			snprintf(out, size, "; %s has the norm %.3g", place, sqrt(squares) / t->norm.scale);
 		else
 			snprintf(out, size, "; %s holds NaN or infinity", place);
 	}

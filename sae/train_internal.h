@@ -3,6 +3,7 @@
 #define GLOSS_SAE_TRAIN_INTERNAL_H
 
 #include "sae/fitter.h"
+#include "sae/normalize.h"
 #include "sae/shuffle.h"
 
 /* One of the autoencoders of a run. */
@@ -25,7 +26,7 @@ struct sae_trainer {
 	const sae_rows *rows;
 	pool *pool;
 	uint32_t d;
-	double scale; /* of the rows; 0 before the start */
+	normalize norm; /* of the rows */
 	shuffle order;
 	loader *loader;
 	float *copy; /* (batch, d): a member's own rows; NULL where there is one member */
@@ -36,7 +37,7 @@ struct sae_trainer {
 	double started, seconds_before, checked;
 };
 
-/* Rows of the sample that the start holds: what the members' kinds ask for at most. */
+/* Rows of the sample that the start holds: what normalising and the members' kinds ask for at most. */
 size_t train_sample_rows(const sae_trainer *t);
 /* train_prefixes.c: sizes of groups instead of shares of the features. */
 void train_plan_groups(sae_train_opts *o);

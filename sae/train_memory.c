@@ -92,6 +92,7 @@ int sae_trainer_forecast(sae_train_forecast *out, const sae_trainer *t, bool eva
 		rc = loader_bytes(&out->loader, t->dump, &t->order, o->batch, err);
 	if (rc < 0)
 		return rc;
+	members += normalize_bytes(&t->norm);
 	if (t->n > 1)
 		members += (uint64_t)o->batch * t->d * sizeof(float);
 	out->batch = members - out->weights - out->optimiser;

@@ -13,25 +13,6 @@ static int copy_name(char **out, const char *name, error *err)
 	return *out ? 0 : error_nomem(err, "a name");
 }
 
-/* The input scale goes into the weights: pre-activations, and so thresholds, are the same numbers on raw rows. */
-static void unscale(sae_model *m, double scale)
-{
-	if (m->norm != SAE_NORM_NONE) /* rows have no scale but their own */
-		return;
-	if (m->arch == SAE_PURSUIT) { /* W_enc is W_dec: values scale with rows */
-		for (size_t i = 0; i < m->d_out; i++)
-			m->b_dec[i] = (float)(m->b_dec[i] / scale);
-		m->pursuit.residual /= scale;
-		return;
-	}
-	for (size_t i = 0, n = (size_t)m->d_sae * m->d_in; i < n; i++)
-		m->W_enc[i] = (float)(m->W_enc[i] * scale);
-	for (size_t i = 0, n = (size_t)m->d_sae * m->d_out; i < n; i++)
-		m->W_dec[i] = (float)(m->W_dec[i] / scale);
-	for (size_t i = 0; i < m->d_out; i++)
-		m->b_dec[i] = (float)(m->b_dec[i] / scale);
-}
-
 static int make_model(sae_model **out, const sae_trainer *t, const train_member *member, error *err)
 {
 	const sae_dump_info *info = sae_dump_get_info(t->dump);
@@ -40,11 +21,12 @@ static int make_model(sae_model **out, const sae_trainer *t, const train_member 
 
 	if (rc < 0)
 		return rc;
-	unscale(m, t->scale);
-	if (m->arch == SAE_CODEBOOK)
+	if (rc == 0 && m->arch == SAE_CODEBOOK)
 		sae_model_set_codes(m);
 	m->norm_limit = sae_rows_get_stats(t->rows)->norm_limit;
-	rc = copy_name(&m->model_name, info->model, err);
+	rc = normalize_fold(&t->norm, m, err);
+	if (rc == 0)
+		rc = copy_name(&m->model_name, info->model, err);
 	if (rc == 0)
 		rc = copy_name(&m->hook_name, info->hook_point, err);
 	if (rc < 0) {

@@ -35,7 +35,7 @@ sae_train_opts sae_train_opts_default(void)
 		                 .code_noise = 1e-4,
 		                 .residual = 0.01,
 		                 .archetypal_delta = 1,
-		                 .scale_mean_norm = true };
+		                 .normalize = SAE_NORMALIZE_MEAN_NORM };
 }
 
 /* Written so that NaN is out of range too. */
@@ -172,7 +172,37 @@ static int check_others(const sae_train_opts *o, error *err)
 		return error_set(err, ERR_ARG,
 		                 "arch %s goes with plain Adam only: without optimizer, clip and average",
 		                 sae_arch_name(o->arch));
+	if (rc == 0 && o->archetypal && o->resample)
+		return error_set(err, ERR_ARG,
+		                 "option 'resample' is %llu, but archetypal decoder rows cannot begin anew",
+		                 (unsigned long long)o->resample);
 	return rc;
+}
+
+/* What cannot be folded into their models. */
+static int check_foldable(const sae_train_opts *o, error *err)
+{
+	bool codebook = o->arch == SAE_CODEBOOK, pursuit = o->arch == SAE_PURSUIT;
+	bool scales = o->normalize <= SAE_NORMALIZE_MEAN_SQUARE;
+
+	if (scales || (!codebook && !pursuit) || (pursuit && o->normalize == SAE_NORMALIZE_CENTER))
+		return 0;
+	return error_set(err, ERR_ARG, "option 'normalize' does not go with arch %s, but for none, %s",
+	                 sae_arch_name(o->arch),
+	                 pursuit ? "mean-norm, mean-square and center" : "mean-norm and mean-square");
+}
+
+static int check_start(const sae_train_opts *o, error *err)
+{
+	int rc = check_whole("normalize", o->normalize, SAE_NORMALIZE_NONE, SAE_NORMALIZE_CENTER, err);
+
+	if (rc == 0)
+		rc = check_whole("init-bias", o->bias, SAE_BIAS_MEAN, SAE_BIAS_MEDIAN, err);
+	if (rc == 0)
+		rc = check_real("encoder-norm", o->encoder_norm, 0, 1e6, err);
+	if (rc == 0 && o->resample)
+		rc = check_whole("resample", o->resample, 2, UINT64_MAX / 2 / MAX_BATCH, err);
+	return rc == 0 ? check_foldable(o, err) : rc;
 }
 
 int sae_train_opts_check(const sae_train_opts *o, uint32_t d_in, uint64_t n_train_rows, error *err)
@@ -194,6 +224,8 @@ int sae_train_opts_check(const sae_train_opts *o, uint32_t d_in, uint64_t n_trai
 		rc = check_others(o, err);
 	if (rc == 0)
 		rc = check_real("lr", o->lr, 0, 1e3, err);
+	if (rc == 0)
+		rc = check_start(o, err);
 	if (rc == 0)
 		rc = check_schedule(o, err);
 	if (rc == 0)

@@ -40,12 +40,13 @@ static void add_member(state_arrays *s, size_t member, const train_member *m)
 
 static int arrays_init(state_arrays *s, const sae_trainer *t, error *err)
 {
-	*s = (state_arrays){ .items = calloc(t->n * MEMBER_ARRAYS, sizeof(*s->items)),
+	*s = (state_arrays){ .items = calloc(t->n * MEMBER_ARRAYS + NORMALIZE_ARRAYS, sizeof(*s->items)),
 		             .names = calloc(t->n * MEMBER_ARRAYS, sizeof(*s->names)) };
 	if (!s->items || !s->names)
 		return error_nomem(err, "the list of a checkpoint's arrays");
 	for (size_t i = 0; i < t->n; i++)
 		add_member(s, i, &t->members[i]);
+	s->n += normalize_state(&t->norm, s->items + s->n);
 	return 0;
 }
 
@@ -125,6 +126,13 @@ static bool put_others(cJSON *p, const sae_train_opts *o)
 	        (put(p, "archetypal", o->archetypal) && put(p, "archetypal_delta", o->archetypal_delta)));
 }
 
+static bool put_start(cJSON *p, const sae_train_opts *o)
+{
+	return put_other(p, "init_bias", o->bias, SAE_BIAS_MEAN) &&
+	       put_other(p, "encoder_norm", o->encoder_norm, 0) &&
+	       put_other(p, "resample", (double)o->resample, 0);
+}
+
 static bool put_optimizer(cJSON *p, const sae_train_opts *o)
 {
 	return put_other(p, "optimizer", o->optimizer, SAE_ADAM) &&
@@ -160,9 +168,10 @@ static bool put_plan(cJSON *object, const char *key, const sae_train_opts *o)
 	       put_u64(p, "dead_tokens", o->dead_tokens) && put_u64(p, "seed", o->seed) &&
 	       put_u64(p, "order_seed", o->order_seed) &&
 	       cJSON_AddBoolToObject(p, "screening_statistical", o->screening == SAE_SCREENING_STATISTICAL) &&
-	       put_schedule(p, o) && put_optimizer(p, o) && put_others(p, o) &&
+	       put_schedule(p, o) && put_optimizer(p, o) && put_others(p, o) && put_start(p, o) &&
 	       put(p, "optimizer_state", o->moments8 ? 8 : 32) &&
-	       cJSON_AddBoolToObject(p, "scale_mean_norm", o->scale_mean_norm) &&
+	       cJSON_AddBoolToObject(p, "scale_mean_norm", o->normalize == SAE_NORMALIZE_MEAN_NORM) &&
+	       (o->normalize <= SAE_NORMALIZE_MEAN_NORM || put(p, "normalize", o->normalize)) &&
 	       cJSON_AddBoolToObject(p, "shuffle_rows", o->shuffle_rows);
 }
 
@@ -239,8 +248,9 @@ static bool put_member(cJSON *list, const train_member *m)
 	       put(o, "tokens", (double)s->tokens) && put(o, "fvu", s->fvu) && put(o, "mse", s->mse) &&
 	       put(o, "l0", s->l0) && put(o, "auxk", s->auxk) && put(o, "lr", s->lr) &&
 	       (isnan(s->sparsity) || put(o, "sparsity", s->sparsity)) &&
-	       (isnan(s->k) || put(o, "k", s->k)) && put(o, "grad_norm", s->grad_norm) &&
-	       put(o, "n_dead", (double)s->n_dead) && put(o, "run_seconds", s->seconds) && put_prefixes(o, s);
+	       (isnan(s->k) || put(o, "k", s->k)) && put_other(o, "n_resampled", (double)s->n_resampled, 0) &&
+	       put(o, "grad_norm", s->grad_norm) && put(o, "n_dead", (double)s->n_dead) &&
+	       put(o, "run_seconds", s->seconds) && put_prefixes(o, s);
 }
 
 static cJSON *progress_json(const sae_trainer *t, const cJSON *notes)
@@ -249,7 +259,7 @@ static cJSON *progress_json(const sae_trainer *t, const cJSON *notes)
 	double seconds = t->seconds_before + (t->started > 0 ? clock_now() - t->started : 0);
 	bool good = put(o, "step", (double)t->steps) &&
 	            put(o, "tokens", (double)(t->steps * t->members[0].o.batch)) &&
-	            put(o, "position", (double)t->position) && put(o, "scale", t->scale) &&
+	            put(o, "position", (double)t->position) && put(o, "scale", t->norm.scale) &&
 	            put(o, "seconds", seconds) && put_copy(o, "notes", notes);
 
 	for (size_t i = 0; i < t->n && good; i++)
@@ -530,6 +540,8 @@ static int read_member(train_member *m, const cJSON *o, const char *what, error 
 	rc = rc == 0 ? json_get_double(&s->lr, o, "lr", what, err) : rc;
 	s->sparsity = s->k = NAN; /* where they are not noted */
 	rc = rc == 0 && part(o, "sparsity") ? json_get_double(&s->sparsity, o, "sparsity", what, err) : rc;
+	rc = rc == 0 && part(o, "n_resampled") ? json_get_u64(&s->n_resampled, o, "n_resampled", what, err)
+	                                       : rc;
 	rc = rc == 0 && part(o, "k") ? json_get_double(&s->k, o, "k", what, err) : rc;
 	rc = rc == 0 ? json_get_double(&s->grad_norm, o, "grad_norm", what, err) : rc;
 	rc = rc == 0 ? json_get_u64(&s->n_dead, o, "n_dead", what, err) : rc;
@@ -582,7 +594,7 @@ int sae_trainer_restore(sae_trainer *t, sae_saved *s, bool extend, bool grown, e
 	for (size_t i = 0; i < t->n && rc == 0; i++)
 		rc = read_member(&t->members[i], cJSON_GetArrayItem(s->members, (int)i), what, err);
 	if (rc == 0)
-		rc = json_get_double(&t->scale, done, "scale", what, err);
+		rc = json_get_double(&t->norm.scale, done, "scale", what, err);
 	if (rc == 0)
 		rc = json_get_double(&t->seconds_before, done, "seconds", what, err);
 	if (rc == 0)
@@ -592,6 +604,7 @@ int sae_trainer_restore(sae_trainer *t, sae_saved *s, bool extend, bool grown, e
 	arrays_clear(&a);
 	if (rc < 0)
 		return rc;
+	normalize_restored(&t->norm);
 	t->steps = s->info.steps_taken;
 	t->position = grown ? position_when_grown(t, s) : s->position;
 	for (size_t i = 0; i < t->n && extend; i++)

@@ -201,6 +201,9 @@ static void twist_batch_k(sae_train_opts *o, size_t member)
 	o->schedule = SAE_SCHEDULE_COSINE;
 	o->k_start = 12;
 	o->k_anneal = 9;
+	o->resample = 4;
+	o->auxk_alpha = 0;
+	o->bias = member ? SAE_BIAS_MEDIAN : SAE_BIAS_ZERO;
 }
 
 static void twist_prefixes(sae_train_opts *o, size_t member)

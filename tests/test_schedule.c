@@ -183,6 +183,23 @@ START_TEST(k_falls_as_each_tool_has_it)
 }
 END_TEST
 
+START_TEST(features_begin_anew_in_turns)
+{
+	sae_train_opts o = plan(SAE_SCHEDULE_CONSTANT, 60);
+	fitter_now now;
+
+	o.warmup = 5;
+	o.resample = 20;
+	for (uint64_t s = 1; s <= 60; s++) {
+		uint64_t since = (s - 1) % 20 + 1;
+
+		schedule_at(&now, &o, s);
+		ck_assert(now.resample == (s == 20 || s == 40)); /* not at the end */
+		check_near(now.lr, since < 5 ? 2e-4 * (double)since : 1e-3);
+	}
+}
+END_TEST
+
 START_TEST(the_plan_sets_the_phases)
 {
 	sae_train_opts o = plan(SAE_SCHEDULE_INFINITE, 1000);
@@ -211,6 +228,6 @@ static void cases(Suite *s)
 	             constant_linear_and_cosine_follow_their_formulas,
 	             the_warm_up_may_begin_higher_and_be_round);
 	SUPPORT_CASE(s, "the rest", the_penalty_warms_up, k_falls_as_each_tool_has_it,
-	             the_plan_sets_the_phases);
+	             features_begin_anew_in_turns, the_plan_sets_the_phases);
 }
 SUPPORT_MAIN("schedule", cases)

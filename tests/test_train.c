@@ -356,7 +356,7 @@ START_TEST(a_lost_member_names_the_row)
 	fixture f;
 
 	fixture_open(&f, HUGE_ROWS, 1);
-	o[0].scale_mean_norm = o[1].scale_mean_norm = false;
+	o[0].normalize = o[1].normalize = SAE_NORMALIZE_NONE;
 	ck_assert_int_eq(sae_trainer_new(&t, f.dump, f.rows, o, 2, f.pool, &err), 0);
 	ck_assert_int_eq(sae_trainer_start(t, &err), 0);
 	sae_trainer_end_member(t, 0);
@@ -424,7 +424,7 @@ START_TEST(a_loss_that_is_not_finite_stops)
 	error err = { 0 };
 	fixture f;
 
-	o.scale_mean_norm = false;
+	o.normalize = SAE_NORMALIZE_NONE;
 	fixture_open(&f, HUGE_ROWS, 1);
 	ck_assert_int_eq(sae_train(&m, NULL, f.dump, f.rows, &o, f.pool, &err), ERR_LIMIT);
 	ck_assert_ptr_nonnull(strstr(err.msg, "the loss of step 1 is not finite"));

@@ -33,7 +33,7 @@ a='\274\242\261\133' b='\274\242\261\333' o='\0\0\0\0'
 		printf "$a$o$o$o$o$a$o$o$o$o$a$o$b$o$o$a$a$a$o$o$b$o$o$o$o$o$a$b$a$b$a$b"
 	done
 } >huge.npy
-huge="--features 8 --k 2 --batch 64 --steps 20 --max-norm-ratio 0 --scale none --split tail --quiet --kernels scalar"
+huge="--features 8 --k 2 --batch 64 --steps 20 --max-norm-ratio 0 --normalize none --split tail --quiet --kernels scalar"
 gloss train huge.npy -o huge $huge --sweep lr=1e-30,1000 --checkpoint-every 1 2>&1 >table || echo "exit $?"
 grep -o 'huge/lr.*' table
 ls huge/lr1e-30 huge/lr1000

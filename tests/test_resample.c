@@ -1,0 +1,252 @@
+/* Dead features begun anew, the draw of rows for them, and the geometric median. */
+#include "tests/support.h"
+
+#include <math.h>
+
+#include "sae/median.h"
+#include "sae/resample.h"
+#include "sae/step.h"
+
+/* ---- The draw ------------------------------------------------------------------------------------------------------- */
+
+START_TEST(rows_are_drawn_by_weight)
+{
+	enum { N = 5, DRAWS = 20000 };
+	const double weight[N] = { 1, 2, 0, 3, 4 };
+	unsigned first[N] = { 0 }, second[N] = { 0 };
+	double key[N];
+
+	for (uint64_t seed = 0; seed < DRAWS; seed++) {
+		uint32_t rows[2];
+
+		resample_choose(rows, 2, weight, N, hash64_mix(9, seed), key);
+		ck_assert_uint_ne(rows[0], rows[1]);
+		first[rows[0]]++;
+		second[rows[1]]++;
+	}
+	for (size_t i = 0; i < N; i++) {
+		double p = weight[i] / 10, q = 0;
+
+		for (size_t j = 0; j < N; j++) /* j went first */
+			q += j == i ? 0 : weight[j] / 10 * weight[i] / (10 - weight[j]);
+		ck_assert_double_le(fabs(first[i] - DRAWS * p), 4 * sqrt(DRAWS * p * (1 - p)));
+		ck_assert_double_le(fabs(second[i] - DRAWS * q), 4 * sqrt(DRAWS * q * (1 - q)));
+	}
+}
+END_TEST
+
+START_TEST(all_rows_can_be_drawn)
+{
+	enum { N = 300 };
+	double weight[N], key[N];
+	uint32_t rows[N], few[20];
+	bool seen[N] = { false };
+
+	for (size_t i = 0; i < N; i++)
+		weight[i] = i % 3 ? (double)i : 0;
+	resample_choose(rows, N, weight, N, 1, key);
+	resample_choose(few, 20, weight, N, 1, key);
+	ck_assert_mem_eq(few, rows, sizeof(few));
+	for (size_t i = 0; i < N; i++) {
+		ck_assert(!seen[rows[i]]);
+		seen[rows[i]] = true;
+		ck_assert(i < 200 ? weight[rows[i]] > 0 : weight[rows[i]] == 0);
+	}
+	resample_choose(NULL, 0, weight, N, 1, key);
+}
+END_TEST
+
+/* ---- The median ------------------------------------------------------------------------------------------------------- */
+
+START_TEST(the_median_has_the_least_distances)
+{
+	enum { N = 1500, D = 7 };
+	float *x = mem_alloc_aligned(N, D * sizeof(float));
+	double at[D], other[D], pull[D] = { 0 };
+	pool *p[2] = { NULL };
+
+	for (size_t t = 0; t < N; t++)
+		for (size_t i = 0; i < D; i++) /* one row in ten is far off */
+			x[t * D + i] = (float)(hash64_unit(hash64_mix(t, i)) + (t % 10 ? 0 : 50));
+	ck_assert_int_eq(pool_new(&p[0], 1, NULL), 0);
+	ck_assert_int_eq(pool_new(&p[1], 3, NULL), 0);
+	ck_assert_int_eq(geometric_median(at, x, N, D, p[0], NULL), 0);
+	ck_assert_int_eq(geometric_median(other, x, N, D, p[1], NULL), 0);
+	ck_assert_mem_eq(at, other, sizeof(at));
+	for (size_t t = 0; t < N; t++) {
+		double squares = 0;
+
+		for (size_t i = 0; i < D; i++)
+			squares += ((double)x[t * D + i] - at[i]) * ((double)x[t * D + i] - at[i]);
+		for (size_t i = 0; i < D; i++)
+			pull[i] += ((double)x[t * D + i] - at[i]) / sqrt(squares) / N;
+	}
+	for (size_t i = 0; i < D; i++) {
+		ck_assert_double_le(fabs(pull[i]), 1e-4); /* unit vectors to all rows add up to none */
+		ck_assert_double_lt(at[i], 0.7);          /* the mean is at 5.5 */
+	}
+	for (size_t i = 0; i < (size_t)N * D; i++)
+		x[i] = 3;
+	ck_assert_int_eq(geometric_median(at, x, N, D, p[0], NULL), 0);
+	for (size_t i = 0; i < D; i++)
+		ck_assert_double_eq(at[i], 3);
+	pool_free(p[0]);
+	pool_free(p[1]);
+	free(x);
+}
+END_TEST
+
+/* ---- Dead features ---------------------------------------------------------------------------------------------------- */
+
+enum { D = 40, F = 48, TRUE_F = 40, K = 3, BATCH = 256 };
+
+/* Sums of 3 of 40 directions. */
+static void make_batch(float *x, unsigned number)
+{
+	for (size_t t = 0; t < BATCH; t++)
+		for (size_t i = 0; i < D; i++) {
+			double sum = 0;
+
+			for (size_t j = 0; j < K; j++) {
+				uint64_t f = hash64_below(hash64_mix(number, t * K + j), TRUE_F);
+
+				sum += 2 * hash64_unit(hash64_mix(100 + f, i)) - 1;
+			}
+			x[t * D + i] = (float)sum;
+		}
+}
+
+enum variant { PLAIN, EIGHT_BITS, WITH_OPTIM, VARIANTS };
+
+static step *dying(enum variant v, pool *p)
+{
+	const step_config c = {
+		.d = D,
+		.n_features = F,
+		.k = K,
+		.batch = BATCH,
+		.beta1 = 0.9,
+		.beta2 = 0.999,
+		.eps = 1e-8,
+		.dead_tokens = 10 * BATCH,
+		.moments8 = v == EIGHT_BITS,
+		.keeps_gradients = v == WITH_OPTIM,
+		.optim = { .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .clip = 10, .k = kernels_get(NULL) },
+		.resample = 20,
+		.k_set = kernels_get(NULL)
+	};
+	step *s = NULL;
+
+	ck_assert_int_eq(step_new(&s, &c, p, NULL), 0);
+	step_init_weights(s, 1);
+	for (size_t f = 0; f < F / 2; f++)
+		s->b_enc.w[f] = -1e3f; /* these will never fire */
+	return s;
+}
+
+/* The FVU at the end. */
+static double run(step *s, float *x, bool resamples, size_t *n)
+{
+	step_result r;
+
+	*n = 0;
+	for (unsigned t = 1; t <= 400; t++) {
+		make_batch(x, t);
+		step_run(s, x, NULL, BATCH, 1, 3e-3, &r);
+		if (resamples && t % 20 == 0)
+			*n += step_resample(s, 10 * BATCH, t);
+	}
+	return r.fvu;
+}
+
+START_TEST(planted_dead_features_live_again)
+{
+	float *x = mem_alloc_aligned(BATCH, D * sizeof(float));
+	pool *p = NULL;
+
+	ck_assert_int_eq(pool_new(&p, 2, NULL), 0);
+	for (int v = PLAIN; v < VARIANTS; v++) {
+		double fvu[2];
+
+		for (int resamples = 0; resamples < 2; resamples++) {
+			step *s = dying((enum variant)v, p);
+			size_t n, silent = 0;
+
+			fvu[resamples] = run(s, x, resamples, &n);
+			for (size_t f = 0; f < F / 2; f++)
+				silent += s->silent[f] >= 10 * BATCH;
+			if (resamples) {
+				ck_assert_uint_ge(n, F / 2);
+				ck_assert_uint_le(silent, 4);
+			} else {
+				ck_assert_uint_eq(n, 0);
+				ck_assert_uint_eq(silent, F / 2);
+			}
+			step_free(s);
+		}
+		ck_assert_msg(fvu[1] < 0.8 * fvu[0], "FVU %g, %g without", fvu[1], fvu[0]);
+	}
+	pool_free(p);
+	free(x);
+}
+END_TEST
+
+/* dictionary_learning's rule to the letter. */
+START_TEST(they_begin_at_rows_of_the_batch)
+{
+	float *x = mem_alloc_aligned(BATCH, D * sizeof(float));
+	double alive = 0, rms = 0;
+	step_result r;
+	pool *p = NULL;
+	step *s;
+
+	ck_assert_int_eq(pool_new(&p, 1, NULL), 0);
+	s = dying(PLAIN, p);
+	for (unsigned t = 1; t <= 12; t++) {
+		make_batch(x, t);
+		step_run(s, x, NULL, BATCH, 1, 3e-3, &r);
+	}
+	for (size_t f = F / 2; f < F; f++) {
+		if (s->silent[f] > 10 * BATCH)
+			continue; /* dead by itself: not counted below */
+		alive += sqrt(s->c.k_set->sum_squares(s->W_enc.w + f * D, D));
+	}
+	ck_assert_uint_eq(step_resample(s, 10 * BATCH, 5), F / 2);
+	alive /= F / 2;
+	for (size_t t = 0; t < BATCH; t++)
+		rms += s->c.k_set->sum_squares(s->x + t * D, D) / BATCH;
+	rms = sqrt(rms);
+	for (size_t f = 0; f < F / 2; f++) {
+		const float *dec = s->W_dec.w + f * D, *enc = s->W_enc.w + f * D;
+		size_t found = 0;
+
+		ck_assert(s->b_enc.w[f] == 0 && s->b_enc.m[f] == 0 && s->b_enc.v[f] == 0);
+		ck_assert_uint_eq(s->silent[f], 0);
+		for (size_t t = 0; t < BATCH; t++) {
+			const float *row = s->x + t * D;
+			double norm = sqrt(s->c.k_set->sum_squares(row, D)), worst = 0;
+
+			for (size_t i = 0; i < D; i++) {
+				worst = fmax(worst, fabs((double)dec[i] - (double)row[i] / norm));
+				worst = fmax(worst,
+				             fabs((double)enc[i] - 0.2 * alive / rms * (double)row[i]));
+			}
+			found += worst < 1e-6;
+		}
+		ck_assert_uint_ge(found, 1);
+		for (size_t i = 0; i < D; i++)
+			ck_assert(s->W_enc.m[f * D + i] == 0 && s->W_dec.v[f * D + i] == 0);
+	}
+	step_free(s);
+	pool_free(p);
+	free(x);
+}
+END_TEST
+
+static void cases(Suite *s)
+{
+	SUPPORT_CASE(s, "draw", rows_are_drawn_by_weight, all_rows_can_be_drawn);
+	SUPPORT_CASE(s, "median", the_median_has_the_least_distances);
+	SUPPORT_CASE(s, "step", planted_dead_features_live_again, they_begin_at_rows_of_the_batch);
+}
+SUPPORT_MAIN("resample", cases)
