@@ -226,10 +226,8 @@ static int run(const command *self, int argc, char **argv)
 	if (!rc)
 		rc = sae_model_load_hashed(&model, p.args[0], &err);
 	if (!rc)
-		rc = dump_input_open(
-		        &in, &p, p.args + 1, p.n_args - 1, &o.dump,
-		        cli_given(&p, "max-norm-ratio") || isinf(model->norm_limit) ? 0 : model->norm_limit,
-		        false, &err);
+		rc = dump_input_open(&in, &p, p.args + 1, p.n_args - 1, &o.dump,
+		                     dump_limit_of_sae(&o.dump, &p, model), false, &err);
 	if (!rc && sae_dump_get_info(in.dump)->d_in != model->d_in)
 		rc = error_set(&err, ERR_ARG, "'%s' acts on rows of %u values, the dump's have %u", p.args[0],
 		               model->d_in, sae_dump_get_info(in.dump)->d_in);

@@ -12,7 +12,6 @@
 typedef struct eval_opts {
 	dump_args dump;
 	dump_split_args split;
-	const char *target, *target_key;
 	bool dictionary, mdl;
 	const char *prefixes;
 	option_list only;
@@ -21,9 +20,9 @@ typedef struct eval_opts {
 static const option options[] = {
 	DUMP_ARGS_OPTIONS(eval_opts, dump),
 	DUMP_SPLIT_OPTIONS(eval_opts, split),
-	OPTION(eval_opts, target, "target", 0, OPTION_STRING, "DUMP", NULL, 0, 0,
+	OPTION(eval_opts, dump.target, "target", 0, OPTION_STRING, "DUMP", NULL, 0, 0,
 	       "rows to compare the output with, in the dump's order: what a transcoder is to give"),
-	OPTION(eval_opts, target_key, "target-key", 0, OPTION_STRING, "NAME", NULL, 0, 0,
+	OPTION(eval_opts, dump.target_key, "target-key", 0, OPTION_STRING, "NAME", NULL, 0, 0,
 	       "tensor that holds them, where it is not the dump's"),
 	OPTION(eval_opts, dictionary, "dictionary", 0, OPTION_BOOL, NULL, "true", 0, 0,
 	       "also the cosines of all pairs of features: time grows with the square of their number"),
@@ -213,28 +212,17 @@ static void print_rows(const sae_metrics *m, const sae_rows_stats *rows, const d
 	printf("\n");
 }
 
-static int open_target(sae_dump **out, const eval_opts *o, error *err)
-{
-	const sae_dump_opts from = { .key = o->target_key ? o->target_key : o->dump.key };
-
-	return o->target ? sae_dump_open(out, &o->target, 1, &from, err) : 0;
-}
-
 static int evaluate(sae_metrics *m, const sae_model *model, dump_input *in, const eval_opts *o,
                     const cli_parsed *p, error *err)
 {
-	sae_dump *target = NULL;
 	progress pr;
-	int rc = open_target(&target, o, err);
+	int rc;
 
-	if (rc < 0)
-		return rc;
 	progress_start(&pr, cli_progress_stream(p), "eval", "rows", sae_rows_n(in->rows, true));
-	rc = sae_eval(m, model, in->dump, target, in->rows, true, in->pool, &pr, err);
+	rc = sae_eval(m, model, in->dump, NULL, in->rows, true, in->pool, &pr, err);
 	progress_end(&pr);
 	if (!rc && o->dictionary)
 		rc = sae_eval_dictionary(m, model, in->pool, err);
-	sae_dump_close(target);
 	return rc;
 }
 
@@ -260,18 +248,14 @@ static int run(const command *self, int argc, char **argv)
 		rc = sae_model_load(&model, p.args[0], &err);
 	if (!rc)
 		rc = eval_more_parse(&more, o.mdl, o.prefixes, model->d_sae, &err);
-	if (!rc && model->transcodes && !o.target)
+	if (!rc && model->transcodes && !o.dump.target && !o.dump.target_key)
 		rc = error_set(
 		        &err, ERR_ARG,
 		        "'%s' is a transcoder: give the rows that its output is compared with as --target",
 		        p.args[0]);
-	/* Rows that training left out for their norm stay out, unless the user asks otherwise; an SAE that tells no limit gets
-	 * the usual one. */
 	if (!rc)
-		rc = dump_input_open(
-		        &in, &p, p.args + 1, p.n_args - 1, &o.dump,
-		        cli_given(&p, "max-norm-ratio") || isinf(model->norm_limit) ? 0 : model->norm_limit,
-		        false, &err);
+		rc = dump_input_open(&in, &p, p.args + 1, p.n_args - 1, &o.dump,
+		                     dump_limit_of_sae(&o.dump, &p, model), false, &err);
 	if (!rc)
 		rc = dump_input_split(&in, &o.split, &err);
 	if (!rc)

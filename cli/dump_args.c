@@ -3,6 +3,7 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -50,6 +51,41 @@ static int scan(dump_input *in, const cli_parsed *p, const sae_rows_opts *o, boo
 	return rc;
 }
 
+/* A dump of the same tokens beside the first: at `path`, NULL: in the first one's files. */
+static int add_beside(dump_input *in, const dump_args *a, const char *const *paths, size_t n_paths,
+                      const char *path, const char *key, bool target, error *err)
+{
+	const sae_dump_opts o = { .key = key ? key : a->key,
+		                  .dtype = a->dtype,
+		                  .d_in = target ? 0 : a->d_in,
+		                  .head = target ? NULL : a->head,
+		                  .ctx_len = a->ctx_len };
+	sae_dump *d = NULL;
+	int rc = path ? sae_dump_open(&d, &path, 1, &o, err) : sae_dump_open(&d, paths, n_paths, &o, err);
+
+	if (rc == 0)
+		rc = sae_dump_add(in->dump, d, target, err);
+	if (rc < 0)
+		sae_dump_close(d);
+	return rc;
+}
+
+static int add_all(dump_input *in, const dump_args *a, const char *const *paths, size_t n_paths, error *err)
+{
+	size_t n = a->cross.n ? a->cross.n : a->cross_key.n;
+	int rc = 0;
+
+	if (a->cross.n && a->cross_key.n && a->cross.n != a->cross_key.n)
+		return error_set(err, ERR_ARG, "--cross-key is given %zu times, --cross %zu times",
+		                 a->cross_key.n, a->cross.n);
+	for (size_t i = 0; i < n && rc == 0; i++)
+		rc = add_beside(in, a, paths, n_paths, a->cross.n ? a->cross.items[i] : NULL,
+		                a->cross_key.n ? a->cross_key.items[i] : NULL, false, err);
+	if (rc == 0 && (a->target || a->target_key))
+		rc = add_beside(in, a, paths, n_paths, a->target, a->target_key, true, err);
+	return rc;
+}
+
 int dump_input_open(dump_input *in, const cli_parsed *p, const char *const *paths, size_t n_paths,
                     const dump_args *a, double norm_limit, bool duplicates, error *err)
 {
@@ -66,6 +102,8 @@ int dump_input_open(dump_input *in, const cli_parsed *p, const char *const *path
 		                  .n_roles = a->roles.n };
 	sae_rows_opts r = { .max_norm_ratio = a->max_norm_ratio,
 		            .norm_limit = norm_limit,
+		            .more_limits = a->more_limits,
+		            .n_more_limits = a->n_more_limits,
 		            .nan_fail = strcmp(a->nan, "fail") == 0 };
 	uint32_t *tokens = NULL, *positions = NULL;
 	int rc = dump_parse_numbers(&tokens, &r.n_exclude_tokens, &a->exclude_tokens, "exclude-tokens", err);
@@ -79,6 +117,8 @@ int dump_input_open(dump_input *in, const cli_parsed *p, const char *const *path
 		rc = pool_new(&in->pool, a->threads, err);
 	if (rc == 0)
 		rc = sae_dump_open(&in->dump, paths, n_paths, &d, err);
+	if (rc == 0)
+		rc = add_all(in, a, paths, n_paths, err);
 	if (rc == 0 && r.n_exclude_tokens && !sae_dump_get_info(in->dump)->has_tokens)
 		rc = error_set(err, ERR_ARG, "--exclude-tokens: the dump has no token ids");
 	if (rc == 0)
@@ -86,6 +126,15 @@ int dump_input_open(dump_input *in, const cli_parsed *p, const char *const *path
 	free(tokens);
 	free(positions);
 	return rc;
+}
+
+double dump_limit_of_sae(dump_args *a, const cli_parsed *p, const sae_model *m)
+{
+	if (cli_given(p, "max-norm-ratio"))
+		return 0;
+	a->more_limits = m->more_limits;
+	a->n_more_limits = m->n_more_limits;
+	return isinf(m->norm_limit) ? 0 : m->norm_limit;
 }
 
 int dump_input_split(dump_input *in, const dump_split_args *a, error *err)

@@ -15,7 +15,7 @@
  *	... in.dump, in.rows, in.pool ...
  *	dump_input_close(&in);
  *
- * The macros give --key --tokens --dtype --d-in --head --manifest --ctx-len --mask --lengths --roles --max-norm-ratio --exclude-tokens --exclude-positions --nan
+ * The macros give --key --tokens --dtype --d-in --head --manifest --ctx-len --mask --lengths --roles --cross --cross-key --max-norm-ratio --exclude-tokens --exclude-positions --nan
  * --threads, and --holdout --split --split-seed. The split has a seed of its own so that SAEs of other seeds are compared
  * on the same held-out rows; train and eval agree by default. */
 #ifndef GLOSS_CLI_DUMP_ARGS_H
@@ -31,7 +31,13 @@ typedef struct dump_args {
 	option_list roles;                             /* "user,assistant" each */
 	option_list exclude_tokens, exclude_positions; /* "1,2,3" each */
 	const char *nan;                               /* "skip" or "fail" */
-	uint32_t threads;                              /* 0: all CPUs */
+	option_list cross,
+	        cross_key; /* further dumps, put beside the first (sae_dump_add()), and their tensors */
+	/* The command's to set: a target dump and its tensor (NULL: none), and sae_rows_opts.more_limits. */
+	const char *target, *target_key;
+	const double *more_limits;
+	size_t n_more_limits;
+	uint32_t threads; /* 0: all CPUs */
 } dump_args;
 
 #define DUMP_ARGS_OPTIONS(st, dump)                                                                          \
@@ -59,6 +65,12 @@ typedef struct dump_args {
 	               "say"),                                                                               \
 	        OPTION(st, dump.roles, "roles", 0, OPTION_LIST, "ROLES", NULL, 0, 0,                         \
 	               "leave out the rows of other roles than these, as user,assistant"),                   \
+	        OPTION(st, dump.cross, "cross", 0, OPTION_LIST, "DUMP", NULL, 0, 0,                          \
+	               "another dump of the same tokens, whose rows are put behind the dump's, for a "       \
+	               "crosscoder; may be repeated"),                                                       \
+	        OPTION(st, dump.cross_key, "cross-key", 0, OPTION_LIST, "NAME", NULL, 0, 0,                  \
+	               "tensor of that dump, if not the one of --key; without --cross, another tensor of "   \
+	               "the dump's own files"),                                                              \
 	        OPTION(st, dump.max_norm_ratio, "max-norm-ratio", 0, OPTION_DOUBLE, "X", "10", 0, 1e30,      \
 	               "leave out rows with a norm over X times the median; 0 keeps all"),                   \
 	        OPTION(st, dump.exclude_tokens, "exclude-tokens", 0, OPTION_LIST, "IDS", NULL, 0, 0,         \
@@ -97,6 +109,9 @@ typedef struct dump_input {
  * The caller ends with dump_input_close() also after a failure. */
 int dump_input_open(dump_input *in, const cli_parsed *p, const char *const *paths, size_t n_paths,
                     const dump_args *a, double norm_limit, bool duplicates, error *err) MUST_USE;
+/* The norm_limit for dump_input_open() by which rows that the SAE's training left out stay out, unless --max-norm-ratio is given; an
+ * SAE that tells none gets the usual one. Those of further dumps go to a->more_limits, which point into the model. */
+double dump_limit_of_sae(dump_args *a, const cli_parsed *p, const sae_model *m);
 int dump_input_split(dump_input *in, const dump_split_args *a, error *err) MUST_USE;
 void dump_input_close(dump_input *in);
 /* "1,2" and "3" as {1, 2, 3}: what --exclude-tokens takes. *out: malloc'd. ERR_ARG names the option and the bad part. */

@@ -28,7 +28,7 @@ from safetensors.torch import save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 DTYPES = {"f16": torch.float16, "bf16": torch.bfloat16, "f32": torch.float32}
-HOOKS = {"resid_pre": "hook_resid_pre", "resid_post": "hook_resid_post", "attn_out": "hook_attn_out", "mlp_out": "hook_mlp_out",
+HOOKS = {"resid_pre": "hook_resid_pre", "resid_post": "hook_resid_post", "attn_out": "hook_attn_out", "mlp_in": "mlp.hook_in", "mlp_out": "hook_mlp_out",
          "z": "attn.hook_z", "result": "attn.hook_result"}
 ROLES = ["template", "system", "user", "assistant", "tool"]
 
@@ -156,6 +156,8 @@ def add_hook(args, model, block, hook, out):
         return block.register_forward_pre_hook(lambda m, a, k: keep(a or k["hidden_states"]), with_kwargs=True)
     if hook == "resid_post":
         return block.register_forward_hook(lambda m, a, y: keep(y))
+    if hook == "mlp_in":  # what the MLP is given: normalised
+        return named(block, ["mlp", "feed_forward"], "MLP").register_forward_pre_hook(lambda m, a: keep(a[0]))
     if hook == "mlp_out":
         return named(block, ["mlp", "feed_forward"], "MLP").register_forward_hook(lambda m, a, y: keep(y))
     attention = named(block, ["self_attn", "attn", "attention"], "attention")

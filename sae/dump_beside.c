@@ -45,7 +45,7 @@ const sae_dump *sae_dump_part(const sae_dump *d, size_t i, uint32_t *width)
 
 static int differ(const sae_dump *d, const sae_dump *other, uint64_t row, const char *what, error *err)
 {
-	return error_set(err, ERR_ARG, "'%s' and '%s' do not belong together: row %" PRIu64 " %s",
+	return error_set(err, ERR_FORMAT, "'%s' and '%s' do not belong together: row %" PRIu64 " %s",
 	                 sae_dump_shard(d, 0, NULL), sae_dump_shard(other, 0, NULL), row, what);
 }
 
@@ -63,8 +63,8 @@ static int compare_tokens(const sae_dump *d, const sae_dump *other, error *err)
 		for (uint64_t i = 0; i < n && rc == 0; i++) {
 			if (a[i] == b[i])
 				continue;
-			snprintf(what, sizeof(what), "is of token %" PRIu32 " there, of %" PRIu32 " here", a[i],
-			         b[i]);
+			snprintf(what, sizeof(what), "is of token %" PRIu32 " there, of %" PRIu32 " here",
+			         a[i], b[i]);
 			rc = differ(d, other, at + i, what, err);
 		}
 	}
@@ -94,11 +94,10 @@ int sae_dump_add(sae_dump *d, sae_dump *other, bool target, error *err)
 		return error_set(err, ERR_ARG, "at most %d dumps can be put side by side, one target last",
 		                 SAE_PARTS_MAX);
 	if (a->n_rows != b->n_rows)
-		return error_set(err, ERR_ARG,
-		                 "'%s' and '%s' do not belong together: %" PRIu64 " rows there, %" PRIu64
-		                 " here",
-		                 sae_dump_shard(d, 0, NULL), sae_dump_shard(other, 0, NULL), a->n_rows,
-		                 b->n_rows);
+		return error_set(
+		        err, ERR_FORMAT,
+		        "'%s' and '%s' do not belong together: %" PRIu64 " rows there, %" PRIu64 " here",
+		        sae_dump_shard(d, 0, NULL), sae_dump_shard(other, 0, NULL), a->n_rows, b->n_rows);
 	if (a->has_tokens && b->has_tokens)
 		rc = compare_tokens(d, other, err);
 	if (rc == 0 && a->ragged && b->ragged)

@@ -453,6 +453,7 @@ int sae_eval(sae_metrics *out, const sae_model *m, const sae_dump *d, const sae_
 	eval *e = NULL;
 	int rc;
 
+	target = target ? target : sae_dump_target(d);
 	rc = check_dumps(m, d, target, err);
 	if (rc < 0)
 		return rc;

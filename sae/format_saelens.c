@@ -20,8 +20,9 @@ static const struct architecture {
 		PLAIN,
 		GATED,
 		TRAINED_BY_BATCH,
-		MIRRORED
-	} kind; /* of what is computed as another architecture */
+		MIRRORED,
+		CROSSCODER /* its tensors have a dimension for the hook points */
+	} kind;            /* of what is computed as another architecture */
 } architectures[] = {
 	{ "standard", SAE_RELU, false, false, PLAIN },
 	{ "topk", SAE_TOPK, false, false, PLAIN },
@@ -41,6 +42,10 @@ static const struct architecture {
 	{ OURS "topk_skip_transcoder", SAE_TOPK, true, true, PLAIN },
 	{ OURS "groupmax_transcoder", SAE_GROUPMAX, true, false, PLAIN },
 	{ OURS "groupmax_skip_transcoder", SAE_GROUPMAX, true, true, PLAIN },
+	{ OURS "crosscoder", SAE_RELU, false, false, CROSSCODER },
+	{ OURS "topk_crosscoder", SAE_TOPK, false, false, CROSSCODER },
+	{ OURS "jumprelu_crosscoder", SAE_JUMPRELU, false, false, CROSSCODER },
+	{ OURS "groupmax_crosscoder", SAE_GROUPMAX, false, false, CROSSCODER },
 };
 
 static const struct {
@@ -65,6 +70,24 @@ static bool is_flat(const cJSON *json)
 	return version ? strtol(version, NULL, 10) < 6 : !cJSON_IsObject(metadata);
 }
 
+/* Of further dumps that training read side by side; null: none for that one. */
+static int read_more_limits(layout *l, const cJSON *gloss, error *err)
+{
+	const cJSON *list = cJSON_GetObjectItemCaseSensitive(gloss, "more_norm_limits"), *item;
+
+	cJSON_ArrayForEach(item, list)
+	{
+		if (l->n_more_limits == SAE_PARTS_MAX ||
+		    !(cJSON_IsNull(item) || (cJSON_IsNumber(item) && item->valuedouble > 0)))
+			return error_set(err, ERR_FORMAT,
+			                 "'%s': more_norm_limits is not a list of up to %d positive numbers",
+			                 l->config, SAE_PARTS_MAX);
+		l->more_limits[l->n_more_limits++] =
+		        cJSON_IsNull(item) ? (double)INFINITY : item->valuedouble;
+	}
+	return 0;
+}
+
 static int read_names(layout *l, error *err)
 {
 	const cJSON *metadata = cJSON_GetObjectItemCaseSensitive(l->json, "metadata"), *gloss;
@@ -83,6 +106,8 @@ static int read_names(layout *l, error *err)
 	gloss = cJSON_GetObjectItemCaseSensitive(metadata, "gloss");
 	if (rc == 0 && cJSON_IsObject(gloss)) {
 		rc = json_get_double(&l->norm_limit, gloss, "norm_limit", l->config, err);
+		if (rc == 0)
+			rc = read_more_limits(l, gloss, err);
 		if (rc == 0)
 			rc = json_get_u64(&l->k, gloss, "k", l->config, err);
 	}
@@ -159,6 +184,8 @@ static int read_architecture(layout *l, const struct architecture *a, error *err
 	l->transcodes = a->transcodes;
 	if (a->skip)
 		l->skip.name = "W_skip";
+	if (rc == 0 && a->kind == CROSSCODER)
+		rc = json_get_u64(&l->n_inputs, l->json, "n_inputs", what, err);
 	if (a->arch == SAE_JUMPRELU)
 		l->threshold = a->kind == TRAINED_BY_BATCH ? "topk_threshold" : "threshold";
 	if (a->kind == GATED) {
@@ -354,6 +381,16 @@ static int write_weights(const sae_model *m, const char *dir, error *err)
 	if (m->W_skip)
 		tensors[n++] = (sae_tensor_out){ "W_skip", SAE_F32, 2, { m->d_out, d }, m->W_skip };
 	tensors[n++] = (sae_tensor_out){ "b_dec", SAE_F32, 1, { m->d_out }, m->b_dec };
+	if (m->n_inputs > 1) { /* the same values */
+		tensors[0] = (sae_tensor_out){
+			"W_dec", SAE_F32, 3, { n_features, m->n_inputs, d / m->n_inputs }, m->W_dec
+		};
+		tensors[1] = (sae_tensor_out){
+			"W_enc", SAE_F32, 3, { m->n_inputs, d / m->n_inputs, n_features }, turned
+		};
+		tensors[2] =
+		        (sae_tensor_out){ "b_dec", SAE_F32, 2, { m->n_inputs, d / m->n_inputs }, m->b_dec };
+	}
 	if (!tied)
 		tensors[n++] = (sae_tensor_out){ "b_enc", SAE_F32, 1, { n_features }, m->b_enc };
 	if (m->threshold)
@@ -381,6 +418,16 @@ static int write_sparsity(const sae_model *m, const char *dir, const double *fre
 	return rc;
 }
 
+static bool add_more_limits(cJSON *gloss, const sae_model *m)
+{
+	cJSON *list = cJSON_AddArrayToObject(gloss, "more_norm_limits");
+	bool good = list != NULL;
+
+	for (size_t i = 0; i < m->n_more_limits && good; i++) /* cJSON writes infinity as null */
+		good = cJSON_AddItemToArray(list, cJSON_CreateNumber(m->more_limits[i]));
+	return good;
+}
+
 /* `metadata` completed with what the model itself knows. NULL: no memory. */
 static cJSON *full_metadata(const sae_model *m, const cJSON *metadata)
 {
@@ -401,6 +448,10 @@ static cJSON *full_metadata(const sae_model *m, const cJSON *metadata)
 		cJSON_DeleteItemFromObjectCaseSensitive(gloss, "norm_limit");
 		good = cJSON_AddNumberToObject(gloss, "norm_limit", m->norm_limit) != NULL;
 	}
+	if (good && m->n_more_limits) {
+		cJSON_DeleteItemFromObjectCaseSensitive(gloss, "more_norm_limits");
+		good = add_more_limits(gloss, m);
+	}
 	if (good && (m->arch == SAE_JUMPRELU || m->arch == SAE_RELU) && m->k) {
 		cJSON_DeleteItemFromObjectCaseSensitive(gloss, "k");
 		good = cJSON_AddNumberToObject(gloss, "k", m->k) != NULL;
@@ -417,7 +468,8 @@ static const struct architecture *architecture_of(const sae_model *m)
 
 	while (i < ARRAY_LEN(architectures) &&
 	       (architectures[i].arch != m->arch || architectures[i].transcodes != m->transcodes ||
-	        architectures[i].skip != (m->W_skip != NULL)))
+	        architectures[i].skip != (m->W_skip != NULL) ||
+	        (architectures[i].kind == CROSSCODER) != (m->n_inputs > 1)))
 		i++;
 	return i < ARRAY_LEN(architectures) ? &architectures[i] : NULL;
 }
@@ -436,6 +488,7 @@ static bool add_architecture(cJSON *json, const sae_model *m)
 	       cJSON_AddNumberToObject(json, "d_sae", m->d_sae) &&
 	       (!counts || cJSON_AddNumberToObject(json, "k", m->k)) &&
 	       (!m->transcodes || cJSON_AddNumberToObject(json, "d_out", m->d_out)) &&
+	       (m->n_inputs < 2 || cJSON_AddNumberToObject(json, "n_inputs", m->n_inputs)) &&
 	       (m->arch != SAE_PURSUIT ||
 	        (cJSON_AddNumberToObject(json, "residual_threshold", m->pursuit.residual) &&
 	         cJSON_AddNumberToObject(json, "max_iterations", m->pursuit.steps) &&
@@ -487,7 +540,9 @@ static int write(const sae_model *m, const char *dir, error *err)
 
 static const char *gloss_cannot(const sae_model *m)
 {
-	return architecture_of(m) ? NULL : "it has no such architecture with a skip or another output";
+	return architecture_of(m)
+	               ? NULL
+	               : "it has no such architecture with a skip, another output or several inputs";
 }
 
 static const char *saelens_cannot(const sae_model *m)

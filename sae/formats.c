@@ -183,16 +183,23 @@ static int find_writer(const format **out, const char *name, error *err)
 	return error_set(err, ERR_ARG, "'%s' is no format that SAEs are written in", name);
 }
 
+/* Why the format cannot hold the model; NULL: it can. */
+static const char *why_not(const format *f, const sae_model *m)
+{
+	return m->n_inputs > 1 && f != &format_gloss ? "it has no crosscoders" : f->cannot(m);
+}
+
 int sae_model_export(const sae_model *m, const char *name, const char *dir, bool force, error *err)
 {
 	char path[FILE_PATH_MAX];
 	const format *f = NULL;
 	int rc = find_writer(&f, name, err);
 
-	if (rc == 0 && f->cannot(m))
-		rc = error_set(err, ERR_ARG, "%s cannot hold this SAE (%s%s%s): %s", name,
+	if (rc == 0 && why_not(f, m))
+		rc = error_set(err, ERR_ARG, "%s cannot hold this SAE (%s%s%s%s): %s", name,
 		               sae_arch_name(m->arch), m->W_skip ? " skip" : "",
-		               m->transcodes ? " transcoder" : "", f->cannot(m));
+		               m->transcodes ? " transcoder" : "", m->n_inputs > 1 ? " crosscoder" : "",
+		               why_not(f, m));
 	if (rc == 0)
 		rc = file_join(path, dir, f->weights, err);
 	if (rc == 0 && !force && file_exists(path))

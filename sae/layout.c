@@ -80,14 +80,27 @@ static int refuse_shape(const layout *l, const sae_tensor *t, uint64_t rows, uin
 	                 want);
 }
 
+/* Whether the tensor has this shape; of a crosscoder, rows or columns may be (inputs, width). */
+static bool has_shape(const sae_tensor *t, uint64_t rows, uint64_t columns, uint64_t n_inputs)
+{
+	const uint64_t *d = t->dims;
+
+	if (t->n_dims == (columns ? 2 : 1))
+		return d[0] == rows && (!columns || d[1] == columns);
+	if (n_inputs < 2 || t->n_dims != (columns ? 3 : 2))
+		return false;
+	if (d[0] == n_inputs && d[1] == rows / n_inputs && rows % n_inputs == 0)
+		return !columns || d[2] == columns;
+	return columns && d[0] == rows && d[1] == n_inputs && d[2] == columns / n_inputs;
+}
+
 int layout_find(const sae_tensor **out, const layout *l, const sae_file *f, const char *name, uint64_t rows,
                 uint64_t columns, error *err)
 {
 	int rc = find_floats(out, f, name, err);
 	const sae_tensor *t = *out;
 
-	if (rc == 0 &&
-	    (t->n_dims != (columns ? 2 : 1) || t->dims[0] != rows || (columns && t->dims[1] != columns)))
+	if (rc == 0 && !has_shape(t, rows, columns, l->n_inputs))
 		rc = refuse_shape(l, t, rows, columns, err);
 	return rc;
 }
@@ -155,6 +168,11 @@ static int check_rule(layout *l, error *err)
 	if (!(l->norm_limit > 0))
 		return error_set(err, ERR_FORMAT, "'%s': norm_limit %g is not positive", where,
 		                 l->norm_limit);
+	if (l->n_inputs > 1 && (l->n_inputs > SAE_PARTS_MAX || l->d_in % l->n_inputs != 0))
+		return error_set(err, ERR_FORMAT,
+		                 "'%s': n_inputs %" PRIu64 " does not divide d_in = %" PRIu64
+		                 ", or is over %d",
+		                 where, l->n_inputs, l->d_in, SAE_PARTS_MAX);
 	if (!l->steps)
 		l->steps = l->d_in;
 	return l->arch == SAE_CODEBOOK ? layout_check_codebook(l, err) : 0;
@@ -252,7 +270,8 @@ void layout_facts(sae_model_facts *out, const layout *l, const sae_file *f)
 		                  .norm = l->norm,
 		                  .centers = l->centers,
 		                  .transcodes = l->transcodes,
-		                  .skip = l->skip.name != NULL };
+		                  .skip = l->skip.name != NULL,
+		                  .n_inputs = l->n_inputs > 1 ? (uint32_t)l->n_inputs : 1 };
 	memcpy(out->architecture, l->architecture, sizeof(out->architecture));
 	memcpy(out->folded, l->folded, sizeof(out->folded));
 	snprintf(out->model_name, sizeof(out->model_name), "%s", l->model_name ? l->model_name : "");

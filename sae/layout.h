@@ -28,7 +28,9 @@ typedef struct layout {
 	uint64_t steps;  /* 0: d_in */
 	bool repeat_ends;
 	sae_codebook codebook; /* SAE_CODEBOOK: dec is (F, d_out / groups) then, and there is no enc */
-	double norm_limit;
+	uint64_t n_inputs; /* of a crosscoder, whose tensors have a dimension for them; else 0 */
+	double norm_limit, more_limits[SAE_PARTS_MAX];
+	size_t n_more_limits;
 	const char *model_name, *hook_name;
 	/* Tensors: (F, d_in), (F, d_out), (d_out, d_in) unless turned. */
 	layout_matrix enc, dec, skip;

@@ -38,7 +38,7 @@ typedef struct sae_metrics { /* over the rows evaluated; sums in FP64; e = x - x
 	uint64_t density[SAE_DENSITY_BINS]; /* alive features by log10 of the share of rows they fire on */
 	uint64_t *fires;                    /* malloc'd (F) */
 } sae_metrics;
-/* Over the held-out rows of `rows` (or the training rows). target: NULL, or a dump of as many rows that the output is compared with
+/* Over the held-out rows of `rows` (or the training rows). target: NULL (the dump's own, if sae_dump_add() gave it one), or a dump of as many rows that the output is compared with
  * in place of its input, for a transcoder. ERR_ARG: another d_in or d_out, a transcoder without target; ERR_FORMAT: no rows. */
 int sae_eval(sae_metrics *out, const sae_model *m, const sae_dump *d, const sae_dump *target,
              const sae_rows *rows, bool held_out, pool *p, progress *pr, error *err) MUST_USE;

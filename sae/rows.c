@@ -143,6 +143,11 @@ static double limit_of(double median_norm, double ratio, double given)
 	return ratio > 0 && median_norm > 0 ? ratio * median_norm : INFINITY;
 }
 
+static double more_limit(const sae_rows_opts *o, size_t i)
+{
+	return i < o->n_more_limits && isfinite(o->more_limits[i]) ? o->more_limits[i] : 0;
+}
+
 /* Of each dump that is read, by its own norms. */
 static int find_limit(scan *s, error *err)
 {
@@ -162,9 +167,8 @@ static int find_limit(scan *s, error *err)
 	st->norm_limit = limit_of(st->median_norm, s->o->max_norm_ratio, s->o->norm_limit);
 	st->n_more_limits = n_parts - 1;
 	for (size_t p = 1; p < n_parts; p++)
-		st->more_limits[p - 1] =
-		        limit_of(median(s->sample + p * s->n_sample, s->n_sample), s->o->max_norm_ratio,
-		                 p <= s->o->n_more_limits ? s->o->more_limits[p - 1] : 0);
+		st->more_limits[p - 1] = limit_of(median(s->sample + p * s->n_sample, s->n_sample),
+		                                  s->o->max_norm_ratio, more_limit(s->o, p - 1));
 	return 0;
 }
 

@@ -162,7 +162,7 @@ uint64_t sae_dump_document(const sae_dump *d, uint64_t context);
  * tokens, documents, manifest) is the first's. Of the reads, sae_dump_read() gives the inputs; sae_rows_scan() leaves a row out
  * that any of them has out of bounds, each by its own norms. */
 enum { SAE_PARTS_MAX = 64 };
-/* `other` is d's to close from then on. ERR_ARG: rows or tokens differ (the first that does is named), or too many. */
+/* `other` is d's to close from then on. ERR_FORMAT: rows or tokens differ (the first that does is named); ERR_ARG: too many. */
 int sae_dump_add(sae_dump *d, sae_dump *other, bool target, error *err) MUST_USE;
 const sae_dump *sae_dump_target(const sae_dump *d); /* NULL: none */
 size_t sae_dump_n_inputs(const sae_dump *d);
@@ -184,7 +184,7 @@ typedef struct sae_rows_opts {
 	const uint32_t *exclude_positions; /* positions in the context whose rows are left out */
 	size_t n_exclude_positions;
 	double norm_limit; /* over 0: rows with norm over this are left out, whatever the median: the limit an SAE was trained with */
-	/* the same for dumps added to the first (sae_dump_add()), in their order; fewer than there are: the median's for the rest */
+	/* the same for dumps added to the first (sae_dump_add()), in their order; infinity, or fewer than there are: the median's */
 	const double *more_limits;
 	size_t n_more_limits;
 } sae_rows_opts;
@@ -315,7 +315,11 @@ typedef struct sae_model {
 	bool transcodes; /* what comes out is not the input but the row of another hook point */
 	sae_pursuit pursuit;
 	sae_codebook codebook;           /* SAE_CODEBOOK; SAE_NORM_LAYER is of each part then */
-	double norm_limit;               /* rows over this norm were left out of training; infinity: none */
+	/* A crosscoder: rows are those of so many hook points side by side, each as wide; 0, 1: they are of one */
+	uint32_t n_inputs;
+	double norm_limit; /* rows over this norm were left out of training; infinity: none */
+	double more_limits[SAE_PARTS_MAX]; /* the same of the rows of further inputs, and of a transcoder's output */
+	size_t n_more_limits;
 	char *model_name, *hook_name;    /* NULL: not known; owned */
 	char weights_sha256[SHA256_HEX]; /* of the file of weights; "" but for sae_model_load_hashed() */
 } sae_model; /* acts on raw activations x: xhat = f W_dec + b_dec. A model of rows s x becomes one of x by s W_enc, W_dec / s and
@@ -358,6 +362,7 @@ typedef struct sae_model_facts {
 	sae_dtype dtype;       /* of W_dec on disk */
 	sae_norm norm;
 	bool centers, transcodes, skip;
+	uint32_t n_inputs; /* of a crosscoder; else 1 */
 	char model_name[256], hook_name[256]; /* "": not known */
 	char folded[256];                     /* what loading changes, ", " between; "": nothing */
 	uint64_t weight_bytes;                /* on disk */
