@@ -41,6 +41,12 @@ static const option options[] = {
 	DUMP_ARGS_OPTIONS_TOKENS(
 	        train_opts, dump, "N|PATH",
 	        "a number: train on so many tokens; else where the token ids are, if not in the shards"),
+	OPTION(train_opts, dump.target, "target", 0, OPTION_STRING, "DUMP", NULL, 0, 0,
+	       "fit a transcoder: to the rows of this dump, in the order of the dump's own"),
+	OPTION(train_opts, dump.target_key, "target-key", 0, OPTION_STRING, "NAME", NULL, 0, 0,
+	       "tensor that holds them, if not the one of --key; without --target, of the dump's own files"),
+	OPTION(train_opts, skip, "skip", 0, OPTION_BOOL, NULL, NULL, 0, 0,
+	       "a transcoder's output gains a matrix times its input"),
 	DUMP_SPLIT_OPTIONS(train_opts, split),
 	OPTION(train_opts, lr, "lr", 0, OPTION_DOUBLE, "X", NULL, 1e-30, 1000,
 	       "Adam's step size; if not given, 2e-4 / sqrt(features / 16384), codebook 3e-3"),
@@ -221,6 +227,12 @@ static int check_options(const train_job *j, const train_opts *o, error *err)
 		return error_set(err, ERR_ARG, "--patience needs --eval-every");
 	if (o->eval_every && !(o->split.holdout > 0))
 		return error_set(err, ERR_ARG, "--eval-every needs rows held out, --holdout is 0");
+	if (o->skip && !o->dump.target && !o->dump.target_key)
+		return error_set(err, ERR_ARG, "--skip is a transcoder's: give --target or --target-key");
+	if ((o->dump.target || o->dump.target_key) && (o->dump.cross.n || o->dump.cross_key.n))
+		return error_set(
+		        err, ERR_ARG,
+		        "--target is a transcoder's, --cross a crosscoder's: they cannot both be given");
 	if (o->log && j->n > 1)
 		return error_set(err, ERR_ARG,
 		                 "--log and --sweep cannot both be given: each SAE has a log in its folder");
@@ -321,7 +333,14 @@ static int open_dump(train_job *j, bool *grown, error *err)
 {
 	const cli_parsed *p = j->parsed;
 	double limit = j->saved ? sae_saved_get_info(j->saved)->norm_limit : 0;
-	int rc = dump_input_open(&j->in, p, p->args, p->n_args, &j->o->dump, limit, false, err);
+	dump_args dump = j->o->dump;
+	int rc;
+
+	if (j->saved) {
+		dump.more_limits = sae_saved_get_info(j->saved)->more_limits;
+		dump.n_more_limits = sae_saved_get_info(j->saved)->n_more_limits;
+	}
+	rc = dump_input_open(&j->in, p, p->args, p->n_args, &dump, limit, false, err);
 
 	if (rc == 0)
 		rc = dump_input_split(&j->in, &j->o->split, err);

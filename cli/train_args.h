@@ -24,7 +24,7 @@ typedef struct train_opts {
 	uint64_t steps, warmup, dead_tokens, seed, order_seed, log_every;
 	uint64_t checkpoint_every, eval_every, patience, memory_limit;
 	double lr, decay, auxk_alpha, beta1, beta2, eps, checkpoint_minutes;
-	bool force, resume, extend, prefix_bias;
+	bool skip, force, resume, extend, prefix_bias;
 } train_opts;
 
 #define TRAIN_SAES_MAX   256

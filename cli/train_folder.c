@@ -125,6 +125,10 @@ static const char *const free_options[] = {
 	"extend",
 	"force",
 	"key",
+	"target", /* what the dumps hold is compared */
+	"target-key",
+	"cross",
+	"cross-key",
 	"dtype",
 	"memory-limit",
 	"manifest",

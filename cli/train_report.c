@@ -140,6 +140,35 @@ static bool add_end(cJSON *object, const train_report *r)
 	       (!r->held_out || add_part(object, "held_out", train_held_out_json(r->held_out)));
 }
 
+/* What a transcoder's output is, in SAELens's words. */
+static bool add_target(cJSON *metadata, const sae_dump *target)
+{
+	const sae_dump_info *info = target ? sae_dump_get_info(target) : NULL;
+
+	return !info || (add_string(metadata, "hook_name_out", info->hook_point) &&
+	                 (info->layer < 0 || add_number(metadata, "hook_layer_out", info->layer)));
+}
+
+/* What a crosscoder's inputs are. */
+static bool add_inputs(cJSON *o, const sae_dump *d)
+{
+	cJSON *list = sae_dump_n_inputs(d) > 1 ? cJSON_AddArrayToObject(o, "inputs") : NULL;
+	bool good = list || sae_dump_n_inputs(d) == 1;
+
+	for (size_t i = 0; i < sae_dump_n_inputs(d) && list && good; i++) {
+		const sae_dump_info *info = sae_dump_get_info(sae_dump_part(d, i, NULL));
+		cJSON *one = cJSON_CreateObject();
+
+		good = add_string(one, "model", info->model) &&
+		       add_string(one, "hook_point", info->hook_point) &&
+		       (info->layer < 0 || add_number(one, "layer", info->layer)) &&
+		       cJSON_AddItemToArray(list, one);
+		if (!good)
+			cJSON_Delete(one);
+	}
+	return good;
+}
+
 static bool add_gloss(cJSON *metadata, const train_report *r)
 {
 	const sae_dump_info *info = sae_dump_get_info(r->in->dump);
@@ -152,7 +181,8 @@ static bool add_gloss(cJSON *metadata, const train_report *r)
 	       add_number(o, "steps", (double)r->last.step) && add_plan(o, r->plan) &&
 	       add_number(o, "tokens", (double)r->last.tokens) && add_number(o, "fvu", r->last.fvu) &&
 	       add_rows(o, r->in->rows) && add_split(o, &r->opts->split) &&
-	       add_manifest(o, sae_dump_manifest(r->in->dump)) && add_options(o, r) && add_end(o, r);
+	       add_manifest(o, sae_dump_manifest(r->in->dump)) && add_options(o, r) && add_end(o, r) &&
+	       add_inputs(o, r->in->dump);
 }
 
 /* As SAELens calls it. */
@@ -167,14 +197,14 @@ cJSON *train_report_metadata(const train_report *r)
 {
 	const sae_dump_info *info = sae_dump_get_info(r->in->dump);
 	cJSON *m = cJSON_CreateObject();
-	bool good = add_string(m, "model_name", info->model) &&
-	            add_string(m, "hook_name", info->hook_point) &&
-	            (info->layer < 0 || add_number(m, "hook_layer", info->layer)) &&
-	            (info->head < 0 || add_number(m, "hook_head_index", info->head)) &&
-	            add_number(m, "context_size", info->ctx_len) &&
-	            add_string(m, "training_architecture", training_architecture(r->plan->arch)) &&
-	            add_number(m, "l0", r->last.l0) &&
-	            add_number(m, "num_dead_features", (double)r->last.n_dead) && add_gloss(m, r);
+	bool good =
+	        add_string(m, "model_name", info->model) && add_string(m, "hook_name", info->hook_point) &&
+	        (info->layer < 0 || add_number(m, "hook_layer", info->layer)) &&
+	        (info->head < 0 || add_number(m, "hook_head_index", info->head)) &&
+	        add_target(m, sae_dump_target(r->in->dump)) && add_number(m, "context_size", info->ctx_len) &&
+	        add_string(m, "training_architecture", training_architecture(r->plan->arch)) &&
+	        add_number(m, "l0", r->last.l0) &&
+	        add_number(m, "num_dead_features", (double)r->last.n_dead) && add_gloss(m, r);
 
 	if (good)
 		return m;

@@ -90,7 +90,7 @@ int sae_dump_add(sae_dump *d, sae_dump *other, bool target, error *err)
 	uint64_t width = (uint64_t)a->d_in + (target ? 0 : b->d_in);
 	int rc = 0;
 
-	if (d->has_target || other->n_beside || d->n_beside == SAE_PARTS_MAX || width > INT32_MAX)
+	if (d->has_target || other->n_beside || dump_n_parts(d) == SAE_PARTS_MAX || width > INT32_MAX)
 		return error_set(err, ERR_ARG, "at most %d dumps can be put side by side, one target last",
 		                 SAE_PARTS_MAX);
 	if (a->n_rows != b->n_rows)

@@ -56,6 +56,7 @@ typedef struct fitter_bytes {
 
 typedef struct fitter_kind {
 	const char *name;
+	bool pairs; /* o->transcodes, skip and n_inputs are known to it */
 	/* All memory for all steps, weights zero. `o` is checked and planned, and outlives it. */
 	int (*make)(void **self, const sae_train_opts *o, uint32_t d_in, uint32_t d_out, pool *p, error *err);
 	void (*free)(void *self); /* NULL is fine */
@@ -63,7 +64,7 @@ typedef struct fitter_kind {
 	size_t (*sample_rows)(const sae_train_opts *o);
 	/* Weights at the beginning, from the seed and a sample. ERR_NOMEM. */
 	int (*start)(void *self, uint64_t seed, const fitter_sample *s, error *err);
-	/* One step on rows x (n, d_in), n <= batch, multiplied by input_scale first; y (n, d_out), multiplied as well, or NULL: x itself.
+	/* One step on rows x (n, d_in), n <= batch, multiplied by input_scale first; y (n, d_out), which has its scale already, or NULL: x itself.
 	 * Both are overwritten. */
 	void (*run)(void *self, float *x, float *y, size_t n, float input_scale, const fitter_now *now,
 	            step_result *r);

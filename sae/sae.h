@@ -318,7 +318,8 @@ typedef struct sae_model {
 	/* A crosscoder: rows are those of so many hook points side by side, each as wide; 0, 1: they are of one */
 	uint32_t n_inputs;
 	double norm_limit; /* rows over this norm were left out of training; infinity: none */
-	double more_limits[SAE_PARTS_MAX]; /* the same of the rows of further inputs, and of a transcoder's output */
+	double more_limits
+	        [SAE_PARTS_MAX]; /* the same of the rows of further inputs, and of a transcoder's output */
 	size_t n_more_limits;
 	char *model_name, *hook_name;    /* NULL: not known; owned */
 	char weights_sha256[SHA256_HEX]; /* of the file of weights; "" but for sae_model_load_hashed() */
@@ -362,7 +363,7 @@ typedef struct sae_model_facts {
 	sae_dtype dtype;       /* of W_dec on disk */
 	sae_norm norm;
 	bool centers, transcodes, skip;
-	uint32_t n_inputs; /* of a crosscoder; else 1 */
+	uint32_t n_inputs;                    /* of a crosscoder; else 1 */
 	char model_name[256], hook_name[256]; /* "": not known */
 	char folded[256];                     /* what loading changes, ", " between; "": nothing */
 	uint64_t weight_bytes;                /* on disk */

@@ -32,6 +32,9 @@ static step_prefixes prefixes_of(const sae_train_opts *o)
 static int make(void **self, const sae_train_opts *o, uint32_t d_in, uint32_t d_out, pool *p, error *err)
 {
 	const step_config c = { .d = d_in,
+		                .d_out = o->transcodes ? d_out : 0,
+		                .skip = o->skip,
+		                .blocks = o->n_inputs,
 		                .n_features = o->d_sae,
 		                .k = o->k,
 		                .batch = o->batch,
@@ -58,7 +61,6 @@ static int make(void **self, const sae_train_opts *o, uint32_t d_in, uint32_t d_
 	step *s = NULL;
 	int rc = step_new(&s, &c, p, err);
 
-	(void)d_out;
 	*self = s;
 	return rc;
 }
@@ -79,13 +81,13 @@ static size_t sample_rows(const sae_train_opts *o)
 
 static int start_at_median(step *s, const fitter_sample *sample, error *err)
 {
-	double *at = mem_alloc_aligned(s->c.d, sizeof(*at));
+	double *at = mem_alloc_aligned(s->d_out, sizeof(*at));
 	size_t n = sample->n < MEDIAN_ROWS ? sample->n : MEDIAN_ROWS;
 	int rc = at ? 0 : error_nomem(err, "the median of the rows");
 
 	if (rc == 0)
-		rc = geometric_median(at, sample->x, n, s->c.d, s->pool, err);
-	for (uint32_t i = 0; i < s->c.d && rc == 0; i++)
+		rc = geometric_median(at, sample->y, n, s->d_out, s->pool, err);
+	for (size_t i = 0; i < s->d_out && rc == 0; i++)
 		s->b_dec.w[i] = (float)at[i];
 	free(at);
 	return rc;
@@ -98,9 +100,11 @@ static int start(void *self, uint64_t seed, const fitter_sample *sample, error *
 
 	if (s->c.bias == SAE_BIAS_MEDIAN)
 		rc = start_at_median(s, sample, err);
-	for (uint32_t i = 0; i < s->c.d && s->c.bias == SAE_BIAS_MEAN; i++)
-		s->b_dec.w[i] = (float)sample->mean_x[i];
+	for (size_t i = 0; i < s->d_out && s->c.bias == SAE_BIAS_MEAN; i++)
+		s->b_dec.w[i] = (float)sample->mean_y[i];
 	step_init_weights(s, seed);
+	if (s->c.d_out)
+		step_init_bias(s, sample->mean_x);
 	return rc == 0 && s->archetypal ? step_archetypal_begin(s, sample->x, sample->n, seed, err) : rc;
 }
 
@@ -123,9 +127,10 @@ static void add_param(fitter_arrays *list, const char *const names[3], const ste
 	fitter_add(list, names[2], SAE_F32, n, p->v);
 }
 
-static void add_matrix(fitter_arrays *list, const char *const names[6], const step_param *p, const step *of)
+static void add_matrix(fitter_arrays *list, const char *const names[6], const step_param *p, const step *of,
+                       size_t d)
 {
-	size_t rows = of->c.n_features, n = rows * of->c.d;
+	size_t rows = of->c.n_features, n = rows * d;
 
 	if (!of->adam8) {
 		add_param(list, names, p, n);
@@ -134,7 +139,7 @@ static void add_matrix(fitter_arrays *list, const char *const names[6], const st
 	fitter_add_weight(list, names[0], n, p->w);
 	fitter_add(list, names[3], SAE_I8, n, p->m8);
 	fitter_add(list, names[4], SAE_U8, n, p->v8);
-	fitter_add(list, names[5], SAE_F32, rows * ADAM8_SCALES(of->c.d), p->scales);
+	fitter_add(list, names[5], SAE_F32, rows * ADAM8_SCALES(d), p->scales);
 }
 
 static void state(void *self, fitter_arrays *list)
@@ -145,18 +150,21 @@ static void state(void *self, fitter_arrays *list)
 		                           "W_dec_m8", "W_dec_v8", "W_dec_scales" };
 	static const char *const bias[] = { "b_enc", "b_enc_m", "b_enc_v" };
 	static const char *const center[] = { "b_dec", "b_dec_m", "b_dec_v" };
+	static const char *const skip[] = { "W_skip", "W_skip_m", "W_skip_v" };
 	step *s = self;
 
 	if (s->optim)
 		optim_state(s->optim, list);
 	else {
-		add_matrix(list, enc, &s->W_enc, s);
-		add_matrix(list, dec, &s->W_dec, s);
+		add_matrix(list, enc, &s->W_enc, s, s->c.d);
+		add_matrix(list, dec, &s->W_dec, s, s->d_out);
 		add_param(list, bias, &s->b_enc, s->c.n_features);
-		add_param(list, center, &s->b_dec, s->c.d);
+		add_param(list, center, &s->b_dec, s->d_out);
 	}
 	if (s->archetypal)
 		step_archetypal_state(s, list);
+	if (s->c.skip && !s->optim)
+		add_param(list, skip, &s->W_skip, s->d_out * s->c.d);
 	fitter_add(list, "silent", SAE_U64, s->c.n_features, s->silent);
 	fitter_add(list, "adam_steps", SAE_U64, 1, &s->t);
 	fitter_add(list, "guess", SAE_F32, 1, &s->guess);
@@ -174,20 +182,25 @@ static sae_arch arch_of(encode_rule rule)
 static int model(sae_model **out, const void *self, error *err)
 {
 	const step *s = self;
-	size_t n = (size_t)s->c.n_features * s->c.d;
+	size_t n = s->c.n_features;
 	sae_model *m = NULL;
-	int rc = sae_model_new(&m, arch_of(s->c.rule), s->c.d, s->c.n_features, s->c.k, err);
+	int rc = sae_model_new_to(&m, arch_of(s->c.rule), s->c.d, (uint32_t)s->d_out, s->c.n_features, s->c.k,
+	                          s->c.skip, err);
 
 	if (rc < 0)
 		return rc;
+	m->transcodes = s->c.d_out > 0;
+	m->centers = !m->transcodes;
 	if (s->optim)
 		step_optim_model(s, m);
 	else {
-		memcpy(m->W_enc, s->W_enc.w, n * sizeof(float));
-		memcpy(m->W_dec, s->W_dec.w, n * sizeof(float));
-		memcpy(m->b_enc, s->b_enc.w, s->c.n_features * sizeof(float));
-		memcpy(m->b_dec, s->b_dec.w, s->c.d * sizeof(float));
+		memcpy(m->W_enc, s->W_enc.w, n * s->c.d * sizeof(float));
+		memcpy(m->W_dec, s->W_dec.w, n * s->d_out * sizeof(float));
+		memcpy(m->b_enc, s->b_enc.w, n * sizeof(float));
+		memcpy(m->b_dec, s->b_dec.w, s->d_out * sizeof(float));
 	}
+	if (s->c.skip && !s->optim)
+		memcpy(m->W_skip, s->W_skip.w, s->d_out * s->c.d * sizeof(float));
 	for (size_t f = 0; m->threshold && f < s->c.n_features; f++)
 		m->threshold[f] = (float)s->threshold;
 	*out = m;
@@ -220,24 +233,28 @@ static uint64_t spare(void *self, bool forget)
 {
 	const step *s = self;
 	const step_config *c = &s->c;
-	size_t matrix = (size_t)c->n_features * c->d, rows = (size_t)c->batch * c->d * sizeof(float);
-	size_t scales = c->n_features * ADAM8_SCALES(c->d) * sizeof(float);
+	size_t enc = (size_t)c->n_features * c->d, dec = c->n_features * s->d_out;
+	size_t rows = c->batch * s->d_out * sizeof(float),
+	       skip = c->skip ? s->d_out * c->d * sizeof(float) : 0;
 	const struct {
 		void *data; /* may be NULL */
 		size_t bytes;
 	} parts[] = {
-		{ s->W_enc.m, matrix * sizeof(float) },
-		{ s->W_enc.v, matrix * sizeof(float) },
-		{ s->W_dec.m, matrix * sizeof(float) },
-		{ s->W_dec.v, matrix * sizeof(float) },
-		{ s->W_enc.m8, matrix },
-		{ s->W_enc.v8, matrix },
-		{ s->W_enc.scales, scales },
-		{ s->W_dec.m8, matrix },
-		{ s->W_dec.v8, matrix },
-		{ s->W_dec.scales, scales },
-		{ s->G_enc, matrix * sizeof(float) },
-		{ s->G_dec, matrix * sizeof(float) },
+		{ s->W_enc.m, enc * sizeof(float) },
+		{ s->W_enc.v, enc * sizeof(float) },
+		{ s->W_dec.m, dec * sizeof(float) },
+		{ s->W_dec.v, dec * sizeof(float) },
+		{ s->W_enc.m8, enc },
+		{ s->W_enc.v8, enc },
+		{ s->W_enc.scales, c->n_features * ADAM8_SCALES(c->d) * sizeof(float) },
+		{ s->W_dec.m8, dec },
+		{ s->W_dec.v8, dec },
+		{ s->W_dec.scales, c->n_features * ADAM8_SCALES(s->d_out) * sizeof(float) },
+		{ s->W_skip.m, skip },
+		{ s->W_skip.v, skip },
+		{ s->grad_skip, skip },
+		{ s->G_enc, enc * sizeof(float) },
+		{ s->G_dec, dec * sizeof(float) },
 		{ s->e, rows },
 		{ s->e_aux, rows },
 		{ s->e_multi, rows },
@@ -256,6 +273,7 @@ static uint64_t spare(void *self, bool forget)
 }
 
 const fitter_kind fitter_sparse = { .name = "sparse",
+	                            .pairs = true,
 	                            .make = make,
 	                            .free = end,
 	                            .sample_rows = sample_rows,

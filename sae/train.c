@@ -1,4 +1,4 @@
-/* Fit autoencoders side by side: scale and start from a sample of the rows, then step after step, member after member. */
+/* Fit autoencoders side by side: step after step, member after member. */
 #include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
@@ -9,8 +9,7 @@
 #include "sae/schedule.h"
 #include "sae/train_internal.h"
 
-#define SAMPLE_ROWS   UINT64_C(65536) /* that scale and starting b_dec are taken from */
-#define CHECK_SECONDS 1               /* between two looks at the shards */
+#define CHECK_SECONDS 1 /* between two looks at the shards */
 
 /* ---- Making ------------------------------------------------------------------------------------------------------- */
 
@@ -50,7 +49,15 @@ static int member_init(train_member *m, const sae_trainer *t, error *err)
 	int rc;
 
 	m->kind = fitter_kind_of(o);
-	rc = m->kind->make(&m->self, o, t->d, t->d, t->pool, err);
+	if (normalize_sample_rows(o->normalize) && train_parts(t) > 1)
+		return error_set(err, ERR_ARG,
+		                 "option 'normalize': rows of targets or several inputs can only be scaled");
+	if (!m->kind->pairs && train_parts(t) > 1)
+		return error_set(err, ERR_ARG, "arch '%s' is not trained on targets or several inputs",
+		                 sae_arch_name(o->arch));
+	if (o->skip && !t->target)
+		return error_set(err, ERR_ARG, "option 'skip' is a transcoder's: there is no target");
+	rc = m->kind->make(&m->self, o, t->d, t->d_out, t->pool, err);
 	if (rc < 0)
 		return rc;
 	m->fires = mem_alloc_aligned(o->d_sae, sizeof(*m->fires));
@@ -64,8 +71,10 @@ static int members_init(sae_trainer *t, const sae_train_opts *o, error *err)
 	int rc = 0;
 
 	for (size_t i = 0; i < t->n && rc == 0; i++) {
-		rc = sae_train_opts_check(&o[i], t->d, n_rows, err);
+		rc = sae_train_opts_check(&o[i], t->d > t->d_out ? t->d : t->d_out, n_rows, err);
 		t->members[i].o = o[i];
+		t->members[i].o.transcodes = t->target;
+		t->members[i].o.n_inputs = (uint32_t)sae_dump_n_inputs(t->dump);
 		if (rc == 0)
 			sae_train_plan(&t->members[i].o, n_rows);
 	}
@@ -74,10 +83,11 @@ static int members_init(sae_trainer *t, const sae_train_opts *o, error *err)
 	for (size_t i = 0; i < t->n && rc == 0; i++)
 		rc = member_init(&t->members[i], t, err);
 	if (rc == 0)
-		rc = normalize_init(&t->norm, o->normalize, t->d, pool_threads(t->pool), err);
+		rc = normalize_init(&t->norm, o->normalize, dump_part(t->dump, 0)->width, pool_threads(t->pool), err);
 	if (rc == 0 && t->n > 1) {
 		t->copy = mem_alloc_aligned(o->batch, t->d * sizeof(float));
-		rc = t->copy ? 0 : error_nomem(err, "a batch");
+		t->copy_target = t->target ? mem_alloc_aligned(o->batch, t->d_out * sizeof(float)) : NULL;
+		rc = t->copy && (t->copy_target || !t->target) ? 0 : error_nomem(err, "a batch");
 	}
 	return rc;
 }
@@ -85,19 +95,23 @@ static int members_init(sae_trainer *t, const sae_train_opts *o, error *err)
 int sae_trainer_new(sae_trainer **out, const sae_dump *d, const sae_rows *rows, const sae_train_opts *o,
                     size_t n, pool *p, error *err)
 {
+	const sae_dump *target = sae_dump_target(d);
 	sae_trainer *t = calloc(1, sizeof(*t));
 	int rc;
 
 	if (!t)
 		return error_nomem(err, "a run");
 	*t = (sae_trainer){ .dump = d, .rows = rows, .pool = p, .d = sae_dump_get_info(d)->d_in, .n = n };
+	t->target = target != NULL;
+	t->d_out = target ? target->width : t->d;
 	t->members = calloc(n, sizeof(*t->members));
 	rc = t->members ? members_init(t, o, err) : error_nomem(err, "the members of a run");
 	if (rc < 0) {
 		sae_trainer_free(t);
 		return rc;
 	}
-	shuffle_init(&t->order, sae_rows_n(rows, false), t->d, o->shuffle_rows, o->order_seed);
+	shuffle_init(&t->order, sae_rows_n(rows, false), t->d + (t->target ? t->d_out : 0), o->shuffle_rows,
+	             o->order_seed);
 	*out = t;
 	return 0;
 }
@@ -117,126 +131,9 @@ void sae_trainer_free(sae_trainer *t)
 	}
 	free(t->members);
 	free(t->copy);
+	free(t->copy_target);
 	normalize_clear(&t->norm);
 	free(t);
-}
-
-/* ---- Starting ----------------------------------------------------------------------------------------------------- */
-
-int train_new_loader(sae_trainer *t, error *err)
-{
-	loader_free(t->loader);
-	t->loader = NULL;
-	return loader_new(&t->loader, t->dump, t->rows, &t->order, t->members[0].o.batch, t->position, NULL,
-	                  err);
-}
-
-size_t train_sample_rows(const sae_trainer *t)
-{
-	size_t most = normalize_sample_rows(t->norm.kind);
-
-	for (size_t i = 0; i < t->n; i++) {
-		const train_member *m = &t->members[i];
-		size_t n = m->kind->sample_rows ? m->kind->sample_rows(&m->o) : 0;
-
-		most = n > most ? n : most;
-	}
-	return most < t->order.n ? most : t->order.n;
-}
-
-/* What the start takes of the first rows in training order (a random sample, and none of those held out). */
-typedef struct start_sample {
-	double *mean; /* (d): the sum at first */
-	float *rows;  /* (n_rows, d), NULL: none are asked for */
-	size_t n_rows;
-	double norms, squares;
-	uint64_t n;
-} start_sample;
-
-static void add_row(start_sample *s, uint64_t i, const float *x, size_t d, const kernels *k)
-{
-	double squares = k->sum_squares(x, d);
-
-	k->add_f64(s->mean, 1, x, d);
-	s->norms += sqrt(squares);
-	s->squares += squares;
-	if (i < s->n_rows)
-		memcpy(s->rows + i * d, x, d * sizeof(float));
-}
-
-static int read_sample(start_sample *s, sae_trainer *t, error *err)
-{
-	const sae_train_opts *o = &t->members[0].o;
-	uint64_t done = 0;
-	int rc = 0;
-	float *x;
-
-	while (done < s->n && rc == 0) {
-		uint64_t take = s->n - done < o->batch ? s->n - done : o->batch;
-
-		rc = loader_next(t->loader, &x, NULL, err);
-		for (uint64_t i = 0; i < take && rc == 0; i++)
-			add_row(s, done + i, x + i * t->d, t->d, kernels_get(o->kernels));
-		done += take;
-	}
-	return rc;
-}
-
-/* How rows are normalised, and the sample by that. */
-static int normalize_sample(start_sample *s, sae_trainer *t, error *err)
-{
-	const kernels *k = kernels_get(t->members[0].o.kernels);
-
-	if (normalize_sample_rows(t->norm.kind)) {
-		int rc = normalize_fit(&t->norm, s->rows, s->n_rows, t->pool, err);
-
-		if (rc < 0)
-			return rc;
-		s->n = s->n_rows;
-		memset(s->mean, 0, t->d * sizeof(*s->mean));
-		for (size_t i = 0; i < s->n_rows; i++)
-			k->add_f64(s->mean, 1, s->rows + i * t->d, t->d);
-	} else
-		normalize_fit_sums(&t->norm, s->norms, s->squares, s->n);
-	for (uint32_t i = 0; i < t->d; i++)
-		s->mean[i] = t->norm.scale * s->mean[i] / (double)s->n;
-	for (size_t i = 0; i < s->n_rows * t->d; i++)
-		s->rows[i] *= (float)t->norm.scale;
-	return 0;
-}
-
-static int start_from_sample(sae_trainer *t, error *err)
-{
-	start_sample s = { .n = t->order.n < SAMPLE_ROWS ? t->order.n : SAMPLE_ROWS,
-		           .n_rows = train_sample_rows(t) };
-	int rc;
-
-	s.n_rows = s.n_rows < s.n ? s.n_rows : s.n;
-	s.mean = mem_alloc_aligned(t->d, sizeof(*s.mean));
-	s.rows = s.n_rows ? mem_alloc_aligned(s.n_rows, t->d * sizeof(float)) : NULL;
-	rc = s.mean && (s.rows || !s.n_rows) ? read_sample(&s, t, err) : error_nomem(err, "a sample of rows");
-	if (rc == 0)
-		rc = normalize_sample(&s, t, err);
-	for (size_t i = 0; i < t->n && rc == 0; i++) {
-		const train_member *m = &t->members[i];
-		const fitter_sample sample = {
-			.mean_x = s.mean, .mean_y = s.mean, .x = s.rows, .y = s.rows, .n = s.n_rows
-		};
-
-		rc = m->kind->start(m->self, m->o.seed, &sample, err);
-	}
-	free(s.mean);
-	free(s.rows);
-	return rc;
-}
-
-int sae_trainer_start(sae_trainer *t, error *err)
-{
-	int rc = train_new_loader(t, err);
-
-	if (rc == 0)
-		rc = start_from_sample(t, err);
-	return rc == 0 ? train_new_loader(t, err) : rc;
 }
 
 /* ---- Stepping ----------------------------------------------------------------------------------------------------- */
@@ -276,11 +173,11 @@ static double raw_error(const sae_trainer *t, double scaled)
 {
 	if (normalize_sample_rows(t->norm.kind) && t->norm.kind != SAE_NORMALIZE_CENTER)
 		return NAN;
-	return scaled / (t->norm.scale * t->norm.scale);
+	return scaled / (train_scale_out(t) * train_scale_out(t));
 }
 
-/* One step of one member on its own copy of the rows, x. */
-static void member_step(sae_trainer *t, train_member *m, float *x)
+/* One step of one member on its own copy of the rows, x, and of their targets. */
+static void member_step(sae_trainer *t, train_member *m, float *x, float *y)
 {
 	uint64_t s = t->steps + 1;
 	double began = clock_now();
@@ -288,7 +185,7 @@ static void member_step(sae_trainer *t, train_member *m, float *x)
 	fitter_now now;
 
 	schedule_at(&now, &m->o, s);
-	m->kind->run(m->self, x, NULL, m->o.batch, (float)t->norm.scale, &now, &result);
+	m->kind->run(m->self, x, y, m->o.batch, (float)t->norm.scale, &now, &result);
 	if (result.no_memory) {
 		m->state = SAE_MEMBER_LOST;
 		(void)error_set(&m->cause, ERR_NOMEM, "out of memory for the candidates of step %" PRIu64, s);
@@ -333,14 +230,14 @@ static int check_shards(sae_trainer *t, error *err)
 int sae_trainer_step(sae_trainer *t, error *err)
 {
 	size_t left = sae_trainer_running(t), after;
-	size_t bytes = t->members[0].o.batch * t->d * sizeof(float);
+	size_t rows = t->members[0].o.batch * sizeof(float);
 	int rc = check_shards(t, err);
-	float *x;
+	float *x, *y;
 
 	if (t->started == 0)
 		t->started = clock_now();
 	if (rc == 0)
-		rc = loader_next(t->loader, &x, NULL, err);
+		rc = loader_next(t->loader, &x, &y, err);
 	if (rc < 0)
 		return rc;
 	normalize_rows(&t->norm, x, t->members[0].o.batch, t->pool);
@@ -349,10 +246,11 @@ int sae_trainer_step(sae_trainer *t, error *err)
 
 		if (m->state != SAE_MEMBER_RUNS)
 			continue;
-		if (--left) /* steps write to their rows */
-			member_step(t, m, memcpy(t->copy, x, bytes));
-		else
-			member_step(t, m, x);
+		if (--left == 0)
+			member_step(t, m, x, y);
+		else /* steps write to their rows */
+			member_step(t, m, memcpy(t->copy, x, rows * t->d),
+			            y ? memcpy(t->copy_target, y, rows * t->d_out) : NULL);
 	}
 	after = sae_trainer_running(t);
 	if (after == 0)
@@ -420,32 +318,39 @@ static int rows_of_batch(uint64_t *at, const sae_trainer *t, uint64_t position)
 	return 0;
 }
 
+/* What is wrong with a dump's own row, if anything; x (its width) is scratch. */
+static void blame(char *out, size_t size, const sae_trainer *t, size_t part, uint64_t row, float *x)
+{
+	const sae_dump *d = dump_part(t->dump, part);
+	double squares = 0, scale = train_part_scale(t, part);
+	char place[160];
+
+	if (dump_read_own(d, row, 1, x, NULL) < 0)
+		return;
+	for (uint32_t j = 0; j < d->width; j++)
+		squares += (double)x[j] * (double)x[j];
+	squares *= scale * scale;
+	if (squares * t->members[0].o.batch < 3e38) /* what FP32 holds */
+		return;
+	dump_place(place, sizeof(place), d, row);
+	if (isfinite(squares))
+		snprintf(out, size, "; %s has the norm %.3g", place, sqrt(squares) / scale);
+	else
+		snprintf(out, size, "; %s holds NaN or infinity", place);
+}
+
 void train_blame_row(char *out, size_t size, const sae_trainer *t, uint64_t position)
 {
 	uint32_t batch = t->members[0].o.batch;
 	uint64_t *at = mem_alloc_aligned(batch, sizeof(*at));
-	float *x = mem_alloc_aligned(t->d, sizeof(*x));
-	char place[160];
+	float *x = mem_alloc_aligned(t->d > t->d_out ? t->d : t->d_out, sizeof(*x));
 
 	out[0] = '\0';
 	if (!at || !x || rows_of_batch(at, t, position) < 0)
 		batch = 0;
-	for (uint32_t i = 0; i < batch && !out[0]; i++) {
-		double squares = 0;
-
-		if (sae_dump_read(t->dump, at[i], 1, x, NULL) < 0)
-			break;
-		for (uint32_t j = 0; j < t->d; j++)
-			squares += (double)x[j] * (double)x[j];
-		squares *= t->norm.scale * t->norm.scale;
-		if (squares * batch < 3e38) /* what FP32 holds */
-			continue;
-		dump_place(place, sizeof(place), t->dump, at[i]);
-		if (isfinite(squares))
-			snprintf(out, size, "; %s has the norm %.3g", place, sqrt(squares) / t->norm.scale);
-		else
-			snprintf(out, size, "; %s holds NaN or infinity", place);
-	}
+	for (uint32_t i = 0; i < batch && !out[0]; i++)
+		for (size_t part = 0; part < train_parts(t) && !out[0]; part++)
+			blame(out, size, t, part, at[i], x);
 	free(at);
 	free(x);
 }

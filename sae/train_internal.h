@@ -25,11 +25,15 @@ struct sae_trainer {
 	const sae_dump *dump;
 	const sae_rows *rows;
 	pool *pool;
-	uint32_t d;
-	normalize norm; /* of the rows */
+	uint32_t d, d_out; /* of the inputs side by side; of the target, or d */
+	bool target;
+	normalize norm; /* of the rows; of several dumps, its scale is that of the first */
+	float factors
+	        [SAE_PARTS_MAX]; /* that the loader multiplies each dump's rows by before: 1 for the first */
 	shuffle order;
 	loader *loader;
-	float *copy; /* (batch, d): a member's own rows; NULL where there is one member */
+	float *copy,
+	        *copy_target; /* (batch, d), (batch, d_out): a member's own rows; NULL where there is one member */
 	train_member *members;
 	size_t n;
 	uint64_t steps;    /* taken */
@@ -37,6 +41,11 @@ struct sae_trainer {
 	double started, seconds_before, checked;
 };
 
+/* Dumps side by side, and by what the rows of each are multiplied in all; the same of what is decoded to (of several inputs, of
+ * the first). */
+size_t train_parts(const sae_trainer *t);
+double train_part_scale(const sae_trainer *t, size_t part);
+double train_scale_out(const sae_trainer *t);
 /* Rows of the sample that the start holds: what normalising and the members' kinds ask for at most. */
 size_t train_sample_rows(const sae_trainer *t);
 /* train_prefixes.c: sizes of groups instead of shares of the features. */

@@ -29,7 +29,7 @@ static uint64_t spare(const train_member *m, bool forget)
 /* Rows of the sample that the start holds, once for the members that want the most. */
 static uint64_t sample_bytes(const sae_trainer *t)
 {
-	return (uint64_t)train_sample_rows(t) * t->d * sizeof(float);
+	return (uint64_t)train_sample_rows(t) * (t->d + (t->target ? t->d_out : 0)) * sizeof(float);
 }
 
 /* Rows and reconstructions of a block, its codes, and the encoder. */
@@ -38,15 +38,16 @@ static int eval_bytes(uint64_t *bytes, const sae_trainer *t, const train_member 
 	const sae_train_opts *o = &m->o;
 	const sae_model shape = { .arch = sae_arch_of_model(o->arch),
 		                  .d_in = t->d,
-		                  .d_out = t->d,
-		                  .centers = true,
+		                  .d_out = t->d_out,
+		                  .centers = !t->target,
 		                  .codebook = { .groups = 1 },
 		                  .d_sae = o->d_sae,
 		                  .k = o->k };
 	uint64_t code = sizeof(uint32_t) + sizeof(float), encoder = 0;
 	int rc = encoder_bytes(&encoder, &shape, t->pool, err);
 
-	*bytes = encoder + EVAL_ROWS * (2 * t->d * sizeof(float) + 2 * o->k * code);
+	*bytes = encoder +
+	         EVAL_ROWS * ((2 * t->d_out + (t->target ? t->d : 0)) * sizeof(float) + 2 * o->k * code);
 	return rc;
 }
 
@@ -94,7 +95,7 @@ int sae_trainer_forecast(sae_train_forecast *out, const sae_trainer *t, bool eva
 		return rc;
 	members += normalize_bytes(&t->norm);
 	if (t->n > 1)
-		members += (uint64_t)o->batch * t->d * sizeof(float);
+		members += (uint64_t)o->batch * (t->d + (t->target ? t->d_out : 0)) * sizeof(float);
 	out->batch = members - out->weights - out->optimiser;
 	run = evaluates && measured > sample_bytes(t) ? measured : sample_bytes(t);
 	run += members + out->loader;

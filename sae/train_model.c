@@ -13,18 +13,61 @@ static int copy_name(char **out, const char *name, error *err)
 	return *out ? 0 : error_nomem(err, "a name");
 }
 
+/* Columns first..first + width - 1 of x (n, d). */
+static void multiply(float *x, size_t n, size_t d, size_t first, size_t width, double factor)
+{
+	for (size_t i = 0; i < n; i++)
+		for (size_t j = first; j < first + width; j++)
+			x[i * d + j] = (float)(x[i * d + j] * factor);
+}
+
+static void divide(float *x, size_t n, size_t d, size_t first, size_t width, double divisor)
+{
+	for (size_t i = 0; i < n; i++)
+		for (size_t j = first; j < first + width; j++)
+			x[i * d + j] = (float)(x[i * d + j] / divisor);
+}
+
+/* Scales of several dumps go into the weights: pre-activations, and so thresholds, are the same numbers on raw rows. */
+static void unscale(sae_model *m, const sae_trainer *t)
+{
+	for (size_t p = 0, first = 0; p < train_parts(t); p++) {
+		const bool target = t->target && p + 1 == train_parts(t);
+		const double scale = train_part_scale(t, p);
+		uint32_t width;
+
+		(void)sae_dump_part(t->dump, p, &width);
+		if (!target)
+			multiply(m->W_enc, m->d_sae, m->d_in, first, width, scale);
+		if (m->W_skip && !target)
+			multiply(m->W_skip, m->d_out, m->d_in, first, width, scale / train_scale_out(t));
+		if (target || !t->target) {
+			divide(m->W_dec, m->d_sae, m->d_out, target ? 0 : first, width, scale);
+			divide(m->b_dec, 1, m->d_out, target ? 0 : first, width, scale);
+		}
+		first += width;
+	}
+}
+
 static int make_model(sae_model **out, const sae_trainer *t, const train_member *member, error *err)
 {
 	const sae_dump_info *info = sae_dump_get_info(t->dump);
+	const sae_rows_stats *st = sae_rows_get_stats(t->rows);
 	sae_model *m = NULL;
 	int rc = member->kind->model(&m, member->self, err);
 
 	if (rc < 0)
 		return rc;
+	if (train_parts(t) > 1)
+		unscale(m, t);
+	else
+		rc = normalize_fold(&t->norm, m, err);
 	if (rc == 0 && m->arch == SAE_CODEBOOK)
 		sae_model_set_codes(m);
-	m->norm_limit = sae_rows_get_stats(t->rows)->norm_limit;
-	rc = normalize_fold(&t->norm, m, err);
+	m->n_inputs = member->o.n_inputs;
+	m->norm_limit = st->norm_limit;
+	memcpy(m->more_limits, st->more_limits, sizeof(m->more_limits));
+	m->n_more_limits = st->n_more_limits;
 	if (rc == 0)
 		rc = copy_name(&m->model_name, info->model, err);
 	if (rc == 0)

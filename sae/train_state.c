@@ -172,7 +172,8 @@ static bool put_plan(cJSON *object, const char *key, const sae_train_opts *o)
 	       put(p, "optimizer_state", o->moments8 ? 8 : 32) &&
 	       cJSON_AddBoolToObject(p, "scale_mean_norm", o->normalize == SAE_NORMALIZE_MEAN_NORM) &&
 	       (o->normalize <= SAE_NORMALIZE_MEAN_NORM || put(p, "normalize", o->normalize)) &&
-	       cJSON_AddBoolToObject(p, "shuffle_rows", o->shuffle_rows);
+	       cJSON_AddBoolToObject(p, "shuffle_rows", o->shuffle_rows) &&
+	       (!o->skip || cJSON_AddTrueToObject(p, "skip"));
 }
 
 static bool put_plans(cJSON *object, const sae_trainer *t)
@@ -199,6 +200,17 @@ static bool put_machine(cJSON *object, const char *kernel_set)
 	       put_text(m, "blas_core", openblas_get_corename());
 }
 
+/* Of further dumps; infinity is written as null. */
+static bool put_limits(cJSON *object, const sae_rows_stats *st)
+{
+	cJSON *list = st->n_more_limits ? cJSON_AddArrayToObject(object, "more_norm_limits") : NULL;
+	bool good = list || !st->n_more_limits;
+
+	for (size_t i = 0; i < st->n_more_limits && good; i++)
+		good = cJSON_AddItemToArray(list, cJSON_CreateNumber(st->more_limits[i]));
+	return good;
+}
+
 static bool put_dump(cJSON *object, const sae_rows *rows)
 {
 	const sae_rows_stats *st = sae_rows_get_stats(rows);
@@ -209,7 +221,7 @@ static bool put_dump(cJSON *object, const sae_rows *rows)
 	return put_text(d, "sha256", st->sha256) && put(d, "rows", (double)st->n_rows) &&
 	       put(d, "train", (double)sae_rows_n(rows, false)) &&
 	       put(d, "held_out", (double)sae_rows_n(rows, true)) && put(d, "norm_limit", st->norm_limit) &&
-	       put_text(d, "split", split);
+	       put_text(d, "split", split) && put_limits(d, st);
 }
 
 static cJSON *config_json(const sae_trainer *t, const cJSON *options)
@@ -253,6 +265,17 @@ static bool put_member(cJSON *list, const train_member *m)
 	       put(o, "run_seconds", s->seconds) && put_prefixes(o, s);
 }
 
+/* Of the dumps side by side; of one alone there is nothing to tell. */
+static bool put_factors(cJSON *object, const sae_trainer *t)
+{
+	cJSON *list = train_parts(t) > 1 ? cJSON_AddArrayToObject(object, "factors") : NULL;
+	bool good = list || train_parts(t) == 1;
+
+	for (size_t i = 0; i < train_parts(t) && good && list; i++)
+		good = cJSON_AddItemToArray(list, cJSON_CreateNumber(t->factors[i]));
+	return good;
+}
+
 static cJSON *progress_json(const sae_trainer *t, const cJSON *notes)
 {
 	cJSON *o = cJSON_CreateObject(), *members = cJSON_AddArrayToObject(o, "members");
@@ -260,7 +283,7 @@ static cJSON *progress_json(const sae_trainer *t, const cJSON *notes)
 	bool good = put(o, "step", (double)t->steps) &&
 	            put(o, "tokens", (double)(t->steps * t->members[0].o.batch)) &&
 	            put(o, "position", (double)t->position) && put(o, "scale", t->norm.scale) &&
-	            put(o, "seconds", seconds) && put_copy(o, "notes", notes);
+	            put(o, "seconds", seconds) && put_copy(o, "notes", notes) && put_factors(o, t);
 
 	for (size_t i = 0; i < t->n && good; i++)
 		good = put_member(members, &t->members[i]);
@@ -366,6 +389,12 @@ static int read_info(sae_saved *s, error *err)
 		rc = json_get_u64(&i->n_rows, dump, "rows", what, err);
 	if (rc == 0)
 		rc = json_get_double(&i->norm_limit, dump, "norm_limit", what, err);
+	cJSON_ArrayForEach(member, part(dump, "more_norm_limits"))
+	{
+		if (i->n_more_limits < SAE_PARTS_MAX)
+			i->more_limits[i->n_more_limits++] =
+			        cJSON_IsNumber(member) ? member->valuedouble : (double)INFINITY;
+	}
 	cJSON_ArrayForEach(member, s->members)
 	{
 		uint64_t state = SAE_MEMBER_LOST;
@@ -580,6 +609,21 @@ static uint64_t position_when_grown(const sae_trainer *t, const sae_saved *s)
 	return passes * t->order.n;
 }
 
+static int read_factors(sae_trainer *t, const cJSON *done, const char *what, error *err)
+{
+	const cJSON *list = part(done, "factors");
+
+	for (size_t i = 0; i < train_parts(t); i++) {
+		const cJSON *item = cJSON_GetArrayItem(list, (int)i);
+
+		if (train_parts(t) > 1 && !cJSON_IsNumber(item))
+			return error_set(err, ERR_FORMAT, "'%s': 'factors' are not %zu numbers", what,
+			                 train_parts(t));
+		t->factors[i] = train_parts(t) > 1 ? (float)item->valuedouble : 1;
+	}
+	return 0;
+}
+
 int sae_trainer_restore(sae_trainer *t, sae_saved *s, bool extend, bool grown, error *err)
 {
 	const cJSON *done = checkpoint_progress(s->c);
@@ -595,6 +639,8 @@ int sae_trainer_restore(sae_trainer *t, sae_saved *s, bool extend, bool grown, e
 		rc = read_member(&t->members[i], cJSON_GetArrayItem(s->members, (int)i), what, err);
 	if (rc == 0)
 		rc = json_get_double(&t->norm.scale, done, "scale", what, err);
+	if (rc == 0)
+		rc = read_factors(t, done, what, err);
 	if (rc == 0)
 		rc = json_get_double(&t->seconds_before, done, "seconds", what, err);
 	if (rc == 0)
