@@ -70,20 +70,19 @@ static bool is_flat(const cJSON *json)
 	return version ? strtol(version, NULL, 10) < 6 : !cJSON_IsObject(metadata);
 }
 
-/* Of further dumps that training read side by side; null: none for that one. */
-static int read_more_limits(layout *l, const cJSON *gloss, error *err)
+/* A list of positive numbers of what training read side by side; null: none for that one. */
+static int read_list(double *out, size_t *n, const layout *l, const cJSON *gloss, const char *key, error *err)
 {
-	const cJSON *list = cJSON_GetObjectItemCaseSensitive(gloss, "more_norm_limits"), *item;
+	const cJSON *list = cJSON_GetObjectItemCaseSensitive(gloss, key), *item;
 
 	cJSON_ArrayForEach(item, list)
 	{
-		if (l->n_more_limits == SAE_PARTS_MAX ||
+		if (*n == SAE_PARTS_MAX ||
 		    !(cJSON_IsNull(item) || (cJSON_IsNumber(item) && item->valuedouble > 0)))
 			return error_set(err, ERR_FORMAT,
-			                 "'%s': more_norm_limits is not a list of up to %d positive numbers",
-			                 l->config, SAE_PARTS_MAX);
-		l->more_limits[l->n_more_limits++] =
-		        cJSON_IsNull(item) ? (double)INFINITY : item->valuedouble;
+			                 "'%s': %s is not a list of up to %d positive numbers", l->config,
+			                 key, SAE_PARTS_MAX);
+		out[(*n)++] = cJSON_IsNull(item) ? (double)INFINITY : item->valuedouble;
 	}
 	return 0;
 }
@@ -92,6 +91,7 @@ static int read_names(layout *l, error *err)
 {
 	const cJSON *metadata = cJSON_GetObjectItemCaseSensitive(l->json, "metadata"), *gloss;
 	const cJSON *const from[] = { l->json, metadata };
+	size_t n_scales = 0;
 	int rc = 0;
 
 	for (size_t i = 0; i < ARRAY_LEN(from) && rc == 0; i++) {
@@ -107,7 +107,9 @@ static int read_names(layout *l, error *err)
 	if (rc == 0 && cJSON_IsObject(gloss)) {
 		rc = json_get_double(&l->norm_limit, gloss, "norm_limit", l->config, err);
 		if (rc == 0)
-			rc = read_more_limits(l, gloss, err);
+			rc = read_list(l->more_limits, &l->n_more_limits, l, gloss, "more_norm_limits", err);
+		if (rc == 0)
+			rc = read_list(l->scales, &n_scales, l, gloss, "input_scales", err);
 		if (rc == 0)
 			rc = json_get_u64(&l->k, gloss, "k", l->config, err);
 	}
@@ -418,13 +420,19 @@ static int write_sparsity(const sae_model *m, const char *dir, const double *fre
 	return rc;
 }
 
-static bool add_more_limits(cJSON *gloss, const sae_model *m)
+/* Infinity is written as null. */
+static bool put_list(cJSON *gloss, const char *key, const double *x, size_t n)
 {
-	cJSON *list = cJSON_AddArrayToObject(gloss, "more_norm_limits");
-	bool good = list != NULL;
+	cJSON *list;
+	bool good;
 
-	for (size_t i = 0; i < m->n_more_limits && good; i++) /* cJSON writes infinity as null */
-		good = cJSON_AddItemToArray(list, cJSON_CreateNumber(m->more_limits[i]));
+	cJSON_DeleteItemFromObjectCaseSensitive(gloss, key);
+	if (!n)
+		return true;
+	list = cJSON_AddArrayToObject(gloss, key);
+	good = list != NULL;
+	for (size_t i = 0; i < n && good; i++)
+		good = cJSON_AddItemToArray(list, cJSON_CreateNumber(x[i]));
 	return good;
 }
 
@@ -448,10 +456,9 @@ static cJSON *full_metadata(const sae_model *m, const cJSON *metadata)
 		cJSON_DeleteItemFromObjectCaseSensitive(gloss, "norm_limit");
 		good = cJSON_AddNumberToObject(gloss, "norm_limit", m->norm_limit) != NULL;
 	}
-	if (good && m->n_more_limits) {
-		cJSON_DeleteItemFromObjectCaseSensitive(gloss, "more_norm_limits");
-		good = add_more_limits(gloss, m);
-	}
+	good = good && put_list(gloss, "more_norm_limits", m->more_limits, m->n_more_limits) &&
+	       put_list(gloss, "input_scales", m->scales,
+	                m->n_inputs > 1 && m->scales[0] > 0 ? m->n_inputs : 0);
 	if (good && (m->arch == SAE_JUMPRELU || m->arch == SAE_RELU) && m->k) {
 		cJSON_DeleteItemFromObjectCaseSensitive(gloss, "k");
 		good = cJSON_AddNumberToObject(gloss, "k", m->k) != NULL;

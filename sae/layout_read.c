@@ -321,6 +321,7 @@ int layout_load(sae_model **out, layout *l, bool hash, error *err)
 	m->codebook = l->codebook;
 	m->norm_limit = l->norm_limit;
 	m->n_inputs = (uint32_t)l->n_inputs;
+	memcpy(m->scales, l->scales, sizeof(m->scales));
 	memcpy(m->more_limits, l->more_limits, sizeof(m->more_limits));
 	m->n_more_limits = l->n_more_limits;
 	rc = copy_name(&m->model_name, l->model_name, err);

@@ -317,6 +317,7 @@ typedef struct sae_model {
 	sae_codebook codebook;           /* SAE_CODEBOOK; SAE_NORM_LAYER is of each part then */
 	/* A crosscoder: rows are those of so many hook points side by side, each as wide; 0, 1: they are of one */
 	uint32_t n_inputs;
+	double scales[SAE_PARTS_MAX]; /* of its inputs: what training multiplied their rows by; 0: not known */
 	double norm_limit; /* rows over this norm were left out of training; infinity: none */
 	double more_limits
 	        [SAE_PARTS_MAX]; /* the same of the rows of further inputs, and of a transcoder's output */
@@ -369,6 +370,10 @@ typedef struct sae_model_facts {
 	uint64_t weight_bytes;                /* on disk */
 } sae_model_facts;
 int sae_model_look(sae_model_facts *out, const char *path, error *err) MUST_USE;
+
+/* Of a crosscoder: by feature and input, the norm of the decoder row there, as training scaled it, over the sum of them: out
+ * (F, n_inputs). 1 or nearly: the feature is that input's alone. Of a row of zeros, zeros. */
+void sae_crosscoder_shares(float *out, const sae_model *m);
 
 /* ---- Encoding (codes.c) ------------------------------------------------------------------------------------------------------- */
 

@@ -65,6 +65,8 @@ static int make_model(sae_model **out, const sae_trainer *t, const train_member 
 	if (rc == 0 && m->arch == SAE_CODEBOOK)
 		sae_model_set_codes(m);
 	m->n_inputs = member->o.n_inputs;
+	for (uint32_t i = 0; i < m->n_inputs && m->n_inputs > 1; i++)
+		m->scales[i] = train_part_scale(t, i);
 	m->norm_limit = st->norm_limit;
 	memcpy(m->more_limits, st->more_limits, sizeof(m->more_limits));
 	m->n_more_limits = st->n_more_limits;
