@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "cli/commands.h"
+#include "cli/crosscoder.h"
 #include "cli/dump_args.h"
 #include "cli/eval_metrics.h"
 #include "cli/eval_more.h"
@@ -212,6 +213,29 @@ static void print_rows(const sae_metrics *m, const sae_rows_stats *rows, const d
 	printf("\n");
 }
 
+/* Which inputs a crosscoder's features are of: into the page, or printed where there is none. */
+static int tell_inputs(cJSON *page, const sae_model *model, const sae_metrics *m, error *err)
+{
+	crosscoder_report r;
+	cJSON *part;
+	int rc;
+
+	if (model->n_inputs < 2)
+		return 0;
+	rc = crosscoder_look(&r, model, m->fires, err);
+	if (rc == 0 && !page)
+		crosscoder_print(&r, true);
+	if (rc == 0 && page) {
+		part = crosscoder_json(&r, 0);
+		if (!cJSON_AddItemToObject(page, "inputs", part)) {
+			cJSON_Delete(part);
+			rc = error_nomem(err, "the answer");
+		}
+	}
+	crosscoder_clear(&r);
+	return rc;
+}
+
 static int evaluate(sae_metrics *m, const sae_model *model, dump_input *in, const eval_opts *o,
                     const cli_parsed *p, error *err)
 {
@@ -266,7 +290,9 @@ static int run(const command *self, int argc, char **argv)
 		page = result_json(p.args[0], &m, sae_rows_get_stats(in.rows), &o);
 		if (page && !eval_more_add(page, &more))
 			rc = error_nomem(&err, "the answer");
-		else
+		if (!rc && page && !o.only.n)
+			rc = tell_inputs(page, model, &m, &err);
+		if (!rc)
 			code = cli_print_json(self, page);
 		page = rc ? page : NULL;
 	} else if (!rc) {
@@ -274,6 +300,8 @@ static int run(const command *self, int argc, char **argv)
 		rc = print_table(&m, &o.only, &err);
 		if (!rc)
 			eval_more_print(&more);
+		if (!rc && !o.only.n)
+			rc = tell_inputs(NULL, model, &m, &err);
 	}
 	if (rc)
 		code = cli_fail(self, &err);
@@ -314,7 +342,8 @@ const command cmd_eval_command = {
 	                            "A transcoder's output is not its input but the rows of "
 	                            "another hook point: --target names "
 	                            "a dump of\n"
-	                            "them.",
+	                            "them. A crosscoder takes the rows of several dumps side by side "
+	                            "(--cross); it is told how many features are of one of them alone.",
 	.examples = "gloss eval sae/ dump/\n"
 	            "gloss eval sae/ dump/ --holdout 1 --json",
 	.options = options,

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "cli/crosscoder.h"
 #include "cli/inspect.h"
 
 static const char *norm_name(sae_norm n)
@@ -39,7 +40,10 @@ static int print_facts(const sae_model_facts *m, error *err)
 		snprintf(groups, sizeof(groups), " in each of %u parts of a row", m->codebook.groups);
 	snprintf(line, sizeof(line), "%s, architecture %s", m->format, m->architecture);
 	rc = print_fact("SAE", line, err);
-	if (m->transcodes)
+	if (m->n_inputs > 1)
+		snprintf(line, sizeof(line), "rows of %u inputs of %u side by side to %u features",
+		         m->n_inputs, m->d_in / m->n_inputs, m->d_sae);
+	else if (m->transcodes)
 		snprintf(line, sizeof(line),
 		         "rows of %u to %u features to rows of %u at another hook point%s", m->d_in, m->d_sae,
 		         m->d_out, m->skip ? ", with a skip" : "");
@@ -84,6 +88,7 @@ static cJSON *facts_json(const sae_model_facts *m)
 	    cJSON_AddStringToObject(o, "normalised", norm_name(m->norm)) &&
 	    cJSON_AddBoolToObject(o, "transcoder", m->transcodes) &&
 	    cJSON_AddBoolToObject(o, "skip", m->skip) &&
+	    cJSON_AddNumberToObject(o, "n_inputs", m->n_inputs) &&
 	    cJSON_AddStringToObject(o, "dtype", sae_dtype_name(m->dtype)) &&
 	    cJSON_AddNumberToObject(o, "bytes", (double)m->weight_bytes) &&
 	    cJSON_AddStringToObject(o, "model", m->model_name) &&
@@ -98,15 +103,45 @@ static cJSON *facts_json(const sae_model_facts *m)
 	return NULL;
 }
 
+/* The features of a crosscoder by input, for which its weights are read. */
+static int look_at_inputs(crosscoder_report *r, const char *path, error *err)
+{
+	sae_model *m = NULL;
+	int rc = sae_model_load(&m, path, err);
+
+	if (rc == 0)
+		rc = crosscoder_look(r, m, NULL, err);
+	sae_model_free(m);
+	return rc;
+}
+
+static cJSON *whole_json(const sae_model_facts *m, const crosscoder_report *r)
+{
+	cJSON *o = facts_json(m), *part = m->n_inputs > 1 ? crosscoder_json(r, m->d_sae) : NULL;
+
+	if (m->n_inputs < 2 || cJSON_AddItemToObject(o, "inputs", part))
+		return o;
+	cJSON_Delete(part);
+	cJSON_Delete(o);
+	return NULL;
+}
+
 int inspect_sae(const command *self, const cli_parsed *p, const char *path)
 {
+	crosscoder_report r = { .n = 0 };
 	sae_model_facts m;
 	error err = { 0 };
-	int rc = sae_model_look(&m, path, &err);
+	int rc = sae_model_look(&m, path, &err), code = EXIT_DONE;
 
+	if (rc == 0 && m.n_inputs > 1)
+		rc = look_at_inputs(&r, path, &err);
 	if (rc == 0 && p->common.json)
-		return cli_print_json(self, facts_json(&m));
-	if (rc == 0)
+		code = cli_print_json(self, whole_json(&m, &r));
+	else if (rc == 0) {
 		rc = print_facts(&m, &err);
-	return rc == 0 ? EXIT_DONE : cli_fail(self, &err);
+		if (rc == 0 && m.n_inputs > 1)
+			crosscoder_print(&r, false);
+	}
+	crosscoder_clear(&r);
+	return rc == 0 ? code : cli_fail(self, &err);
 }

@@ -55,7 +55,15 @@ void step_pair_rows(step *s, step_tile *tile, size_t first, size_t end)
 		            s->y + first * d_out, (blasint)d_out);
 }
 
-/* Rows of W_skip: their gradient is the sum over the batch of errors times inputs. */
+/* Add to rows of W_skip's gradient what errors (batch, d_out) have of it: factor times the sum over the batch of errors times
+ * inputs. */
+static void add_skip(step *s, size_t first, size_t n, const float *errors, double factor, bool begin)
+{
+	cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, (blasint)n, (blasint)s->c.d, (blasint)s->n,
+	            (float)factor, errors + first, (blasint)s->d_out, s->x, (blasint)s->c.d, begin ? 0 : 1,
+	            s->grad_skip + first * s->c.d, (blasint)s->c.d);
+}
+
 static void skip_task(void *payload, size_t i, unsigned worker)
 {
 	step *s = payload;
@@ -64,9 +72,11 @@ static void skip_task(void *payload, size_t i, unsigned worker)
 
 	(void)worker;
 	n = n < STEP_FEATURES ? n : STEP_FEATURES;
-	cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, (blasint)n, (blasint)d, (blasint)s->n,
-	            (float)s->factor, s->e + first, (blasint)s->d_out, s->x, (blasint)d, 0, s->grad_skip + at,
-	            (blasint)d);
+	add_skip(s, first, n, s->c.prefixes.n ? step_prefix_errors(s, 0) : s->e, s->factor, true);
+	if (s->c.prefixes.n && s->c.prefixes.empty)
+		add_skip(s, first, n, s->y, s->factor, false);
+	if (s->c.multi)
+		add_skip(s, first, n, s->e_multi, s->factor_multi, false);
 	s->skip_squares[i] = k->sum_squares(s->grad_skip + at, n * d);
 	if (!s->optim)
 		k->adam(s->W_skip.w + at, s->W_skip.m + at, s->W_skip.v + at, s->grad_skip + at, n * d,

@@ -13,12 +13,17 @@ typedef struct shape {
 	bool skip;
 	uint32_t blocks;
 	encode_rule rule;
+	bool multi;      /* Multi-TopK */
+	uint32_t prefix; /* Matryoshka: of so many features, and of all; 0: none */
 } shape;
 
 static const shape shapes[] = {
-	{ 4, false, 1, ENCODE_TOPK },      { 4, true, 1, ENCODE_TOPK },     { 6, true, 1, ENCODE_BATCHTOPK },
-	{ 4, false, 1, ENCODE_BATCHTOPK }, { 0, false, 2, ENCODE_TOPK },    { 0, false, 3, ENCODE_TOPK },
-	{ 0, false, 2, ENCODE_BATCHTOPK }, { 5, true, 1, ENCODE_GROUPMAX },
+	{ 4, false, 1, ENCODE_TOPK, false, 0 },      { 4, true, 1, ENCODE_TOPK, false, 0 },
+	{ 6, true, 1, ENCODE_BATCHTOPK, false, 0 },  { 4, false, 1, ENCODE_BATCHTOPK, false, 0 },
+	{ 0, false, 2, ENCODE_TOPK, false, 0 },      { 0, false, 3, ENCODE_TOPK, false, 0 },
+	{ 0, false, 2, ENCODE_BATCHTOPK, false, 0 }, { 5, true, 1, ENCODE_GROUPMAX, false, 0 },
+	{ 5, true, 1, ENCODE_TOPK, true, 0 },        { 4, true, 1, ENCODE_BATCHTOPK, false, 7 },
+	{ 0, false, 2, ENCODE_BATCHTOPK, false, 7 },
 };
 
 static double uniform(uint64_t seed, uint64_t i)
@@ -65,16 +70,16 @@ static size_t rank_in(const double *pre, size_t first, size_t end, size_t at)
 	return rank;
 }
 
-/* Whether the rule keeps place `at` of pre (N, F). */
-static bool is_kept(const reference *r, const double *pre, size_t at)
+/* Whether the rule keeps place `at` of pre (N, F), with `k` values a row. */
+static bool is_kept(const reference *r, const double *pre, size_t at, size_t k)
 {
 	size_t row = at / F * F, group = row + at % F / (F / K) * (F / K);
 
 	if (pre[at] <= 0)
 		return false;
 	if (r->s.rule == ENCODE_BATCHTOPK)
-		return rank_in(pre, 0, N * F, at) < K * N;
-	return r->s.rule == ENCODE_TOPK ? rank_in(pre, row, row + F, at) < K
+		return rank_in(pre, 0, N * F, at) < k * N;
+	return r->s.rule == ENCODE_TOPK ? rank_in(pre, row, row + F, at) < k
 	                                : rank_in(pre, group, group + F / K, at) < 1;
 }
 
@@ -93,8 +98,8 @@ static double scatter(const double *x, size_t d)
 	return total;
 }
 
-/* e = y - b_dec - codes W_dec - W_skip x of row t. */
-static void error_row(const reference *r, const double *pre, size_t t, double *e)
+/* e = y - b_dec - codes W_dec - W_skip x of row t, with the codes of features under `end`. */
+static void error_row(const reference *r, const double *pre, size_t t, size_t k, size_t end, double *e)
 {
 	const double *y = r->s.d_out ? r->y : r->x;
 
@@ -103,8 +108,8 @@ static void error_row(const reference *r, const double *pre, size_t t, double *e
 		for (size_t i = 0; i < D && r->s.skip; i++)
 			e[j] -= r->p[r->skip + j * D + i] * r->x[t * D + i];
 	}
-	for (size_t f = 0; f < F; f++)
-		for (size_t j = 0; j < r->d_out && is_kept(r, pre, t * F + f); j++)
+	for (size_t f = 0; f < end; f++)
+		for (size_t j = 0; j < r->d_out && is_kept(r, pre, t * F + f, k); j++)
 			e[j] -= pre[t * F + f] * r->p[r->dec + f * r->d_out + j];
 }
 
@@ -125,41 +130,54 @@ static double aux_row(const reference *r, const double *pre, size_t t)
 	return squares;
 }
 
-static double loss(reference *r, bool set_constants, double *fvu)
+/* FVU of codes of `k` values a row and features under `end`; e: their errors. */
+static double fvu_with(const reference *r, const double *pre, size_t k, size_t end, double *e)
 {
-	double pre[N * F], e[N * MOST_OUT], squares = 0, aux = 0;
+	double squares = 0;
 
-	pre_activations(r, pre);
 	for (size_t t = 0; t < N; t++)
-		error_row(r, pre, t, e + t * r->d_out);
+		error_row(r, pre, t, k, end, e + t * r->d_out);
 	for (size_t i = 0; i < N * r->d_out; i++)
 		squares += e[i] * e[i];
+	return squares / scatter(r->s.d_out ? r->y : r->x, r->d_out);
+}
+
+/* *main: what gradients are divided by. */
+static double loss(reference *r, bool set_constants, double *fvu, double *main)
+{
+	double pre[N * F], e[N * MOST_OUT], e_part[N * MOST_OUT], aux = 0, multi = 0;
+
+	pre_activations(r, pre);
+	*main = *fvu = fvu_with(r, pre, K, F, e);
+	if (r->s.prefix)
+		*main = (*fvu + fvu_with(r, pre, K, r->s.prefix, e_part)) / 2;
+	if (r->s.multi)
+		multi = fvu_with(r, pre, 4 * K, F, e_part) / 8;
 	if (set_constants) {
 		memcpy(r->e, e, sizeof(e));
 		r->u = scatter(e, r->d_out);
 	}
 	for (size_t t = 0; t < N && r->alpha > 0; t++)
 		aux += aux_row(r, pre, t);
-	*fvu = squares / scatter(r->s.d_out ? r->y : r->x, r->d_out);
-	return *fvu + r->alpha * aux / r->u;
+	return *main + multi + r->alpha * aux / r->u;
 }
 
 /* Over the batch's FVU; decoder rows then lose the part along themselves. */
 static void gradients(reference *r, double *fvu)
 {
 	const double h = 1e-6;
-	double unused;
+	double unused[2], main;
 
-	loss(r, true, fvu);
+	loss(r, true, fvu, &main);
 	for (size_t i = 0; i < r->n; i++) {
 		double p = r->p[i], up, down;
 
 		r->p[i] = p + h;
-		up = loss(r, false, &unused);
+		up = loss(r, false, &unused[0], &unused[1]);
 		r->p[i] = p - h;
-		down = loss(r, false, &unused);
+		down = loss(r, false, &unused[0], &unused[1]);
 		r->p[i] = p;
-		r->grad[i] = (up - down) / (2 * h) / *fvu;
+		r->grad[i] = (up - down) / (2 * h) / main;
 	}
 	for (size_t f = 0; f < F; f++) {
 		double *g = r->grad + r->dec + f * r->d_out, *w = r->p + r->dec + f * r->d_out, along = 0,
@@ -232,7 +250,10 @@ static step *begin(reference *r, const shape *s, double alpha, step_config *c, p
 		            .auxk_alpha = alpha,
 		            .dead_tokens = 1000000,
 		            .rule = s->rule,
+		            .multi = s->multi,
 		            .k_set = kernels_get(NULL) };
+	if (s->prefix)
+		c->prefixes = (step_prefixes){ .n = 2, .ends = { s->prefix, F } };
 	ck_assert_int_eq(step_new(&at, c, p, NULL), 0);
 	step_init_weights(at, 5);
 	for (size_t i = 0; i < W; i++)
