@@ -220,7 +220,7 @@ void step_free(step *s)
 
 typedef struct init_call {
 	step *s;
-	uint64_t seed, target_seed;
+	uint64_t seed;
 } init_call;
 
 /* A random direction, with this norm. */
@@ -251,15 +251,17 @@ static void init_task(void *payload, size_t f, unsigned worker)
 
 	(void)worker;
 	random_row(enc, d, step_encoder_norm(s), call->seed, f);
-	random_row(dec, s->d_out, 1, s->c.d_out ? call->target_seed : call->seed, f);
+	if (s->c.d_out)
+		memset(dec, 0, s->d_out * sizeof(*dec));
+	else
+		random_row(dec, d, 1, call->seed, f);
 	if (s->c.blocks > 1) /* a shorter decoder row takes a larger value */
 		s->c.k_set->scale(enc, (float)step_blocks_scale(s, dec), d);
 }
 
 void step_init_weights(step *s, uint64_t seed)
 {
-	/* "weights", "targets": streams of their own */
-	init_call call = { s, hash64_mix(seed, 0x77656967687473), hash64_mix(seed, 0x74617267657473) };
+	init_call call = { s, hash64_mix(seed, 0x77656967687473) }; /* "weights": a stream of its own */
 
 	pool_run(s->pool, s->c.n_features, init_task, &call);
 	s->fresh = false;
@@ -544,6 +546,12 @@ static void unit_row(const kernels *k, float *row, size_t d)
 		k->scale(row, (float)(1 / norm), d);
 }
 
+/* The decoder's. A transcoder's rows have the norm that they take. */
+static bool has_unit_rows(const step *s)
+{
+	return !s->c.d_out && !s->archetypal;
+}
+
 static void update_feature(step *s, unsigned worker, step_block *block, size_t f)
 {
 	step_worker *w = &s->workers[worker];
@@ -568,7 +576,7 @@ static void update_feature(step *s, unsigned worker, step_block *block, size_t f
 		k->add_f64(block->b_dec, bias, enc, d);
 	if (s->c.blocks > 1)
 		step_blocks_project(s, w->grad_dec, dec);
-	else if (!s->archetypal)
+	else if (has_unit_rows(s))
 		k->axpy(w->grad_dec, -k->dot(w->grad_dec, dec, d_out), dec, d_out); /* the row has norm 1 */
 	if (s->optim) {
 		step_optim_keep(s, w, f, bias);
@@ -581,7 +589,7 @@ static void update_feature(step *s, unsigned worker, step_block *block, size_t f
 		move_row(s, &s->W_dec, 1, f, touched ? w->grad_dec : NULL);
 	if (s->c.blocks > 1)
 		(void)step_blocks_scale(s, dec);
-	else if (!s->archetypal)
+	else if (has_unit_rows(s))
 		unit_row(k, dec, d_out);
 	move_row(s, &s->W_enc, 0, f, touched ? w->grad_enc : NULL);
 	bias_grad = (float)bias;

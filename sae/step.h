@@ -242,7 +242,7 @@ void step_set_k(step *s, uint32_t k);
 #define STEP_ENCODER_NORM 0.4
 double step_encoder_norm(const step *s); /* in force */
 /* Decoder rows in random directions with norm 1, encoder rows the same with norm encoder_norm, biases zero. With targets
- * the two directions are each its own. */
+ * the decoder is zero (as sparsify has it; docs/decisions.md has what was measured). */
 void step_init_weights(step *s, uint64_t seed);
 /* After that, with targets: the mean row, scaled, has pre-activations 0. */
 void step_init_bias(step *s, const double *mean_x /* (d) */);
