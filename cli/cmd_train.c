@@ -507,6 +507,12 @@ const command cmd_train_command = {
 	        "same weights, "
 	        "bit for bit, at any number of threads.\n"
 	        "\n"
+	        "With --target it fits a transcoder, from the dump's rows to those of another hook point; "
+	        "with "
+	        "--cross a crosscoder, to the rows of several dumps side by side. All must be of the same "
+	        "tokens, "
+	        "row by row; rows that one of them leaves out are left out of all.\n"
+	        "\n"
 	        "With --sweep, one SAE for each combination of the values is trained on the same rows, in "
 	        "one pass, "
 	        "each in a folder of its own (DIR/k16-seed0) and equal to its lone run bit for bit. At the "
@@ -546,6 +552,8 @@ const command cmd_train_command = {
 	.examples = "gloss train dump/ -o sae/\n"
 	            "gloss train dump/ -o sae/ --features 16384 --k 64 --tokens 100M --seed 1\n"
 	            "gloss train dump/ -o sweep/ --sweep k=16,32,64 --sweep seed=0,1\n"
+	            "gloss train mlp_in/ --target mlp_out/ --skip -o transcoder/\n"
+	            "gloss train model_a/ --cross model_b/ -o crosscoder/\n"
 	            "gloss train dump/ -o sae/ --tokens 1G --resume --time-limit 4h",
 	.options = options,
 	.n_options = ARRAY_LEN(options),

@@ -28,8 +28,8 @@ from safetensors.torch import save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 DTYPES = {"f16": torch.float16, "bf16": torch.bfloat16, "f32": torch.float32}
-HOOKS = {"resid_pre": "hook_resid_pre", "resid_post": "hook_resid_post", "attn_out": "hook_attn_out", "mlp_in": "mlp.hook_in", "mlp_out": "hook_mlp_out",
-         "z": "attn.hook_z", "result": "attn.hook_result"}
+HOOKS = {"resid_pre": "hook_resid_pre", "resid_post": "hook_resid_post", "attn_out": "hook_attn_out", "mlp_in": "mlp.hook_in",
+         "mlp_out": "hook_mlp_out", "z": "attn.hook_z", "result": "attn.hook_result"}
 ROLES = ["template", "system", "user", "assistant", "tool"]
 
 

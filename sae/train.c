@@ -43,6 +43,19 @@ static int check_shared(const sae_trainer *t, error *err)
 	return 0;
 }
 
+/* A crosscoder's inputs have a norm each in a decoder row of equal parts. */
+static int check_widths(const sae_dump *d, error *err)
+{
+	for (size_t i = 1; i < sae_dump_n_inputs(d); i++)
+		if (dump_part(d, i)->width != d->width)
+			return error_set(
+			        err, ERR_FORMAT,
+			        "'%s' has rows of %u, '%s' of %u: a crosscoder's inputs must be as wide",
+			        sae_dump_shard(d, 0, NULL), d->width,
+			        sae_dump_shard(dump_part(d, i), 0, NULL), dump_part(d, i)->width);
+	return 0;
+}
+
 static int member_init(train_member *m, const sae_trainer *t, error *err)
 {
 	const sae_train_opts *o = &m->o;
@@ -105,7 +118,9 @@ int sae_trainer_new(sae_trainer **out, const sae_dump *d, const sae_rows *rows, 
 	t->target = target != NULL;
 	t->d_out = target ? target->width : t->d;
 	t->members = calloc(n, sizeof(*t->members));
-	rc = t->members ? members_init(t, o, err) : error_nomem(err, "the members of a run");
+	rc = t->members ? check_widths(d, err) : error_nomem(err, "the members of a run");
+	if (rc == 0)
+		rc = members_init(t, o, err);
 	if (rc < 0) {
 		sae_trainer_free(t);
 		return rc;

@@ -1,0 +1,81 @@
+# dumps of the same tokens: transcoders and crosscoders are trained, gone on with, measured and looked at; what does not fit is refused
+data=$GLOSS_SOURCE/demo/data
+# The demo's rows cut to some of their values (a linear map of them), in folders of their own; one with a token changed, one a shard short.
+python3 - "$data" <<'END'
+import json, os, struct, sys
+def read(path):
+    raw = open(path, "rb").read()
+    n = struct.unpack("<Q", raw[:8])[0]
+    return json.loads(raw[8:8 + n]), raw[8 + n:]
+def part(name, first, width, change=lambda shard, tokens: tokens, shards=2):
+    os.mkdir(name)
+    for shard in range(shards):
+        file = f"acts-{shard:05}-of-00002.safetensors"
+        header, body = read(sys.argv[1] + "/" + file)
+        a, t = header["activations"], header["tokens"]
+        d = a["shape"][-1]
+        x, tokens = body[slice(*a["data_offsets"])], change(shard, body[slice(*t["data_offsets"])])
+        x = b"".join(x[i + 2 * first:i + 2 * (first + width)] for i in range(0, len(x), 2 * d))
+        out = json.dumps({"activations": {"dtype": "F16", "shape": a["shape"][:-1] + [width], "data_offsets": [0, len(x)]},
+            "tokens": {"dtype": t["dtype"], "shape": t["shape"], "data_offsets": [len(x), len(x) + len(tokens)]}}).encode()
+        open(f"{name}/{file}", "wb").write(struct.pack("<Q", len(out)) + out + x + tokens)
+part("x", 0, 32)
+part("y", 32, 24)
+part("z", 24, 32)
+part("other", 32, 24, lambda shard, t: t if shard else t[:40] + b"\1\0\0\0" + t[44:])
+part("short", 32, 24, shards=1)
+END
+train() { gloss train x --features 64 --k 8 --batch 256 --steps 60 --quiet "$@" 2>&1 || echo "exit $?"; }
+# what does not fit
+train --target other -o t
+train --target short -o t
+train --target nowhere -o t
+train --cross other -o t
+train --skip -o t
+train --target y --cross z -o t
+train --cross z --cross z --cross-key activations -o t
+train --cross y -o t
+# a transcoder, and with a skip
+train --target y -o t | sed 's/ in [0-9.]* s ([^;]*; / (/; s/, kernels .*/)/; s/0\.[0-9]\{4\},/fvu,/; s/l0 [0-9.]*/l0/; s/, [0-9]* features dead//; s/fvu [0-9.]*/fvu/'
+train --target y --skip --arch batchtopk -o ts >/dev/null
+for of in t ts; do
+	gloss inspect $of | head -2
+	gloss eval $of x --target y --json --quiet | python3 -c "
+import json, sys
+m = json.load(sys.stdin)['metrics']
+print('eval', 0 < m['fvu'] < 1, 4 < m['l0'] < 12)"
+done
+gloss eval t x 2>&1 || echo "exit $?"
+gloss eval t x --target other 2>&1 || echo "exit $?"
+gloss encode t x -o t.npz --quiet >/dev/null && echo encoded
+gloss index t x -d t.db --tokenizer "$data/tokenizer.json" --quiet >/dev/null && gloss sql -d t.db "SELECT architecture, d_in, max(n_fires) > 0 AS fires FROM source JOIN feature"
+gloss export t --to sparsify -o sparsify 2>&1 | head -1
+gloss export ts --to saelens -o lens --quiet >/dev/null && ls lens
+# gone on with: the same bits, from the same target alone
+train --target y --skip --arch batchtopk -o cut --steps 40 >/dev/null
+train --target y --skip --arch batchtopk -o cut --steps 60 --resume --extend --quiet >/dev/null
+mv y moved
+train --target moved --skip --arch batchtopk -o ts --resume | sed 's/:.*//'
+mv moved y
+python3 - <<'END'
+data = bytearray(open("y/acts-00001-of-00002.safetensors", "rb").read())
+data[-100000] ^= 1
+open("y/acts-00001-of-00002.safetensors", "wb").write(data)
+END
+train --target y --skip --arch batchtopk -o cut --steps 70 --resume --extend | sed 's/[0-9a-f]\{12\}/HASH/g'
+# a crosscoder
+train --cross z -o c >/dev/null
+gloss inspect c | sed -n '1,2p; /of .* features/,$p' | sed 's/[0-9][0-9]*$/N/; s/tenths:.*/tenths: .../'
+gloss inspect c --json | python3 -c "
+import json, sys
+i = json.load(sys.stdin)
+print(i['n_inputs'], i['d_in'], len(i['inputs']['shares']), all(abs(sum(s) - 1) < 1e-5 for s in i['inputs']['shares']))"
+gloss eval c x --cross z --json --quiet | python3 -c "
+import json, sys
+r = json.load(sys.stdin)
+i = r['inputs']
+print('eval', 0 < r['metrics']['fvu'] < 1, i['n'], sum(i['alone']) + i['shared'] == i['features'])"
+gloss eval c x 2>&1 || echo "exit $?"
+gloss encode c x --cross z -o c.npz --quiet >/dev/null && echo encoded
+gloss export c --to saelens -o lens2 2>&1 | head -1
+train --cross z -o c --resume | sed 's/:.*//'
