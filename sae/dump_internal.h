@@ -73,7 +73,8 @@ struct sae_dump {
 	rowset other_role;   /* rows that are of no role asked for; without bits where none is */
 	uint64_t *documents; /* (n_contexts), or NULL */
 	uint32_t width;      /* of its own rows; info.d_in is that of all inputs side by side */
-	sae_dump *beside[SAE_PARTS_MAX]; /* further inputs, then the target; owned, and without others themselves */
+	sae_dump *beside
+	        [SAE_PARTS_MAX]; /* further inputs, then the target; owned, and without others themselves */
 	size_t n_beside;
 	bool has_target;
 };

@@ -27,8 +27,8 @@ typedef struct layout {
 	double residual; /* SAE_PURSUIT */
 	uint64_t steps;  /* 0: d_in */
 	bool repeat_ends;
-	sae_codebook codebook; /* SAE_CODEBOOK: dec is (F, d_out / groups) then, and there is no enc */
-	uint64_t n_inputs; /* of a crosscoder, whose tensors have a dimension for them; else 0 */
+	sae_codebook codebook;        /* SAE_CODEBOOK: dec is (F, d_out / groups) then, and there is no enc */
+	uint64_t n_inputs;            /* of a crosscoder, whose tensors have a dimension for them; else 0 */
 	double scales[SAE_PARTS_MAX]; /* of a crosscoder's inputs */
 	double norm_limit, more_limits[SAE_PARTS_MAX];
 	size_t n_more_limits;

@@ -32,8 +32,8 @@ struct loader {
 	const sae_dump *dump;
 	const sae_rows *rows;
 	shuffle s;
-	uint32_t batch, d, d_target;   /* d_target: 0 without a target */
-	float scales[SAE_PARTS_MAX];   /* that rows of each dump are multiplied by */
+	uint32_t batch, d, d_target; /* d_target: 0 without a target */
+	float scales[SAE_PARTS_MAX]; /* that rows of each dump are multiplied by */
 	bool scaled;
 	size_t row_bytes;
 	uint64_t read_rows, gap_rows; /* READ_BYTES and GAP_BYTES in rows */

@@ -314,11 +314,12 @@ typedef struct sae_model {
 	bool centers;    /* b_dec is taken off the row before it is encoded */
 	bool transcodes; /* what comes out is not the input but the row of another hook point */
 	sae_pursuit pursuit;
-	sae_codebook codebook;           /* SAE_CODEBOOK; SAE_NORM_LAYER is of each part then */
+	sae_codebook codebook; /* SAE_CODEBOOK; SAE_NORM_LAYER is of each part then */
 	/* A crosscoder: rows are those of so many hook points side by side, each as wide; 0, 1: they are of one */
 	uint32_t n_inputs;
-	double scales[SAE_PARTS_MAX]; /* of its inputs: what training multiplied their rows by; 0: not known */
-	double norm_limit; /* rows over this norm were left out of training; infinity: none */
+	double scales
+	        [SAE_PARTS_MAX]; /* of its inputs: what training multiplied their rows by; 0: not known */
+	double norm_limit;       /* rows over this norm were left out of training; infinity: none */
 	double more_limits
 	        [SAE_PARTS_MAX]; /* the same of the rows of further inputs, and of a transcoder's output */
 	size_t n_more_limits;
