@@ -68,6 +68,9 @@ static int member_init(train_member *m, const sae_trainer *t, error *err)
 	if (!m->kind->pairs && train_parts(t) > 1)
 		return error_set(err, ERR_ARG, "arch '%s' is not trained on targets or several inputs",
 		                 sae_arch_name(o->arch));
+	if (o->archetypal && train_parts(t) > 1)
+		return error_set(err, ERR_ARG,
+		                 "option 'archetypal' does not go with targets or several inputs");
 	if (o->skip && !t->target)
 		return error_set(err, ERR_ARG, "option 'skip' is a transcoder's: there is no target");
 	rc = m->kind->make(&m->self, o, t->d, t->d_out, t->pool, err);
