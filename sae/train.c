@@ -99,7 +99,8 @@ static int members_init(sae_trainer *t, const sae_train_opts *o, error *err)
 	for (size_t i = 0; i < t->n && rc == 0; i++)
 		rc = member_init(&t->members[i], t, err);
 	if (rc == 0)
-		rc = normalize_init(&t->norm, o->normalize, dump_part(t->dump, 0)->width, pool_threads(t->pool), err);
+		rc = normalize_init(&t->norm, o->normalize, dump_part(t->dump, 0)->width,
+		                    pool_threads(t->pool), err);
 	if (rc == 0 && t->n > 1) {
 		t->copy = mem_alloc_aligned(o->batch, t->d * sizeof(float));
 		t->copy_target = t->target ? mem_alloc_aligned(o->batch, t->d_out * sizeof(float)) : NULL;

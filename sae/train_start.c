@@ -19,7 +19,8 @@ size_t train_parts(const sae_trainer *t)
 
 double train_part_scale(const sae_trainer *t, size_t part)
 {
-	return dump_part_is_target(t->dump, part) ? t->factors[part] : t->norm.scale * (double)t->factors[part];
+	return dump_part_is_target(t->dump, part) ? t->factors[part]
+	                                          : t->norm.scale * (double)t->factors[part];
 }
 
 double train_scale_out(const sae_trainer *t)
@@ -127,7 +128,7 @@ static void find_scales(const start_sample *s, sae_trainer *t)
 		normalize one = { .kind = t->norm.kind, .d = dump_part(t->dump, p)->width };
 
 		normalize_fit_sums(&one, s->norms[p], s->squares[p], s->n);
-		t->factors[p] = p == 0                             ? 1
+		t->factors[p] = p == 0                            ? 1
 		                : dump_part_is_target(t->dump, p) ? (float)one.scale
 		                                                  : (float)(one.scale / t->norm.scale);
 	}

@@ -109,7 +109,7 @@ typedef struct sae_train_opts {
 	uint64_t seed;       /* start of the weights */
 	uint64_t order_seed; /* order of the rows */
 	bool shuffle_rows;   /* permute single rows instead of blocks of 64 */
-	bool skip;            /* a transcoder's output gains W_skip times its input */
+	bool skip;           /* a transcoder's output gains W_skip times its input */
 	/* What the dump says, filled in by sae_trainer_new(): it has a target (a transcoder); it is so many inputs side by side (a
 	 * crosscoder: the decoder row of a feature has a norm for each, the sum of which is 1, so that values compare). */
 	bool transcodes;
@@ -204,7 +204,7 @@ typedef struct sae_saved sae_saved; /* an open checkpoint of a run */
 typedef struct sae_saved_info {
 	uint64_t steps_taken, steps;
 	size_t n_members, n_running, n_lost;
-	uint64_t n_rows; /* of the dump */
+	uint64_t n_rows;                               /* of the dump */
 	double norm_limit, more_limits[SAE_PARTS_MAX]; /* as in sae_rows_stats */
 	size_t n_more_limits;
 	uint64_t warmup, cooldown, anneal_from; /* of the infinite schedule; anneal_from 0: it has another */
