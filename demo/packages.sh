@@ -1,7 +1,7 @@
 # What Gloss is built from, and what its tests need besides, by their names in Debian 12. Sourced, not run.
 packages_build="gcc libc6-dev cmake ninja-build pkg-config libcjson-dev libcurl4-openssl-dev libmicrohttpd-dev
 	libopenblas-dev libpcre2-dev libsqlite3-dev libssl-dev libzip-dev zlib1g-dev check"
-packages_test="clang clang-format clang-tidy libclang-rt-14-dev mandoc procps python3 python3-venv sqlite3 valgrind"
+packages_test="clang clang-format clang-tidy libclang-rt-14-dev mandoc nghttp2-proxy procps python3 python3-venv sqlite3 valgrind"
 
 # packages_install NAME...: install those that are missing, as root or through sudo.
 packages_install() {

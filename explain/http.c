@@ -68,8 +68,9 @@ static int check_url(http_endpoint *e, const char *base, bool has_key, error *er
 			               "or query");
 			goto out;
 		}
+	e->tls = strcmp(scheme, "https") == 0;
 	/* A proxy would read the key of plain HTTP; over TLS it only passes it on. */
-	e->direct = is_loopback(host) || (has_key && strcmp(scheme, "http") == 0);
+	e->direct = is_loopback(host) || (has_key && !e->tls);
 out:
 	curl_free(scheme);
 	curl_free(host);
@@ -274,7 +275,10 @@ int http_slot_init(http_slot *s, const http_endpoint *e, error *err)
 	curl_easy_setopt(c, CURLOPT_POST, 1L);
 	curl_easy_setopt(c, CURLOPT_FOLLOWLOCATION, 0L);
 	curl_easy_setopt(c, CURLOPT_NOSIGNAL, 1L);
-	curl_easy_setopt(c, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2TLS);
+	/* Over TLS a request waits for the connection that is being made to say whether it carries several at once. */
+	curl_easy_setopt(c, CURLOPT_HTTP_VERSION,
+	                 e->tls ? (long)CURL_HTTP_VERSION_2TLS : (long)CURL_HTTP_VERSION_1_1);
+	curl_easy_setopt(c, CURLOPT_PIPEWAIT, e->tls ? 1L : 0L);
 	curl_easy_setopt(c, CURLOPT_TIMEOUT_MS, (long)(e->timeout * 1000));
 	curl_easy_setopt(c, CURLOPT_CONNECTTIMEOUT_MS, (long)((e->timeout < 20 ? e->timeout : 20) * 1000));
 	curl_easy_setopt(c, CURLOPT_WRITEFUNCTION, take_body);

@@ -10,7 +10,8 @@ typedef struct http_endpoint {
 	char *ca_file;              /* NULL: the system's */
 	char *key[3];               /* NULL: none; plain, and as a JSON string may spell it */
 	struct curl_slist *headers; /* holds the key too */
-	bool direct;                /* through no proxy, whatever the environment says */
+	bool tls;
+	bool direct; /* through no proxy, whatever the environment says */
 	double timeout;
 	size_t max_reply;
 } http_endpoint;

@@ -27,6 +27,7 @@ struct llm_server {
 	double when[SEEN_MAX];
 	size_t n_seen;
 	unsigned now, most;
+	atomic_uint connections;
 	char url[64];
 	char *key; /* of TLS */
 };
@@ -215,6 +216,17 @@ static void completed(void *payload, struct MHD_Connection *c, void **state,
 	*state = NULL;
 }
 
+static void connected(void *payload, struct MHD_Connection *c, void **state,
+                      enum MHD_ConnectionNotificationCode what)
+{
+	llm_server *s = payload;
+
+	(void)c;
+	(void)state;
+	if (what == MHD_CONNECTION_NOTIFY_STARTED)
+		atomic_fetch_add(&s->connections, 1);
+}
+
 static llm_server *start(llm_server *s, char *const *tls)
 {
 	struct sockaddr_in at = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
@@ -225,7 +237,8 @@ static llm_server *start(llm_server *s, char *const *tls)
 	s->daemon = MHD_start_daemon(
 	        MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_THREAD_PER_CONNECTION | (tls ? MHD_USE_TLS : 0), 0,
 	        NULL, NULL, handle, s, MHD_OPTION_SOCK_ADDR, &at, MHD_OPTION_NOTIFY_COMPLETED, completed,
-	        NULL, tls ? MHD_OPTION_HTTPS_MEM_KEY : MHD_OPTION_END, tls ? tls[0] : NULL,
+	        NULL, MHD_OPTION_NOTIFY_CONNECTION, connected, s,
+	        tls ? MHD_OPTION_HTTPS_MEM_KEY : MHD_OPTION_END, tls ? tls[0] : NULL,
 	        MHD_OPTION_HTTPS_MEM_CERT, tls ? tls[1] : NULL, MHD_OPTION_END);
 	if (!s->daemon)
 		abort();
@@ -263,8 +276,7 @@ static char *pem_of(BIO *b)
 	return copied;
 }
 
-/* A key and a certificate for 127.0.0.1, signed by itself. */
-static void make_certificate(char *tls[2])
+void llm_certificate(char *tls[2])
 {
 	EVP_PKEY *key = EVP_EC_gen("P-256");
 	X509 *x = X509_new();
@@ -297,7 +309,7 @@ llm_server *llm_start_tls(char **pem, const llm_reply *script, size_t n)
 
 	s->script = script;
 	s->n_script = n;
-	make_certificate(tls);
+	llm_certificate(tls);
 	start(s, tls);
 	s->key = tls[0];
 	*pem = tls[1];
@@ -343,6 +355,11 @@ unsigned llm_most_at_once(llm_server *s)
 	n = s->most;
 	pthread_mutex_unlock(&s->lock);
 	return n;
+}
+
+unsigned llm_connections(llm_server *s)
+{
+	return atomic_load(&s->connections);
 }
 
 double llm_when(llm_server *s, size_t i)

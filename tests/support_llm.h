@@ -26,12 +26,15 @@ llm_server *llm_start(const llm_reply *script, size_t n);
 llm_server *llm_start_answering(llm_reply (*answer)(const llm_seen *request, void *payload), void *payload);
 /* The same over TLS, with a certificate of its own for 127.0.0.1 that nobody has signed; *pem: it, malloc'd. */
 llm_server *llm_start_tls(char **pem, const llm_reply *script, size_t n);
+/* PEM, malloc'd: a key and a certificate for 127.0.0.1, signed by itself. */
+void llm_certificate(char *tls[2]);
 void llm_stop(llm_server *s);
 const char *llm_url(const llm_server *s); /* "http://127.0.0.1:PORT/v1" */
 size_t llm_count(llm_server *s);          /* requests so far */
 /* The first 4096 are kept. */
 const llm_seen *llm_get(llm_server *s, size_t i);
 unsigned llm_most_at_once(llm_server *s);
+unsigned llm_connections(llm_server *s);  /* so far */
 double llm_when(llm_server *s, size_t i); /* clock_now() when request i was whole */
 
 /* Bytes to the letter, for what no HTTP library would send: each connection has its request read, gets `bytes`, then `again`
