@@ -9,6 +9,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { REASONS = 5 };
 
@@ -141,6 +142,38 @@ static void print_reasons(const cJSON *job)
 	}
 }
 
+/* What came of all requests of a job, whoever sent them. */
+static void print_sent(const cJSON *job)
+{
+	static const struct {
+		const char *name, *shown;
+	} ends[] = { { "replies", "answered" },
+		     { "limited_requests", "answered 429" },
+		     { "lost_requests", "lost" },
+		     { "in_flight", "in flight" } };
+	const cJSON *stages = cJSON_GetObjectItem(cJSON_GetObjectItem(job, "sent"), "stages"), *stage;
+	double sums[ARRAY_LEN(ends)] = { 0 }, all = 0, others;
+
+	cJSON_ArrayForEach(stage, stages)
+	{
+		all += answer_number(stage, "requests") + answer_number(stage, "in_flight");
+		for (size_t i = 0; i < ARRAY_LEN(ends); i++)
+			sums[i] += answer_number(stage, ends[i].name);
+	}
+	if (!(all > 0))
+		return;
+	others = all;
+	printf("%-10s %.0f:", "requests", all);
+	for (size_t i = 0; i < ARRAY_LEN(ends); i++) {
+		others -= sums[i];
+		if (i == 0 || sums[i] > 0)
+			printf("%s %s %.0f", i ? "," : "", ends[i].shown, sums[i]);
+	}
+	if (others > 0)
+		printf(", other errors %.0f", others);
+	printf("\n");
+}
+
 static int print_job(const cJSON *job)
 {
 	printf("job %.0f: %s %s\n", answer_number(job, "id"), answer_string(job, "kind"),
@@ -156,6 +189,8 @@ static int print_job(const cJSON *job)
 	       answer_number(job, "cached_tokens"), answer_number(job, "output_tokens"));
 	if (!isnan(answer_number(job, "cost")))
 		printf("%-10s %.6g\n", "cost", answer_number(job, "cost"));
+	print_sent(job);
+	print_line("log", answer_string(job, "log_error"));
 	print_json("settings", cJSON_GetObjectItem(job, "settings"));
 	print_json("server", cJSON_GetObjectItem(job, "capabilities"));
 	print_workers(job);
@@ -256,10 +291,29 @@ static int ask_list(cJSON **page, store *s, int64_t job, const jobs_opts *o, err
 	return store_jobs_page(page, s, err);
 }
 
+/* With what it has sent, as the request log knows it; "log_error": that cannot be read. Not where there is no log. */
 static int ask_show(cJSON **page, store *s, int64_t job, const jobs_opts *o, error *err)
 {
+	char path[FILE_PATH_MAX];
+	store_log *log = NULL;
+	cJSON *spent = NULL;
+	error why = { 0 };
+	int rc = store_job_page(page, s, job, err);
+
 	(void)o;
-	return store_job_page(page, s, job, err);
+	snprintf(path, sizeof(path), "%s.requests", store_path(s));
+	if (rc < 0 || access(path, F_OK) != 0)
+		return rc;
+	rc = store_log_open(&log, store_path(s), &why);
+	if (rc == 0)
+		rc = store_log_cost(&spent, log, answer_string(*page, "uid"), &why);
+	store_log_close(log);
+	if (rc == 0 ? !cJSON_AddItemToObject(*page, "sent", spent)
+	            : !cJSON_AddStringToObject(*page, "log_error", why.msg)) {
+		cJSON_Delete(spent);
+		return error_nomem(err, "an answer");
+	}
+	return 0;
 }
 
 static int print_show(const cJSON *page, error *err)
@@ -339,8 +393,8 @@ static int ask_cost(cJSON **page, store *s, int64_t job, const jobs_opts *o, err
 static int add_stage(cli_table *t, const cJSON *stage)
 {
 	static const char *const names[] = { "requests",      "replies",       "input_tokens",
-		                             "cached_tokens", "output_tokens", "lost_requests",
-		                             "in_flight" };
+		                             "cached_tokens", "output_tokens", "limited_requests",
+		                             "lost_requests", "in_flight" };
 	int rc = string_cell(t, answer_string(stage, "stage"));
 
 	for (size_t i = 0; i < ARRAY_LEN(names) && !rc; i++)
@@ -354,11 +408,12 @@ static int add_stage(cli_table *t, const cJSON *stage)
 
 static int print_cost(const cJSON *page, error *err)
 {
-	static const cli_column columns[] = { { "stage", false, 0 },  { "requests", true, 0 },
-		                              { "replies", true, 0 }, { "input", true, 0 },
-		                              { "cached", true, 0 },  { "output", true, 0 },
-		                              { "lost", true, 0 },    { "in flight", true, 0 },
-		                              { "cost", true, 0 },    { "perhaps", true, 0 } };
+	static const cli_column columns[] = { { "stage", false, 0 },    { "requests", true, 0 },
+		                              { "replies", true, 0 },   { "input", true, 0 },
+		                              { "cached", true, 0 },    { "output", true, 0 },
+		                              { "429", true, 0 },       { "lost", true, 0 },
+		                              { "in flight", true, 0 }, { "cost", true, 0 },
+		                              { "perhaps", true, 0 } };
 	const cJSON *stages = cJSON_GetObjectItem(page, "stages");
 
 	if (!cJSON_GetArraySize(stages)) {

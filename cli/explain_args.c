@@ -151,14 +151,16 @@ static void tell_json(void *payload, const explain_progress *p)
 	char *line = NULL;
 	cJSON *o;
 
-	if (now - x->told < 1 && p->over < p->tasks)
+	if (now - x->told < (p->held >= 1 ? 0.1 : 1) && p->over < p->tasks)
 		return;
 	x->told = now;
 	o = cJSON_CreateObject();
 	if (o && add_number(o, "tasks", (double)p->tasks) == 0 &&
 	    add_number(o, "over", (double)p->over) == 0 && add_number(o, "failed", (double)p->failed) == 0 &&
+	    add_number(o, "refused", (double)p->refused) == 0 &&
 	    add_number(o, "requests", (double)p->requests) == 0 &&
 	    add_number(o, "retried", (double)p->retried) == 0 &&
+	    add_number(o, "limited", (double)p->limited) == 0 && add_number(o, "held", p->held) == 0 &&
 	    add_number(o, "from_log", (double)p->from_log) == 0 &&
 	    add_number(o, "input_tokens", (double)p->input_tokens) == 0 &&
 	    add_number(o, "output_tokens", (double)p->output_tokens) == 0 &&
@@ -294,10 +296,12 @@ void explain_print_counts(const cJSON *s, const char *done)
 		printf(", left to another worker %.0f",
 		       explain_number(s, "waiting") + explain_number(s, "running"));
 	if (explain_number(s, "requests") + explain_number(s, "from_log") > 0)
-		printf("; %.0f requests (%.0f retried), %.0f replies from the log, %.0f + %.0f tokens paid",
-		       explain_number(s, "requests"), explain_number(s, "retried"),
-		       explain_number(s, "from_log"), explain_number(s, "paid_input_tokens"),
-		       explain_number(s, "paid_output_tokens"));
+		printf("; %.0f requests (%.0f answered 429, %.0f asked again), %.0f replies from the log, "
+		       "%.0f + "
+		       "%.0f tokens paid",
+		       explain_number(s, "requests"), explain_number(s, "limited"),
+		       explain_number(s, "retried"), explain_number(s, "from_log"),
+		       explain_number(s, "paid_input_tokens"), explain_number(s, "paid_output_tokens"));
 	printf("; %.1f s\n", explain_number(s, "seconds"));
 	if (explain_number(s, "share_a_label") > 0)
 		printf("%.0f features fire on the same tokens as others, and share their label\n",

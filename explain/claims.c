@@ -44,9 +44,9 @@ int claims_take(store_claim *out, claims *c, const char *key, const char *body, 
 	return store_log_claim(out, c->log, key, &r, err);
 }
 
-int claims_release(claims *c, const char *key, bool lost, error *err)
+int claims_release(claims *c, const char *key, store_sent how, error *err)
 {
-	return c->log ? store_log_release(c->log, key, lost, err) : 0;
+	return c->log ? store_log_release(c->log, key, how, err) : 0;
 }
 
 store_usage claims_usage(const claims *c, const chat_usage *u)

@@ -24,7 +24,7 @@ int client_request_key(explain_client *c, explain_request *r, error *err) MUST_U
 /* Whether the request may be sent now. STORE_CLAIM_OVER: *err says which limit stops it. */
 int claims_take(store_claim *out, claims *c, const char *key, const char *body, error *err) MUST_USE;
 /* Sent and not answered; see store_log_release(). */
-int claims_release(claims *c, const char *key, bool lost, error *err) MUST_USE;
+int claims_release(claims *c, const char *key, store_sent how, error *err) MUST_USE;
 store_usage claims_usage(const claims *c, const chat_usage *u);
 /* The most tokens that a request can take: bytes of its body, and the limit of the reply that it names. */
 uint64_t claims_tokens(uint64_t *limit, const char *body);

@@ -31,6 +31,25 @@ double client_now(const explain_client *c)
 	return clock_now() * c->o.clock_speed;
 }
 
+int64_t client_unix(const explain_client *c, double then)
+{
+	double seconds = (then - client_now(c)) / c->o.clock_speed;
+
+	return seconds > 0 ? clock_unix() + (int64_t)ceil(seconds) : 0;
+}
+
+int64_t client_hold(const explain_client *c)
+{
+	return client_unix(c, pace_held(&c->pace, client_now(c)));
+}
+
+void client_hold_until(explain_client *c, int64_t unix_seconds)
+{
+	double now = client_now(c), left = (double)(unix_seconds - clock_unix());
+
+	pace_hold(&c->pace, now + left * c->o.clock_speed);
+}
+
 /* ---- Queues and calls ------------------------------------------------------------------------------------------------- */
 
 void client_queue(queue *q, call *k)
@@ -357,7 +376,7 @@ static int turn(explain_client *c, int wait_ms, error *err)
 static void lose(explain_client *c, const call *k)
 {
 	error e;
-	int rc = claims_release(&c->claims, k->key, true, &e);
+	int rc = claims_release(&c->claims, k->key, STORE_SENT_LOST, &e);
 
 	(void)rc;
 }
@@ -401,13 +420,15 @@ static int milliseconds(const explain_client *c, double until)
 	return left > 0 ? (int)fmin(left * 1e3 + 1, POLL_MS) : 0;
 }
 
-int explain_client_run(explain_client *c, size_t leave, bool (*stop)(void), error *err)
+int client_drive(explain_client *c, size_t leave, double seconds, bool (*stop)(void), error *err)
 {
+	int64_t held = client_hold(c);
+	double until = clock_now() + seconds, next;
 	error e = { 0 };
-	double next;
 	int rc = 0;
 
-	while (rc == 0 && !c->fatal.code && c->open > leave) {
+	while (rc == 0 && !c->fatal.code && c->open > leave && clock_now() < until &&
+	       client_hold(c) <= held) {
 		if (stop && stop())
 			return drain(c, err);
 		if (c->broke.code) {
@@ -422,6 +443,16 @@ int explain_client_run(explain_client *c, size_t leave, bool (*stop)(void), erro
 	if (rc < 0 && !c->fatal.code)
 		c->fatal = e;
 	return c->fatal.code ? fail_all(c, err) : 0;
+}
+
+int explain_client_run(explain_client *c, size_t leave, bool (*stop)(void), error *err)
+{
+	int rc;
+
+	do
+		rc = client_drive(c, leave, HUGE_VAL, stop, err);
+	while (rc == 0 && c->open > leave);
+	return rc;
 }
 
 /* ---- Life ------------------------------------------------------------------------------------------------------------------ */

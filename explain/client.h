@@ -55,8 +55,17 @@ struct explain_client {
 	explain_client_stats stats;
 };
 
+/* Unix seconds until which nothing goes: as the server asks, or since it is away. 0: it may. */
+int64_t client_hold(const explain_client *c);
+/* Nothing goes before, whoever found that out. */
+void client_hold_until(explain_client *c, int64_t unix_seconds);
+/* As explain_client_run(), but for so many seconds at most, and back as soon as client_hold() tells of a later time. */
+int client_drive(explain_client *c, size_t leave, double seconds, bool (*stop)(void), error *err) MUST_USE;
+
 double client_now(const explain_client *c); /* seconds of its clock */
-void client_queue(queue *q, call *k);       /* behind the others */
+int64_t client_unix(const explain_client *c,
+                    double then);     /* that as unix seconds, rounded up; 0: it is over */
+void client_queue(queue *q, call *k); /* behind the others */
 /* Take the call out of the table and tell its callers. They may add requests meanwhile, equal ones too. */
 void client_deliver(explain_client *c, call *k, explain_end end, const char *reply, bool from_log,
                     const error *err);

@@ -65,6 +65,8 @@ static int check_reply(explain_client *c, call *k, const text *body, error *err)
 static void delay(explain_client *c, call *k, double seconds)
 {
 	k->not_before = client_now(c) + seconds;
+	for (caller *r = k->callers; r; r = r->next)
+		r->request->not_before = client_unix(c, k->not_before);
 	c->stats.retried++;
 	client_queue(&c->delayed, k);
 }
@@ -170,7 +172,11 @@ void client_finished(explain_client *c, http_slot *s, CURLcode result)
 	lost = o.class == HTTP_REPLY || (result != CURLE_OK && !o.unreachable);
 	if (o.class == HTTP_REPLY && check_reply(c, k, &s->body, &o.err) < 0)
 		o.class = k->wrong++ < WRONG_MAX ? HTTP_RETRY : HTTP_FAIL;
-	if (o.class != HTTP_REPLY && claims_release(&c->claims, k->key, lost, &o.err) < 0)
+	if (o.class != HTTP_REPLY && claims_release(&c->claims, k->key,
+	                                            o.class == HTTP_LIMIT ? STORE_SENT_LIMITED
+	                                            : lost                ? STORE_SENT_LOST
+	                                                                  : STORE_SENT_ERROR,
+	                                            &o.err) < 0)
 		o.class = HTTP_FATAL;
 	pace_told(&c->pace, client_now(c), &k->ticket, &o.head);
 	switch (o.class) {

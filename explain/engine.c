@@ -1,7 +1,7 @@
 /* engine: the loop of a job. Tasks are begun in order of their id while there is room in flight, and recorded in that order
  * too, whatever came back first: the rows of a run that was cut short and taken up again are those of one that was not. */
 #include "explain/batch.h"
-#include "explain/claims.h"
+#include "explain/client.h"
 #include "explain/engine.h"
 
 #include <math.h>
@@ -9,7 +9,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { BYTES_A_TOKEN = 4, TOP_LOGPROBS = 5, REPORTS_MAX = 1 << 30 };
+enum { BYTES_A_TOKEN = 4, TOP_LOGPROBS = 5 };
 
 /* ---- Questions --------------------------------------------------------------------------------------------------------- */
 
@@ -59,8 +59,8 @@ static void ask_done(explain_request *r, const char *reply, bool from_log, const
 }
 
 /* body: canonical, freed here. */
-static int send(engine_task *t, engine_ask *ask, explain_api api, char *body, unsigned reply_tokens,
-                unsigned sample, error *err)
+static int send_ask(engine_task *t, engine_ask *ask, explain_api api, char *body, unsigned reply_tokens,
+                    unsigned sample, error *err)
 {
 	engine *j = t->job;
 	int rc;
@@ -124,7 +124,7 @@ int engine_ask_add(engine_task *t, engine_ask **out, const char *system, const c
 	if (j->o->client) {
 		rc = chat_body(&body, &j->chat, &q, err);
 		if (rc == 0)
-			rc = send(t, ask, EXPLAIN_CHAT, body, chat_limit(&j->chat, &q), sample, err);
+			rc = send_ask(t, ask, EXPLAIN_CHAT, body, chat_limit(&j->chat, &q), sample, err);
 	} else {
 		snprintf(ask->request.key, sizeof(ask->request.key), "lexical");
 	}
@@ -144,7 +144,7 @@ int engine_ask_call(engine_task *t, engine_ask **out, explain_api api, char *bod
 	}
 	if (out)
 		*out = ask;
-	return send(t, ask, api, body, reply_tokens, sample, err);
+	return send_ask(t, ask, api, body, reply_tokens, sample, err);
 }
 
 int engine_settle(engine_task *t, store_task_state state, const char *why, error *err)
@@ -279,41 +279,6 @@ static int task_begin(engine *j, const store_task *row, error *err)
 	return rc < 0 ? rc : j->kind->begin(t, err);
 }
 
-/* As text until the end: small pieces kept between the blocks of tasks that come and go take five times their size. */
-static int report(engine *j, const engine_task *t, error *err)
-{
-	char *printed = NULL;
-	cJSON *about;
-	int rc = 0;
-
-	if (!j->reporting)
-		return 0;
-	about = cJSON_CreateObject();
-	if (about && cJSON_AddNumberToObject(about, "feature", t->row.feature) &&
-	    cJSON_AddStringToObject(about, "state", store_task_state_name(t->state)) &&
-	    (!t->why || cJSON_AddStringToObject(about, "why", t->why)) && j->kind->report(t, about))
-		printed = json_print(about);
-	if (!printed || text_addf(&j->reports, "%s%s", j->reports.len ? "," : "[", printed) < 0)
-		rc = error_nomem(err, "the summary");
-	free(printed);
-	cJSON_Delete(about);
-	return rc;
-}
-
-/* The list of them; NULL: no memory. */
-static cJSON *take_reports(engine *j)
-{
-	cJSON *list = NULL;
-
-	if (!j->reports.len)
-		return cJSON_CreateArray();
-	if (text_adds(&j->reports, "]") < 0 ||
-	    json_parse(&list, j->reports.data, j->reports.len, REPORTS_MAX, 64, "the summary", NULL) < 0)
-		return NULL;
-	text_free(&j->reports);
-	return list;
-}
-
 /* The label, and the same for each twin. */
 static int collect_labels(engine_task *t, store_outcome *o, error *err)
 {
@@ -367,34 +332,6 @@ static int record(engine *j, engine_task *t, error *err)
 	return rc < 0 ? rc : store_task_end(j->s, &t->row, &o, err);
 }
 
-static void tell(const engine *j)
-{
-	explain_client_stats s = { 0 };
-	explain_progress p = { .tasks = j->n_all,
-		               .over = j->before + j->recorded,
-		               .failed = j->failed,
-		               .seconds = clock_now() - j->started };
-	char note[96], cost[32] = "";
-
-	if (j->client)
-		s = explain_client_get_stats(j->client);
-	p.requests = s.sent;
-	p.retried = s.retried;
-	p.from_log = s.from_log;
-	p.input_tokens = s.input_tokens;
-	p.output_tokens = s.output_tokens;
-	p.cost = explain_price_of(&j->o->price, s.input_tokens, s.input_cached, s.output_tokens);
-	p.rate = p.seconds > 0 ? (double)j->recorded / p.seconds : 0;
-	p.left = p.rate > 0 ? (double)(p.tasks - p.over) / p.rate : (double)NAN;
-	if (!isnan(p.cost))
-		snprintf(cost, sizeof(cost), ", %.4g spent", p.cost);
-	snprintf(note, sizeof(note), "%llu failed%s", (unsigned long long)p.failed, cost);
-	if (j->o->progress)
-		progress_update(j->o->progress, p.over, p.failed || cost[0] ? note : NULL);
-	if (j->o->tell)
-		j->o->tell(j->o->payload, &p);
-}
-
 /* Let tasks whose questions are over draw their conclusions; record those at the head that are settled. */
 static int conclude(engine *j, error *err)
 {
@@ -408,15 +345,16 @@ static int conclude(engine *j, error *err)
 		if (!j->o->dry_run)
 			rc = record(j, t, err);
 		if (rc == 0)
-			rc = report(j, t, err);
+			rc = engine_report(j, t, err);
 		if (rc < 0)
 			break;
 		j->tasks = t->next;
 		j->n_tasks--;
 		j->recorded++;
 		j->failed += t->state == STORE_TASK_FAILED;
+		j->refused += t->state == STORE_TASK_REFUSED || t->state == STORE_TASK_FILTERED;
 		task_free(t);
-		tell(j);
+		engine_tell(j);
 	}
 	return rc;
 }
@@ -433,7 +371,7 @@ static bool has_room(const engine *j)
 	return j->open < 2 * flight && j->n_tasks < 8 * flight + 8;
 }
 
-enum { TAKE_MOST = 64, BEAT_SECONDS = 30, WAIT_MS = 200 };
+enum { TAKE_MOST = 64, BEAT_SECONDS = 30, WAIT_MS = 200, HOLD_KEPT = 2 /* seconds, at least */ };
 
 /* Leased and not yet begun: taken several at a time, since each time is a transaction. */
 struct engine_taken {
@@ -501,6 +439,27 @@ static int wait_for_tasks(bool *over, engine *j, error *err)
 	return rc;
 }
 
+/* What the endpoint asks for is in the store, for whoever goes on if this process dies now; and people are told. */
+static int keep_hold(engine *j, error *err)
+{
+	int64_t held = j->client ? client_hold(j->client) : 0;
+
+	if (held <= j->held || held - clock_unix() < HOLD_KEPT)
+		return 0;
+	j->held = held;
+	engine_tell(j);
+	return store_task_hold(j->s, j->id, held, err);
+}
+
+/* Until a question is over, the endpoint asks to wait, or this process has to say that it lives. */
+static int drive(engine *j, error *err)
+{
+	int rc = j->batch ? batch_step(j->batch, j->o->stop, err)
+	                  : client_drive(j->client, j->open - 1, BEAT_SECONDS, j->o->stop, err);
+
+	return rc == 0 ? keep_hold(j, err) : rc;
+}
+
 static int loop(engine *j, error *err)
 {
 	bool over = false;
@@ -511,8 +470,7 @@ static int loop(engine *j, error *err)
 		if (rc == 0)
 			rc = take_tasks(j, err);
 		if (rc == 0 && j->open) /* when stopped, this waits for what is under way */
-			rc = j->batch ? batch_step(j->batch, j->o->stop, err)
-			              : explain_client_run(j->client, j->open - 1, j->o->stop, err);
+			rc = drive(j, err);
 		if (rc == 0)
 			rc = conclude(j, err);
 		if (rc == 0 && j->o->stop && j->o->stop())
@@ -527,11 +485,19 @@ static int loop(engine *j, error *err)
 	return rc;
 }
 
-static int give_back(engine *j, const store_task *row, error *err)
+/* asks: those that it has so far. It waits as long as they had to. */
+static int give_back(engine *j, const store_task *row, const engine_ask *asks, error *err)
 {
 	store_outcome o = { .state = STORE_TASK_WAITING, .cost = (double)NAN };
-	int rc = store_task_end(j->s, row, &o, err);
+	int rc;
 
+	o.not_before = j->client ? client_hold(j->client) : 0;
+	for (; asks; asks = asks->next)
+		if (!asks->answer && asks->request.not_before > o.not_before)
+			o.not_before = asks->request.not_before;
+	if (o.not_before <= clock_unix())
+		o.not_before = 0;
+	rc = store_task_end(j->s, row, &o, err);
 	return rc == ERR_BUSY ? 0 : rc;
 }
 
@@ -542,12 +508,12 @@ static int release(engine *j, error *err)
 	error e;
 
 	for (engine_task *t = j->tasks; t; t = t->next) {
-		rc = give_back(j, &t->row, &e);
+		rc = give_back(j, &t->row, t->asks, &e);
 		if (rc < 0 && first == 0)
 			first = error_set(err, e.code, "%s", e.msg);
 	}
 	while (j->taken->next < j->taken->n) {
-		rc = give_back(j, &j->taken->row[j->taken->next++], &e);
+		rc = give_back(j, &j->taken->row[j->taken->next++], NULL, &e);
 		if (rc < 0 && first == 0)
 			first = error_set(err, e.code, "%s", e.msg);
 	}
@@ -566,72 +532,6 @@ static void free_tasks(engine *j)
 }
 
 /* ---- The job --------------------------------------------------------------------------------------------------------------------- */
-
-static bool add_numbers(cJSON *o, const char *const *names, const uint64_t *values, size_t n)
-{
-	for (size_t i = 0; i < n; i++)
-		if (!cJSON_AddNumberToObject(o, names[i], (double)values[i]))
-			return false;
-	return true;
-}
-
-/* Tokens the tasks' answers took are the job's counts; "paid" are those that this run asked for. */
-static bool fill_summary(cJSON *sum, engine *j)
-{
-	static const char *const sent[] = { "requests",          "from_log",           "retried",
-		                            "paid_input_tokens", "paid_output_tokens", "missing" };
-	static const char *const dry[] = { "requests", "input_tokens_estimate", "output_tokens_limit" };
-	cJSON *list;
-	explain_client_stats s = { 0 };
-	bool fine = cJSON_AddStringToObject(sum, "kind", j->kind->name) &&
-	            cJSON_AddStringToObject(sum, "method", j->method) &&
-	            cJSON_AddBoolToObject(sum, "resumed", j->resumed) &&
-	            cJSON_AddBoolToObject(sum, "dry_run", j->o->dry_run);
-
-	if (j->client)
-		s = explain_client_get_stats(j->client);
-	if (fine && j->o->dry_run)
-		fine = add_numbers(sum, dry, (uint64_t[]){ j->dry_requests, j->dry_input, j->dry_output },
-		                   3) &&
-		       (!j->o->price.known ||
-		        (cJSON_AddNumberToObject(
-		                 sum, "cost_estimate",
-		                 explain_price_of(&j->o->price, j->dry_input, 0, j->dry_output)) &&
-		         cJSON_AddNumberToObject(
-		                 sum, "cost_limit",
-		                 explain_price_of(&j->o->price, j->dry_bytes, 0, j->dry_output))));
-	else if (fine)
-		fine = add_numbers(sum, sent,
-		                   (uint64_t[]){ s.sent, s.from_log, s.retried, s.input_tokens,
-		                                 s.output_tokens, j->missing },
-		                   6);
-	if (!fine || !cJSON_AddNumberToObject(sum, "seconds", clock_now() - j->started))
-		return false;
-	list = take_reports(j);
-	if (!list || !cJSON_AddItemToObject(sum, "features", list)) {
-		cJSON_Delete(list);
-		return false;
-	}
-	return true;
-}
-
-static int make_summary(cJSON **out, engine *j, error *err)
-{
-	cJSON *sum = NULL;
-	int rc = 0;
-
-	if (j->o->dry_run)
-		sum = cJSON_CreateObject();
-	else
-		rc = store_job_counts(&sum, j->s, j->id, err);
-	if (rc == 0 && (!sum || !fill_summary(sum, j)))
-		rc = error_nomem(err, "the summary");
-	if (rc == 0)
-		*out = sum;
-	else
-		cJSON_Delete(sum);
-	return rc;
-}
 
 /* Count what would be asked, without a job row and without a request. */
 static int dry_run(engine *j, error *err)
@@ -712,6 +612,28 @@ static int start_batch(engine *j, error *err)
 	return batch_new(&j->batch, j->o->client, j->client, j->log, &c, j->o->batch_poll, err);
 }
 
+/* The endpoint asked an earlier worker, or another one, to wait: whoever comes now waits as well. */
+static int obey_hold(engine *j, int64_t until, error *err)
+{
+	double left = (double)(until - clock_unix());
+	char when[32];
+
+	if (left <= 0 || j->o->replay)
+		return 0;
+	clock_iso8601(when, until);
+	if (left > j->o->client->patience)
+		return error_set(err, ERR_NET,
+		                 "'%s' asked to wait until %s, %.0f seconds more than the %g of the "
+		                 "patience: go on then, "
+		                 "or ask all the same after gloss jobs retry %lld",
+		                 j->o->client->base_url, when, left - j->o->client->patience,
+		                 j->o->client->patience, (long long)j->id);
+	client_hold_until(j->client, until);
+	j->held = until;
+	engine_tell(j);
+	return 0;
+}
+
 static int run_job(engine *j, const char *settings, error *err)
 {
 	const explain_client_opts *c = j->o->client;
@@ -731,7 +653,9 @@ static int run_job(engine *j, const char *settings, error *err)
 	j->before = j->n_list - left.waiting - left.running;
 	if (rc < 0)
 		return rc;
-	rc = c ? load_capabilities(j, &mine) : 0;
+	rc = c ? obey_hold(j, left.held, &mine) : 0;
+	if (rc == 0 && c)
+		rc = load_capabilities(j, &mine);
 	if (rc == 0 && c)
 		client_for_job(j->client, j->uid, j->kind->name, &j->o->price, &j->o->budget);
 	if (rc == 0 && c && j->o->embed_model)
@@ -756,14 +680,14 @@ int engine_run(cJSON **summary, engine *j, const char *settings, error *err)
 	j->n_all = j->n_list;
 	chat_init(&j->chat, j->o->client);
 	j->reporting = summary != NULL;
-	text_init(&j->reports, REPORTS_MAX);
+	text_init(&j->reports, ENGINE_REPORTS_MAX);
 	if (j->o->progress)
 		j->o->progress->total = j->n_list;
 	rc = json_parse(&j->schema, j->kind->schema, strlen(j->kind->schema), 65536, 64, "schema", err);
 	if (rc == 0)
 		rc = j->o->dry_run ? dry_run(j, err) : run_job(j, settings, err);
 	if (rc == 0 && summary)
-		rc = make_summary(summary, j, err);
+		rc = engine_summary(summary, j, err);
 	free_tasks(j);
 	arena_clear(&taken.mem);
 	batch_free(j->batch);

@@ -74,6 +74,8 @@ typedef struct engine_kind {
 extern const engine_kind kind_label;
 const engine_kind *score_kind(const char *scorer); /* NULL: there is no such scorer (score.c) */
 
+enum { ENGINE_REPORTS_MAX = 1 << 30 }; /* bytes of a summary's list */
+
 struct engine {
 	const engine_kind *kind;
 	const explain_opts *o;
@@ -101,13 +103,20 @@ struct engine {
 	uint64_t dry_requests, dry_input, dry_output, dry_bytes, recorded, failed, missing;
 	bool reporting;             /* a summary is wanted */
 	text reports;               /* JSON: the members of its list so far */
+	uint64_t refused;           /* filtered ones too */
 	double started, beat;       /* when it last said that it lives */
+	int64_t held;               /* client_hold(), as the store has it */
 	struct engine_taken *taken; /* leased and not yet begun */
 };
 
 /* Run the tasks of `list` as a job with these settings (JSON, everything that decides the outcome), or with o->job go on with
  * that one, whose tasks these are. Summary, errors: as explain_run(). */
 int engine_run(cJSON **summary, engine *j, const char *settings, error *err) MUST_USE;
+
+/* What it says (engine_report.c): of a settled task, for the summary; of its progress, to the user; all of it, at the end. */
+int engine_report(engine *j, const engine_task *t, error *err) MUST_USE;
+void engine_tell(const engine *j);
+int engine_summary(cJSON **out, engine *j, error *err) MUST_USE;
 
 /* Features by the options of a job of this kind (choose.c), malloc'd. */
 int engine_choose(uint32_t **features, size_t *n, store *s, const store_source *source, const engine_kind *k,

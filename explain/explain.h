@@ -53,6 +53,7 @@ typedef struct explain_request {
 	explain_api api;
 	unsigned reply_tokens; /* the limit that `body` sets, for tpm; 0: none */
 	explain_end end;       /* set by the client before done() */
+	int64_t not_before;    /* set by the client when it puts the request off: unix seconds */
 	/* Called once from explain_client_run(). reply: the whole JSON body with status 200, valid during the call, or NULL with
 	 * *err saying why (ERR_NET, ERR_REFUSED, ERR_FORMAT, ERR_LIMIT...). */
 	void (*done)(struct explain_request *r, const char *reply, bool from_log, const error *err);
@@ -149,9 +150,13 @@ double explain_price_of(const explain_price *p, uint64_t input, uint64_t cached,
 
 /* How far a job is. */
 typedef struct explain_progress {
-	uint64_t tasks, over, failed; /* over: all that came to an end, before this run too */
-	uint64_t requests, retried, from_log, input_tokens, output_tokens; /* of this run */
-	double cost;                                                       /* of this run; NaN: no price */
+	uint64_t tasks, over; /* over: all that came to an end, before this run too */
+	/* Of this run. */
+	uint64_t failed, refused; /* tasks; refused: by the model, or by a filter */
+	uint64_t requests, retried, limited, from_log, input_tokens,
+	        output_tokens;      /* limited: answered 429 */
+	double held;                /* seconds that the endpoint wants to be left alone for, from now on */
+	double cost;                /* of this run; NaN: no price */
 	double seconds, rate, left; /* of this run; tasks a second; seconds to go, NaN: not known yet */
 } explain_progress;
 

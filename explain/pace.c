@@ -183,6 +183,23 @@ double pace_wait(pace *p, double now, unsigned in_flight, double tokens)
 	return wait;
 }
 
+double pace_held(const pace *p, double now)
+{
+	const pace_left *l = &p->requests_left;
+	double until = p->hold;
+
+	if (p->open)
+		until = longer(until, p->open_until);
+	if (l->known && now < l->until && l->left - (double)l->taken < 1)
+		until = longer(until, l->until);
+	return until;
+}
+
+void pace_hold(pace *p, double until)
+{
+	p->hold = longer(p->hold, until);
+}
+
 void pace_send(pace *p, pace_ticket *t, double now, double tokens)
 {
 	*t = (pace_ticket){ p->sent++, now, tokens, p->open };
@@ -296,6 +313,7 @@ double pace_limited(pace *p, double now, const pace_ticket *t, const pace_head *
 	sign_of_life(p);
 	if (!isnan(h->retry_after)) /* not all at the same moment, nor a whisker early */
 		wait = fmax(wait, h->retry_after * (1 + 0.02 * hash64_unit(hash64_mix(p->seed, p->draws++))));
+	pace_hold(p, now + wait); /* it spoke for all of us */
 	if (too_long(p, now, h, true))
 		return -1;
 	if (first)
@@ -303,7 +321,6 @@ double pace_limited(pace *p, double now, const pace_ticket *t, const pace_head *
 	else
 		p->cycle_limited++;
 	shrink(p, now, t, 0.5, 1);
-	p->hold = fmax(p->hold, now + wait); /* it spoke for all of us */
 	return p->hold - now;
 }
 
@@ -322,7 +339,7 @@ double pace_trouble(pace *p, double now, const pace_ticket *t, const pace_head *
 	}
 	if (!isnan(h->retry_after)) {
 		wait = fmax(wait, h->retry_after);
-		p->hold = fmax(p->hold, now + h->retry_after);
+		pace_hold(p, now + h->retry_after);
 	}
 	return too_long(p, now, h, p->alive) ? -1 : wait;
 }

@@ -65,6 +65,10 @@ typedef struct pace {
 void pace_init(pace *p, const explain_client_opts *o, double now);
 /* 0: a request of so many tokens may go now. Else seconds to wait before asking again; HUGE_VAL: until one in flight has ended. */
 double pace_wait(pace *p, double now, unsigned in_flight, double tokens);
+/* Until when nothing goes, in flight or not; in the past: it may. */
+double pace_held(const pace *p, double now);
+/* Nothing goes before. */
+void pace_hold(pace *p, double until);
 void pace_send(pace *p, pace_ticket *t, double now, double tokens); /* it goes */
 
 /* How it ended, one of these; each after pace_told(). A wait is where a new attempt of the same request stands. */

@@ -44,8 +44,8 @@ static int set_state(store *s, int64_t job, const char *state, const char *why, 
 	return rc;
 }
 
-/* Tasks of these states (a list as SQL has it) wait again, from now on. */
-static int wait_again(uint64_t *n, store *s, int64_t job, const char *states, error *err)
+/* Tasks of which this holds (SQL) wait again, from now on. */
+static int wait_again(uint64_t *n, store *s, int64_t job, const char *which, error *err)
 {
 	sqlite3_stmt *st = NULL;
 	char sql[256];
@@ -53,9 +53,8 @@ static int wait_again(uint64_t *n, store *s, int64_t job, const char *states, er
 
 	snprintf(sql, sizeof(sql),
 	         "UPDATE task SET state = 'waiting', error = NULL, not_before = NULL WHERE job_id = ?1 AND "
-	         "state "
-	         "IN (%s)",
-	         states);
+	         "(%s)",
+	         which);
 	rc = store_prepare(&st, s, sql, err);
 	if (rc == 0)
 		rc = store_bind(s, st, err, "i", job);
@@ -74,7 +73,7 @@ static int take_up(store *s, int64_t job, bool failed_too, error *err)
 	int rc = lease_free_abandoned(s, job, err);
 
 	if (rc == 0 && failed_too)
-		rc = wait_again(&n, s, job, "'failed'", err);
+		rc = wait_again(&n, s, job, "state = 'failed'", err);
 	return rc < 0 ? rc : set_state(s, job, "running", NULL, err);
 }
 
@@ -253,8 +252,11 @@ int store_job_cancel(store *s, int64_t job, error *err)
 
 int store_job_retry(uint64_t *n, store *s, int64_t job, store_retry which, error *err)
 {
-	static const char *const states[] = { "'failed'", "'failed', 'refused', 'filtered'",
-		                              "'failed', 'refused', 'filtered', 'done'" };
+#define HELD " OR (state = 'waiting' AND not_before IS NOT NULL)"
+	static const char *const tasks[] = { "state = 'failed'" HELD,
+		                             "state IN ('failed', 'refused', 'filtered')" HELD,
+		                             "state IN ('failed', 'refused', 'filtered', 'done')" HELD };
+#undef HELD
 	uint64_t count = 0;
 	int rc = store_begin(s, err);
 
@@ -264,7 +266,7 @@ int store_job_retry(uint64_t *n, store *s, int64_t job, store_retry which, error
 	if (rc == 0)
 		rc = lease_free_abandoned(s, job, err);
 	if (rc == 0)
-		rc = wait_again(&count, s, job, states[which], err);
+		rc = wait_again(&count, s, job, tasks[which], err);
 	if (rc == 0 && count)
 		rc = set_state(s, job, "stopped", NULL, err);
 	rc = store_end(s, rc, err);

@@ -6,9 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { LOG_APPLICATION_ID = 0x476c5271, /* "GlRq" */ LOG_VERSION = 2, LOG_WAIT_MS = 10000 };
+enum { LOG_APPLICATION_ID = 0x476c5271, /* "GlRq" */ LOG_VERSION = 3, LOG_WAIT_MS = 10000 };
 
-extern const char sql_log_001_requests[], sql_log_002_costs[];
+extern const char sql_log_001_requests[], sql_log_002_costs[], sql_log_003_limited[];
 
 int log_error(store_log *l, const char *what, error *err)
 {
@@ -48,7 +48,8 @@ int log_exec(store_log *l, const char *sql, error *err)
 /* Up to the present version. Under the write lock, since two processes may come at once. */
 static int log_migrate(store_log *l, error *err)
 {
-	static const char *const steps[LOG_VERSION] = { sql_log_001_requests, sql_log_002_costs };
+	static const char *const steps[LOG_VERSION] = { sql_log_001_requests, sql_log_002_costs,
+		                                        sql_log_003_limited };
 	sqlite3_int64 version = 0;
 	char set[96];
 	int rc = log_begin(l, err);
@@ -212,6 +213,6 @@ int store_log_put(store_log *l, const char *key, const store_reply *r, error *er
 	sqlite3_reset(l->put);
 	sqlite3_clear_bindings(l->put);
 	if (rc == 0)
-		rc = log_settle(l, key, &r->usage, false, err);
+		rc = log_settle(l, key, &r->usage, STORE_SENT_ERROR, err);
 	return log_end(l, rc, err);
 }

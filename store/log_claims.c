@@ -91,19 +91,21 @@ static int drop_claim(store_log *l, const char *key, error *err)
 	return log_finish(l, st, rc, err);
 }
 
-static int add_spent(store_log *l, const claim_row *c, const store_usage *u, bool lost, error *err)
+static int add_spent(store_log *l, const claim_row *c, const store_usage *u, store_sent how, error *err)
 {
-	static const char sql[] = "INSERT INTO spent(job, stage, requests, replies, input_tokens, "
-	                          "cached_tokens, output_tokens, cost, "
-	                          "lost_requests, lost_tokens, lost_cost) VALUES (?1, ?2, 1, ?3, ?4, ?5, ?6, "
-	                          "?7, ?8, ?9, ?10) ON "
-	                          "CONFLICT(job, stage) DO UPDATE SET requests = requests + 1, replies = "
-	                          "replies + ?3, input_tokens = "
-	                          "input_tokens + ?4, cached_tokens = cached_tokens + ?5, output_tokens = "
-	                          "output_tokens + ?6, cost = "
-	                          "cost + ?7, lost_requests = lost_requests + ?8, lost_tokens = lost_tokens "
-	                          "+ ?9, lost_cost = lost_cost "
-	                          "+ ?10";
+	static const char sql[] =
+	        "INSERT INTO spent(job, stage, requests, replies, input_tokens, "
+	        "cached_tokens, output_tokens, cost, "
+	        "lost_requests, lost_tokens, lost_cost, limited_requests) VALUES (?1, ?2, 1, ?3, "
+	        "?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) ON "
+	        "CONFLICT(job, stage) DO UPDATE SET requests = requests + 1, replies = "
+	        "replies + ?3, input_tokens = "
+	        "input_tokens + ?4, cached_tokens = cached_tokens + ?5, output_tokens = "
+	        "output_tokens + ?6, cost = "
+	        "cost + ?7, lost_requests = lost_requests + ?8, lost_tokens = lost_tokens "
+	        "+ ?9, lost_cost = lost_cost "
+	        "+ ?10, limited_requests = limited_requests + ?11";
+	bool lost = !u && how == STORE_SENT_LOST;
 	sqlite3_stmt *st = NULL;
 	int rc = log_prepare_one(&st, l, sql, err);
 
@@ -118,11 +120,12 @@ static int add_spent(store_log *l, const claim_row *c, const store_usage *u, boo
 		sqlite3_bind_int64(st, 8, lost);
 		sqlite3_bind_int64(st, 9, lost ? c->tokens : 0);
 		sqlite3_bind_double(st, 10, lost ? c->cost : 0);
+		sqlite3_bind_int64(st, 11, !u && how == STORE_SENT_LIMITED);
 	}
 	return log_finish(l, st, rc, err);
 }
 
-int log_settle(store_log *l, const char *key, const store_usage *usage, bool lost, error *err)
+int log_settle(store_log *l, const char *key, const store_usage *usage, store_sent how, error *err)
 {
 	claim_row c;
 	int rc = find_claim(&c, l, key, err);
@@ -130,7 +133,7 @@ int log_settle(store_log *l, const char *key, const store_usage *usage, bool los
 	if (rc == 0 && c.there)
 		rc = drop_claim(l, key, err);
 	if (rc == 0 && c.there)
-		rc = add_spent(l, &c, usage, lost, err);
+		rc = add_spent(l, &c, usage, how, err);
 	return rc;
 }
 
@@ -160,13 +163,13 @@ int store_log_group_end(store_log *l, bool quick, error *err)
 	return quick ? end_quick(l, 0, err) : log_end(l, 0, err);
 }
 
-int store_log_release(store_log *l, const char *key, bool lost, error *err)
+int store_log_release(store_log *l, const char *key, store_sent how, error *err)
 {
 	int rc = begin_quick(l, err);
 
 	if (rc < 0)
 		return rc;
-	rc = log_settle(l, key, NULL, lost, err);
+	rc = log_settle(l, key, NULL, how, err);
 	return end_quick(l, rc, err);
 }
 
@@ -203,7 +206,7 @@ static int lose_gone(store_log *l, error *err)
 		sqlite3_finalize(st);
 		st = NULL;
 		for (size_t i = 0; i < n && rc == 0; i++)
-			rc = log_settle(l, keys[i], NULL, true, err);
+			rc = log_settle(l, keys[i], NULL, STORE_SENT_LOST, err);
 	} while (rc == 0 && n == ARRAY_LEN(keys));
 	return rc;
 }
@@ -344,7 +347,7 @@ static int claim(store_claim *state, store_log *l, const char *key, const store_
 		return 0;
 	}
 	if (rc == 0 && found)
-		rc = log_settle(l, key, NULL, true, err);
+		rc = log_settle(l, key, NULL, STORE_SENT_LOST, err);
 	*state = STORE_CLAIMED;
 	if (rc == 0)
 		rc = check_budget(state, l, r, err);

@@ -24,6 +24,6 @@ int log_finish(store_log *l, sqlite3_stmt *st, int rc, error *err) MUST_USE;
 int log_begin(store_log *l, error *err) MUST_USE;
 int log_end(store_log *l, int rc, error *err) MUST_USE;
 /* Within a transaction: the claim is over; its stage has paid. usage NULL: nothing came back, and if `lost` perhaps it was paid. */
-int log_settle(store_log *l, const char *key, const store_usage *usage, bool lost, error *err) MUST_USE;
+int log_settle(store_log *l, const char *key, const store_usage *usage, store_sent how, error *err) MUST_USE;
 
 #endif

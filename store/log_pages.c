@@ -12,7 +12,7 @@ static const char by_stage[] =
         "lost_tokens, lost_cost, (SELECT count(*) FROM claim c WHERE c.job = s.job AND c.stage = s.stage) AS "
         "in_flight, (SELECT coalesce(sum(cost), 0) FROM claim c WHERE c.job = s.job AND c.stage = s.stage) "
         "AS "
-        "reserved_cost FROM spent s WHERE job = ?1 ORDER BY stage";
+        "reserved_cost, limited_requests FROM spent s WHERE job = ?1 ORDER BY stage";
 
 int store_log_cost(cJSON **out, store_log *l, const char *job, error *err)
 {

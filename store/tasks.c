@@ -116,7 +116,8 @@ int store_task_left(store_left *out, store *s, int64_t job, error *err)
 
 	rc = store_prepare(&st, s,
 	                   "SELECT coalesce(sum(state = 'waiting'), 0), coalesce(sum(state = 'running'), 0),"
-	                   " coalesce(min(CASE state WHEN 'waiting' THEN coalesce(not_before, 0) END), 0)"
+	                   " coalesce(min(CASE state WHEN 'waiting' THEN coalesce(not_before, 0) END), 0),"
+	                   " coalesce(max(not_before), 0)"
 	                   " FROM task WHERE job_id = ?1 AND state IN ('waiting', 'running')",
 	                   err);
 	if (rc == 0)
@@ -126,7 +127,24 @@ int store_task_left(store_left *out, store *s, int64_t job, error *err)
 	if (rc == 0 && row)
 		*out = (store_left){ .waiting = (uint64_t)sqlite3_column_int64(st, 0),
 			             .running = (uint64_t)sqlite3_column_int64(st, 1),
-			             .not_before = sqlite3_column_int64(st, 2) };
+			             .not_before = sqlite3_column_int64(st, 2),
+			             .held = sqlite3_column_int64(st, 3) };
+	sqlite3_finalize(st);
+	return rc;
+}
+
+int store_task_hold(store *s, int64_t job, int64_t not_before, error *err)
+{
+	sqlite3_stmt *st = NULL;
+	int rc = store_prepare(&st, s,
+	                       "UPDATE task SET not_before = ?2 WHERE job_id = ?1 AND state = 'running' AND "
+	                       "lease = ?3",
+	                       err);
+
+	if (rc == 0)
+		rc = store_bind(s, st, err, "iit", job, not_before, lease_own(s));
+	if (rc == 0)
+		rc = store_run(s, st, err);
 	sqlite3_finalize(st);
 	return rc;
 }

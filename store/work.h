@@ -68,7 +68,7 @@ int store_job_get(store_job *out, store *s, int64_t job, arena *mem, error *err)
 int store_job_resume(store *s, int64_t job, const char *options, error *err) MUST_USE;
 /* Its workers stop at the next task they ask for. ERR_EXISTS: it is done. */
 int store_job_cancel(store *s, int64_t job, error *err) MUST_USE;
-/* Failed tasks wait again, and if asked for those that the model refused or a filter stopped, or all but the skipped. *n: how
+/* What waits waits for no time any more. Failed tasks wait again, and if asked for those that the model refused or a filter stopped, or all but the skipped. *n: how
  * many. */
 typedef enum store_retry { STORE_RETRY_FAILED, STORE_RETRY_REFUSED, STORE_RETRY_ALL } store_retry;
 int store_job_retry(uint64_t *n, store *s, int64_t job, store_retry which, error *err) MUST_USE;
@@ -86,9 +86,12 @@ int store_task_take(store_task *out, size_t *n, size_t most, store *s, int64_t j
                     error *err) MUST_USE;
 typedef struct store_left {
 	uint64_t waiting, running;
-	int64_t not_before; /* of the first that waits; 0: at once */
+	int64_t not_before; /* of the first that waits: unix seconds; 0: at once */
+	int64_t held; /* the latest of all, those that others run too: until then the endpoint wants to be left alone; 0: none */
 } store_left;
 int store_task_left(store_left *out, store *s, int64_t job, error *err) MUST_USE;
+/* The tasks that this process runs are not to be taken up before, by whoever finds them if it dies. */
+int store_task_hold(store *s, int64_t job, int64_t not_before, error *err) MUST_USE;
 /* All of a job, by id; *out malloc'd. */
 int store_task_list(store_task **out, size_t *n, store *s, int64_t job, arena *mem, error *err) MUST_USE;
 
@@ -185,8 +188,13 @@ typedef enum store_claim {
 } store_claim;
 int store_log_claim(store_claim *out, store_log *l, const char *key, const store_reserve *r,
                     error *err) MUST_USE;
-/* It was sent, and is not answered. lost: perhaps it was paid all the same (a time-out, a broken connection). */
-int store_log_release(store_log *l, const char *key, bool lost, error *err) MUST_USE;
+/* It was sent, and no reply is kept. */
+typedef enum store_sent {
+	STORE_SENT_ERROR,   /* answered with an error, or never there */
+	STORE_SENT_LIMITED, /* answered 429 */
+	STORE_SENT_LOST     /* perhaps paid all the same: a time-out, a broken connection */
+} store_sent;
+int store_log_release(store_log *l, const char *key, store_sent how, error *err) MUST_USE;
 
 /* What is put, claimed and released between these two is written by one transaction: all or nothing. quick: it need not be synced
  * (claims); replies must be. */
@@ -207,7 +215,7 @@ int store_log_batch_holds(bool *holds, store_log *l, const char *key, error *err
 int store_log_batch_finish(store_log *l, const char *id, error *err) MUST_USE;
 
 /* {"stages":[{"stage","requests","replies","input_tokens","cached_tokens","output_tokens","cost","lost_requests",
- * "lost_tokens","lost_cost","in_flight","reserved_cost"}],"cost":all that counts as spent} */
+ * "lost_tokens","lost_cost","in_flight","reserved_cost","limited_requests"}],"cost":all that counts as spent} */
 int store_log_cost(cJSON **out, store_log *l, const char *job, error *err) MUST_USE;
 typedef struct store_exchange {
 	const char *body, *reply, *created; /* body NULL: not there */

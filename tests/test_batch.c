@@ -5,12 +5,12 @@
 #include "tests/support_json.h"
 #include "tests/support_llm.h"
 #include "tests/support_planted.h"
+#include "tests/support_worker.h"
 
 #include <math.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 enum { FEATURES = 8, BATCHES = 8, LOOKS = 2 };
@@ -172,30 +172,7 @@ static llm_reply answer(const llm_seen *request, void *payload)
 	return (llm_reply){ .own = llm_chat(label) };
 }
 
-static int to_worker[2];
-static pid_t worker; /* 0: none */
-
-/* A worker that can be killed. It is made before the server's threads are, whose locks it would inherit as they lie, and begins
- * when it is told where the server is. */
-static void make_worker(void)
-{
-	ck_assert_int_eq(pipe(to_worker), 0);
-	worker = fork();
-	ck_assert_int_ge(worker, 0);
-	if (worker == 0) {
-		char url[100] = { 0 };
-		store *theirs = NULL;
-
-		close(to_worker[1]);
-		if (read(to_worker[0], url, sizeof(url) - 1) <= 0)
-			_exit(0);
-		c.base_url = url;
-		if (store_open(&theirs, support_path(folder, "s.db"), STORE_WRITE, &err) == 0)
-			_exit(explain_run(NULL, theirs, &o, &err) == 0);
-		_exit(2);
-	}
-	close(to_worker[0]);
-}
+static worker other; /* that can be killed */
 
 static void setup(void)
 {
@@ -219,16 +196,14 @@ static void setup(void)
 	o.batch_size = 100;
 	o.batch_poll = 0.01;
 	o.price = (explain_price){ .known = true, .input = 1, .cached_input = 1, .output = 10, .batch = 0.5 };
-	make_worker();
+	worker_make(&other, support_path(folder, "s.db"), &o, &c);
 	server = llm_start_answering(answer, NULL);
 	c.base_url = llm_url(server);
 }
 
 static void teardown(void)
 {
-	close(to_worker[1]);
-	if (worker)
-		waitpid(worker, NULL, 0);
+	worker_end(&other);
 	llm_stop(server);
 	for (unsigned i = 0; i < BATCHES; i++) {
 		free(v.file[i]);
@@ -338,14 +313,9 @@ static bool stop_after_batch(void)
 /* The worker dies as soon as the provider has the batch, before it hears of it. */
 static void die_over_a_batch(void)
 {
-	const char *url = llm_url(server);
-	int status;
-
-	v.kill_at_create = worker;
-	ck_assert_int_eq(write(to_worker[1], url, strlen(url)), strlen(url));
-	ck_assert_int_eq(waitpid(worker, &status, 0), worker);
-	ck_assert(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
-	worker = 0;
+	v.kill_at_create = other.pid;
+	worker_start(&other, llm_url(server));
+	ck_assert(worker_wait(&other));
 	v.kill_at_create = 0;
 }
 

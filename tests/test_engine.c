@@ -5,17 +5,26 @@
 #include "tests/support_json.h"
 #include "tests/support_llm.h"
 #include "tests/support_planted.h"
+#include "tests/support_worker.h"
 
+#include <limits.h>
 #include <math.h>
 #include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { FEATURES = 12, TWINS = 3 };
 
+enum { ASKS_TO_WAIT = 600 }; /* seconds */
+
 static char folder[FILE_PATH_MAX];
+static atomic_uint answers_left; /* that the server gives before it asks to wait */
 static store *s;
 static llm_server *server;
+static worker other; /* that can be killed */
 static explain_client_opts c;
 static explain_opts o;
 static error err;
@@ -28,6 +37,9 @@ static llm_reply answer(const llm_seen *request, void *payload)
 	int n;
 
 	(void)payload;
+	if (atomic_load(&answers_left) == 0)
+		return (llm_reply){ .status = 429, .retry_after = "600" };
+	atomic_fetch_sub(&answers_left, 1);
 	if (at) {
 		at += strlen("active: \\\"");
 		at += *at == ' ';
@@ -52,20 +64,24 @@ static void setup(void)
 	planted p = { .features = FEATURES, .twins = TWINS, .times = 60, .tokens = 32 };
 
 	err = (error){ 0 };
+	atomic_store(&answers_left, UINT_MAX);
 	support_mkdir(folder);
 	ck_assert_int_eq(store_open(&s, support_path(folder, "s.db"), STORE_CREATE, &err), 0);
 	ck_assert_msg(planted_make(s, &p, &err) == 0, "%s", err.msg);
-	server = llm_start_answering(answer, NULL);
-	c = llm_client(llm_url(server));
+	c = llm_client(NULL);
 	c.concurrency = 2;
 	o = explain_opts_default();
 	o.client = &c;
 	o.window = 16;
 	o.n_examples = 4;
+	worker_make(&other, support_path(folder, "s.db"), &o, &c);
+	server = llm_start_answering(answer, NULL);
+	c.base_url = llm_url(server);
 }
 
 static void teardown(void)
 {
+	worker_end(&other);
 	llm_stop(server);
 	store_close(s);
 	support_rmdir(folder);
@@ -316,14 +332,167 @@ static void *second_worker(void *payload)
 /* Threads of one process hold each other's tasks, since leases name the process; what is asked is asked once all the same. */
 START_TEST(two_workers_ask_everything_once)
 {
-	pthread_t other;
+	pthread_t second;
 	int theirs = -1;
 
-	ck_assert_int_eq(pthread_create(&other, NULL, second_worker, &theirs), 0);
+	ck_assert_int_eq(pthread_create(&second, NULL, second_worker, &theirs), 0);
 	ck_assert_msg(explain_run(NULL, s, &o, &err) == 0, "%s", err.msg);
-	pthread_join(other, NULL);
+	pthread_join(second, NULL);
 	ck_assert_msg(theirs == 0, "%s", their_err.msg);
 	ck_assert_uint_eq(llm_count(server), 1 + FEATURES);
+}
+END_TEST
+
+/* ---- Waits that outlive a worker --------------------------------------------------------------------------------------- */
+
+static size_t asked_before;
+
+static bool once_refused(void)
+{
+	return llm_count(server) > asked_before;
+}
+
+static bool soon(void)
+{
+	static double began;
+
+	if (began == 0)
+		began = clock_now();
+	return clock_now() - began > 0.3;
+}
+
+/* Whether all that waits, and is not to wait with the job's stop, waits as long as the server asked. */
+static void check_held(int64_t tasks)
+{
+	char query[160];
+
+	snprintf(query, sizeof(query),
+	         "SELECT count(*) FROM task WHERE not_before - unixepoch() BETWEEN %d AND %d",
+	         ASKS_TO_WAIT - 20, ASKS_TO_WAIT + 20);
+	ck_assert_int_ge(sql(query), tasks);
+}
+
+/* The time has come. */
+static void time_passes(void)
+{
+	ck_assert_int_eq(
+	        store_exec(s, "UPDATE task SET not_before = unixepoch() - 1 WHERE not_before IS NOT NULL",
+	                   &err),
+	        0);
+	atomic_store(&answers_left, UINT_MAX);
+}
+
+START_TEST(a_stopped_worker_leaves_the_wait_to_the_next)
+{
+	size_t asked;
+
+	atomic_store(&answers_left, 4);
+	asked_before = 4;
+	o.stop = once_refused;
+	ck_assert_int_eq(explain_run(NULL, s, &o, &err), ERR_STOPPED);
+	check_held(2); /* those that were asked, and what was leased with them */
+	ck_assert_int_eq(sql("SELECT count(*) FROM task WHERE state = 'running'"), 0);
+	asked = llm_count(server);
+	o.stop = soon;
+	ck_assert_int_eq(explain_run(NULL, s, &o, &err), ERR_STOPPED);
+	ck_assert_uint_eq(llm_count(server), asked); /* nothing was sent meanwhile */
+	check_held(2);
+	time_passes();
+	o.stop = NULL;
+	ck_assert_msg(explain_run(NULL, s, &o, &err) == 0, "%s", err.msg);
+	ck_assert_int_eq(sql("SELECT count(*) FROM task WHERE state = 'done'"), FEATURES - 2);
+	ck_assert_int_eq(sql("SELECT count(*) FROM job"), 1);
+}
+END_TEST
+
+START_TEST(a_killed_worker_leaves_the_wait_to_the_next)
+{
+	double began = clock_now();
+
+	atomic_store(&answers_left, 4);
+	worker_start(&other, llm_url(server));
+	while (sql("SELECT count(*) FROM task WHERE state = 'running' AND not_before IS NOT NULL") == 0 &&
+	       clock_now() - began < 10)
+		usleep(20000);
+	kill(other.pid, SIGKILL);
+	ck_assert(worker_wait(&other));
+	check_held(2);
+	asked_before = llm_count(server);
+	o.stop = soon;
+	ck_assert_int_eq(explain_run(NULL, s, &o, &err), ERR_STOPPED);
+	ck_assert_uint_eq(llm_count(server), asked_before);
+	time_passes();
+	o.stop = NULL;
+	ck_assert_msg(explain_run(NULL, s, &o, &err) == 0, "%s", err.msg);
+	ck_assert_int_eq(sql("SELECT count(*) FROM task WHERE state = 'done'"), FEATURES - 2);
+}
+END_TEST
+
+/* A wait that is longer than the patience ends the job with its time; so does every worker after it, unless asked to try. */
+START_TEST(a_wait_over_the_patience_stops_the_next_too)
+{
+	uint64_t n = 0;
+	size_t asked;
+
+	atomic_store(&answers_left, 4);
+	c.patience = 60;
+	ck_assert_int_eq(explain_run(NULL, s, &o, &err), ERR_NET);
+	ck_assert_msg(strstr(err.msg, "it asks to wait 600 seconds, more than the 60 of the patience"), "%s",
+	              err.msg);
+	check_held(1);
+	asked = llm_count(server);
+	ck_assert_int_eq(explain_run(NULL, s, &o, &err), ERR_NET);
+	ck_assert_msg(strstr(err.msg, "asked to wait until 2") && strstr(err.msg, "gloss jobs retry 1"), "%s",
+	              err.msg);
+	ck_assert_uint_eq(llm_count(server), asked);
+	atomic_store(&answers_left, UINT_MAX);
+	ck_assert_int_eq(store_job_retry(&n, s, 1, STORE_RETRY_FAILED, &err), 0);
+	ck_assert_uint_ge(n, 1);
+	ck_assert_msg(explain_run(NULL, s, &o, &err) == 0, "%s", err.msg);
+	ck_assert_int_eq(sql("SELECT count(*) FROM task WHERE state = 'done'"), FEATURES - 2);
+}
+END_TEST
+
+static explain_progress last_told;
+
+static void told(void *payload, const explain_progress *p)
+{
+	(void)payload;
+	if (p->held > last_told.held || p->over == p->tasks)
+		last_told = *p;
+}
+
+/* What the server put off and what the model refused is in the summary, in the progress and, for good, in the log. */
+START_TEST(refusals_are_counted)
+{
+	store_log *log = NULL;
+	arena mem = ARENA_INIT;
+	cJSON *page = NULL;
+	store_job j;
+	double limited = 0;
+
+	atomic_store(&answers_left, 4);
+	asked_before = 4;
+	o.stop = once_refused;
+	o.tell = told;
+	ck_assert_int_eq(explain_run(NULL, s, &o, &err), ERR_STOPPED);
+	ck_assert_double_ge((double)last_told.limited, 1);
+	ck_assert_double_ge(last_told.held, ASKS_TO_WAIT - 20);
+	time_passes();
+	o.stop = NULL;
+	ck_assert_double_eq(run("limited"), 0); /* of this run */
+	ck_assert_uint_eq(last_told.refused, 2);
+	ck_assert_int_eq(store_job_get(&j, s, 1, &mem, &err), 0);
+	ck_assert_int_eq(store_log_open(&log, store_path(s), &err), 0);
+	ck_assert_int_eq(store_log_cost(&page, log, j.uid, &err), 0);
+	for (int i = 0; i < 2; i++)
+		limited += json_number(cJSON_GetArrayItem(cJSON_GetObjectItem(page, "stages"), i),
+		                       "limited_requests");
+	ck_assert_double_eq(limited, (double)(llm_count(server) - 1 - FEATURES));
+	ck_assert_double_ge(limited, 1);
+	cJSON_Delete(page);
+	store_log_close(log);
+	arena_clear(&mem);
 }
 END_TEST
 
@@ -374,6 +543,10 @@ static void cases(Suite *suite)
 	tcase_add_loop_test(t, a_template_of_the_users_own, 0, ARRAY_LEN(templates));
 	tcase_add_test(t, requests_begin_alike);
 	tcase_add_test(t, two_workers_ask_everything_once);
+	tcase_add_test(t, a_stopped_worker_leaves_the_wait_to_the_next);
+	tcase_add_test(t, a_killed_worker_leaves_the_wait_to_the_next);
+	tcase_add_test(t, a_wait_over_the_patience_stops_the_next_too);
+	tcase_add_test(t, refusals_are_counted);
 	tcase_add_test(t, prices_are_read_strictly);
 	suite_add_tcase(suite, t);
 }

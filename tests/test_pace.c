@@ -344,6 +344,9 @@ START_TEST(patience_has_an_end)
 	pace_send(&p, &t, 0, 1);
 	h.retry_after = 3600; /* of a day's quota: not with the process held */
 	ck_assert_double_lt(pace_limited(&p, 0, &t, &h, 1), 0);
+	ck_assert_double_ge(pace_held(&p, 0), 3600); /* for whoever comes next */
+	pace_init(&p, &o, 0);
+	pace_send(&p, &t, 0, 1);
 	h.retry_after = 60;
 	ck_assert_double_ge(pace_limited(&p, 0, &t, &h, 1), 60);
 	ck_assert_double_le(pace_limited(&p, 0, &t, &h, 1), 62);
