@@ -82,6 +82,7 @@ int main(int argc, char **argv)
 
 	/* A reader that leaves early (`| head`) and a peer that hangs up are write errors, not the end of a training run. */
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN); /* a file over the limit is an error of writing, as a full disk is */
 	fault_arm_env();
 	code = dispatch(argc, argv);
 	if (cli_finish_stdout(&err) < 0) {

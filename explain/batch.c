@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BATCH_TRIES = 2, JSONL_MAX = 190 << 20, LINE_DEPTH = 64 };
+enum { BATCH_TRIES = 2, UNSURE_MAX = 3, PAGES_MAX = 1000, JSONL_MAX = 190 << 20, LINE_DEPTH = 64 };
 
 typedef struct pending {
 	explain_request *request;
@@ -25,7 +25,8 @@ struct batch {
 	pending *all;
 	size_t n, cap, n_open; /* n_open: not over */
 	double poll;
-	unsigned made; /* batches, for their names */
+	unsigned made;   /* batches, for their names */
+	unsigned unsure; /* orders in a row of which it is not known whether the provider took them */
 };
 
 int batch_new(batch **out, const explain_client_opts *o, explain_client *client, store_log *log,
@@ -185,15 +186,17 @@ static int choose(text *jsonl, size_t *n, batch *b, const char *name, error *ove
 		++*n;
 	}
 	if (rc == 0 && *n == 0)
-		rc = store_log_batch_finish(b->log, name, err);
+		rc = store_log_batch_finish(b->log, name, false, err);
 	end = store_log_group_end(b->log, false, rc == 0 ? err : NULL);
 	return rc < 0 ? rc : end;
 }
 
+/* Where it is not known whether the provider took the order, it keeps its name of ours: find_ordered() finds out. */
 static int create(batch *b, const char *file, const char *name, bool (*stop)(void), error *err)
 {
 	const char *id = NULL;
 	cJSON *reply = NULL;
+	bool unsure = false;
 	text json;
 	int rc;
 
@@ -208,7 +211,12 @@ static int create(batch *b, const char *file, const char *name, bool (*stop)(voi
 		        "\"gloss\":\"%s\"}}",
 		        name);
 	rc = rc < 0 ? error_nomem(err, "a batch")
-	            : batch_http_post(&reply, b->http, "/batches", json.data, stop, err);
+	            : batch_http_post(&reply, &unsure, b->http, "/batches", json.data, stop, err);
+	text_free(&json);
+	if (unsure && ++b->unsure < UNSURE_MAX)
+		return 0;
+	if (rc == 0)
+		b->unsure = 0;
 	if (rc == 0)
 		rc = json_get_string(&id, reply, "id", "the batch", err);
 	if (rc == 0 && (!id || strlen(id) > 100))
@@ -216,7 +224,6 @@ static int create(batch *b, const char *file, const char *name, bool (*stop)(voi
 		               batch_http_base(b->http));
 	if (rc == 0)
 		rc = store_log_batch_rename(b->log, name, id, err);
-	text_free(&json);
 	cJSON_Delete(reply);
 	return rc;
 }
@@ -238,7 +245,7 @@ static int hand_over(batch *b, size_t *n, error *over, bool (*stop)(void), error
 	if (rc == 0 && *n)
 		rc = batch_http_upload(&file, b->http, &jsonl, stop, err);
 	if (rc < 0 && *n) { /* nobody has it: nothing was ordered */
-		undo = store_log_batch_finish(b->log, name, &later);
+		undo = store_log_batch_finish(b->log, name, false, &later);
 		(void)undo;
 	}
 	if (rc == 0 && *n)
@@ -306,6 +313,13 @@ static int take_line(batch *b, const cJSON *line, error *err)
 	return 0;
 }
 
+/* An id that may stand in a path. */
+static bool is_plain(const char *id)
+{
+	return strlen(id) <= 100 &&
+	       strspn(id, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.") == strlen(id);
+}
+
 static int take_file(batch *b, const char *file, bool (*stop)(void), error *err)
 {
 	char path[256], *data = NULL, *next;
@@ -313,8 +327,7 @@ static int take_file(batch *b, const char *file, bool (*stop)(void), error *err)
 	cJSON *json = NULL;
 	int rc, end;
 
-	if (strlen(file) > 100 ||
-	    strspn(file, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.") != strlen(file))
+	if (!is_plain(file))
 		return error_set(err, ERR_FORMAT, "'%s' names a file strangely", batch_http_base(b->http));
 	snprintf(path, sizeof(path), "/files/%s/content", file);
 	rc = batch_http_get(&data, &len, b->http, path, stop, err);
@@ -352,55 +365,85 @@ static int rejected(batch *b, const cJSON *state, error *err)
 	                 cJSON_IsString(what) ? ": " : "", cJSON_IsString(what) ? what->valuestring : "");
 }
 
-/* It is over, one way or the other: take in what there is; the rest was not answered by it. */
+/* It is over, one way or the other: take in what there is; the rest was not answered by it. state NULL: the provider does not know
+ * it any more, as it may not know its files. What was paid for it then, nobody can say. */
 static int take_in(batch *b, const char *id, const cJSON *state, bool (*stop)(void), error *err)
 {
 	static const char *const files[] = { "output_file_id", "error_file_id" };
+	bool holds = false, forgotten = !state;
 	const cJSON *file;
-	bool holds = false;
+	error why = { 0 };
 	int rc = 0;
 
 	for (size_t i = 0; i < ARRAY_LEN(files) && rc == 0; i++) {
 		file = cJSON_GetObjectItemCaseSensitive(state, files[i]);
 		if (cJSON_IsString(file) && file->valuestring[0])
-			rc = take_file(b, file->valuestring, stop, err);
+			rc = take_file(b, file->valuestring, stop, &why);
+		if (rc == ERR_NOTFOUND) {
+			forgotten = true;
+			rc = 0;
+		}
 	}
+	if (rc < 0)
+		return error_set(err, why.code, "%s", why.msg);
 	for (size_t i = 0; i < b->n && rc == 0; i++) {
 		if (b->all[i].over)
 			continue;
 		rc = store_log_batch_holds(&holds, b->log, b->all[i].request->key, err);
 		b->all[i].tries += holds;
 	}
-	return rc < 0 ? rc : store_log_batch_finish(b->log, id, err);
+	return rc < 0 ? rc : store_log_batch_finish(b->log, id, forgotten, err);
 }
 
-/* A batch that was written down and perhaps never ordered: the provider's list tells. */
-static int find_ordered(batch *b, const char *name, bool (*stop)(void), error *err)
+/* One page of the provider's list. *found: the batch is on it, and has its own name in the log now. last: the id at its end; "":
+ * no page follows. */
+static int look_for(bool *found, char last[128], batch *b, const char *name, bool (*stop)(void), error *err)
 {
 	const cJSON *one, *id, *mine;
-	char *body = NULL;
+	char path[200], *body = NULL;
 	cJSON *list = NULL;
 	size_t len = 0;
-	int rc = batch_http_get(&body, &len, b->http, "/batches?limit=100", stop, err);
+	int rc;
 
+	snprintf(path, sizeof(path), "/batches?limit=100%s%s", last[0] ? "&after=" : "", last);
+	rc = batch_http_get(&body, &len, b->http, path, stop, err);
 	if (rc == 0)
 		rc = json_parse(&list, body, len, 1 << 26, LINE_DEPTH, "the list of batches", err);
 	free(body);
-	if (rc < 0)
-		return rc;
+	last[0] = '\0';
 	cJSON_ArrayForEach(one, cJSON_GetObjectItemCaseSensitive(list, "data"))
 	{
 		id = cJSON_GetObjectItemCaseSensitive(one, "id");
 		mine = cJSON_GetObjectItemCaseSensitive(cJSON_GetObjectItemCaseSensitive(one, "metadata"),
 		                                        "gloss");
-		if (cJSON_IsString(id) && cJSON_IsString(mine) && strcmp(mine->valuestring, name) == 0) {
+		if (rc < 0 || !cJSON_IsString(id) || !is_plain(id->valuestring))
+			continue;
+		snprintf(last, 128, "%s", id->valuestring);
+		if (cJSON_IsString(mine) && strcmp(mine->valuestring, name) == 0) {
+			*found = true;
 			rc = store_log_batch_rename(b->log, name, id->valuestring, err);
-			cJSON_Delete(list);
-			return rc;
 		}
 	}
+	if (!cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(list, "has_more")))
+		last[0] = '\0';
 	cJSON_Delete(list);
-	return store_log_batch_finish(b->log, name, err);
+	return rc;
+}
+
+/* A batch that was written down and perhaps never ordered: the provider's list tells, the newest first. */
+static int find_ordered(batch *b, const char *name, bool (*stop)(void), error *err)
+{
+	char last[128] = "";
+	bool found = false;
+	int rc;
+
+	for (int page = 0;; page++) {
+		rc = look_for(&found, last, b, name, stop, err);
+		if (rc < 0 || found)
+			return rc;
+		if (!last[0] || page == PAGES_MAX)
+			return store_log_batch_finish(b->log, name, false, err);
+	}
 }
 
 /* *done: it is over and taken in. */
@@ -409,6 +452,7 @@ static int look(batch *b, const char *id, bool *done, bool (*stop)(void), error 
 	static const char *const ended[] = { "completed", "expired", "cancelled", "failed" };
 	const char *status = NULL;
 	char path[160], *body = NULL;
+	error why = { 0 };
 	cJSON *state = NULL;
 	size_t len = 0;
 	int rc;
@@ -419,7 +463,13 @@ static int look(batch *b, const char *id, bool *done, bool (*stop)(void), error 
 		return find_ordered(b, id, stop, err);
 	}
 	snprintf(path, sizeof(path), "/batches/%.100s", id);
-	rc = batch_http_get(&body, &len, b->http, path, stop, err);
+	rc = batch_http_get(&body, &len, b->http, path, stop, &why);
+	if (rc == ERR_NOTFOUND) {
+		*done = true;
+		return take_in(b, id, NULL, stop, err);
+	}
+	if (rc < 0)
+		return error_set(err, why.code, "%s", why.msg);
 	if (rc == 0)
 		rc = json_parse(&state, body, len, 1 << 24, LINE_DEPTH, "the batch", err);
 	if (rc == 0)
@@ -427,7 +477,7 @@ static int look(batch *b, const char *id, bool *done, bool (*stop)(void), error 
 	for (size_t i = 0; i < ARRAY_LEN(ended) && rc == 0; i++)
 		*done = *done || (status && strcmp(status, ended[i]) == 0);
 	if (rc == 0 && *done && strcmp(status, "failed") == 0) {
-		rc = store_log_batch_finish(b->log, id, err);
+		rc = store_log_batch_finish(b->log, id, false, err);
 		rc = rc < 0 ? rc : rejected(b, state, err);
 	} else if (rc == 0 && *done) {
 		rc = take_in(b, id, state, stop, err);

@@ -19,11 +19,12 @@ typedef struct batch_http batch_http;
 int batch_http_new(batch_http **out, const explain_client_opts *o, error *err) MUST_USE;
 void batch_http_free(batch_http *h);
 const char *batch_http_base(const batch_http *h);
-/* GET base + path: its whole body, malloc'd. */
+/* GET base + path: its whole body, malloc'd. ERR_NOTFOUND: 404. */
 int batch_http_get(char **body, size_t *len, batch_http *h, const char *path, bool (*stop)(void),
                    error *err) MUST_USE;
-int batch_http_post(cJSON **reply, batch_http *h, const char *path, const char *json, bool (*stop)(void),
-                    error *err) MUST_USE;
+/* *unsure: it failed, and yet the provider may have done it; so it is not tried again here. */
+int batch_http_post(cJSON **reply, bool *unsure, batch_http *h, const char *path, const char *json,
+                    bool (*stop)(void), error *err) MUST_USE;
 /* POST /files; *id malloc'd. */
 int batch_http_upload(char **id, batch_http *h, const text *jsonl, bool (*stop)(void), error *err) MUST_USE;
 /* Sleep, but for stop(): ERR_STOPPED. */

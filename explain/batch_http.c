@@ -13,7 +13,7 @@ struct batch_http {
 	http_slot slot;
 	struct curl_slist *headers; /* of uploads: the key alone */
 	unsigned retries;
-	double backoff, backoff_max;
+	double backoff, backoff_max, patience;
 };
 
 int batch_wait(double seconds, bool (*stop)(void), error *err)
@@ -46,6 +46,7 @@ int batch_http_new(batch_http **out, const explain_client_opts *o, error *err)
 	h->retries = o->retries;
 	h->backoff = o->backoff;
 	h->backoff_max = o->backoff_max;
+	h->patience = o->patience;
 	if (rc == 0)
 		rc = http_slot_init(&h->slot, &h->endpoint, err);
 	text_init(&line, 1 << 16);
@@ -86,6 +87,7 @@ const char *batch_http_base(const batch_http *h)
 typedef struct asking {
 	const char *path, *json;
 	const text *jsonl;
+	bool *unsure; /* not NULL: see batch_http_post() */
 } asking;
 
 static curl_mime *make_upload(CURL *c, const text *jsonl)
@@ -146,6 +148,12 @@ out:
 	return rc;
 }
 
+/* It may have been done, whatever came back; 503 says that it was not. */
+static bool is_unsure(const http_outcome *o)
+{
+	return o->class == HTTP_RETRY && !o->unreachable && o->status != 503;
+}
+
 static int call(batch_http *h, const asking *a, bool (*stop)(void), error *err)
 {
 	double wait = h->backoff;
@@ -156,8 +164,11 @@ static int call(batch_http *h, const asking *a, bool (*stop)(void), error *err)
 		rc = once(&o, h, a, err);
 		if (rc < 0 || o.class == HTTP_REPLY)
 			return rc;
-		if ((o.class != HTTP_RETRY && o.class != HTTP_LIMIT) || attempt >= h->retries)
-			return error_set(err, o.err.code, "%s", o.err.msg);
+		if (a->unsure && is_unsure(&o))
+			*a->unsure = true;
+		if ((o.class != HTTP_RETRY && o.class != HTTP_LIMIT) || attempt >= h->retries ||
+		    o.head.retry_after > h->patience || (a->unsure && *a->unsure))
+			return error_set(err, o.status == 404 ? ERR_NOTFOUND : o.err.code, "%s", o.err.msg);
 		rc = batch_wait(o.head.retry_after > wait ? o.head.retry_after : wait, stop, err);
 		if (rc < 0)
 			return rc;
@@ -187,13 +198,19 @@ static int read_json(cJSON **reply, batch_http *h, error *err)
 	                  "the reply", err);
 }
 
-int batch_http_post(cJSON **reply, batch_http *h, const char *path, const char *json, bool (*stop)(void),
-                    error *err)
+int batch_http_post(cJSON **reply, bool *unsure, batch_http *h, const char *path, const char *json,
+                    bool (*stop)(void), error *err)
 {
-	asking a = { .path = path, .json = json };
-	int rc = call(h, &a, stop, err);
+	asking a = { .path = path, .json = json, .unsure = unsure };
+	int rc;
 
-	return rc < 0 ? rc : read_json(reply, h, err);
+	*unsure = false;
+	rc = call(h, &a, stop, err);
+	if (rc < 0)
+		return rc;
+	rc = read_json(reply, h, err);
+	*unsure = rc < 0;
+	return rc;
 }
 
 int batch_http_upload(char **id, batch_http *h, const text *jsonl, bool (*stop)(void), error *err)

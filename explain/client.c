@@ -324,6 +324,7 @@ static void tell_replies(explain_client *c, bool kept, const error *why)
 	if (!kept && !c->fatal.code)
 		c->fatal = *why; /* what cannot be kept would be paid for again */
 	while ((k = queue_take(&c->replied))) {
+		c->unkept += !kept;
 		if (kept)
 			client_deliver(c, k, EXPLAIN_REPLIED, k->reply, false, NULL);
 		else
@@ -393,6 +394,7 @@ static int fail_all(explain_client *c, error *err)
 		curl_multi_remove_handle(c->multi, c->slots[i].easy);
 		c->slots[i].payload = NULL;
 		c->in_flight--;
+		c->cut++;
 		lose(c, k);
 		client_deliver(c, k, EXPLAIN_OVER, NULL, false, &c->fatal);
 	}
@@ -401,8 +403,7 @@ static int fail_all(explain_client *c, error *err)
 	return error_set(err, c->fatal.code, "%s", c->fatal.msg);
 }
 
-/* Stopped: nothing more is sent, replies under way are kept. */
-static int drain(explain_client *c, error *err)
+int client_drain(explain_client *c, error *err)
 {
 	double until = clock_now() + DRAIN_SECONDS;
 	int rc = 0;
@@ -430,9 +431,9 @@ int client_drive(explain_client *c, size_t leave, double seconds, bool (*stop)(v
 	while (rc == 0 && !c->fatal.code && c->open > leave && clock_now() < until &&
 	       client_hold(c) <= held) {
 		if (stop && stop())
-			return drain(c, err);
+			return client_drain(c, err);
 		if (c->broke.code) {
-			rc = drain(c, err);
+			rc = client_drain(c, err);
 			return rc == ERR_STOPPED ? error_set(err, ERR_STOPPED, "%s", c->broke.msg) : rc;
 		}
 		next = wake_delayed(c);

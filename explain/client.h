@@ -51,6 +51,8 @@ struct explain_client {
 	pace pace;
 	claims claims;
 	error fatal; /* once set, all is over */
+	unsigned unkept,
+	        cut; /* replies that came and could not be written; requests under way when all ended */
 	error broke; /* once set, the budget is used up: nothing more is sent */
 	explain_client_stats stats;
 };
@@ -61,6 +63,9 @@ int64_t client_hold(const explain_client *c);
 void client_hold_until(explain_client *c, int64_t unix_seconds);
 /* As explain_client_run(), but for so many seconds at most, and back as soon as client_hold() tells of a later time. */
 int client_drive(explain_client *c, size_t leave, double seconds, bool (*stop)(void), error *err) MUST_USE;
+
+/* Nothing more is sent, replies under way are kept: ERR_STOPPED, or what goes wrong meanwhile. */
+int client_drain(explain_client *c, error *err) MUST_USE;
 
 double client_now(const explain_client *c); /* seconds of its clock */
 int64_t client_unix(const explain_client *c,

@@ -152,6 +152,7 @@ static void succeed(explain_client *c, call *k, http_slot *s)
 	pace_good(&c->pace, now, &k->ticket, (double)(k->usage.input + k->usage.output));
 	c->failed_in_row = 0;
 	if (c->log && store_log_put(c->log, k->key, &r, &e) < 0) {
+		c->unkept++;
 		end_all(c, k, &e); /* what cannot be kept would be paid for again */
 		return;
 	}

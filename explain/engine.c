@@ -557,12 +557,27 @@ static void in_any_case(int rc)
 	(void)rc;
 }
 
+/* What is under way is paid, and the log may take it when the store does not. What it could not take is asked again, so it is told. */
+static void keep_replies(engine *j, int rc, error *err)
+{
+	error e = { 0 }, why = *err;
+	unsigned open;
+
+	in_any_case(client_drain(j->client, &e));
+	open = j->client->cut + j->client->in_flight;
+	if (rc == ERR_IO && (j->client->unkept || open))
+		error_set(err, rc, "%s; lost: %u replies, and %u requests under way", why.msg,
+		          j->client->unkept, open);
+}
+
 /* How the job ends: done when no task of it is left to anybody. */
 static int close_job(engine *j, int rc, error *err)
 {
 	store_left left = { 0 };
 	error e = { 0 };
 
+	if (rc < 0 && j->client)
+		keep_replies(j, rc, err);
 	in_any_case(store_worker_end(j->s, &e));
 	if (rc < 0) { /* the first error is the one to tell */
 		in_any_case(release(j, &e));

@@ -500,8 +500,8 @@ void http_slot_outcome(http_outcome *out, http_slot *s, CURLcode result)
 {
 	long status = 0;
 
-	*out = (http_outcome){ .class = HTTP_REPLY };
 	curl_easy_getinfo(s->easy, CURLINFO_RESPONSE_CODE, &status);
+	*out = (http_outcome){ .class = HTTP_REPLY, .status = status };
 	pace_head_read(&out->head, s->easy);
 	if (fault_hit(FAULT_HTTP)) {
 		status = 0;

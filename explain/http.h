@@ -48,6 +48,7 @@ typedef enum http_class {
 
 typedef struct http_outcome {
 	http_class class;
+	long status;      /* 0: none came */
 	bool unreachable; /* no connection was made */
 	bool filtered;    /* HTTP_FAIL: a content filter would not let it pass */
 	pace_head head;   /* what its headers say */

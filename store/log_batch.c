@@ -100,7 +100,33 @@ int store_log_batch_holds(bool *holds, store_log *l, const char *key, error *err
 	return rc;
 }
 
-int store_log_batch_finish(store_log *l, const char *id, error *err)
+/* Its claims are spent, as far as one can know. */
+static int lose_claims(store_log *l, const char *id, error *err)
+{
+	char(*keys)[SHA256_HEX] = NULL;
+	sqlite3_stmt *st = NULL;
+	size_t n = 0, cap = 0;
+	int rc = log_prepare_one(&st, l, "SELECT key FROM claim WHERE holder = 'batch ' || ?1", err),
+	    step = SQLITE_DONE;
+
+	if (rc == 0)
+		sqlite3_bind_text(st, 1, id, -1, SQLITE_STATIC);
+	while (rc == 0 && (step = sqlite3_step(st)) == SQLITE_ROW) {
+		if (mem_grow(&keys, &cap, n + 1, sizeof(*keys)) < 0)
+			rc = error_nomem(err, "a batch");
+		else
+			snprintf(keys[n++], SHA256_HEX, "%s", (const char *)sqlite3_column_text(st, 0));
+	}
+	if (rc == 0 && step != SQLITE_DONE)
+		rc = log_error(l, "read", err);
+	sqlite3_finalize(st);
+	for (size_t i = 0; i < n && rc == 0; i++)
+		rc = log_settle(l, keys[i], NULL, STORE_SENT_LOST, err);
+	free(keys);
+	return rc;
+}
+
+int store_log_batch_finish(store_log *l, const char *id, bool lost, error *err)
 {
 	char now[32];
 	int rc = log_begin(l, err);
@@ -108,8 +134,10 @@ int store_log_batch_finish(store_log *l, const char *id, error *err)
 	if (rc < 0)
 		return rc;
 	clock_iso8601(now, clock_unix());
-	rc = run_with(l, "DELETE FROM claim WHERE holder = 'batch ' || ?1", (const char *const[]){ id }, 1,
-	              err);
+	rc = lost ? lose_claims(l, id, err) : 0;
+	if (rc == 0)
+		rc = run_with(l, "DELETE FROM claim WHERE holder = 'batch ' || ?1",
+		              (const char *const[]){ id }, 1, err);
 	if (rc == 0)
 		rc = run_with(l, "DELETE FROM batch_item WHERE batch_id = ?1", (const char *const[]){ id }, 1,
 		              err);

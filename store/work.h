@@ -212,7 +212,8 @@ int store_log_batch_open(char ***ids, size_t *n, store_log *l, const char *endpo
                          arena *mem, error *err) MUST_USE;
 /* Whether the request is in an unfinished one. */
 int store_log_batch_holds(bool *holds, store_log *l, const char *key, error *err) MUST_USE;
-int store_log_batch_finish(store_log *l, const char *id, error *err) MUST_USE;
+/* lost: what it did not answer was perhaps paid all the same. */
+int store_log_batch_finish(store_log *l, const char *id, bool lost, error *err) MUST_USE;
 
 /* {"stages":[{"stage","requests","replies","input_tokens","cached_tokens","output_tokens","cost","lost_requests",
  * "lost_tokens","lost_cost","in_flight","reserved_cost","limited_requests"}],"cost":all that counts as spent} */

@@ -49,6 +49,7 @@ static void forget(llm_seen *seen)
 	free(seen->authorization);
 	free(seen->type);
 	free(seen->body);
+	free(seen->after);
 }
 
 static llm_seen read_seen(struct MHD_Connection *c, const char *method, const char *path, upload *u)
@@ -58,7 +59,8 @@ static llm_seen read_seen(struct MHD_Connection *c, const char *method, const ch
 		          .authorization =
 		                  copy(MHD_lookup_connection_value(c, MHD_HEADER_KIND, "Authorization")),
 		          .type = copy(MHD_lookup_connection_value(c, MHD_HEADER_KIND, "Content-Type")),
-		          .body = u->body ? u->body : strdup("") };
+		          .body = u->body ? u->body : strdup(""),
+		          .after = copy(MHD_lookup_connection_value(c, MHD_GET_ARGUMENT_KIND, "after")) };
 
 	u->body = NULL;
 	return seen;

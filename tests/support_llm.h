@@ -17,6 +17,7 @@ typedef struct llm_reply {
 
 typedef struct llm_seen {
 	char *method, *path, *authorization, *type, *body; /* authorization, type: NULL where absent */
+	char *after;                                       /* of the query; NULL: none */
 } llm_seen;
 
 typedef struct llm_server llm_server;

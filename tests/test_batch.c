@@ -16,9 +16,14 @@
 enum { FEATURES = 8, BATCHES = 8, LOOKS = 2 };
 
 typedef struct provider {
-	unsigned files, batches, direct, looks;
+	unsigned files, batches, direct, looks, asked;
 	char *file[BATCHES], *name[BATCHES]; /* lines; metadata.gloss */
-	unsigned half;                       /* so many batches expire half-way */
+	unsigned half;                       /* so many batches end half-way, */
+	const char *ending;                  /* so: */
+	unsigned forgotten;                  /* so many are not known any more when asked for */
+	bool no_files;                       /* the results of those instead */
+	bool lose_order;                     /* the first is taken, and the reply lost */
+	bool shaky;                          /* every other question is answered 503 */
 	unsigned broken;                     /* so many answer 500 to everything in them */
 	bool reject;                         /* the file as a whole */
 	bool refuse_one;                     /* one request gets 400 */
@@ -76,6 +81,8 @@ static llm_reply take_batch(const llm_seen *request)
 	ck_assert_str_eq(json_string(body, "endpoint"), "/v1/chat/completions");
 	v.name[i] = strdup(json_string(cJSON_GetObjectItem(body, "metadata"), "gloss"));
 	cJSON_Delete(body);
+	if (v.lose_order && i == 0)
+		return (llm_reply){ .status = 502 };
 	if (v.kill_at_create)
 		kill(v.kill_at_create, SIGKILL); /* after the provider took it, before anybody knew */
 	return say("{\"id\":\"batch%s-%u\",\"status\":\"validating\"}", "", i);
@@ -85,12 +92,14 @@ static llm_reply tell_batch(unsigned i)
 {
 	bool half = i < v.half;
 
+	if (i < v.forgotten && !v.no_files)
+		return (llm_reply){ .status = 404, .body = "{\"error\":{\"message\":\"no such batch\"}}" };
 	if (++v.looks % LOOKS)
 		return say("{\"id\":\"batch%s-%u\",\"status\":\"in_progress\"}", "", i);
 	if (v.reject)
 		return (llm_reply){ .body = "{\"status\":\"failed\",\"errors\":{\"data\":[{\"message\":\"no "
 			                    "such model\"}]}}" };
-	return say("{\"status\":\"%s\",\"output_file_id\":\"out-%u\"}", half ? "expired" : "completed", i);
+	return say("{\"status\":\"%s\",\"output_file_id\":\"out-%u\"}", half ? v.ending : "completed", i);
 }
 
 static llm_reply results(unsigned i)
@@ -137,15 +146,21 @@ static llm_reply results(unsigned i)
 	return (llm_reply){ .own = out.data };
 }
 
-static llm_reply list_batches(void)
+/* In two pages: another's, and ours. */
+static llm_reply list_batches(const llm_seen *request)
 {
 	text out;
 
+	if (!request->after)
+		return (llm_reply){
+			.body = "{\"data\":[{\"id\":\"other\",\"metadata\":null}],\"has_more\":true}"
+		};
+	ck_assert_str_eq(request->after, "other");
 	text_init(&out, 1 << 16);
-	ck_assert_int_eq(text_adds(&out, "{\"data\":[{\"id\":\"other\",\"metadata\":null}"), 0);
+	ck_assert_int_eq(text_adds(&out, "{\"has_more\":false,\"data\":["), 0);
 	for (unsigned i = 0; i < v.batches; i++)
-		ck_assert_int_eq(text_addf(&out, ",{\"id\":\"batch-%u\",\"metadata\":{\"gloss\":\"%s\"}}", i,
-		                           v.name[i]),
+		ck_assert_int_eq(text_addf(&out, "%s{\"id\":\"batch-%u\",\"metadata\":{\"gloss\":\"%s\"}}",
+		                           i ? "," : "", i, v.name[i]),
 		                 0);
 	ck_assert_int_eq(text_adds(&out, "]}"), 0);
 	return (llm_reply){ .own = out.data };
@@ -159,14 +174,16 @@ static llm_reply answer(const llm_seen *request, void *payload)
 
 	(void)payload;
 	ck_assert_ptr_nonnull(request->authorization);
+	if (v.shaky && v.asked++ % 2)
+		return (llm_reply){ .status = 503 };
 	if (sscanf(request->path, "/v1/files/out-%u/content", &i) == 1)
-		return results(i);
+		return i < v.forgotten ? (llm_reply){ .status = 404 } : results(i);
 	if (strcmp(request->path, "/v1/files") == 0)
 		return take_upload(request);
 	if (sscanf(request->path, "/v1/batches/batch-%u", &i) == 1)
 		return tell_batch(i);
 	if (strcmp(request->path, "/v1/batches") == 0)
-		return get ? list_batches() : take_batch(request);
+		return get ? list_batches(request) : take_batch(request);
 	v.direct++;
 	label_for(label, request->body);
 	return (llm_reply){ .own = llm_chat(label) };
@@ -179,7 +196,7 @@ static void setup(void)
 	planted p = { .features = FEATURES, .times = 60, .tokens = 32 };
 
 	err = (error){ 0 };
-	v = (provider){ 0 };
+	v = (provider){ .ending = "expired" };
 	support_mkdir(folder);
 	ck_assert_int_eq(store_open(&s, support_path(folder, "s.db"), STORE_CREATE, &err), 0);
 	ck_assert_msg(planted_make(s, &p, &err) == 0, "%s", err.msg);
@@ -196,7 +213,9 @@ static void setup(void)
 	o.batch_size = 100;
 	o.batch_poll = 0.01;
 	o.price = (explain_price){ .known = true, .input = 1, .cached_input = 1, .output = 10, .batch = 0.5 };
+	store_close(s); /* SQLite must not go through a fork */
 	worker_make(&other, support_path(folder, "s.db"), &o, &c);
+	ck_assert_int_eq(store_open(&s, support_path(folder, "s.db"), STORE_WRITE, &err), 0);
 	server = llm_start_answering(answer, NULL);
 	c.base_url = llm_url(server);
 }
@@ -260,14 +279,51 @@ START_TEST(a_batch_answers_the_whole_job)
 }
 END_TEST
 
-START_TEST(an_expired_batch_goes_on_in_another)
+static const char *const endings[] = { "expired", "cancelled" };
+
+START_TEST(a_half_finished_batch_goes_on_in_another)
 {
 	v.half = 1;
+	v.ending = endings[_i];
 	ck_assert_msg(explain_run(NULL, s, &o, &err) == 0, "%s", err.msg);
 	all_labelled();
 	ck_assert_uint_eq(v.batches, 2);
 	ck_assert_uint_eq(v.direct, 1);
 	ck_assert_double_eq(cost_of("requests"), FEATURES);
+}
+END_TEST
+
+/* _i 0: the provider knows the batch no more; 1: its results. What it cost is not known, so it counts in full. */
+START_TEST(a_forgotten_batch_is_ordered_again)
+{
+	v.forgotten = 1;
+	v.no_files = _i;
+	ck_assert_msg(explain_run(NULL, s, &o, &err) == 0, "%s", err.msg);
+	all_labelled();
+	ck_assert_uint_eq(v.batches, 2);
+	ck_assert_double_eq(cost_of("lost_requests"), FEATURES);
+	ck_assert_double_eq(cost_of("in_flight"), 0);
+}
+END_TEST
+
+/* The provider's list tells that it has it: nothing is ordered twice. */
+START_TEST(an_order_without_reply_is_looked_for)
+{
+	v.lose_order = true;
+	ck_assert_msg(explain_run(NULL, s, &o, &err) == 0, "%s", err.msg);
+	all_labelled();
+	ck_assert_uint_eq(v.batches, 1);
+	ck_assert_uint_eq(v.direct, 1);
+	ck_assert_double_eq(cost_of("lost_requests"), 0);
+}
+END_TEST
+
+START_TEST(a_shaky_provider_is_asked_again)
+{
+	v.shaky = true;
+	ck_assert_msg(explain_run(NULL, s, &o, &err) == 0, "%s", err.msg);
+	all_labelled();
+	ck_assert_uint_eq(v.batches, 1);
 }
 END_TEST
 
@@ -357,7 +413,10 @@ static void cases(Suite *suite)
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_set_timeout(t, 60);
 	tcase_add_test(t, a_batch_answers_the_whole_job);
-	tcase_add_test(t, an_expired_batch_goes_on_in_another);
+	tcase_add_loop_test(t, a_half_finished_batch_goes_on_in_another, 0, ARRAY_LEN(endings));
+	tcase_add_loop_test(t, a_forgotten_batch_is_ordered_again, 0, 2);
+	tcase_add_test(t, an_order_without_reply_is_looked_for);
+	tcase_add_test(t, a_shaky_provider_is_asked_again);
 	tcase_add_test(t, what_two_batches_did_not_answer_is_asked_directly);
 	tcase_add_test(t, a_request_that_is_refused_fails_its_task);
 	tcase_add_test(t, a_rejected_batch_stops_the_job);

@@ -14,6 +14,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 enum { FEATURES = 12, TWINS = 3 };
@@ -22,12 +23,24 @@ enum { ASKS_TO_WAIT = 600 }; /* seconds */
 
 static char folder[FILE_PATH_MAX];
 static atomic_uint answers_left; /* that the server gives before it asks to wait */
+static atomic_bool padded;       /* its replies are long */
 static store *s;
 static llm_server *server;
 static worker other; /* that can be killed */
 static explain_client_opts c;
 static explain_opts o;
 static error err;
+
+/* With 20,000 blanks behind. */
+static char *long_chat(const char *label)
+{
+	char *chat = llm_chat(label), *both;
+
+	if (asprintf(&both, "%s%20000s", chat, "") < 0)
+		abort();
+	free(chat);
+	return both;
+}
 
 /* The label is the peak's word; the probe is answered too. Feature 11 is refused, 10 filtered. */
 static llm_reply answer(const llm_seen *request, void *payload)
@@ -56,7 +69,7 @@ static llm_reply answer(const llm_seen *request, void *payload)
 		snprintf(label, sizeof(label),
 		         "{\"label\":\"%.*s\",\"short_label\":\"x\",\"confidence\":0.5}", n, at);
 	}
-	return (llm_reply){ .own = llm_chat(label) };
+	return (llm_reply){ .own = atomic_load(&padded) ? long_chat(label) : llm_chat(label) };
 }
 
 static void setup(void)
@@ -65,6 +78,7 @@ static void setup(void)
 
 	err = (error){ 0 };
 	atomic_store(&answers_left, UINT_MAX);
+	atomic_store(&padded, false);
 	support_mkdir(folder);
 	ck_assert_int_eq(store_open(&s, support_path(folder, "s.db"), STORE_CREATE, &err), 0);
 	ck_assert_msg(planted_make(s, &p, &err) == 0, "%s", err.msg);
@@ -74,7 +88,9 @@ static void setup(void)
 	o.client = &c;
 	o.window = 16;
 	o.n_examples = 4;
+	store_close(s); /* SQLite must not go through a fork */
 	worker_make(&other, support_path(folder, "s.db"), &o, &c);
+	ck_assert_int_eq(store_open(&s, support_path(folder, "s.db"), STORE_WRITE, &err), 0);
 	server = llm_start_answering(answer, NULL);
 	c.base_url = llm_url(server);
 }
@@ -416,6 +432,7 @@ START_TEST(a_killed_worker_leaves_the_wait_to_the_next)
 		usleep(20000);
 	kill(other.pid, SIGKILL);
 	ck_assert(worker_wait(&other));
+	usleep(100000); /* what it had sent arrives */
 	check_held(2);
 	asked_before = llm_count(server);
 	o.stop = soon;
@@ -453,7 +470,56 @@ START_TEST(a_wait_over_the_patience_stops_the_next_too)
 }
 END_TEST
 
+/* ---- Disks that are full ------------------------------------------------------------------------------------------------ */
+
+static unsigned asked_again(void)
+{
+	unsigned n = 0;
+
+	for (size_t i = 0; i < llm_count(server); i++)
+		for (size_t k = 0; k < i; k++)
+			if (strcmp(llm_get(server, i)->body, llm_get(server, k)->body) == 0) {
+				n++;
+				break;
+			}
+	return n;
+}
+
+static const rlim_t limits[] = { 100, 150, 200, 250, 300, 350 };
+
+/* A file that may not get longer is to SQLite a write that fails, in the log or in the store, whichever comes first: one line, and
+ * with room again the job goes on, and asks again no more than that line says. */
+START_TEST(a_full_disk_costs_what_it_says)
+{
+	struct rlimit most = { limits[_i] << 10, RLIM_INFINITY };
+	unsigned replies = 0, open = 0;
+	const char *lost;
+
+	atomic_store(&padded, _i % 2);
+	store_close(s); /* so that its log of writes begins anew */
+	ck_assert_int_eq(prlimit(other.pid, RLIMIT_FSIZE, &most, NULL), 0);
+	worker_start(&other, llm_url(server));
+	ck_assert(!worker_wait(&other));
+	ck_assert_int_eq(store_open(&s, support_path(folder, "s.db"), STORE_WRITE, &err), 0);
+	ck_assert_ptr_nonnull(strstr(other.said, "disk"));
+	ck_assert_ptr_null(strchr(other.said, '\n'));
+	lost = strstr(other.said, "; lost: ");
+	if (lost)
+		ck_assert_int_eq(
+		        sscanf(lost, "; lost: %u replies, and %u requests under way", &replies, &open), 2);
+	ck_assert_msg(explain_run(NULL, s, &o, &err) == 0, "%s", err.msg);
+	ck_assert_msg(asked_again() <= replies + open, "%u: %s", asked_again(), other.said);
+	ck_assert_int_eq(sql("SELECT count(*) FROM task WHERE state = 'done'"), FEATURES - 2);
+	ck_assert_int_eq(sql("SELECT count(*) FROM explanation WHERE same_as IS NULL"), FEATURES - 2);
+}
+END_TEST
+
 static explain_progress last_told;
+
+static bool told_to_wait(void)
+{
+	return last_told.held > 0;
+}
 
 static void told(void *payload, const explain_progress *p)
 {
@@ -472,8 +538,8 @@ START_TEST(refusals_are_counted)
 	double limited = 0;
 
 	atomic_store(&answers_left, 4);
-	asked_before = 4;
-	o.stop = once_refused;
+	last_told = (explain_progress){ 0 };
+	o.stop = told_to_wait;
 	o.tell = told;
 	ck_assert_int_eq(explain_run(NULL, s, &o, &err), ERR_STOPPED);
 	ck_assert_double_ge((double)last_told.limited, 1);
@@ -546,6 +612,7 @@ static void cases(Suite *suite)
 	tcase_add_test(t, a_stopped_worker_leaves_the_wait_to_the_next);
 	tcase_add_test(t, a_killed_worker_leaves_the_wait_to_the_next);
 	tcase_add_test(t, a_wait_over_the_patience_stops_the_next_too);
+	tcase_add_loop_test(t, a_full_disk_costs_what_it_says, 0, ARRAY_LEN(limits));
 	tcase_add_test(t, refusals_are_counted);
 	tcase_add_test(t, prices_are_read_strictly);
 	suite_add_tcase(suite, t);
