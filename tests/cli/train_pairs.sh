@@ -28,6 +28,8 @@ END
 train() { gloss train x --features 64 --k 8 --batch 256 --steps 60 --quiet "$@" 2>&1 || echo "exit $?"; }
 # what does not fit
 train --target other -o t
+train --target y -o t --resample 10
+train --target y -o t --normalize whiten
 train --target short -o t
 train --target nowhere -o t
 train --cross other -o t
