@@ -185,7 +185,8 @@ START_TEST(descent_ends_at_the_minimum)
 	make(&m, n, 60, true);
 	m.data.weight[1] = cases[_i].weight;
 	for (uint32_t i = 0; i < n; i++)
-		m.y[i] = cases[_i].block ? i < n / cases[_i].every : hash64_mix(3, i) % cases[_i].every == 0;
+		m.y[i] = (uint8_t)(cases[_i].block ? i < n / cases[_i].every
+		                                   : hash64_mix(3, i) % cases[_i].every == 0);
 	for (size_t i = 0; i < (size_t)n * 60; i++)
 		m.x[i] = 10 * noise(8, i) + (m.y[i / 60] ? cases[_i].apart : 0);
 	fill_codes(&m);
