@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """What a language model loses when an SAE's reconstructions take the place of its activations: CE loss recovered and KL.
 
-Takes an SAE folder in SAELens's layout (what `gloss train` writes; topk, jumprelu, standard, gloss_groupmax), a transformers model
-(a local folder needs no network) and contexts: those of a dump, or texts. Prints one JSON object; names as in `gloss eval --json`.
+Takes an SAE (topk, jumprelu, standard, gloss_groupmax) in SAELens's layout, what `gloss train` writes, or any folder or file that gloss
+reads, which `gloss export --to saelens` then brings into that layout in a temporary folder; a transformers model (a local folder needs
+no network); and contexts: those of a dump, or texts. Prints one JSON object; names as in `gloss eval --json`.
 Needs: pip install torch transformers safetensors (and gguf for --gguf).
 
     splice_eval.py --model FOLDER --layer 15 --sae sae/ --dump dump/ --contexts 64
@@ -21,8 +22,12 @@ import argparse
 import glob
 import json
 import math
+import os
 import random
+import shutil
+import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import torch
@@ -44,6 +49,7 @@ def parse():
     ap.add_argument("--layer", type=int, required=True, help="block, from 0")
     ap.add_argument("--hook", choices=["resid_post", "attn_out", "mlp_out"], default="resid_post")
     ap.add_argument("--sae", type=Path, required=True)
+    ap.add_argument("--gloss", help="the program, for an SAE in another layout; $GLOSS_BIN, build/release/gloss or that of the PATH if not given")
     ap.add_argument("--dump", type=Path, help="folder of .safetensors shards with `tokens`")
     ap.add_argument("--text", nargs="+", type=Path, help="text files, or folders of them")
     ap.add_argument("--ctx-len", type=int, default=256, help="tokens in a context of --text")
@@ -60,21 +66,49 @@ def parse():
     return args
 
 
+ARCHITECTURES = ("topk", "jumprelu", "standard", "gloss_groupmax")
+
+
+def in_layout(folder):
+    """Whether the SAE is in SAELens's layout with nothing left to fold; what is wrong in it otherwise is for gloss to say."""
+    try:
+        config = json.loads((folder / "cfg.json").read_text())
+        scales = config.get("normalize_activations", "none") != "none" or config.get("rescale_acts_by_decoder_norm")
+        return (folder / "sae_weights.safetensors").exists() and config.get("architecture") in ARCHITECTURES and not scales
+    except (OSError, ValueError, AttributeError):
+        return False
+
+
+def exported(args, folder):
+    """The SAE in SAELens's layout: in `folder`, by gloss."""
+    built = Path(__file__).resolve().parent.parent / "build/release/gloss"
+    gloss = args.gloss or os.environ.get("GLOSS_BIN") or (built if built.exists() else shutil.which("gloss"))
+    if not gloss:
+        fail(f"'{args.sae}' is not in the layout that can be spliced in, and there is no gloss to export it: --gloss PROGRAM")
+    try:
+        done = subprocess.run([gloss, "export", args.sae, "--to", "saelens", "-o", folder], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    except OSError as e:
+        fail(f"cannot run '{gloss}': {e.strerror}")
+    if done.returncode:
+        fail((done.stderr.strip().splitlines() or [f"{gloss} export ends with {done.returncode}"])[-1])
+    return folder
+
+
 class Sae:
-    def __init__(self, folder, device):
+    def __init__(self, folder, device, name):
         try:
             config = json.loads((folder / "cfg.json").read_text())
             self.w = {k: v.float().to(device) for k, v in load_file(folder / "sae_weights.safetensors").items()}
         except (OSError, ValueError) as e:
-            fail(f"cannot read the SAE '{folder}': {e}")
+            fail(f"cannot read the SAE '{name}': {e}")
         self.arch = config.get("architecture")
-        if self.arch not in ("topk", "jumprelu", "standard", "gloss_groupmax"):
-            fail(f"'{folder}' is of architecture '{self.arch}'; topk, jumprelu, standard and gloss_groupmax can be spliced in")
+        if self.arch not in ARCHITECTURES:
+            fail(f"'{name}' is of architecture '{self.arch}'; {', '.join(ARCHITECTURES)} can be spliced in")
         if config.get("normalize_activations", "none") != "none" or config.get("rescale_acts_by_decoder_norm"):
-            fail(f"'{folder}' scales activations in a way that is not supported; gloss export --to saelens folds it")
+            fail(f"'{name}' scales each row by itself, which cannot be spliced in")
         need = ["W_enc", "W_dec", "b_enc", "b_dec"] + (["threshold"] if self.arch == "jumprelu" else [])
         if missing := [n for n in need if n not in self.w]:
-            fail(f"'{folder}' has no tensor {missing[0]}")
+            fail(f"'{name}' has no tensor {missing[0]}")
         self.k, self.centers = config.get("k"), config.get("apply_b_dec_to_input", True)
         gloss = (config.get("metadata") or {}).get("gloss") or {}
         self.norm_limit = gloss.get("norm_limit") or math.inf
@@ -204,7 +238,8 @@ def intervals(sums, per_context, seed):
 
 def main():
     args = parse()
-    sae = Sae(args.sae, args.device)
+    with tempfile.TemporaryDirectory() as tmp:
+        sae = Sae(args.sae if in_layout(args.sae) else exported(args, Path(tmp) / "sae"), args.device, args.sae)
     tokens = contexts(args)
     source = {"gguf_file": args.gguf} if args.gguf else {}
     model = AutoModelForCausalLM.from_pretrained(args.model, **source).to(args.device).eval()

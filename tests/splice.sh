@@ -1,6 +1,7 @@
 #!/bin/sh
 # demo/dump_activations.py and demo/splice_eval.py on tiny random models of two families: what hooks give adds up, roles lie on their words,
-# SAEs that rebuild all or the mean row cost nothing or what ablation costs, and fvu and l0 are those of `gloss eval`.
+# SAEs that rebuild all or the mean row cost nothing or what ablation costs, fvu and l0 are those of `gloss eval`, and an SAE in another tool's layout
+# gives the same.
 set -eu
 gloss=${GLOSS_BIN:?the program}
 cd "${GLOSS_SOURCE:?the source folder}"
@@ -108,12 +109,13 @@ saes = {
     "topk": ("topk", {"W_enc": some.T, "W_dec": 0.02 * some, "b_enc": torch.zeros(100), "b_dec": x.mean(0)}, {"k": 9}),
     "jumprelu": ("jumprelu", {"W_enc": some.T, "W_dec": 0.02 * some, "b_enc": torch.zeros(100), "b_dec": zero, "threshold": limits}, {"apply_b_dec_to_input": False}),
     "groupmax": ("gloss_groupmax", {"W_enc": some.T, "W_dec": 0.02 * some, "b_enc": torch.zeros(100), "b_dec": zero}, {"k": 10}),
-    "gated": ("gated", {}, {}),
+    "gated": ("gated", {"W_enc": some.T, "W_dec": 0.02 * some, "b_dec": zero, "b_gate": -limits, "b_mag": limits, "r_mag": 0.01 * limits}, {"apply_b_dec_to_input": False}),
+    "pursuit": ("matching_pursuit", {"W_dec": some / some.norm(dim=1, keepdim=True), "b_dec": zero}, {"residual_threshold": 0.1, "max_iterations": 5}),
     "wide": ("standard", {"W_enc": torch.zeros(50, 8), "W_dec": torch.zeros(8, 50), "b_enc": torch.zeros(8), "b_dec": torch.zeros(50)}, {}),
 }
 for sae, (arch, tensors, more) in saes.items():
     (tmp / sae).mkdir()
-    d, f = tensors["W_enc"].shape if tensors else (48, 8)
+    f, d = tensors["W_dec"].shape
     (tmp / sae / "cfg.json").write_text(json.dumps({"architecture": arch, "d_in": d, "d_sae": f, "metadata": {}} | more))
     save_file({k: v.contiguous() for k, v in tensors.items()}, tmp / sae / "sae_weights.safetensors")
 # the dump of one hook point, with tokens
@@ -122,12 +124,17 @@ tokens = load_file(tmp / "all_llama/acts-00000-of-00001.safetensors")["tokens"]
 save_file({"activations": x, "tokens": tokens}, tmp / "dump/acts.safetensors")
 END_PYTHON
 
-for sae in all mean topk jumprelu groupmax; do
-	"$python" demo/splice_eval.py --model "$tmp/llama" --layer 1 --sae "$tmp/$sae" --dump "$tmp/dump" --batch 5 --out "$tmp/$sae.splice" ||
+for sae in all mean topk jumprelu groupmax gated; do
+	"$python" demo/splice_eval.py --model "$tmp/llama" --layer 1 --sae "$tmp/$sae" --dump "$tmp/dump" --batch 5 --gloss "$gloss" --out "$tmp/$sae.splice" ||
 		fail "no splice of $sae"
 	"$gloss" eval "$tmp/$sae" "$tmp/dump" --holdout 1 --max-norm-ratio 0 --json --quiet --no-dictionary >"$tmp/$sae.eval"
 done
-refused "architecture 'gated'" --model "$tmp/llama" --layer 1 --sae "$tmp/gated" --dump "$tmp/dump"
+# in another tool's layout
+"$gloss" export "$tmp/topk" --to sparsify -o "$tmp/sparsify" >/dev/null
+"$python" demo/splice_eval.py --model "$tmp/llama" --layer 1 --sae "$tmp/sparsify" --dump "$tmp/dump" --batch 5 --gloss "$gloss" >"$tmp/sparsify.splice"
+refused "'$tmp/text' holds no SAE" --model "$tmp/llama" --layer 1 --sae "$tmp/text" --dump "$tmp/dump" --gloss "$gloss"
+refused "cannot run '$tmp/no'" --model "$tmp/llama" --layer 1 --sae "$tmp/sparsify" --dump "$tmp/dump" --gloss "$tmp/no"
+refused "architecture 'matching_pursuit'" --model "$tmp/llama" --layer 1 --sae "$tmp/pursuit" --dump "$tmp/dump" --gloss "$gloss"
 refused "rows of 50, the model has rows of 48" --model "$tmp/llama" --layer 1 --sae "$tmp/wide" --dump "$tmp/dump"
 "$python" demo/splice_eval.py --model "$tmp/gpt2" --layer 1 --hook mlp_out --sae "$tmp/topk" --text "$tmp/text" --ctx-len 64 --contexts 5 >"$tmp/gpt2.splice"
 
@@ -137,7 +144,7 @@ import json, sys
 tmp = sys.argv[1]
 read = lambda name: json.load(open(f"{tmp}/{name}"))
 near = lambda a, b: abs(a - b) <= 1e-5 * max(1, abs(b))
-runs = {s: read(s + ".splice") for s in ("all", "mean", "topk", "jumprelu", "groupmax")}
+runs = {s: read(s + ".splice") for s in ("all", "mean", "topk", "jumprelu", "groupmax", "gated")}
 for name, r in runs.items():
     m, e = r["metrics"], read(name + ".eval")
     assert r["rows"]["kept"] == e["rows"]["evaluated"] == r["rows"]["total"] == 768, (r["rows"], e["rows"])
@@ -148,6 +155,7 @@ for name, r in runs.items():
     assert near(m["ce_recovered_zero"], (m["ce_zero"] - m["ce_sae"]) / (m["ce_zero"] - m["ce"]))
     assert near(m["ce"], runs["all"]["metrics"]["ce"]) and m["ce_zero"] != m["ce"] != m["ce_mean"]
     assert near(m["kl_recovered_mean"], (m["kl_mean"] - m["kl_sae"]) / m["kl_mean"])
+assert read("sparsify.splice")["metrics"] == runs["topk"]["metrics"]
 m = runs["all"]["metrics"]
 assert near(m["ce_sae"], m["ce"]) and near(m["ce_recovered_zero"], 1) and near(m["kl_sae"], 0) and near(m["kl_recovered_zero"], 1)
 m = runs["mean"]["metrics"]
