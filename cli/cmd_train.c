@@ -13,13 +13,17 @@ static const option options[] = {
 	OPTION(train_opts, out, "output", 'o', OPTION_STRING, "DIR", NULL, 0, 0,
 	       "folder for the SAE, in SAELens's layout"),
 	OPTION(train_opts, arch, "arch", 0, OPTION_ENUM,
-	       "topk|batchtopk|groupmax|matryoshka|multitopk|pursuit|codebook", "topk", 0, 0,
+	       "topk|batchtopk|groupmax|matryoshka|multitopk|pursuit|codebook|"
+	       "relu|panneal|gated|jumprelu",
+	       "topk", 0, 0,
 	       "which features are kept: the k largest of a token; k a token on average over a batch (saved "
 	       "as "
 	       "jumprelu); the largest of each of k groups; as batchtopk, with a loss for each prefix of the "
 	       "features; as topk, with an eighth of the loss of 4 k features; what matching pursuit chooses "
 	       "in k "
-	       "steps; the k nearest codes of a codebook"),
+	       "steps; the k nearest codes of a codebook; or all over 0, or over a gate or threshold that is "
+	       "learnt, kept "
+	       "few by a penalty: L1, Lp whose p falls, L1 of the gates (saved as jumprelu), L0"),
 	OPTION(train_opts, features, "features", 'F', OPTION_U32, "N", "4608", 1, 67108864,
 	       "features of the dictionary; codes of a codebook"),
 	OPTION(train_opts, k, "k", 'k', OPTION_U32, "N", "32", 1, 67108864,
@@ -35,6 +39,7 @@ static const option options[] = {
 	       "matryoshka: the mean or the sum of the prefixes' losses, beside the auxiliary loss"),
 	OPTION(train_opts, prefix_bias, "prefix-bias", 0, OPTION_BOOL, NULL, NULL, 0, 0,
 	       "matryoshka: a loss for b_dec alone too, the prefix of no features"),
+	TRAIN_PENALTY_OPTIONS(train_opts, penalty),
 	OPTION(train_opts, batch, "batch", 0, OPTION_U32, "N", "4096", 1, 1048576, "tokens a step"),
 	OPTION(train_opts, steps, "steps", 0, OPTION_U64, "N", NULL, 1, 9e15,
 	       "steps; if neither these nor tokens are given, one pass over the training rows"),

@@ -3,6 +3,7 @@
 #define GLOSS_CLI_TRAIN_ARGS_H
 
 #include "cli/dump_args.h"
+#include "cli/train_penalty.h"
 
 typedef struct train_opts {
 	dump_args dump;
@@ -24,6 +25,7 @@ typedef struct train_opts {
 	uint64_t steps, warmup, dead_tokens, seed, order_seed, log_every;
 	uint64_t checkpoint_every, eval_every, patience, memory_limit;
 	double lr, decay, auxk_alpha, beta1, beta2, eps, checkpoint_minutes;
+	train_penalty_args penalty;
 	bool skip, force, resume, extend, prefix_bias;
 } train_opts;
 

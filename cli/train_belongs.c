@@ -36,6 +36,23 @@ static const struct {
 	{ "archetypal-delta", "arch", "topk|batchtopk|groupmax" },
 	{ "k-power", "k-shape", "power" },
 	{ "sparsity-warmup", "arch", "relu|panneal|gated|jumprelu" },
+	{ "l1", "arch", "relu|panneal|gated" },
+	{ "l0", "arch", "jumprelu" },
+	{ "target-l0", "arch", "relu|panneal|gated|jumprelu" },
+	{ "start-l0", "arch", "relu|panneal|gated|jumprelu" },
+	{ "penalty", "arch", "panneal|jumprelu" },
+	{ "decoder", "arch", "relu|panneal|gated|jumprelu" },
+	{ "loss", "arch", "relu|panneal|gated|jumprelu" },
+	{ "bandwidth", "arch", "jumprelu" },
+	{ "threshold", "arch", "jumprelu" },
+	{ "threshold-lr", "arch", "jumprelu" },
+	{ "log-threshold", "arch", "jumprelu" },
+	{ "ste-input", "arch", "jumprelu" },
+	{ "tanh-scale", "penalty", "tanh" },
+	{ "preact", "arch", "jumprelu" },
+	{ "detach-gate", "arch", "gated" },
+	{ "p-end", "arch", "panneal" },
+	{ "anneal-from", "arch", "panneal" },
 	{ "lr-constant", "schedule", "infinite" },
 	{ "cooldown", "schedule", "infinite" },
 	{ "cooldown-shape", "schedule", "infinite" },
@@ -76,6 +93,8 @@ static const char *value_of(const train_opts *o, const char *name)
 		return o->optimizer;
 	if (strcmp(name, "code-update") == 0)
 		return o->code_update;
+	if (strcmp(name, "penalty") == 0)
+		return o->penalty.kind ? o->penalty.kind : "step";
 	return strcmp(name, "k-shape") == 0 ? o->k_shape : o->arch;
 }
 

@@ -83,6 +83,7 @@ cJSON *train_step_json(const sae_train_step *s)
 	                add_number(line, "auxk", s->auxk) && add_number(line, "n_dead", (double)s->n_dead) &&
 	                add_number(line, "lr", s->lr) &&
 	                (isnan(s->sparsity) || add_number(line, "sparsity", s->sparsity)) &&
+	                (isnan(s->coef) || add_number(line, "coef", s->coef)) &&
 	                (isnan(s->k) || add_number(line, "k", s->k)) &&
 	                (!s->n_resampled || add_number(line, "n_resampled", (double)s->n_resampled)) &&
 	                add_number(line, "grad_norm", s->grad_norm) &&

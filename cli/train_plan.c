@@ -72,8 +72,9 @@ static void take_others(sae_train_opts *t, const train_opts *o)
 
 sae_train_opts train_plan_of(const train_opts *o, const cli_parsed *p, uint64_t tokens)
 {
-	static const sae_arch arches[] = { SAE_TOPK,       SAE_BATCHTOPK, SAE_GROUPMAX,
-		                           SAE_MATRYOSHKA, SAE_MULTITOPK, SAE_CODEBOOK };
+	static const sae_arch arches[] = { SAE_TOPK,      SAE_BATCHTOPK, SAE_GROUPMAX, SAE_MATRYOSHKA,
+		                           SAE_MULTITOPK, SAE_CODEBOOK,  SAE_RELU,     SAE_PANNEAL,
+		                           SAE_GATED,     SAE_JUMPRELU };
 	sae_train_opts t = sae_train_opts_default();
 
 	for (size_t i = 0; i < ARRAY_LEN(arches); i++)
@@ -89,6 +90,7 @@ sae_train_opts train_plan_of(const train_opts *o, const cli_parsed *p, uint64_t 
 	t.batch = o->batch;
 	t.steps = o->steps;
 	t.tokens = tokens;
+	t.penalty = train_penalty_of(&o->penalty);
 	t.auxk_alpha = o->auxk_alpha;
 	t.random_prefixes = o->random_prefixes;
 	t.prefix_sum = strcmp(o->prefix_loss, "sum") == 0;

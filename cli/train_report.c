@@ -7,6 +7,8 @@
 #include "cli/train_log.h"
 #include "cli/train_report.h"
 
+#define TARGET_MARGIN 0.1 /* of a target L0: within that it is met */
+
 /* ---- Record ------------------------------------------------------------------------------------------------------------- */
 
 /* cJSON's own functions take NULL for an object, so a chain of additions is checked once at its end. */
@@ -105,13 +107,25 @@ static bool add_prefixes(cJSON *object, const sae_train_opts *t)
 	return add_part(object, "groups", groups);
 }
 
+static bool add_penalty(cJSON *o, const sae_train_opts *t)
+{
+	const sae_penalty_opts *p = &t->penalty;
+
+	return !sae_penalty_fits(t->arch, SAE_PENALTY_DEFAULT) ||
+	       (add_number(o, "coef", p->coef) && add_number(o, "target_l0", p->target_l0) &&
+	        add_number(o, "start_l0", fmax(p->start_l0, 0)) &&
+	        (t->arch != SAE_JUMPRELU ||
+	         (add_number(o, "bandwidth", p->bandwidth) && add_number(o, "threshold", p->threshold))));
+}
+
 cJSON *train_plan_json(const sae_train_opts *t)
 {
 	cJSON *o = cJSON_CreateObject();
 
 	if (add_number(o, "steps", (double)t->steps) && add_number(o, "batch", t->batch) &&
 	    add_number(o, "lr", t->lr) && add_number(o, "warmup", (double)t->warmup) &&
-	    add_number(o, "dead_tokens", (double)t->dead_tokens) && add_schedule(o, t) && add_prefixes(o, t))
+	    add_number(o, "dead_tokens", (double)t->dead_tokens) && add_schedule(o, t) &&
+	    add_prefixes(o, t) && add_penalty(o, t))
 		return o;
 	cJSON_Delete(o);
 	return NULL;
@@ -228,12 +242,37 @@ static bool add_memory(cJSON *o, const train_report *r)
 	       add_number(m, "peak", (double)cpu_memory_peak());
 }
 
+/* L0 was to be brought to a target; of held-out rows where there are some. */
+static bool has_target(const train_report *r)
+{
+	return sae_penalty_fits(r->plan->arch, SAE_PENALTY_DEFAULT) && r->plan->penalty.target_l0 > 0;
+}
+
+static double reached(const train_report *r)
+{
+	return r->held_out ? r->held_out->l0 : r->last.l0;
+}
+
+static bool is_met(const train_report *r)
+{
+	return fabs(reached(r) / r->plan->penalty.target_l0 - 1) <= TARGET_MARGIN;
+}
+
+static bool add_target_l0(cJSON *o, const train_report *r)
+{
+	cJSON *t = has_target(r) ? cJSON_AddObjectToObject(o, "target_l0") : NULL;
+
+	return !has_target(r) ||
+	       (t && add_number(t, "target", r->plan->penalty.target_l0) &&
+	        add_number(t, "reached", reached(r)) && cJSON_AddBoolToObject(t, "met", is_met(r)));
+}
+
 cJSON *train_report_json(const train_report *r)
 {
 	cJSON *o = cJSON_CreateObject();
 
 	if (add_string(o, "dir", r->dir) && add_end(o, r) && add_plan(o, r->plan) &&
-	    add_number(o, "steps", (double)r->last.steps) &&
+	    add_number(o, "steps", (double)r->last.steps) && add_target_l0(o, r) &&
 	    add_number(o, "resumed_at", (double)r->resumed_at) &&
 	    add_string(o, "weights_sha256", r->weights_sha256) &&
 	    add_string(o, "arch", sae_arch_name(r->plan->arch)) && add_string(o, "kernels", r->kernels) &&
@@ -298,6 +337,13 @@ static void print_rows(const train_report *r)
 	       st->norm_limit, sae_rows_n(r->in->rows, false), sae_rows_n(r->in->rows, true));
 }
 
+static void print_target(const train_report *r)
+{
+	if (is_finished(r) && has_target(r) && !is_met(r))
+		printf("%s%starget l0 %.4g was not met: %.1f was reached, the coefficient ended at %.4g\n",
+		       r->name, *r->name ? ": " : "", r->plan->penalty.target_l0, reached(r), r->last.coef);
+}
+
 void train_report_print(const train_report *r)
 {
 	const sae_train_step *s = &r->last;
@@ -321,6 +367,7 @@ void train_report_print(const train_report *r)
 		       s->prefix_fvu[i], i + 2 < s->n_prefixes ? "" : "\n");
 	if (r->held_out)
 		printf("held out:   fvu %.4f, l0 %.1f\n", r->held_out->fvu, r->held_out->l0);
+	print_target(r);
 }
 
 static int add_row(cli_table *t, const train_report *r, error *err)
@@ -362,6 +409,8 @@ int train_reports_print(const train_report *r, size_t n, const char *picture, er
 		       s->tokens, s->seconds, r->kernels, *picture ? "; L0 against FVU: " : "", picture);
 		print_rows(r);
 		cli_table_print(t, stdout);
+		for (size_t i = 0; i < n; i++)
+			print_target(&r[i]);
 	}
 	cli_table_free(t);
 	return rc;

@@ -41,8 +41,6 @@ static int params_init(fit *s, error *err)
 		p->columns = shapes[i][1];
 		ROOM(s, p->w, p->rows, p->columns * sizeof(float));
 		ROOM(s, p->g, p->rows, p->columns * sizeof(float));
-		ROOM(s, p->m, p->rows, p->columns * sizeof(float));
-		ROOM(s, p->v, p->rows, p->columns * sizeof(float));
 	}
 	return 0;
 }
@@ -164,6 +162,8 @@ int fit_new(fit **out, const fit_config *c, pool *p, error *err)
 		rc = workers_init(s, err);
 	if (rc == 0)
 		rc = batch_init(s, err);
+	if (rc == 0)
+		rc = fit_optim_init(s, err);
 	if (rc < 0) {
 		fit_free(s);
 		return rc;
@@ -176,6 +176,7 @@ void fit_free(fit *s)
 {
 	if (!s)
 		return;
+	optim_free(s->optim);
 	arena_clear(&s->mem);
 	free(s);
 }
@@ -276,6 +277,19 @@ static void sum_tiles(fit *s)
 	}
 }
 
+/* Mean over rows of the sum of powers, or its root. */
+static double powers_of(const fit *s, bool next)
+{
+	double sum = 0, p = next ? s->rule.next_p : s->rule.p;
+
+	for (size_t i = 0; i < s->n; i++) {
+		double of_row = next ? s->rows[i].next : s->rows[i].sum;
+
+		sum += s->c.penalty == FIT_LP ? of_row : pow(of_row, 1 / p);
+	}
+	return sum / (double)s->n;
+}
+
 /* Mean over rows of P. */
 static double penalty_of(const fit *s, double l0)
 {
@@ -291,13 +305,8 @@ static double penalty_of(const fit *s, double l0)
 			sum += (s->rows[i].l0 / t - 1) * (s->rows[i].l0 / t - 1);
 		return sum / n;
 	case FIT_LP:
-		for (size_t i = 0; i < s->n; i++)
-			sum += s->rows[i].sum;
-		return sum / n;
 	case FIT_LP_ROOT:
-		for (size_t i = 0; i < s->n; i++)
-			sum += pow(s->rows[i].sum, 1 / (double)s->rule.p);
-		return sum / n;
+		return powers_of(s, false);
 	default:
 		return s->tiles[0].losses.penalty / n;
 	}
@@ -318,6 +327,7 @@ static double results(fit *s, fit_result *r)
 	r->squared_error = all->squares_e / n;
 	r->l0 = (double)all->fired / n;
 	r->penalty = penalty_of(s, r->l0);
+	r->next_penalty = s->rule.next_p > 0 ? powers_of(s, true) : 0;
 	r->preact = all->losses.preact / n;
 	r->gate = all->squares_gate / n;
 	if (!s->c.relative || !(total > 0))
@@ -340,6 +350,7 @@ static void rule_init(fit *s, const fit_now *now)
 		              .coef = (float)(now->coef / n),
 		              .preact = (float)(now->preact / n),
 		              .p = (float)now->p,
+		              .next_p = (float)now->next_p,
 		              .n_features = s->c.n_features };
 }
 
@@ -360,6 +371,15 @@ static void count_silence(fit *s)
 {
 	for (size_t f = 0; f < s->c.n_features; f++)
 		s->silent[f] = s->fires[f] ? 0 : s->silent[f] + s->n;
+}
+
+/* They are not under 0. */
+static void keep_thresholds(fit *s)
+{
+	float *theta = s->param[FIT_THETA].w;
+
+	for (size_t f = 0; f < s->c.n_features && theta && !s->c.log_theta; f++)
+		theta[f] = theta[f] > 0 ? theta[f] : 0;
 }
 
 bool fit_gradients(fit *s, float *x, float *y, size_t n, float input_scale, const fit_now *now, fit_result *r)
@@ -383,7 +403,7 @@ bool fit_gradients(fit *s, float *x, float *y, size_t n, float input_scale, cons
 	if (!isfinite(r->fvu))
 		return false;
 	s->entries = (double)s->tiles[0].entries / (double)n;
-	fit_finish(s, -2 / (double)n, r);
+	fit_finish(s, -2 / (double)n);
 	return true;
 }
 
@@ -391,6 +411,12 @@ void fit_run(fit *s, float *x, float *y, size_t n, float input_scale, const fit_
 {
 	if (!fit_gradients(s, x, y, n, input_scale, now, r))
 		return;
-	fit_move(s, now->lr);
+	r->grad_norm = optim_step(s->optim, now->lr);
+	if (!isfinite(r->grad_norm)) {
+		r->fvu = NAN;
+		return;
+	}
+	s->fresh = false;
+	keep_thresholds(s);
 	count_silence(s);
 }

@@ -19,7 +19,9 @@
 #ifndef GLOSS_SAE_FIT_H
 #define GLOSS_SAE_FIT_H
 
+#include "sae/fitter.h"
 #include "sae/kernels.h"
+#include "sae/optim.h"
 #include "sae/sparse.h"
 
 #define FIT_TOKENS   256 /* rows of a tile, and ... */
@@ -43,13 +45,13 @@ typedef struct fit_config {
 	fit_arch arch;
 	fit_penalty penalty;
 	bool centers;      /* b_dec is taken off the input */
-	bool unit_decoder; /* gradients lose their part along the row, rows are made norm 1 again */
+	bool unit_decoder; /* its rows are held at norm 1 */
 	bool by_norm;      /* n is the decoder row's norm, else 1 */
 	bool relative;     /* all gradients are divided by the batch's mean |e|^2 */
 	bool detached, log_theta, ste_input;
 	double bandwidth, tanh_scale, target_l0;
-	double clip; /* of the norm of all gradients; 0: none */
-	double beta1, beta2, eps;
+	double theta_lr; /* thresholds move by that times the learning rate */
+	optim_config optim;
 	uint64_t dead_tokens;
 	const kernels *k_set;
 } fit_config;
@@ -58,7 +60,7 @@ typedef struct fit_config {
 typedef struct fit_now {
 	double lr;
 	double coef, preact; /* of P and of the pre-activation loss */
-	double p;            /* FIT_LP */
+	double p, next_p;    /* FIT_LP; next_p: a second power that is added up too, 0: none */
 } fit_now;
 
 typedef struct fit_result {
@@ -66,6 +68,7 @@ typedef struct fit_result {
 	double squared_error;   /* mean over rows of |e|^2, scaled units */
 	double gate;            /* of gated's second error, likewise */
 	double penalty, preact; /* means over rows, without coefficients */
+	double next_penalty;    /* with next_p */
 	double l0, grad_norm;   /* grad_norm: before clipping */
 	uint64_t n_dead;
 } fit_result;
@@ -73,7 +76,8 @@ typedef struct fit_result {
 enum { FIT_W_ENC, FIT_W_DEC, FIT_B_ENC, FIT_B_DEC, FIT_THETA, FIT_R_MAG, FIT_B_MAG, FIT_PARAMS };
 extern const char *const fit_param_names[FIT_PARAMS];
 typedef struct fit_param {
-	float *w, *g, *m, *v; /* NULL: the architecture has none */
+	float *w, *g; /* NULL: the architecture has none */
+	size_t slot;  /* the optimiser's number of it */
 	size_t rows, columns;
 } fit_param;
 
@@ -83,7 +87,7 @@ enum { FIT_BY_PRE, FIT_BY_NORM, FIT_BY_GATE, FIT_BY_OTHER, FIT_BY_SCALE, FIT_SUM
 
 typedef struct fit_row {
 	uint32_t l0;
-	float sum; /* of (f n)^p */
+	float sum, next; /* of (f n)^p, with p and next_p */
 } fit_row;
 
 /* ---- The rules (fit_rule.c) ----------------------------------------------------------------------------------------- */
@@ -94,7 +98,7 @@ typedef struct fit_rule {
 	const uint8_t *dead;                            /* (F); NULL: no pre-activation loss */
 	float *low;                                     /* (F): a + low > 0 for all that are wanted */
 	float two, coef, preact;                        /* over the rows of the batch */
-	float p;
+	float p, next_p;
 	double mean_l0;
 	size_t n_features;
 } fit_rule;
@@ -139,7 +143,6 @@ typedef struct fit_tile {
 
 typedef struct fit_block {
 	double *b_dec; /* (d_in): sum over its features of the gradient by a times the encoder row */
-	double squares;
 } fit_block;
 
 typedef struct fit {
@@ -147,7 +150,7 @@ typedef struct fit {
 	arena mem;
 	pool *pool;
 	fit_param param[FIT_PARAMS];
-	uint64_t t;
+	optim *optim;
 	uint64_t *silent; /* (F) tokens since the feature last fired */
 	double entries;   /* a row, of the last batch */
 	uint32_t *fires;  /* (F) of the last batch */
@@ -176,14 +179,12 @@ typedef struct fit {
 	size_t first_tile;              /* of the chunk */
 	double *through;                /* (d_in) */
 	double rate;                    /* what all gradients are multiplied by */
-	adam_coef adam;
 } fit;
 
 /* Memory for all steps is asked for here; weights are zero. */
 int fit_new(fit **out, const fit_config *c, pool *p, error *err) MUST_USE;
 void fit_free(fit *s);
-/* Gradients of one batch into param[].g, projected and short of the factor s->rate: all of a step before the optimiser. False: the
- * error is not finite, r->fvu says so. */
+/* Gradients of one batch into param[].g: all of a step before the optimiser. False: the error is not finite, r->fvu says so. */
 bool fit_gradients(fit *s, float *x, float *y, size_t n, float input_scale, const fit_now *now,
                    fit_result *r);
 /* One step on rows x (n, d_in), n <= batch, times input_scale; y (n, d_out) or NULL: x. Both are overwritten. */
@@ -194,8 +195,8 @@ bool fit_sparse(fit *s);
 void fit_dense(fit *s);
 /* fit_update.c */
 void fit_refresh(fit *s);
-void fit_finish(fit *s, double factor, fit_result *r);
-void fit_move(fit *s, double lr);
+void fit_finish(fit *s, double factor);
+int fit_optim_init(fit *s, error *err) MUST_USE;
 /* fit.c, of tile i: where it ends; e = y - b_dec, x centred, its sums zero; e's own sums. */
 size_t fit_tile_end(const fit *s, size_t i);
 void fit_center(fit *s, size_t i);

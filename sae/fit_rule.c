@@ -35,9 +35,9 @@ float fit_low(const fit_rule *r, size_t j)
 
 /* ---- Values --------------------------------------------------------------------------------------------------------- */
 
-static float power_of(const fit_rule *r, float value, float norm)
+static float power_of(float value, float p)
 {
-	return powf(fmaxf(value * norm, FIT_LEAST), r->p);
+	return powf(fmaxf(value, FIT_LEAST), p);
 }
 
 static bool by_power(const fit_rule *r)
@@ -68,8 +68,10 @@ void fit_forward(const fit_rule *r, const uint32_t *index, size_t first, size_t 
 		f[i] = value;
 		l0 += value > 0;
 		fires[j] += value > 0;
-		if (powers && value > 0)
-			row->sum += power_of(r, value, r->norm[j]);
+		if (powers && value > 0) {
+			row->sum += power_of(value * r->norm[j], r->p);
+			row->next += r->next_p > 0 ? power_of(value * r->norm[j], r->next_p) : 0;
+		}
 	}
 	row->l0 += l0;
 }
@@ -117,7 +119,7 @@ static float relu_gradient(place *p, size_t j, float f, float dot)
 	if (!(f > 0))
 		return 0;
 	if (by_power(r)) {
-		inner *= powf(fmaxf(f * norm, FIT_LEAST), r->p - 1);
+		inner *= power_of(f * norm, r->p - 1);
 	} else {
 		p->penalty += f * norm;
 	}

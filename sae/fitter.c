@@ -16,6 +16,10 @@ static const struct {
 	{ SAE_MULTITOPK, &fitter_sparse },
 	{ SAE_CODEBOOK, &fitter_codebook },
 	{ SAE_PURSUIT, &fitter_pursuit },
+	{ SAE_RELU, &fitter_dense },
+	{ SAE_PANNEAL, &fitter_dense },
+	{ SAE_GATED, &fitter_dense },
+	{ SAE_JUMPRELU, &fitter_dense },
 };
 /* clang-format on */
 

@@ -23,6 +23,7 @@ typedef struct step_result {
 	uint32_t prefix_ends[SAE_PREFIXES];
 	double prefix_fvu[SAE_PREFIXES];
 	double squared_error; /* mean over rows of |e|^2, scaled units */
+	double coef;          /* of the sparsity penalty, as it was in force, if there is one */
 	double l0, grad_norm; /* grad_norm: of what the optimiser is given; NaN: not computed */
 	uint64_t n_dead, n_resampled;
 	bool no_memory; /* there were too many candidates or codes: fvu is NaN, nothing was updated */
@@ -79,6 +80,8 @@ typedef struct fitter_kind {
 
 extern const fitter_kind fitter_sparse; /* step_fitter.c: TopK, BatchTopK, GroupMax, Matryoshka, Multi-TopK */
 extern const fitter_kind fitter_codebook, fitter_pursuit; /* codebook_fitter.c, pursuit_fitter.c */
+
+extern const fitter_kind fitter_dense; /* fit_fitter.c: ReLU, p-anneal, Gated, JumpReLU */
 
 /* Whether the options ask for what needs whole gradients (optim.h): another optimiser than Adam, clipping, averaging. */
 bool train_keeps_gradients(const sae_train_opts *o);

@@ -10,7 +10,8 @@ const char *sae_arch_name(sae_arch a)
 		[SAE_GROUPMAX] = "groupmax",   [SAE_JUMPRELU] = "jumprelu",
 		[SAE_RELU] = "relu",           [SAE_PURSUIT] = "matching_pursuit",
 		[SAE_CODEBOOK] = "codebook",   [SAE_MATRYOSHKA] = "matryoshka",
-		[SAE_MULTITOPK] = "multitopk",
+		[SAE_MULTITOPK] = "multitopk", [SAE_PANNEAL] = "panneal",
+		[SAE_GATED] = "gated",
 	};
 
 	return names[a];
@@ -18,8 +19,10 @@ const char *sae_arch_name(sae_arch a)
 
 sae_arch sae_arch_of_model(sae_arch a)
 {
-	if (a == SAE_BATCHTOPK || a == SAE_MATRYOSHKA)
+	if (a == SAE_BATCHTOPK || a == SAE_MATRYOSHKA || a == SAE_GATED)
 		return SAE_JUMPRELU;
+	if (a == SAE_PANNEAL)
+		return SAE_RELU;
 	return a == SAE_MULTITOPK ? SAE_TOPK : a;
 }
 

@@ -273,9 +273,11 @@ typedef enum sae_arch {
 	SAE_CODEBOOK,
 	/* Of training only: */
 	SAE_MATRYOSHKA, /* SAE_BATCHTOPK whose loss is that of several prefixes of the features. Its model is SAE_JUMPRELU */
-	SAE_MULTITOPK /* SAE_TOPK with an eighth of the loss of 4 k features. Its model is SAE_TOPK */
+	SAE_MULTITOPK, /* SAE_TOPK with an eighth of the loss of 4 k features. Its model is SAE_TOPK */
+	SAE_PANNEAL,   /* SAE_RELU with a penalty that goes from L1 to Lp. Its model is SAE_RELU */
+	SAE_GATED /* a gate and a magnitude that share their encoder. Its model is SAE_JUMPRELU, which it equals */
 } sae_arch;
-/* "topk", "batchtopk", "groupmax", "jumprelu", "relu", "matching_pursuit", "codebook", "matryoshka", "multitopk" */
+/* "topk", "batchtopk", "groupmax", "jumprelu", "relu", "matching_pursuit", "codebook", "matryoshka", "multitopk", "panneal", "gated" */
 const char *sae_arch_name(sae_arch a);
 sae_arch sae_arch_of_model(sae_arch a); /* of what is trained, that of the model which comes out */
 

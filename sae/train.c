@@ -227,6 +227,8 @@ static void member_step(sae_trainer *t, train_member *m, float *x, float *y)
 		                    .auxk = result.auxk,
 		                    .lr = now.lr,
 		                    .sparsity = m->o.sparsity_warmup ? now.sparsity : (double)NAN,
+		                    .coef = sae_penalty_fits(m->o.arch, SAE_PENALTY_DEFAULT) ? result.coef
+		                                                                             : (double)NAN,
 		                    .k = m->o.k_start ? now.k : (double)NAN,
 		                    .grad_norm = result.grad_norm,
 		                    .n_dead = result.n_dead,

@@ -41,6 +41,8 @@ struct sae_trainer {
 	double started, seconds_before, checked;
 };
 
+/* Fill in what is left to the program of a penalty. */
+void train_plan_penalty(sae_train_opts *o);
 /* Dumps side by side, and by what the rows of each are multiplied in all; the same of what is decoded to (of several inputs, of
  * the first). */
 size_t train_parts(const sae_trainer *t);

@@ -9,6 +9,11 @@
 #define MAX_BATCH (1u << 20)
 #define MAX_SAE   (1u << 26)
 
+static sae_penalty_opts penalty_default(void)
+{
+	return (sae_penalty_opts){ .threshold_lr = 20, .tanh_scale = 4, .p_end = 0.2, .anneal_from = 0.5 };
+}
+
 sae_train_opts sae_train_opts_default(void)
 {
 	return (sae_train_opts){ .arch = SAE_TOPK,
@@ -29,6 +34,7 @@ sae_train_opts sae_train_opts_default(void)
 		                 .k_power = 2,
 		                 .weight_decay = -1,
 		                 .momentum = 0.95,
+		                 .penalty = penalty_default(),
 		                 .auxk_alpha = 1.0 / 32,
 		                 .codebook = { .groups = 1 },
 		                 .code_decay = 0.99,
@@ -205,6 +211,32 @@ static int check_start(const sae_train_opts *o, error *err)
 	return rc == 0 ? check_foldable(o, err) : rc;
 }
 
+static int check_penalty(const sae_train_opts *o, error *err)
+{
+	const sae_penalty_opts *p = &o->penalty;
+	int rc;
+
+	if (!sae_penalty_fits(o->arch, p->kind))
+		return error_set(err, ERR_ARG, "option 'penalty' is one of arch %s, not of %s",
+		                 p->kind >= SAE_PENALTY_LP ? "panneal" : "jumprelu", sae_arch_name(o->arch));
+	rc = check_real("coefficient of the penalty", p->coef, 0, 1e9, err);
+	if (rc == 0)
+		rc = check_real("target-l0", p->target_l0, 0, o->d_sae, err);
+	if (rc == 0)
+		rc = check_real("bandwidth", p->bandwidth, 0, 1e6, err);
+	if (rc == 0)
+		rc = check_real("threshold", p->threshold, 0, 1e6, err);
+	if (rc == 0)
+		rc = check_real("threshold-lr", p->threshold_lr, 1e-6, 1e6, err);
+	if (rc == 0)
+		rc = check_real("tanh-scale", p->tanh_scale, 1e-6, 1e6, err);
+	if (rc == 0)
+		rc = check_real("preact", p->preact, 0, 1e9, err);
+	if (rc == 0)
+		rc = check_real("p-end", p->p_end, 0.05, 1, err);
+	return rc == 0 ? check_real("anneal-from", p->anneal_from, 0, 1, err) : rc;
+}
+
 int sae_train_opts_check(const sae_train_opts *o, uint32_t d_in, uint64_t n_train_rows, error *err)
 {
 	uint32_t ends[SAE_PREFIXES], n_ends;
@@ -230,6 +262,8 @@ int sae_train_opts_check(const sae_train_opts *o, uint32_t d_in, uint64_t n_trai
 		rc = check_schedule(o, err);
 	if (rc == 0)
 		rc = check_optimizer(o, err);
+	if (rc == 0 && sae_penalty_fits(o->arch, SAE_PENALTY_DEFAULT))
+		rc = check_penalty(o, err);
 	if (rc == 0)
 		rc = check_real("auxk-alpha", o->auxk_alpha, 0, 1e3, err);
 	if (rc == 0)
@@ -288,7 +322,7 @@ static void plan_schedule(sae_train_opts *o)
 	if (infinite && o->anneal_from < o->cooldown)
 		o->anneal_from = o->cooldown;
 	if (o->sparsity_warmup == UINT64_MAX)
-		o->sparsity_warmup = 0;
+		o->sparsity_warmup = sae_penalty_fits(o->arch, SAE_PENALTY_DEFAULT) ? o->steps / 10 : 0;
 	if (o->k_anneal == UINT64_MAX)
 		o->k_anneal = o->k_start ? o->steps / 2 : 0;
 }
@@ -303,6 +337,8 @@ void sae_train_plan(sae_train_opts *o, uint64_t n_train_rows)
 		o->steps = 1;
 	o->tokens = 0;
 	plan_schedule(o);
+	if (sae_penalty_fits(o->arch, SAE_PENALTY_DEFAULT))
+		train_plan_penalty(o);
 	if (o->weight_decay < 0)
 		o->weight_decay = o->optimizer == SAE_MUON ? 0.1 : 0.01;
 	if (!(o->lr > 0))

@@ -151,6 +151,23 @@ static bool put_list(cJSON *object, const char *key, const double *values, size_
 	return false;
 }
 
+/* Only of architectures that have one. */
+static bool put_penalty(cJSON *p, const sae_train_opts *o)
+{
+	const sae_penalty_opts *q = &o->penalty;
+
+	return !sae_penalty_fits(o->arch, SAE_PENALTY_DEFAULT) ||
+	       (put(p, "penalty", q->kind) && put(p, "coef", q->coef) && put(p, "target_l0", q->target_l0) &&
+	        cJSON_AddBoolToObject(p, "free_decoder", q->free_decoder) &&
+	        cJSON_AddBoolToObject(p, "plain_loss", q->plain_loss) && put(p, "bandwidth", q->bandwidth) &&
+	        put(p, "threshold", q->threshold) && put(p, "threshold_lr", q->threshold_lr) &&
+	        put(p, "start_l0", q->start_l0) && put(p, "tanh_scale", q->tanh_scale) &&
+	        put(p, "preact", q->preact) && cJSON_AddBoolToObject(p, "ste_input", q->ste_input) &&
+	        cJSON_AddBoolToObject(p, "log_threshold", q->log_threshold) &&
+	        cJSON_AddBoolToObject(p, "detach_gate", q->detach_gate) && put(p, "p_end", q->p_end) &&
+	        put(p, "p_anneal_from", q->anneal_from));
+}
+
 /* What a member is trained with, in force. */
 static bool put_plan(cJSON *object, const char *key, const sae_train_opts *o)
 {
@@ -169,7 +186,7 @@ static bool put_plan(cJSON *object, const char *key, const sae_train_opts *o)
 	       put_u64(p, "order_seed", o->order_seed) &&
 	       cJSON_AddBoolToObject(p, "screening_statistical", o->screening == SAE_SCREENING_STATISTICAL) &&
 	       put_schedule(p, o) && put_optimizer(p, o) && put_others(p, o) && put_start(p, o) &&
-	       put(p, "optimizer_state", o->moments8 ? 8 : 32) &&
+	       put_penalty(p, o) && put(p, "optimizer_state", o->moments8 ? 8 : 32) &&
 	       cJSON_AddBoolToObject(p, "scale_mean_norm", o->normalize == SAE_NORMALIZE_MEAN_NORM) &&
 	       (o->normalize <= SAE_NORMALIZE_MEAN_NORM || put(p, "normalize", o->normalize)) &&
 	       cJSON_AddBoolToObject(p, "shuffle_rows", o->shuffle_rows) &&

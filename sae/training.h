@@ -47,6 +47,7 @@ typedef struct sae_train_step {
 	double mse; /* mean over rows of squared error in raw units */
 	double l0, auxk;      /* mean kept values a row; auxiliary loss */
 	double lr, grad_norm; /* effective learning rate; NaN where not computed */
+	double coef;          /* effective, of the sparsity penalty; NaN where there is none */
 	double sparsity, k;   /* effective: share of the penalty's coefficient, k; NaN: they do not change */
 	uint64_t n_dead, n_resampled; /* n_resampled: so far */
 	/* SAE_MATRYOSHKA: FVU of the first so many features alone */
@@ -57,6 +58,36 @@ typedef struct sae_train_step {
 	double seconds;      /* since the start, those before a resume counted */
 	double step_seconds; /* of them in this SAE's own steps */
 } sae_train_step;
+
+typedef enum sae_penalty {
+	SAE_PENALTY_DEFAULT, /* step for JumpReLU, lp for p-anneal; of the others there is one */
+	SAE_PENALTY_STEP,
+	SAE_PENALTY_TANH,
+	SAE_PENALTY_QUADRATIC, /* of each row's L0 */
+	SAE_PENALTY_QUADRATIC_MEAN,
+	SAE_PENALTY_LP,
+	SAE_PENALTY_LP_ROOT, /* each row's Lp norm */
+} sae_penalty;
+
+/* Of SAE_RELU, SAE_PANNEAL, SAE_GATED and SAE_JUMPRELU. fit.h has the losses, fit_control.h what changes them. */
+typedef struct sae_penalty_opts {
+	double coef; /* of the penalty; 0: adjusted to target_l0 */
+	double target_l0; /* coef is where the search for it begins; 0: none, and 32 without a coef. The quadratic penalties' t */
+	/* Biases (JumpReLU: thresholds) begin where so many features fire a row; under 0: at 0 (`threshold`); 0: the plan's */
+	double start_l0;
+	sae_penalty kind;
+	bool free_decoder; /* its rows keep their norms, and the penalty counts them; else they are held at norm 1 */
+	bool plain_loss; /* gradients of the loss itself; else divided by the batch's mean squared error */
+	/* JumpReLU */
+	double bandwidth, threshold; /* of the estimator; where thresholds begin. 0: the plan's */
+	double threshold_lr;         /* thresholds move by that times lr. 20 */
+	double tanh_scale;           /* 4 */
+	double preact;               /* coefficient of the pre-activation loss; 0: none */
+	bool ste_input, log_threshold;
+	bool detach_gate; /* Gated: the second reconstruction's decoder and b_dec are constants */
+	/* p-anneal: p is 1 until that share of the steps, then falls to p_end in 10 steps */
+	double p_end, anneal_from; /* 0.2, 0.5 */
+} sae_penalty_opts;
 
 typedef struct sae_train_opts {
 	sae_arch arch;  /* SAE_TOPK, _GROUPMAX (F a multiple of k), _BATCHTOPK, _MATRYOSHKA or _MULTITOPK */
@@ -90,7 +121,8 @@ typedef struct sae_train_opts {
 	double momentum;     /* Signum, Muon. 0.95 */
 	double clip;         /* of the gradient's global norm; 0: none */
 	double average;      /* decay of the running mean of the weights that becomes the model; 0: none */
-	double auxk_alpha;   /* 1/32; 0: off */
+	sae_penalty_opts penalty;
+	double auxk_alpha; /* 1/32; 0: off */
 	/* a feature is dead after this many tokens without firing; 0: min(10 M, 10 % of the run) */
 	uint64_t dead_tokens;
 	/* SAE_MATRYOSHKA: the loss is the mean, or the sum, of the FVU of prefixes of the features, whose ends are the sums of groups:
@@ -141,6 +173,8 @@ sae_train_opts sae_train_opts_default(void);
 const char *sae_kernels_name(const char *kernels);
 int sae_train_opts_check(const sae_train_opts *o, uint32_t d_in, uint64_t n_train_rows,
                          error *err) MUST_USE; /* names field, value, range */
+/* Whether an architecture has a sparsity penalty, and this one (SAE_PENALTY_DEFAULT: any). */
+bool sae_penalty_fits(sae_arch arch, sae_penalty kind);
 /* What screening really does with such a plan: "exact (avx512-vnni)", "statistical (avx2)" or "off". */
 void sae_train_screening(char *out, size_t size, const sae_train_opts *o, uint32_t d_in);
 /* Where prefixes end, rising, the last at F. ERR_ARG names the option. random_prefixes: the first of them are yet to be drawn. */

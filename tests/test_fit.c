@@ -157,11 +157,11 @@ static double loss(reference *r, bool depart)
 	return r->mse + r->gate_mse + r->now.coef * r->penalty + r->now.preact * r->preact;
 }
 
-/* By central differences; what the step does to them before the optimiser is done here too. */
+/* By central differences. */
 static void differences(reference *r)
 {
 	const double h = 1e-6;
-	double factor = 1, squares = 0;
+	double factor;
 
 	memcpy(r->start, r->p, sizeof(r->p));
 	for (size_t i = 0; i < r->at[FIT_PARAMS]; i++) {
@@ -175,21 +175,8 @@ static void differences(reference *r)
 		r->p[i] = p;
 		r->grad[i] = (up - down) / (2 * h);
 	}
-	for (size_t j = 0; j < F && r->c.unit_decoder; j++) {
-		double *g = r->grad + r->at[FIT_W_DEC] + j * r->c.d_out, along = 0;
-		const double *w = r->p + r->at[FIT_W_DEC] + j * r->c.d_out;
-
-		for (size_t i = 0; i < r->c.d_out; i++)
-			along += g[i] * w[i];
-		for (size_t i = 0; i < r->c.d_out; i++)
-			g[i] -= along * w[i];
-	}
 	loss(r, true);
 	factor = r->c.relative ? 1 / r->mse : 1;
-	for (size_t i = 0; i < r->at[FIT_PARAMS]; i++)
-		squares += factor * factor * r->grad[i] * r->grad[i];
-	if (r->c.clip > 0 && sqrt(squares) > r->c.clip)
-		factor *= r->c.clip / sqrt(squares);
 	for (size_t i = 0; i < r->at[FIT_PARAMS]; i++)
 		r->grad[i] *= factor;
 }
@@ -207,9 +194,7 @@ static fit_config base_config(void)
 		             .bandwidth = 0.8,
 		             .tanh_scale = 4,
 		             .target_l0 = 3,
-		             .beta1 = 0.9,
-		             .beta2 = 0.99,
-		             .eps = 1e-4,
+		             .optim = { .beta1 = 0.9, .beta2 = 0.99, .eps = 1e-4, .k = kernels_get(NULL) },
 		             .dead_tokens = 2 * N,
 		             .k_set = kernels_get(NULL) };
 }
@@ -265,7 +250,7 @@ static void compare(const fit *s, const reference *r)
 			most = fmax(most, fabs(want[j]));
 		ck_assert(n == 0 || most > 0);
 		for (size_t j = 0; j < n; j++) {
-			double have = s->param[i].g[j] * s->rate;
+			double have = s->param[i].g[j];
 
 			ck_assert_msg(fabs(have - want[j]) <= 2e-5 * most, "%s[%zu] is %g, not %g",
 			              fit_param_names[i], j, have, want[j]);
@@ -319,10 +304,7 @@ START_TEST(relu_gradients)
 	c.by_norm = false;
 	c.unit_decoder = true;
 	check_gradients(&c, &now, false);
-	c.clip = 1;
-	check_gradients(&c, &now, false);
 	c.relative = true;
-	c.clip = 0;
 	for (size_t i = 0; kernels_names[i]; i++) {
 		c.k_set = kernels_get(kernels_names[i]);
 		if (c.k_set)
@@ -408,6 +390,7 @@ START_TEST(thresholds_learn_from_below)
 		         .arch = FIT_JUMPRELU,
 		         .penalty = FIT_STEP,
 		         .bandwidth = 1,
+		         .optim = { .k = kernels_get(NULL) },
 		         .dead_tokens = 100,
 		         .k_set = kernels_get(NULL) };
 	float x = 0.9f;
@@ -447,9 +430,7 @@ static fit_config large_config(fit_arch arch)
 		             .unit_decoder = arch != FIT_GATED,
 		             .relative = true,
 		             .bandwidth = 0.1,
-		             .beta1 = 0.9,
-		             .beta2 = 0.999,
-		             .eps = 1e-8,
+		             .optim = { .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .k = kernels_get(NULL) },
 		             .dead_tokens = BATCH,
 		             .k_set = kernels_get(NULL) };
 }
@@ -484,7 +465,6 @@ static void same_weights(const fit *a, const fit *b)
 
 		if (bytes) {
 			ck_assert_mem_eq(a->param[i].w, b->param[i].w, bytes);
-			ck_assert_mem_eq(a->param[i].v, b->param[i].v, bytes);
 		}
 	}
 }
@@ -573,7 +553,6 @@ START_TEST(a_row_that_is_not_finite_changes_nothing)
 		fit_run(s, x, NULL, BATCH, 2, &(fit_now){ .lr = 1e-3, .coef = 1 }, &r);
 		ck_assert(!isfinite(r.fvu));
 		same_weights(s, before);
-		ck_assert_uint_eq(s->t, 0);
 	}
 	fit_free(s);
 	fit_free(before);

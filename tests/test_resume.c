@@ -221,11 +221,29 @@ static void twist_prefixes_k(sae_train_opts *o, size_t member)
 	o->k_start = 9;
 }
 
+static void twist_relu_jumprelu(sae_train_opts *o, size_t member)
+{
+	o->moments8 = false;
+	o->arch = member ? SAE_JUMPRELU : SAE_RELU;
+	o->penalty.target_l0 = 5;
+	o->penalty.preact = 0.1;
+	o->clip = member ? 1 : 0;
+}
+
+static void twist_panneal_gated(sae_train_opts *o, size_t member)
+{
+	o->moments8 = false;
+	o->arch = member ? SAE_GATED : SAE_PANNEAL;
+	o->penalty.coef = member ? 1 : 0; /* a constant one, and one that seeks 32 */
+	o->penalty.free_decoder = member;
+}
+
 START_TEST(so_is_one_of_every_optimiser_and_schedule)
 {
-	static void (*const twists[])(sae_train_opts * o,
-	                              size_t member) = { twist_adamw_muon, twist_signum_infinite,
-		                                         twist_batch_k, twist_prefixes, twist_prefixes_k };
+	static void (*const twists[])(sae_train_opts * o, size_t member) = {
+		twist_adamw_muon, twist_signum_infinite, twist_batch_k,      twist_prefixes,
+		twist_prefixes_k, twist_relu_jumprelu,   twist_panneal_gated
+	};
 	char dump[FILE_PATH_MAX], dir[FILE_PATH_MAX];
 	input in, other;
 

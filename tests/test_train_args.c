@@ -63,7 +63,7 @@ START_TEST(a_sweep_has_its_limits)
 	} bad[] = {
 		{ { "k=1,2", "k=3" }, "--sweep k is given twice" },
 		{ { "k=1,01" }, "--sweep k: 1 is given twice" },
-		{ { "arch=topk,gated" }, "--sweep arch 'gated' is not one of topk" },
+		{ { "arch=topk,vector" }, "--sweep arch 'vector' is not one of topk" },
 		{ { "lr=1,-1" }, "--sweep lr -1 is out of range" },
 		{ { "=1" }, "--sweep '=1': '' is not one of" },
 		{ { "K=1,2" }, "--sweep 'K=1,2': 'K' is not one of" },

@@ -3,7 +3,7 @@ data=$GLOSS_SOURCE/demo/data
 quick="--features 64 --k 8 --batch 256 --steps 8 --quiet"
 train() { gloss train "$data" $quick "$@" 2>&1 || echo "exit $?"; }
 train -o groups --arch groupmax --k 7
-train -o groups --arch gated
+train -o groups --arch vector
 train -o groups --screening some
 train -o groups --sweep arch=topk,groupmax --arch topk
 train -o groups --arch groupmax | sed 's/ in [0-9.]* s ([^;]*; / (/; s/, kernels .*/)/; s/0\.[0-9]\{4\},/fvu,/; s/l0 [0-9.]*/l0/; s/, [0-9]* features dead//'

@@ -1,0 +1,41 @@
+# architectures with a sparsity penalty: options of others are refused, a target L0 is sought, and said where it is not met
+data=$GLOSS_SOURCE/demo/data
+quick="--features 256 --batch 256 --log-every 1 --quiet"
+train() { gloss train "$data" $quick "$@" 2>&1 || echo "exit $?"; }
+train -o wrong --l1 1
+train -o wrong --arch relu --l0 1
+train -o wrong --arch gated --k 5
+train -o wrong --arch relu --bandwidth 1
+train -o wrong --arch relu --penalty tanh
+train -o wrong --arch panneal --penalty tanh
+train -o wrong --arch jumprelu --penalty lp
+train -o wrong --arch jumprelu --tanh-scale 2
+train -o wrong --arch gated --preact 1
+train -o wrong --arch jumprelu --detach-gate
+train -o wrong --arch relu --screening off
+train -o wrong --arch relu --target-l0 300
+train -o wrong --arch relu --target-l0 0
+for arch in relu panneal gated jumprelu; do
+	train -o $arch --arch $arch --steps 150 --target-l0 12 --lr 3e-3 --json | python3 -c "
+import json, sys
+r = json.load(sys.stdin)
+c = json.load(open('$arch/cfg.json'))
+t = r['target_l0']
+print(r['arch'], 'saved as', c['architecture'], t['target'], 'met' if abs(t['reached'] / 12 - 1) < 0.25 else t['reached'], r['held_out']['fvu'] < 0.9)"
+	gloss eval $arch "$data" --json --quiet | python3 -c "
+import json, sys
+m = json.load(sys.stdin)['metrics']
+print('eval', m['fvu'] < 0.9, 9 < m['l0'] < 15)"
+done
+# constant coefficients, every penalty; what was in force is in the log
+for penalty in step tanh quadratic quadratic-mean; do
+	train -o $penalty --arch jumprelu --penalty $penalty --l0 0.5 --steps 4 --sparsity-warmup 2 --preact 0.01 --ste-input >/dev/null
+	grep '"step":' $penalty/train.jsonl | sed -n 's/.*"coef":\([^,]*\),.*/\1/p' | tr '\n' ' '
+	echo $penalty
+done
+train -o root --arch panneal --penalty lp-root --l1 0.5 --p-end 0.5 --anneal-from 0.25 --steps 8 | grep -c "last batch"
+train -o free --arch gated --decoder free --loss plain --clip 1 --l1 0.5 --steps 8 | grep -c "last batch"
+# the best that eight steps can do
+train -o far --arch relu --target-l0 2 --start-l0 100 --steps 8 | sed -n 's/: [0-9.]* was reached.*/: .../p'
+# a run gone on with is that run
+train -o jumprelu --arch jumprelu --steps 150 --target-l0 12 --lr 3e-3 --resume | tail -1
