@@ -243,9 +243,15 @@ static double usual_limit(const index_input *x)
 static int open_dump(index_input *x, const cli_parsed *p, double norm_limit, error *err)
 {
 	const sae_rows_stats *rows;
-	int rc = dump_input_open(&x->in, p, x->o.dumps, x->o.n_dumps, x->o.dump,
-	                         isnan(norm_limit) ? usual_limit(x) : norm_limit, false, err);
+	dump_args dump = *x->o.dump;
+	int rc;
 
+	if (x->model) { /* of further dumps of a crosscoder; the same when it is verified */
+		dump.more_limits = x->model->more_limits;
+		dump.n_more_limits = x->model->n_more_limits;
+	}
+	rc = dump_input_open(&x->in, p, x->o.dumps, x->o.n_dumps, &dump,
+	                     isnan(norm_limit) ? usual_limit(x) : norm_limit, false, err);
 	if (rc == 0)
 		rc = check_dump(x, err);
 	if (rc < 0)

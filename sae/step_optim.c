@@ -20,8 +20,8 @@ int step_optim_init(step *s, error *err)
 			[W_ENC] = { "W_enc", s->W_enc.w, s->G_enc, features, d, .matrix = true },
 			[W_DEC] = { "W_dec", s->W_dec.w, s->G_dec, features, d_out, .matrix = true,
 			            .unit_rows = s->c.blocks < 2 && !s->c.d_out },
-			[B_ENC] = { "b_enc", s->b_enc.w, s->grad_b_enc, features, 1 },
-			[B_DEC] = { "b_dec", s->b_dec.w, s->grad_b_dec, d_out, 1 },
+			[B_ENC] = { "b_enc", s->b_enc.w, s->grad_b_enc, features, 1, .matrix = false },
+			[B_DEC] = { "b_dec", s->b_dec.w, s->grad_b_dec, d_out, 1, .matrix = false },
 			[W_SKIP] = { "W_skip", s->W_skip.w, s->grad_skip, d_out, d, .matrix = true },
 		};
 

@@ -15,7 +15,7 @@ enum {
 	PLANTED = 18,
 	ACTIVE = 3,
 	F = 36,
-	STEPS = 1200
+	STEPS = 500
 };
 
 static double uniform(uint64_t seed, uint64_t i)
@@ -224,6 +224,7 @@ START_TEST(crosscoders_tell_shared_features_from_exclusive_ones)
 		sae_model *m;
 		input in;
 
+		o.steps = 2 * STEPS;
 		input_open(&in, first_input, D, second_input, false, 2);
 		m = trained(&in, &o);
 		ck_assert_uint_eq(m->n_inputs, 2);
