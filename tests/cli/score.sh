@@ -1,0 +1,18 @@
+# Several scorers in a row: each says what it did; JSON holds a list. Options that do not go together.
+sh "$GLOSS_SOURCE/tests/small_store.sh" small.db
+try() {
+	"$@" 2>&1 | sed 's/[0-9.]* s$/N s/'
+}
+gloss label 0 'cats' -d small.db >/dev/null
+try gloss score -d small.db --features 0 --scorer detection,fuzz
+gloss score -d small.db --features 0 --scorer fuzz,detection --json 2>&1 | sed 's/"seconds":[0-9.e-]*/"seconds":N/g'
+try gloss score -d small.db --features 0 --scorer fuzz --only-new
+try gloss score -d small.db --features 0 --scorer detection,intruder
+try gloss score -d small.db --scorer detection,gossip
+echo x >t.txt
+try gloss score -d small.db --scorer detection,fuzz --base-url http://127.0.0.1:9/v1 --model m --template t.txt
+try gloss score -d small.db --embed-model e
+try gloss score -d small.db --precision 0.7
+try gloss score -d small.db --peak 2
+try gloss score -d small.db --choice best
+try gloss score -d small.db --group 2
