@@ -389,6 +389,33 @@ START_TEST(asking_stops_when_it_is_sure_enough)
 }
 END_TEST
 
+/* ---- Stopped and taken up --------------------------------------------------------------------------------------------- */
+
+/* A job that its limit stopped goes on as the scorer it was begun with, and ends as one that was not stopped. */
+START_TEST(stopped_jobs_go_on_as_what_they_were)
+{
+	explain_opts o = options(names[_i]), whole = options(names[_i]), rest = explain_opts_default();
+
+	o.features = whole.features = "0-1";
+	o.choice = EXPLAIN_RANDOM;
+	o.peak = 0.5;
+	o.group = 4;
+	judge.miss = judge.false_alarm = 0.1;
+	o.budget.max_requests = 5;
+	client.concurrency = 1;
+	ck_assert_int_eq(explain_score(NULL, s, &o, &err), ERR_STOPPED);
+	rest.client = &client;
+	OK(explain_resume(NULL, s, (int64_t)sql("SELECT max(id) FROM job"), &rest, &err));
+	ck_assert_double_eq(sql("SELECT count(*) FROM score"), 2);
+	whole.choice = o.choice;
+	whole.peak = o.peak;
+	whole.group = o.group;
+	OK(explain_score(NULL, s, &whole, &err));
+	ck_assert_double_eq(sql("SELECT count(*) FROM score"), 4);
+	ck_assert_double_eq(sql("SELECT count(DISTINCT explanation_id || scorer || details) FROM score"), 2);
+}
+END_TEST
+
 /* ---- What cannot be scored -------------------------------------------------------------------------------------------- */
 
 static void why(char out[256], const char *scorer)
@@ -504,6 +531,7 @@ static void cases(Suite *suite)
 	tcase_add_test(t, wrong_marks_stand_anywhere);
 	tcase_add_test(t, a_server_without_grades_is_refused_before_anything_is_spent);
 	tcase_add_test(t, asking_stops_when_it_is_sure_enough);
+	tcase_add_loop_test(t, stopped_jobs_go_on_as_what_they_were, 0, 3);
 	tcase_add_loop_test(t, what_cannot_be_scored_says_why, 0, 3);
 	tcase_add_test(t, scorers_check_what_they_are_asked_for);
 	tcase_add_test(t, no_group_of_documents_is_in_two_sets);
