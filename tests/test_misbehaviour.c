@@ -45,11 +45,17 @@ static const struct wrong {
 	const char *key;     /* NULL: ours */
 	const char *template;
 	bool score;
+	bool hurry; /* no long wait for it */
 	int code;
 	const char *says;
 } wrongs[] = {
 	{ "is down", DOWN, .code = 1, .says = "cannot reach 'http://127.0.0.1:" },
-	{ "is slow", SCRIPT, { .body = "{}", .delay = 1 }, .code = 1, .says = "Timeout was reached" },
+	{ "is slow",
+	  SCRIPT,
+	  { .body = "{}", .delay = 1 },
+	  .hurry = true,
+	  .code = 1,
+	  .says = "Timeout was reached" },
 	{ "closes before the request is read", RAW, .raw = { .deaf = true }, .code = 1,
 	  .says = "no whole reply" },
 	{ "closes without a word", RAW, .code = 1, .says = "no whole reply" },
@@ -74,7 +80,7 @@ static const struct wrong {
 	{ "sends headers without end", RAW, .raw = { .bytes = HEAD, .again = "X-A: " X512 "\r\n" }, .code = 1,
 	  .says = "headers of over 262144 bytes" },
 	{ "sends a drop at a time", RAW, .raw = { .bytes = HEAD "\r\n", .again = " ", .pause = 0.05 },
-	  .code = 1, .says = "Timeout was reached" },
+	  .hurry = true, .code = 1, .says = "Timeout was reached" },
 	{ "speaks no HTTP", RAW, .raw = { .bytes = "SSH-2.0-OpenSSH_9.2\r\n" }, .code = 1,
 	  .says = "HTTP/0.9" },
 	{ "redirects to another host", ELSEWHERE, .code = 1, .says = "a redirect, which is not followed" },
@@ -271,7 +277,7 @@ START_TEST(one_line_tells_what_is_wrong)
 	args[n++] = "--model";
 	args[n++] = "m";
 	args[n++] = "--timeout";
-	args[n++] = "0.3";
+	args[n++] = w->hurry ? "0.3" : "20";
 	args[n++] = "--retries";
 	args[n++] = "0";
 	if (w->template) {
