@@ -39,6 +39,7 @@ static const job jobs[] = {
 	{ "hierarchy G 2048, TopK F 512 k 9", SAE_SYNTH_HIERARCHY, 500000, 128, 2048, 0, 32, SAE_TOPK, 512, 9, 1024, 10000000, { 0 } },
 	{ "hierarchy, BatchTopK F 512 k 9", SAE_SYNTH_HIERARCHY, 500000, 128, 2048, 0, 32, SAE_BATCHTOPK, 512, 9, 1024, 10000000, { 0 } },
 	{ "hierarchy, Matryoshka F 512 k 9", SAE_SYNTH_HIERARCHY, 500000, 128, 2048, 0, 32, SAE_MATRYOSHKA, 512, 9, 1024, 10000000, { 0 } },
+	{ "hierarchy, L1 F 512, L0 9", SAE_SYNTH_HIERARCHY, 500000, 128, 2048, 0, 32, SAE_RELU, 512, 9, 1024, 10000000, { 0 } },
 	{ "tokfsm 100 states, TopK F 1000 k 1", SAE_SYNTH_TOKFSM, 500000, 0, 0, 0, 0, SAE_TOPK, 1000, 1, 1024, 2000000, { [PURITY] = 0.95 } },
 	{ "tokfsm, codebook 1000 k 1", SAE_SYNTH_TOKFSM, 500000, 0, 0, 0, 0, SAE_CODEBOOK, 1000, 1, 1024, 2000000, { [PURITY] = 0.95 } },
 	{ "pairs, 50,000 rows, codebook k 2", SAE_SYNTH_CODEBOOK, 57143, 64, 128, 2, 0, SAE_CODEBOOK, 128, 2, 512, 400000, { [RECOVERY] = 0.9 } },
@@ -55,6 +56,7 @@ static const struct {
 } orders[] = {
 	{ ABSORPTION, "tree, TopK F 20 k 2", "tree, Matryoshka F 20 k 2", 3 },
 	{ F1, "hierarchy, Matryoshka F 512 k 9", "hierarchy, BatchTopK F 512 k 9", 1 },
+	{ F1, "hierarchy, BatchTopK F 512 k 9", "hierarchy, L1 F 512, L0 9", 1 },
 };
 
 static double means[ARRAY_LEN(jobs)][FIGURES];
@@ -237,6 +239,8 @@ static sae_model *train(const job *j, const data *s, uint32_t seed)
 	o.arch = j->arch;
 	o.d_sae = j->F;
 	o.k = j->k;
+	if (j->arch == SAE_RELU) /* which has no k */
+		o.penalty.target_l0 = j->k;
 	o.batch = j->batch;
 	o.tokens = j->tokens;
 	o.seed = o.order_seed = seed;
