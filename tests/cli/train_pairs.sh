@@ -37,6 +37,11 @@ train --skip -o t
 train --target y --cross z -o t
 train --cross z --cross z --cross-key activations -o t
 train --cross y -o t
+for arch in relu jumprelu codebook pursuit; do
+	gloss train x --target y --arch $arch --features 64 --batch 256 --steps 8 --quiet -o t 2>&1 || echo "exit $?"
+done
+train --cross z --archetypal 8 -o t
+train --target y --normalize whiten -o t
 # a transcoder, and with a skip
 train --target y -o t | sed 's/ in [0-9.]* s ([^;]*; / (/; s/, kernels .*/)/; s/0\.[0-9]\{4\},/fvu,/; s/l0 [0-9.]*/l0/; s/, [0-9]* features dead//; s/fvu [0-9.]*/fvu/'
 train --target y --skip --arch batchtopk -o ts >/dev/null
