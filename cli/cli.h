@@ -49,6 +49,9 @@ typedef struct command {
 	const option *options;   /* the command's own; the common ones are added */
 	size_t n_options;
 	unsigned min_args, max_args; /* positional arguments */
+	/* What the option 'preset' stands for: a JSON object of options, which count where neither argv nor --config gives them. NULL:
+	 * the command has no such option. */
+	const char *(*preset)(const char *name);
 } command;
 extern const command *const cli_commands[]; /* NULL at the end; commands.c */
 
@@ -69,11 +72,11 @@ typedef struct cli_parsed {
 	arena mem; /* holds every string and list */
 } cli_parsed;
 
-/* Fill `opts` (the command's struct, zeroed by the caller, of any size) from defaults, then --config, then argv, and *p.
+/* Fill `opts` (the command's struct, zeroed by the caller, of any size) from defaults, then --preset, --config, argv, and *p.
  * Usage errors are printed to stderr; then p->done with EXIT_USAGE. The caller ends with cli_parsed_clear(). */
 void cli_parse(cli_parsed *p, const command *self, void *opts, int argc, char **argv);
 void cli_parsed_clear(cli_parsed *p);
-/* Whether the user gave the option (flag or config), not just its default. */
+/* Whether the user gave the option (flag, config or preset), not just its default. */
 bool cli_given(const cli_parsed *p, const char *name);
 /* The options as one JSON object (what a run stores): every option with the value in force. NULL: no memory. */
 cJSON *cli_options_json(const command *self, const void *opts);

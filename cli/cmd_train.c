@@ -7,11 +7,15 @@
 #include <unistd.h>
 
 #include "cli/commands.h"
+#include "cli/train_presets.h"
 #include "cli/train_run.h"
 
 static const option options[] = {
 	OPTION(train_opts, out, "output", 'o', OPTION_STRING, "DIR", NULL, 0, 0,
 	       "folder for the SAE, in SAELens's layout"),
+	OPTION(train_opts, preset, "preset", 0, OPTION_ENUM, TRAIN_PRESETS, NULL, 0, 0,
+	       "the recipe of another tool or paper: what these options are where they are not given; what "
+	       "departs from the original is said at the start"),
 	OPTION(train_opts, arch, "arch", 0, OPTION_ENUM,
 	       "topk|batchtopk|groupmax|matryoshka|multitopk|pursuit|codebook|"
 	       "relu|panneal|gated|jumprelu",
@@ -564,4 +568,5 @@ const command cmd_train_command = {
 	.n_options = ARRAY_LEN(options),
 	.min_args = 1,
 	.max_args = UINT32_MAX,
+	.preset = train_preset,
 };

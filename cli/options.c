@@ -289,6 +289,34 @@ static int apply_settings(parse *s)
 	return 0;
 }
 
+/* The members of a preset that nothing else gave. Presets are ours: their text is right. */
+static int apply_preset(parse *s)
+{
+	const option *o = find_long(s->self, "preset", strlen("preset"));
+	const cJSON *member;
+	const char *name;
+	cJSON *tree;
+	int rc = 0;
+
+	if (!s->self->preset || !o || !cli_given(s->p, o->name))
+		return 0;
+	name = *(const char *const *)((const char *)s->opts + o->offset);
+	tree = cJSON_Parse(s->self->preset(name));
+	if (!tree)
+		return error_nomem(&s->err, "a preset");
+	cJSON_ArrayForEach(member, tree)
+	{
+		const option *of = find_long(s->self, member->string, strlen(member->string));
+
+		if (rc < 0 || cli_given(s->p, of->name))
+			continue;
+		mark_given(s, of);
+		rc = cli_option_set_json(fields_of(s, of), of, member, &s->p->mem, name, &s->err);
+	}
+	cJSON_Delete(tree);
+	return rc;
+}
+
 static int check_args(parse *s)
 {
 	const command *self = s->self;
@@ -326,6 +354,8 @@ static int parse_all(parse *s, int argc, char **argv)
 			return rc;
 	}
 	rc = apply_settings(s);
+	if (rc == 0)
+		rc = apply_preset(s);
 	return rc < 0 ? rc : check_args(s);
 }
 

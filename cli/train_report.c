@@ -6,6 +6,7 @@
 
 #include "cli/train_log.h"
 #include "cli/train_report.h"
+#include "cli/train_presets.h"
 
 #define TARGET_MARGIN 0.1 /* of a target L0: within that it is met */
 
@@ -267,6 +268,19 @@ static bool add_target_l0(cJSON *o, const train_report *r)
 	        add_number(t, "reached", reached(r)) && cJSON_AddBoolToObject(t, "met", is_met(r)));
 }
 
+/* In which lines the run departs from the original that its preset is named after. */
+static bool add_departs(cJSON *o, const train_report *r)
+{
+	cJSON *list = r->opts->preset ? cJSON_AddArrayToObject(o, "departs") : NULL;
+	bool good = !r->opts->preset || list;
+
+	if (!list)
+		return good;
+	for (const char *const *line = train_preset_departs(r->opts->preset); *line && good; line++)
+		good = cJSON_AddItemToArray(list, cJSON_CreateString(*line));
+	return good;
+}
+
 cJSON *train_report_json(const train_report *r)
 {
 	cJSON *o = cJSON_CreateObject();
@@ -277,7 +291,7 @@ cJSON *train_report_json(const train_report *r)
 	    add_string(o, "weights_sha256", r->weights_sha256) &&
 	    add_string(o, "arch", sae_arch_name(r->plan->arch)) && add_string(o, "kernels", r->kernels) &&
 	    add_string(o, "screening", r->screening) && add_rows(o, r->in->rows) &&
-	    add_split(o, &r->opts->split) && add_options(o, r) && add_memory(o, r) &&
+	    add_split(o, &r->opts->split) && add_options(o, r) && add_departs(o, r) && add_memory(o, r) &&
 	    add_part(o, "last", train_step_json(&r->last)))
 		return o;
 	cJSON_Delete(o);

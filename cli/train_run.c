@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "cli/train_run.h"
+#include "cli/train_presets.h"
 
 #define EVAL_ROWS   8192 /* held-out rows of an evaluation on the way, at most */
 #define IMPROVEMENT 1e-4 /* of the held-out FVU, relative: less is none */
@@ -469,6 +470,15 @@ static void say_gamma(FILE *to, const train_job *j)
 	fputc('\n', to);
 }
 
+static void say_preset(FILE *to, const char *name)
+{
+	if (!name)
+		return;
+	fprintf(to, "train: as %s, but:\n", name);
+	for (const char *const *line = train_preset_departs(name); *line; line++)
+		fprintf(to, "train:   %s\n", *line);
+}
+
 static void say_start(const train_job *j)
 {
 	FILE *to = cli_progress_stream(j->parsed);
@@ -480,6 +490,7 @@ static void say_start(const train_job *j)
 	        pool_threads(j->in.pool), cpu_name());
 	say_schedule(to, j);
 	say_gamma(to, j);
+	say_preset(to, j->o->preset);
 	if (j->saved)
 		fprintf(to, "train: going on after step %" PRIu64 " of %" PRIu64 "\n", j->resumed_at,
 		        total_steps(j));
