@@ -17,7 +17,7 @@ static const struct {
 	{ "prefix-bias", "arch", "matryoshka" },
 	{ "init-bias", "arch", "topk|batchtopk|groupmax|matryoshka|multitopk" },
 	{ "encoder-norm", "arch", "topk|batchtopk|groupmax|matryoshka|multitopk" },
-	{ "resample", "arch", "topk|batchtopk|groupmax|matryoshka|multitopk" },
+	{ "resample", "arch", "topk|batchtopk|groupmax|matryoshka|multitopk|relu|panneal|gated" },
 	{ "k-start", "arch", "topk|batchtopk|matryoshka|multitopk|codebook" },
 	{ "k-anneal", "arch", "topk|batchtopk|matryoshka|multitopk|codebook" },
 	{ "k-shape", "arch", "topk|batchtopk|matryoshka|multitopk|codebook" },

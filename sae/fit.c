@@ -164,6 +164,8 @@ int fit_new(fit **out, const fit_config *c, pool *p, error *err)
 		rc = batch_init(s, err);
 	if (rc == 0)
 		rc = fit_optim_init(s, err);
+	if (rc == 0 && c->resamples)
+		rc = fit_resample_init(s, err);
 	if (rc < 0) {
 		fit_free(s);
 		return rc;

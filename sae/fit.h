@@ -53,6 +53,7 @@ typedef struct fit_config {
 	double theta_lr; /* thresholds move by that times the learning rate */
 	optim_config optim;
 	uint64_t dead_tokens;
+	bool resamples; /* there will be fit_resample()s; not with targets */
 	const kernels *k_set;
 } fit_config;
 
@@ -179,6 +180,8 @@ typedef struct fit {
 	size_t first_tile;              /* of the chunk */
 	double *through;                /* (d_in) */
 	double rate;                    /* what all gradients are multiplied by */
+	double *loss;                   /* (2, batch) resampling; else NULL */
+	uint32_t *chosen, *silenced;    /* (batch), (F) */
 } fit;
 
 /* Memory for all steps is asked for here; weights are zero. */
@@ -197,6 +200,10 @@ void fit_dense(fit *s);
 void fit_refresh(fit *s);
 void fit_finish(fit *s, double factor);
 int fit_optim_init(fit *s, error *err) MUST_USE;
+/* fit_resample.c */
+int fit_resample_init(fit *s, error *err) MUST_USE;
+/* After a step, as step_resample(): decoder rows get the mean norm of the living ones. */
+size_t fit_resample(fit *s, uint64_t silent, uint64_t seed);
 /* fit.c, of tile i: where it ends; e = y - b_dec, x centred, its sums zero; e's own sums. */
 size_t fit_tile_end(const fit *s, size_t i);
 void fit_center(fit *s, size_t i);

@@ -62,6 +62,7 @@ static int make(void **self, const sae_train_opts *o, uint32_t d_in, uint32_t d_
 		               .target_l0 = q->target_l0,
 		               .optim = optim_config_of(o),
 		               .dead_tokens = o->dead_tokens,
+		               .resamples = o->resample > 0,
 		               .k_set = kernels_get(o->kernels) };
 	member *m = calloc(1, sizeof(*m));
 	int rc = m ? 0 : error_nomem(err, "a training step");
@@ -108,8 +109,12 @@ static void run(void *self, float *x, float *y, size_t n, float input_scale, con
 		            .coef = step.coef,
 		            .grad_norm = found.grad_norm,
 		            .n_dead = found.n_dead };
-	if (isfinite(found.fvu))
-		fit_control_learn(&m->control, m->o, now, &found);
+	if (!isfinite(found.fvu))
+		return;
+	fit_control_learn(&m->control, m->o, now, &found);
+	if (now->resample)
+		r->n_resampled = fit_resample(m->fit, m->o->resample / 2 * m->o->batch,
+		                              hash64_mix(m->o->seed, now->step));
 }
 
 static void state(void *self, fitter_arrays *list)

@@ -3,6 +3,7 @@
 
 #include <math.h>
 
+#include "sae/fit.h"
 #include "sae/median.h"
 #include "sae/resample.h"
 #include "sae/step.h"
@@ -243,10 +244,89 @@ START_TEST(they_begin_at_rows_of_the_batch)
 }
 END_TEST
 
+/* ---- The same with gradient buffers ---------------------------------------------------------------------------------- */
+
+static fit *dying_fit(fit_arch arch, pool *p)
+{
+	const fit_config c = { .d_in = D,
+		               .d_out = D,
+		               .n_features = F,
+		               .batch = BATCH,
+		               .arch = arch,
+		               .penalty = FIT_L1,
+		               .centers = true,
+		               .unit_decoder = true,
+		               .relative = true,
+		               .optim = { .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .k = kernels_get(NULL) },
+		               .dead_tokens = 10 * BATCH,
+		               .resamples = true,
+		               .k_set = kernels_get(NULL) };
+	fit *s = NULL;
+
+	ck_assert_int_eq(fit_new(&s, &c, p, NULL), 0);
+	for (size_t i = 0; i < (size_t)F * D; i++)
+		s->param[FIT_W_DEC].w[i] = (float)(2 * hash64_unit(hash64_mix(3, i)) - 1);
+	for (size_t f = 0; f < F; f++) {
+		float *dec = s->param[FIT_W_DEC].w + f * D;
+		double norm = sqrt(s->c.k_set->sum_squares(dec, D));
+
+		for (size_t i = 0; i < D; i++) {
+			dec[i] = (float)(dec[i] / norm);
+			s->param[FIT_W_ENC].w[f * D + i] = 0.4f * dec[i];
+		}
+		s->param[FIT_B_ENC].w[f] = f < F / 2 ? -1e3f : 0;
+	}
+	return s;
+}
+
+static double run_fit(fit *s, float *x, bool resamples, size_t *n)
+{
+	const fit_now now = { .lr = 3e-3, .coef = 0.02, .p = 1 };
+	fit_result r;
+
+	*n = 0;
+	for (unsigned t = 1; t <= 400; t++) {
+		make_batch(x, t);
+		fit_run(s, x, NULL, BATCH, 1, &now, &r);
+		if (resamples && t % 20 == 0)
+			*n += fit_resample(s, 10 * BATCH, t);
+	}
+	return r.fvu;
+}
+
+START_TEST(so_they_do_with_gradient_buffers)
+{
+	float *x = mem_alloc_aligned(BATCH, D * sizeof(float));
+	pool *p = NULL;
+
+	ck_assert_int_eq(pool_new(&p, 2, NULL), 0);
+	for (int arch = FIT_RELU; arch <= FIT_GATED; arch++) {
+		double fvu[2];
+
+		for (int resamples = 0; resamples < 2; resamples++) {
+			fit *s = dying_fit((fit_arch)arch, p);
+			size_t n, silent = 0;
+
+			fvu[resamples] = run_fit(s, x, resamples, &n);
+			for (size_t f = 0; f < F / 2; f++)
+				silent += s->silent[f] >= 10 * BATCH;
+			ck_assert_uint_eq(n >= F / 2, resamples);
+			ck_assert_uint_le(silent, resamples ? 4 : F / 2);
+			ck_assert_uint_ge(silent, resamples ? 0 : F / 2);
+			fit_free(s);
+		}
+		ck_assert_msg(fvu[1] < 0.8 * fvu[0], "FVU %g, %g without", fvu[1], fvu[0]);
+	}
+	pool_free(p);
+	free(x);
+}
+END_TEST
+
 static void cases(Suite *s)
 {
 	SUPPORT_CASE(s, "draw", rows_are_drawn_by_weight, all_rows_can_be_drawn);
 	SUPPORT_CASE(s, "median", the_median_has_the_least_distances);
-	SUPPORT_CASE(s, "step", planted_dead_features_live_again, they_begin_at_rows_of_the_batch);
+	SUPPORT_CASE(s, "step", planted_dead_features_live_again, they_begin_at_rows_of_the_batch,
+	             so_they_do_with_gradient_buffers);
 }
 SUPPORT_MAIN("resample", cases)
