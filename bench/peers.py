@@ -4,6 +4,7 @@
     python3 bench/peers.py                              # speed and memory: a few steps a tool, in turns, medians of rounds
     python3 bench/peers.py --features 4608,16384        # the same at two widths
     python3 bench/peers.py --arch matryoshka            # another architecture, against dictionary-learning: speed and memory
+    python3 bench/peers.py --arch jumprelu              # with a penalty: --settle steps come first, so that Gloss is near L0 k
     python3 bench/peers.py --quality --seeds 0,1,2      # full runs of 253 steps: held-out FVU, end-to-end speed
 
 Needs python3 with venv, and a network on the first run: the peers come from PyPI into --venv. bench/README.md says what is
@@ -25,6 +26,8 @@ TORCH = "torch==2.13.0"
 PEERS = {"sae-lens": "6.54.12", "eai-sparsify": "1.3.3", "dictionary-learning": "0.1.0"}  # package on PyPI: version
 READERS = PEERS | {"llamascopium": "2.0.0b34"}  # what interop.py knows: also OpenMOSS's tool
 ARCHS = {"topk": [*PEERS], "batchtopk": ["dictionary-learning"], "matryoshka": ["dictionary-learning"]}  # who trains it here
+PENALTY = ("relu", "gated", "jumprelu")  # k is their target L0
+ARCHS |= {arch: ["dictionary-learning"] for arch in PENALTY}
 FULL_STEPS = 253
 HOLDOUT, MAX_NORM_RATIO = 0.125, 10
 
@@ -95,17 +98,25 @@ def run_gloss(o, job):
     folder = o.out / "sae"
     line = [o.gloss, "train", o.data, "-o", folder, "--force", "--json", "--split", "tail", "--holdout", HOLDOUT, "--decay", 0]
     line += ["--arch", o.arch, "--max-norm-ratio", MAX_NORM_RATIO, "--warmup", 0, "--log-every", 1, "--dead-tokens", FULL_STEPS * job["batch"] // 10]
-    for name in ("features", "k", "batch", "steps", "lr", "seed", "threads"):
+    for name in ("features", "batch", "lr", "seed", "threads"):
         line += [f"--{name}", job[name]]
+    settle = o.settle if o.arch in PENALTY else 0
+    line += ["--target-l0" if o.arch in PENALTY else "--k", job["k"], "--steps", job["steps"] + settle]
     line += ["--kernels", o.kernels] if o.kernels else []
     out, wall, peak = run_watched([str(w) for w in line + shlex.split(o.gloss_args)], None, o.out / "train-gloss.log", o.timeout)
     answer = json.loads(out)
-    took = [s["seconds"] for s in map(json.loads, (folder / "train.jsonl").read_text().splitlines()) if "seconds" in s and "step" in s]
+    steps = [s for s in map(json.loads, (folder / "train.jsonl").read_text().splitlines()) if "seconds" in s and "step" in s]
+    took = [s["seconds"] for s in steps][settle:]
+    l0s = [s["l0"] for s in steps][settle + o.warm :]
     job["weights"] = str(folder / "sae_weights.safetensors")
     rows = {name: answer["rows"][name] for name in ("all", "kept", "train", "held_out")}
     if rows != (ours := {name: o.rows[name] for name in rows}):
         raise RuntimeError(f"trained on other rows than the peers: {rows} against {ours}")
-    return {"seconds": [b - a for a, b in zip([0] + took, took)], "kernels": answer["kernels"], "wall": wall, "peak": peak}
+    began = steps[settle - 1]["seconds"] if settle else 0
+    return {
+        "seconds": [b - a for a, b in zip([began] + took, took)], "kernels": answer["kernels"], "wall": wall, "peak": peak,
+        "timed_l0": statistics.mean(l0s),
+    }  # fmt: skip
 
 
 def run_tool(o, tool, features, seed):
@@ -187,7 +198,8 @@ def options():
     p.add_argument("--warm", type=int, default=2, help="steps at the start of each run that are not timed")
     p.add_argument("--rounds", type=int, default=5, help="turns of the speed comparison")
     p.add_argument("--seeds", type=numbers, default=[0, 1, 2], help="with --quality; else the first one is used")
-    p.add_argument("--k", type=int, default=32)
+    p.add_argument("--k", type=int, default=32, help="or, with a penalty, the target L0")
+    p.add_argument("--settle", type=int, default=60, help="with a penalty: Gloss's steps before all others, until it is near the target")
     p.add_argument("--batch", type=int, default=4096)
     p.add_argument("--lr", type=float, help="constant; 2e-4 / sqrt(features / 16384) if not given")
     p.add_argument("--threads", type=int, default=2)
@@ -244,6 +256,8 @@ def main():
         turns = f"seeds {','.join(map(str, o.seeds))}" if o.quality else f"{o.rounds} rounds"
         print(f"\n{o.arch}, F {features}, k {o.k}, batch {o.batch}, {o.steps} steps of which {o.warm} not timed, {turns}")
         table(o, summary, versions)
+        for run in summary.get("gloss", {}).get("runs", []) if o.arch in PENALTY else []:
+            print(f"gloss: L0 of the timed steps {run['timed_l0']:.1f}, after {o.settle} steps; dense in tiles over {features // 32} entries a row")
     if o.json:
         o.json.write_text(json.dumps(about | {"results": results}, indent=1) + "\n")
     return 1 if any("failed" in s for summary in results.values() for s in summary.values()) else 0

@@ -121,6 +121,9 @@ DICTIONARY_LEARNING = {
         "matryoshka_batch_top_k", "MatryoshkaBatchTopKTrainer",
         lambda job: {"k": job["k"], "group_fractions": [1 / 16, 1 / 16, 1 / 8, 1 / 4, 1 / 2]},
     ),
+    "relu": ("standard", "StandardTrainer", lambda job: {"sparsity_warmup_steps": None}),
+    "gated": ("gdm", "GatedSAETrainer", lambda job: {"sparsity_warmup_steps": None}),
+    "jumprelu": ("jumprelu", "JumpReluTrainer", lambda job: {"sparsity_warmup_steps": None, "target_l0": job["k"]}),
 }  # fmt: skip
 
 
@@ -142,8 +145,10 @@ def train_dictionary_learning(job, feed):
     shutil.rmtree(folder)
     if "W_enc" in state:
         return {name: w.T if name == "W_enc" else w for name, w in state.items() if name in ("W_enc", "b_enc", "W_dec", "b_dec")}
+    of = lambda *names: next(state[name] for name in names if name in state)
     return {
-        "W_enc": state["encoder.weight"], "b_enc": state["encoder.bias"], "W_dec": state["decoder.weight"].T, "b_dec": state["b_dec"],
+        "W_enc": state["encoder.weight"], "b_enc": of("encoder.bias", "mag_bias"), "W_dec": state["decoder.weight"].T,
+        "b_dec": of("b_dec", "bias", "decoder_bias"),
     }  # fmt: skip
 
 
