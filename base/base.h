@@ -326,6 +326,7 @@ int folder_writer_open(folder_writer *w, const char *path, const char *ending, u
                        error *err) MUST_USE;
 int folder_writer_commit(folder_writer *w, error *err) MUST_USE; /* on failure the temporary folder is gone */
 void folder_writer_abort(folder_writer *w); /* fine after commit, and on a zeroed struct */
+void folder_remove(const char *path);       /* and all in it, as far as that can be done */
 
 /* A shared library that is loaded when a function of it is first called, so that commands which never call one do not wait for it
  * and for the libraries it brings (libcurl: 3 ms, OpenBLAS: 2 ms and its threads; all else that `gloss features` does takes about 10).

@@ -42,7 +42,7 @@ static int each_entry(const char *path, int (*look)(void *payload, int folder, c
 
 static int remove_entry(void *payload, int folder, const char *name);
 
-static void remove_folder(const char *path)
+void folder_remove(const char *path)
 {
 	if (each_entry(path, remove_entry, (void *)path, NULL) == 0)
 		rmdir(path);
@@ -54,7 +54,7 @@ static int remove_entry(void *payload, int folder, const char *name)
 
 	if (unlinkat(folder, name, 0) < 0 && (errno == EISDIR || errno == EPERM) &&
 	    file_join(path, payload, name, NULL) == 0)
-		remove_folder(path);
+		folder_remove(path);
 	return 0;
 }
 
@@ -150,7 +150,7 @@ int folder_writer_commit(folder_writer *w, error *err)
 	} else if (rc == 0) {
 		w->tmp[0] = '\0';
 		if (w->replaces)
-			remove_folder(old);
+			folder_remove(old);
 	}
 	folder_writer_abort(w);
 	return rc;
@@ -159,6 +159,6 @@ int folder_writer_commit(folder_writer *w, error *err)
 void folder_writer_abort(folder_writer *w)
 {
 	if (w->tmp[0])
-		remove_folder(w->tmp);
+		folder_remove(w->tmp);
 	w->tmp[0] = '\0';
 }

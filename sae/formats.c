@@ -193,6 +193,7 @@ int sae_model_export(const sae_model *m, const char *name, const char *dir, bool
 {
 	char path[FILE_PATH_MAX];
 	const format *f = NULL;
+	bool is_new = !file_exists(dir);
 	int rc = find_writer(&f, name, err);
 
 	if (rc == 0 && why_not(f, m))
@@ -206,5 +207,10 @@ int sae_model_export(const sae_model *m, const char *name, const char *dir, bool
 		rc = error_set(err, ERR_EXISTS, "'%s' is there already", path);
 	if (rc == 0)
 		rc = file_mkdir(dir, err);
-	return rc == 0 ? f->write(m, dir, err) : rc;
+	if (rc == 0) {
+		rc = f->write(m, dir, err);
+		if (rc < 0 && is_new)
+			folder_remove(dir);
+	}
+	return rc;
 }

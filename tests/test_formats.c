@@ -240,10 +240,12 @@ static void each_fault(fault_kind kind, const char *dir, const char *out, const 
 		sae_model_free(m);
 		if (!fault_disarm(kind)) {
 			ck_assert_int_eq(rc, 0);
+			folder_remove(out);
 			return;
 		}
 		ck_assert_int_lt(rc, 0);
 		ck_assert_str_ne(err.msg, "");
+		ck_assert(!file_exists(out)); /* neither the folder nor a part of it */
 	}
 }
 
