@@ -213,10 +213,7 @@ static uint64_t spare(void *self, bool forget)
 	const fit *s = ((member *)self)->fit;
 	const size_t chunk = s->chunk_tiles * FIT_TOKENS * s->c.n_features * sizeof(float);
 	const size_t rows = s->c.batch * (size_t)s->c.d_out * sizeof(float);
-	const struct {
-		void *data; /* may be NULL */
-		size_t bytes;
-	} parts[] = {
+	const fitter_part parts[] = {
 		{ s->param[FIT_W_ENC].g, s->c.n_features * (size_t)s->c.d_in * sizeof(float) },
 		{ s->param[FIT_W_DEC].g, s->c.n_features * (size_t)s->c.d_out * sizeof(float) },
 		{ s->value, chunk },
@@ -225,14 +222,8 @@ static uint64_t spare(void *self, bool forget)
 		{ s->e, rows },
 		{ s->e_gate, rows },
 	};
-	uint64_t sum = optim_spare(s->optim, forget);
 
-	for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
-		sum += parts[i].data ? parts[i].bytes : 0;
-		if (forget && parts[i].data)
-			mem_forget(parts[i].data, parts[i].bytes);
-	}
-	return sum;
+	return optim_spare(s->optim, forget) + fitter_spare(parts, ARRAY_LEN(parts), forget);
 }
 
 const fitter_kind fitter_dense = { .name = "dense",

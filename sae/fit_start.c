@@ -23,19 +23,11 @@ static void directions_task(void *payload, size_t f, unsigned worker)
 	fit *s = call->s;
 	size_t d = s->c.d_out;
 	float *enc = s->param[FIT_W_ENC].w + f * d, *dec = s->param[FIT_W_DEC].w + f * d;
-	double squares = 0;
 
 	(void)worker;
-	for (size_t i = 0; i < d; i++) {
-		double v = 2 * hash64_unit(hash64_mix(call->seed, f * d + i)) - 1;
-
-		dec[i] = (float)v;
-		squares += v * v;
-	}
-	for (size_t i = 0; i < d; i++) {
-		dec[i] = (float)(dec[i] / sqrt(squares));
+	fitter_random_row(dec, d, 1, call->seed, f);
+	for (size_t i = 0; i < d; i++)
 		enc[i] = (float)(dec[i] * ENCODER_NORM);
-	}
 }
 
 /* What a feature's pre-activation exceeds on so many rows of the sample. */

@@ -1,5 +1,6 @@
 /* Which kind of step fits which architecture, and lists of arrays. */
 #include <assert.h>
+#include <math.h>
 #include <string.h>
 
 #include "sae/fitter.h"
@@ -45,4 +46,29 @@ void fitter_add(fitter_arrays *list, const char *name, sae_dtype dtype, size_t n
 void fitter_add_weight(fitter_arrays *list, const char *name, size_t n, float *data)
 {
 	add(list, &(checkpoint_array){ name, SAE_F32, n, data }, true);
+}
+
+uint64_t fitter_spare(const fitter_part *parts, size_t n, bool forget)
+{
+	uint64_t bytes = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		bytes += parts[i].data ? parts[i].bytes : 0;
+		if (forget && parts[i].data)
+			mem_forget(parts[i].data, parts[i].bytes);
+	}
+	return bytes;
+}
+
+void fitter_random_row(float *row, size_t d, double length, uint64_t seed, size_t f)
+{
+	double squares = 0, norm;
+
+	for (size_t i = 0; i < d; i++) {
+		row[i] = (float)(2 * hash64_unit(hash64_mix(seed, f * d + i)) - 1);
+		squares += (double)row[i] * row[i];
+	}
+	norm = squares > 0 ? sqrt(squares) : 1;
+	for (size_t i = 0; i < d; i++)
+		row[i] = (float)(row[i] / norm * length);
 }

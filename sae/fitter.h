@@ -50,6 +50,16 @@ typedef struct fitter_arrays {
 void fitter_add(fitter_arrays *list, const char *name, sae_dtype dtype, size_t n, void *data);
 void fitter_add_weight(fitter_arrays *list, const char *name, size_t n, float *data);
 
+/* Memory that only steps need: for a kind's spare(), which adds it up and gives its pages back if asked (mem_forget()). */
+typedef struct fitter_part {
+	void *data; /* may be NULL */
+	size_t bytes;
+} fitter_part;
+uint64_t fitter_spare(const fitter_part *parts, size_t n, bool forget);
+
+/* Row f (d) of weights at the beginning: a direction by the seed, with this norm. */
+void fitter_random_row(float *row, size_t d, double length, uint64_t seed, size_t f);
+
 typedef struct fitter_bytes {
 	uint64_t optimiser; /* moments, and gradients where they are kept */
 	uint64_t total;     /* all that the member takes, weights too */

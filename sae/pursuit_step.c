@@ -137,16 +137,8 @@ void pursuit_step_init(pursuit_step *s, uint64_t seed)
 	size_t d = s->c.d;
 
 	seed = hash64_mix(seed, 0x77656967687473); /* "weights": a stream of its own */
-	for (size_t f = 0; f < s->c.n_features; f++) {
-		float *row = s->W.w + f * d;
-		double squares = 0;
-
-		for (size_t i = 0; i < d; i++) {
-			row[i] = (float)(2 * hash64_unit(hash64_mix(seed, f * d + i)) - 1);
-			squares += (double)row[i] * (double)row[i];
-		}
-		s->c.k_set->scale(row, (float)(1 / sqrt(squares > 0 ? squares : 1)), d);
-	}
+	for (size_t f = 0; f < s->c.n_features; f++)
+		fitter_random_row(s->W.w + f * d, d, 1, seed, f);
 	s->fresh = false;
 }
 

@@ -223,20 +223,6 @@ typedef struct init_call {
 	uint64_t seed;
 } init_call;
 
-/* A random direction, with this norm. */
-static void random_row(float *row, size_t d, double length, uint64_t seed, size_t f)
-{
-	double squares = 0, norm;
-
-	for (size_t i = 0; i < d; i++) {
-		row[i] = (float)(2 * hash64_unit(hash64_mix(seed, f * d + i)) - 1);
-		squares += (double)row[i] * row[i];
-	}
-	norm = squares > 0 ? sqrt(squares) : 1;
-	for (size_t i = 0; i < d; i++)
-		row[i] = (float)(row[i] / norm * length);
-}
-
 double step_encoder_norm(const step *s)
 {
 	return s->c.encoder_norm > 0 ? s->c.encoder_norm : STEP_ENCODER_NORM;
@@ -250,11 +236,11 @@ static void init_task(void *payload, size_t f, unsigned worker)
 	float *enc = s->W_enc.w + f * d, *dec = s->W_dec.w + f * s->d_out;
 
 	(void)worker;
-	random_row(enc, d, step_encoder_norm(s), call->seed, f);
+	fitter_random_row(enc, d, step_encoder_norm(s), call->seed, f);
 	if (s->c.d_out)
 		memset(dec, 0, s->d_out * sizeof(*dec));
 	else
-		random_row(dec, d, 1, call->seed, f);
+		fitter_random_row(dec, d, 1, call->seed, f);
 	if (s->c.blocks > 1) /* a shorter decoder row takes a larger value */
 		s->c.k_set->scale(enc, (float)step_blocks_scale(s, dec), d);
 }

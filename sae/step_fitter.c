@@ -236,10 +236,7 @@ static uint64_t spare(void *self, bool forget)
 	size_t enc = (size_t)c->n_features * c->d, dec = c->n_features * s->d_out;
 	size_t rows = c->batch * s->d_out * sizeof(float),
 	       skip = c->skip ? s->d_out * c->d * sizeof(float) : 0;
-	const struct {
-		void *data; /* may be NULL */
-		size_t bytes;
-	} parts[] = {
+	const fitter_part parts[] = {
 		{ s->W_enc.m, enc * sizeof(float) },
 		{ s->W_enc.v, enc * sizeof(float) },
 		{ s->W_dec.m, dec * sizeof(float) },
@@ -262,14 +259,8 @@ static uint64_t spare(void *self, bool forget)
 		{ s->aid.screen ? s->aid.screen->packed : NULL,
 		  s->aid.screen ? s->aid.screen->n_pad * s->aid.screen->d_pad : 0 },
 	};
-	uint64_t bytes = s->optim ? optim_spare(s->optim, forget) : 0;
 
-	for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
-		bytes += parts[i].data ? parts[i].bytes : 0;
-		if (forget)
-			mem_forget(parts[i].data, parts[i].bytes);
-	}
-	return bytes;
+	return (s->optim ? optim_spare(s->optim, forget) : 0) + fitter_spare(parts, ARRAY_LEN(parts), forget);
 }
 
 const fitter_kind fitter_sparse = { .name = "sparse",
