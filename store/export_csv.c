@@ -193,13 +193,12 @@ static int export_one(csv *c, const char *name)
 static int export_named(csv *c, const char *name, size_t *n)
 {
 	sqlite3_stmt *st = NULL;
-	bool row = false;
 	int rc = store_prepare(&st, c->s, RELATIONS, c->err);
 
 	*n = 0;
 	if (rc == 0)
 		rc = store_bind(c->s, st, c->err, "tt", name, name ? NULL : c->result->left_out);
-	while (rc == 0 && (rc = store_step(c->s, st, &row, c->err)) == 0 && row) {
+	while (store_next(&rc, c->s, st, c->err)) {
 		rc = export_one(c, (const char *)sqlite3_column_text(st, 0));
 		++*n;
 	}

@@ -123,13 +123,12 @@ static int write_rows(np_export *e, const char *kind, const char *sql,
                       int (*put)(json_row *r, const np_names *names, sqlite3_stmt *row, error *err))
 {
 	sqlite3_stmt *row = NULL;
-	bool more = false;
 	uint64_t n = 0;
 	int rc = store_prepare(&row, e->x.s, sql, e->err);
 
 	if (rc == 0)
 		rc = store_bind(e->x.s, row, e->err, "i", e->x.of.id);
-	for (; rc == 0 && (rc = store_step(e->x.s, row, &more, e->err)) == 0 && more; n++) {
+	for (; store_next(&rc, e->x.s, row, e->err); n++) {
 		if (n % BATCH == 0 && n > 0)
 			rc = close_batch(e);
 		if (rc == 0 && n % BATCH == 0)

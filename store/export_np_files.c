@@ -137,14 +137,13 @@ static int write_config_file(small_file *f, const config_file *c, const np_names
                              const export_source *x)
 {
 	sqlite3_stmt *st = NULL;
-	bool more = false;
 	int rc = open_small(f, c->name);
 
 	if (rc == 0 && c->sql) {
 		rc = store_prepare(&st, x->s, c->sql, f->err);
 		if (rc == 0)
 			rc = store_bind(x->s, st, f->err, "i", x->of.id);
-		while (rc == 0 && (rc = store_step(x->s, st, &more, f->err)) == 0 && more) {
+		while (store_next(&rc, x->s, st, f->err)) {
 			const char *name = (const char *)sqlite3_column_text(st, 0);
 
 			json_row_begin(&f->row);

@@ -133,11 +133,10 @@ int export_examples_each(export_source *x, uint32_t feature, uint32_t n_top, uin
 {
 	arena mem = ARENA_INIT;
 	export_example e;
-	bool more = false;
 	int rc = store_bind(x->s, x->examples, err, "iiii", x->of.id, (int64_t)feature, (int64_t)n_top,
 	                    (int64_t)n_samples);
 
-	while (rc == 0 && (rc = store_step(x->s, x->examples, &more, err)) == 0 && more) {
+	while (store_next(&rc, x->s, x->examples, err)) {
 		arena_clear(&mem);
 		rc = read_example(&e, x, &mem, err);
 		if (rc == 0)

@@ -122,7 +122,6 @@ int feature_list_read(bool *wanted, store *s, const store_source *source, const 
 int store_feature_twins(uint32_t *same, store *s, int64_t source, uint32_t n_features, error *err)
 {
 	sqlite3_stmt *st = NULL;
-	bool row = false;
 	int rc;
 
 	for (uint32_t f = 0; f < n_features; f++)
@@ -134,7 +133,7 @@ int store_feature_twins(uint32_t *same, store *s, int64_t source, uint32_t n_fea
 	        err);
 	if (rc == 0)
 		rc = store_bind(s, st, err, "i", source);
-	while (rc == 0 && (rc = store_step(s, st, &row, err)) == 0 && row) {
+	while (store_next(&rc, s, st, err)) {
 		int64_t f = sqlite3_column_int64(st, 0), of = sqlite3_column_int64(st, 1);
 
 		if (f >= 0 && f < n_features && of >= 0 && of <= f)

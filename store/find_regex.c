@@ -74,7 +74,7 @@ static int read_fires(struct tally *t, store *s, const store_source *source, err
 	rc = store_prepare(&st, s, "SELECT feature, n_fires FROM feature WHERE source_id = ?1", err);
 	if (rc == 0)
 		rc = store_bind(s, st, err, "i", source->id);
-	while (rc == 0 && (rc = store_step(s, st, &row, err)) == 0 && row) {
+	while (store_next(&rc, s, st, err)) {
 		int64_t f = sqlite3_column_int64(st, 0);
 
 		if (f >= 0 && f < t->n_features)

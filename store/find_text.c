@@ -169,12 +169,11 @@ static int read_texts(struct read_text **found, size_t *n, struct word_query *q,
 {
 	sqlite3_stmt *row = NULL;
 	size_t cap = 0;
-	bool more;
 	int rc = store_prepare(&row, q->s, sql, err);
 
 	if (rc == 0)
 		rc = store_bind(q->s, row, err, "i", q->hits.source.id);
-	while (rc == 0 && q->scanned < MAX_SCANNED && (rc = store_step(q->s, row, &more, err)) == 0 && more) {
+	while (q->scanned < MAX_SCANNED && store_next(&rc, q->s, row, err)) {
 		struct read_text it = { .id = sqlite3_column_int64(row, 0) };
 		const char *chars = text_of(row, 1);
 		size_t len = (size_t)sqlite3_column_bytes(row, 1);

@@ -44,11 +44,10 @@ static int each_object(store *s,
                        void *payload, error *err)
 {
 	sqlite3_stmt *st = NULL;
-	bool row = false;
 	int rc = store_prepare(
 	        &st, s, "SELECT name, type, sql FROM sqlite_schema WHERE type IN ('view', 'trigger')", err);
 
-	while (rc == 0 && (rc = store_step(s, st, &row, err)) == 0 && row) {
+	while (store_next(&rc, s, st, err)) {
 		const char *has[3];
 
 		for (int i = 0; i < 3; i++) {

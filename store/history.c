@@ -51,10 +51,9 @@ static int put_scores(cJSON *label, const feature_place *p, sqlite3_stmt *scores
                       bool *failed, error *err)
 {
 	cJSON *list = json_put_array(label, "scores", failed), *item;
-	bool more;
 	int rc = store_bind(p->s, scores, err, "i", explanation);
 
-	while (rc == 0 && (rc = store_step(p->s, scores, &more, err)) == 0 && more) {
+	while (store_next(&rc, p->s, scores, err)) {
 		item = json_put_object(list, NULL, failed);
 		put_named(item, scores, 1, failed);
 		rc = place_put_json(item, p, scores, 0, failed, err);
@@ -66,7 +65,6 @@ int labels_put(cJSON *object, const feature_place *p, bool *failed, error *err)
 {
 	cJSON *list = json_put_array(object, "labels", failed), *item;
 	sqlite3_stmt *row = NULL, *scores = NULL;
-	bool more;
 	int rc;
 
 	rc = place_prepare(&row, p,
@@ -79,7 +77,7 @@ int labels_put(cJSON *object, const feature_place *p, bool *failed, error *err)
 		                   " n_negative, n_failed, created FROM score WHERE explanation_id = ?1"
 		                   " ORDER BY id DESC",
 		                   err);
-	while (rc == 0 && (rc = store_step(p->s, row, &more, err)) == 0 && more) {
+	while (store_next(&rc, p->s, row, err)) {
 		item = json_put_object(list, NULL, failed);
 		put_named(item, row, 1, failed);
 		rc = place_put_json(item, p, row, 0, failed, err);
@@ -95,12 +93,11 @@ int notes_put(cJSON *object, const feature_place *p, bool *failed, error *err)
 {
 	cJSON *list = json_put_array(object, "notes", failed);
 	sqlite3_stmt *row = NULL;
-	bool more;
 	int rc = place_prepare(
 	        &row, p,
 	        "SELECT id, text, created FROM note WHERE source_id = ?1 AND feature = ?2 ORDER BY id", err);
 
-	while (rc == 0 && (rc = store_step(p->s, row, &more, err)) == 0 && more)
+	while (store_next(&rc, p->s, row, err))
 		put_named(json_put_object(list, NULL, failed), row, 0, failed);
 	sqlite3_finalize(row);
 	return rc;
@@ -110,13 +107,12 @@ int lists_put(cJSON *object, const feature_place *p, bool *failed, error *err)
 {
 	cJSON *list = json_put_array(object, "lists", failed);
 	sqlite3_stmt *row = NULL;
-	bool more;
 	int rc = place_prepare(&row, p,
 	                       "SELECT l.name FROM list l JOIN list_item i ON i.list_id = l.id"
 	                       " WHERE i.source_id = ?1 AND i.feature = ?2 ORDER BY l.name",
 	                       err);
 
-	while (rc == 0 && (rc = store_step(p->s, row, &more, err)) == 0 && more)
+	while (store_next(&rc, p->s, row, err))
 		json_put_column(list, NULL, row, 0, failed);
 	sqlite3_finalize(row);
 	return rc;

@@ -229,7 +229,6 @@ static int write_wanted(index_writer *w, error *err)
 static int write_documents(index_writer *w, error *err)
 {
 	sqlite3_stmt *read = NULL, *add = NULL;
-	bool row = true;
 	int rc = store_exec(w->s,
 	                    "INSERT INTO temp.joined SELECT p.group_key, min(m.group_key)"
 	                    " FROM (SELECT DISTINCT document, group_key FROM part.context) p"
@@ -248,10 +247,7 @@ static int write_documents(index_writer *w, error *err)
 		rc = store_prepare(
 		        &add, w->s,
 		        "INSERT OR IGNORE INTO document (key, group_key, part) VALUES (?1, ?2, ?3)", err);
-	while (rc == 0) {
-		rc = store_step(w->s, read, &row, err);
-		if (rc < 0 || !row)
-			break;
+	while (store_next(&rc, w->s, read, err)) {
 		int64_t group = sqlite3_column_int64(read, 1);
 
 		rc = store_bind(w->s, add, err, "iit", (int64_t)sqlite3_column_int64(read, 0), group,
@@ -294,7 +290,6 @@ static int write_context(index_writer *w, sqlite3_stmt *read, sqlite3_stmt *add,
 static int write_contexts(index_writer *w, error *err)
 {
 	sqlite3_stmt *read = NULL, *add = NULL;
-	bool row = true;
 	int rc = store_prepare(
 	        &read, w->s,
 	        "SELECT id, document, tokens, min(group_key) FROM part.context WHERE id IN temp.wanted"
@@ -308,10 +303,7 @@ static int write_contexts(index_writer *w, error *err)
 		        "text, offsets)"
 		        " SELECT ?1, d.id, nullif(?3, 0), ?4, ?5, ?6, ?7 FROM document d WHERE d.key = ?2",
 		        err);
-	while (rc == 0) {
-		rc = store_step(w->s, read, &row, err);
-		if (rc < 0 || !row)
-			break;
+	while (store_next(&rc, w->s, read, err)) {
 		rc = write_context(w, read, add, err);
 	}
 	sqlite3_finalize(read);

@@ -26,11 +26,10 @@ static const char *column(sqlite3_stmt *st, int i)
 
 static int put_labels(exporting *x, int64_t task, error *err)
 {
-	bool row;
 	int rc = store_bind(x->s, x->labels, err, "i", task);
 
 	json_row_open(&x->row, "labels");
-	while (rc == 0 && (rc = store_step(x->s, x->labels, &row, err)) == 0 && row) {
+	while (store_next(&rc, x->s, x->labels, err)) {
 		json_row_open_object(&x->row, NULL);
 		json_row_number(&x->row, "feature", sqlite3_column_double(x->labels, 0));
 		json_row_text(&x->row, "text", column(x->labels, 1));
@@ -47,11 +46,10 @@ static int put_labels(exporting *x, int64_t task, error *err)
 
 static int put_scores(exporting *x, int64_t task, error *err)
 {
-	bool row;
 	int rc = store_bind(x->s, x->scores, err, "i", task);
 
 	json_row_open(&x->row, "scores");
-	while (rc == 0 && (rc = store_step(x->s, x->scores, &row, err)) == 0 && row) {
+	while (store_next(&rc, x->s, x->scores, err)) {
 		json_row_open_object(&x->row, NULL);
 		json_row_text(&x->row, "scorer", column(x->scores, 0));
 		json_row_number(&x->row, "value", number_or_nan(x->scores, 1));
@@ -67,11 +65,10 @@ static int put_scores(exporting *x, int64_t task, error *err)
 static int put_requests(exporting *x, int64_t task, error *err)
 {
 	store_exchange e;
-	bool row;
 	int rc = store_bind(x->s, x->requests, err, "i", task);
 
 	json_row_open(&x->row, "requests");
-	while (rc == 0 && (rc = store_step(x->s, x->requests, &row, err)) == 0 && row) {
+	while (store_next(&rc, x->s, x->requests, err)) {
 		rc = store_log_exchange(&e, x->log, column(x->requests, 0), &x->mem, err);
 		json_row_open_object(&x->row, NULL);
 		json_row_text(&x->row, "key", column(x->requests, 0));
@@ -151,14 +148,13 @@ int store_job_export(uint64_t *tasks, store *s, store_log *l, int64_t job, const
 {
 	exporting x = { .s = s, .log = l, .mem = ARENA_INIT };
 	uint64_t n = 0;
-	bool row;
 	int rc;
 
 	json_row_init(&x.row);
 	rc = prepare(&x, job, err);
 	if (rc == 0)
 		rc = file_writer_open(&x.out, path, err);
-	while (rc == 0 && (rc = store_step(s, x.tasks, &row, err)) == 0 && row) {
+	while (store_next(&rc, s, x.tasks, err)) {
 		rc = put_task(&x, err);
 		n++;
 	}

@@ -38,12 +38,11 @@ static void put_columns(cJSON *to, sqlite3_stmt *st, int first, int end, bool *f
 static int put_rows(cJSON *list, store *s, const char *sql, int64_t job, bool *failed, error *err)
 {
 	sqlite3_stmt *st = NULL;
-	bool more = false;
 	int rc = store_prepare(&st, s, sql, err);
 
 	if (rc == 0 && job)
 		rc = store_bind(s, st, err, "i", job);
-	while (rc == 0 && (rc = store_step(s, st, &more, err)) == 0 && more)
+	while (store_next(&rc, s, st, err))
 		put_columns(json_put_object(list, NULL, failed), st, 0, sqlite3_column_count(st), failed);
 	sqlite3_finalize(st);
 	return rc;
@@ -81,13 +80,12 @@ static int put_workers(cJSON *list, store *s, int64_t job, bool *failed, error *
 	        "WHERE t.job_id = ?1 AND t.state = 'running' AND t.lease = w.lease) AS tasks "
 	        "FROM worker w WHERE w.job_id = ?1 ORDER BY w.since, w.lease";
 	sqlite3_stmt *st = NULL;
-	bool more = false;
 	char when[32];
 	int rc = store_prepare(&st, s, sql, err);
 
 	if (rc == 0)
 		rc = store_bind(s, st, err, "i", job);
-	while (rc == 0 && (rc = store_step(s, st, &more, err)) == 0 && more) {
+	while (store_next(&rc, s, st, err)) {
 		const char *lease = (const char *)sqlite3_column_text(st, 0);
 		cJSON *one = json_put_object(list, NULL, failed);
 

@@ -123,10 +123,9 @@ static int drop_gone(store *s, error *err)
 	sqlite3_stmt *st = NULL;
 	char gone[64][LEASE_MAX];
 	size_t n = 0;
-	bool row;
 	int rc = store_prepare(&st, s, "SELECT lease, machine, heartbeat FROM worker", err);
 
-	while (rc == 0 && n < ARRAY_LEN(gone) && (rc = store_step(s, st, &row, err)) == 0 && row) {
+	while (n < ARRAY_LEN(gone) && store_next(&rc, s, st, err)) {
 		const char *lease = (const char *)sqlite3_column_text(st, 0);
 
 		if (lease_is_gone(lease, (const char *)sqlite3_column_text(st, 1),
@@ -181,7 +180,6 @@ static int find_gone(holder **gone, size_t *n, store *s, int64_t job, error *err
 {
 	sqlite3_stmt *st = NULL;
 	size_t cap = 0;
-	bool row = true;
 	int rc;
 
 	rc = store_prepare(
@@ -191,7 +189,7 @@ static int find_gone(holder **gone, size_t *n, store *s, int64_t job, error *err
 	        err);
 	if (rc == 0)
 		rc = store_bind(s, st, err, "i", job);
-	while (rc == 0 && (rc = store_step(s, st, &row, err)) == 0 && row) {
+	while (store_next(&rc, s, st, err)) {
 		const char *lease = (const char *)sqlite3_column_text(st, 0);
 
 		if (!lease_is_gone(lease, (const char *)sqlite3_column_text(st, 1),

@@ -24,10 +24,9 @@ static int check_name(const char **name, size_t *len, error *err)
 static int list_names(text *names, store *s, error *err)
 {
 	sqlite3_stmt *st = NULL;
-	bool more;
 	int rc = store_prepare(&st, s, "SELECT name FROM list ORDER BY name", err);
 
-	while (rc == 0 && (rc = store_step(s, st, &more, err)) == 0 && more)
+	while (store_next(&rc, s, st, err))
 		if (text_addf(names, "%s'%s'", names->len ? ", " : "",
 		              (const char *)sqlite3_column_text(st, 0)) < 0)
 			break;
@@ -80,7 +79,6 @@ int list_mark(bool *wanted, store *s, const store_source *source, const char *na
 {
 	sqlite3_stmt *st = NULL;
 	int64_t id, feature;
-	bool more;
 	int rc = need_list(&id, s, name, err);
 
 	if (rc == 0)
@@ -88,7 +86,7 @@ int list_mark(bool *wanted, store *s, const store_source *source, const char *na
 		        &st, s, "SELECT feature FROM list_item WHERE list_id = ?1 AND source_id = ?2", err);
 	if (rc == 0)
 		rc = store_bind(s, st, err, "ii", id, source->id);
-	while (rc == 0 && (rc = store_step(s, st, &more, err)) == 0 && more) {
+	while (store_next(&rc, s, st, err)) {
 		feature = sqlite3_column_int64(st, 0);
 		if (feature >= 0 && feature < source->n_features)
 			wanted[feature] = true;
@@ -101,7 +99,7 @@ int store_lists(cJSON **out, store *s, error *err)
 {
 	cJSON *page = cJSON_CreateObject(), *list, *item;
 	sqlite3_stmt *st = NULL;
-	bool failed = false, more;
+	bool failed = false;
 	int rc;
 
 	list = json_put_array(page, "lists", &failed);
@@ -111,7 +109,7 @@ int store_lists(cJSON **out, store *s, error *err)
 	        " l.created FROM list l LEFT JOIN list_item i ON i.list_id = l.id"
 	        " GROUP BY l.id ORDER BY l.name",
 	        err);
-	while (rc == 0 && (rc = store_step(s, st, &more, err)) == 0 && more) {
+	while (store_next(&rc, s, st, err)) {
 		item = json_put_object(list, NULL, &failed);
 		for (int i = 0; i < sqlite3_column_count(st); i++)
 			json_put_column(item, sqlite3_column_name(st, i), st, i, &failed);
@@ -124,7 +122,7 @@ int store_list_get(cJSON **out, store *s, const char *name, error *err)
 {
 	cJSON *page = NULL, *list, *item;
 	sqlite3_stmt *st = NULL;
-	bool failed = false, more;
+	bool failed = false;
 	int64_t id;
 	int rc = need_list(&id, s, name, err);
 
@@ -142,7 +140,7 @@ int store_list_get(cJSON **out, store *s, const char *name, error *err)
 	                   err);
 	if (rc == 0)
 		rc = store_bind(s, st, err, "i", id);
-	while (rc == 0 && (rc = store_step(s, st, &more, err)) == 0 && more) {
+	while (store_next(&rc, s, st, err)) {
 		item = json_put_object(list, NULL, &failed);
 		for (int i = 0; i < sqlite3_column_count(st); i++)
 			json_put_column(item, sqlite3_column_name(st, i), st, i, &failed);

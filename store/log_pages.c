@@ -73,14 +73,13 @@ int store_log_exchange(store_exchange *out, store_log *l, const char *key, arena
 static int read_needed(store_log *l, store *s, error *err)
 {
 	sqlite3_stmt *read = NULL, *add = NULL;
-	bool row = false;
 	int rc = log_exec(l, "CREATE TEMP TABLE needed(key TEXT PRIMARY KEY) WITHOUT ROWID", err);
 
 	if (rc == 0)
 		rc = log_prepare_one(&add, l, "INSERT OR IGNORE INTO needed VALUES (?1)", err);
 	if (rc == 0)
 		rc = store_prepare(&read, s, "SELECT DISTINCT key FROM request", err);
-	while (rc == 0 && (rc = store_step(s, read, &row, err)) == 0 && row) {
+	while (store_next(&rc, s, read, err)) {
 		sqlite3_bind_text(add, 1, (const char *)sqlite3_column_text(read, 0), -1, SQLITE_STATIC);
 		if (sqlite3_step(add) != SQLITE_DONE)
 			rc = log_error(l, "read", err);

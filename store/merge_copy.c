@@ -44,12 +44,9 @@ int merge_copy_tokenizers(merge *m, merge_input *in, error *err)
 
 	if (rc == 0)
 		rc = store_prepare(&find, m->out, "SELECT id FROM tokenizer WHERE sha256 = ?1", err);
-	while (rc == 0) {
+	while (store_next(&rc, in->s, read, err)) {
 		const char *digest;
 
-		rc = store_step(in->s, read, &row, err);
-		if (rc < 0 || !row)
-			break;
 		digest = (const char *)sqlite3_column_text(read, 1);
 		rc = copy_tokenizer(m, in, sqlite3_column_int64(read, 0), digest,
 		                    sqlite3_column_int64(read, 2), err);

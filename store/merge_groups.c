@@ -38,13 +38,9 @@ static int by_number(const void *a, const void *b)
 static int read_documents(merge_groups *g, store *s, uint32_t input, error *err)
 {
 	sqlite3_stmt *st = NULL;
-	bool row = true;
 	int rc = store_prepare(&st, s, "SELECT key, group_key FROM document", err);
 
-	while (rc == 0) {
-		rc = store_step(s, st, &row, err);
-		if (rc < 0 || !row)
-			break;
+	while (store_next(&rc, s, st, err)) {
 		if (mem_grow(&g->documents, &g->cap, g->n + 1, sizeof(*g->documents)) < 0)
 			rc = error_nomem(err, "documents");
 		else
@@ -118,7 +114,6 @@ typedef struct contexts {
 static int add_contexts(contexts *c, const merge_part *part, error *err)
 {
 	sqlite3_stmt *st = NULL;
-	bool row = true;
 	int rc =
 	        store_prepare(&st, part->in->s,
 	                      "SELECT c.id, d.key, c.n_tokens FROM source_context x JOIN context c ON c.id = "
@@ -127,12 +122,9 @@ static int add_contexts(contexts *c, const merge_part *part, error *err)
 
 	if (rc == 0)
 		rc = store_bind(part->in->s, st, err, "i", part->r.id);
-	while (rc == 0) {
+	while (store_next(&rc, part->in->s, st, err)) {
 		uint32_t n;
 
-		rc = store_step(part->in->s, st, &row, err);
-		if (rc < 0 || !row)
-			break;
 		if (mem_grow(&c->list, &c->cap, c->n + 1, sizeof(*c->list)) < 0) {
 			rc = error_nomem(err, "contexts");
 			break;
@@ -309,10 +301,7 @@ static int map_documents(merge *m, merge_input *in, error *err)
 
 	if (rc == 0)
 		rc = store_prepare(&find, m->out, "SELECT id FROM document WHERE key = ?1", err);
-	while (rc == 0) {
-		rc = store_step(in->s, read, &row, err);
-		if (rc < 0 || !row)
-			break;
+	while (store_next(&rc, in->s, read, err)) {
 		rc = store_bind(m->out, find, err, "i", (int64_t)sqlite3_column_int64(read, 1));
 		if (rc == 0)
 			rc = store_step(m->out, find, &row, err);

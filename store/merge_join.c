@@ -21,7 +21,6 @@ static int add_contexts(joining *j, const merge_part *part, error *err)
 {
 	side *sd = &j->ix->sd;
 	sqlite3_stmt *st = NULL;
-	bool row = true;
 	int rc = store_prepare(&st, part->in->s,
 	                       "SELECT c.id, d.key, c.tokens FROM source_context x JOIN context c ON c.id = "
 	                       "x.context_id JOIN document d ON d.id = c.document_id WHERE x.source_id = ?1",
@@ -29,12 +28,9 @@ static int add_contexts(joining *j, const merge_part *part, error *err)
 
 	if (rc == 0)
 		rc = store_bind(part->in->s, st, err, "i", part->r.id);
-	while (rc == 0) {
+	while (store_next(&rc, part->in->s, st, err)) {
 		int64_t document;
 
-		rc = store_step(part->in->s, st, &row, err);
-		if (rc < 0 || !row)
-			break;
 		document = sqlite3_column_int64(st, 1);
 		rc = store_bind(&sd->file, sd->add_context, err, "iiib", (int64_t)sqlite3_column_int64(st, 0),
 		                document, merge_group_of(j->m, document), sqlite3_column_blob(st, 2),
@@ -52,17 +48,13 @@ static int add_firings(joining *j, const merge_part *part, error *err)
 {
 	side *sd = &j->ix->sd;
 	sqlite3_stmt *st = NULL;
-	bool row = true;
 	int rc = store_prepare(&st, part->in->s,
 	                       "SELECT context_id, sampled, counted, codes FROM firing WHERE source_id = ?1",
 	                       err);
 
 	if (rc == 0)
 		rc = store_bind(part->in->s, st, err, "i", part->r.id);
-	while (rc == 0) {
-		rc = store_step(part->in->s, st, &row, err);
-		if (rc < 0 || !row)
-			break;
+	while (store_next(&rc, part->in->s, st, err)) {
 		if (sqlite3_column_int(st, 1))
 			(void)index_offer_random(j->ix, sqlite3_column_int64(st, 0));
 		rc = store_bind(&sd->file, sd->add_firing, err, "ibb", (int64_t)sqlite3_column_int64(st, 0),
@@ -82,16 +74,12 @@ static int add_vectors(joining *j, bool *found, const merge_part *part, error *e
 {
 	side *sd = &j->ix->sd;
 	sqlite3_stmt *st = NULL;
-	bool row = true;
 	int rc = store_prepare(&st, part->in->s, "SELECT feature, decoder FROM vector WHERE source_id = ?1",
 	                       err);
 
 	if (rc == 0)
 		rc = store_bind(part->in->s, st, err, "i", part->r.id);
-	while (rc == 0) {
-		rc = store_step(part->in->s, st, &row, err);
-		if (rc < 0 || !row)
-			break;
+	while (store_next(&rc, part->in->s, st, err)) {
 		*found = true;
 		rc = store_bind(&sd->file, sd->add_vector, err, "ib", (int64_t)sqlite3_column_int64(st, 0),
 		                sqlite3_column_blob(st, 1), (size_t)sqlite3_column_bytes(st, 1));
@@ -216,7 +204,6 @@ static int offer_example(joining *j, const merge_part *part, sqlite3_stmt *st, e
 static int add_examples(joining *j, const merge_part *part, error *err)
 {
 	sqlite3_stmt *st = NULL;
-	bool row = true;
 	int rc = store_prepare(
 	        &st, part->in->s,
 	        "SELECT e.feature, e.bin, e.context_id, e.position, e.activation_bits, e.codes, c.tokens"
@@ -225,10 +212,7 @@ static int add_examples(joining *j, const merge_part *part, error *err)
 
 	if (rc == 0)
 		rc = store_bind(part->in->s, st, err, "i", part->r.id);
-	while (rc == 0) {
-		rc = store_step(part->in->s, st, &row, err);
-		if (rc < 0 || !row)
-			break;
+	while (store_next(&rc, part->in->s, st, err)) {
 		rc = offer_example(j, part, st, err);
 		if (rc == 0)
 			rc = merge_step(j->m, 1, err);
@@ -296,7 +280,6 @@ static int begin(joining *j, error *err)
 static int take_over(joining *j, const merge_part *part, error *err)
 {
 	sqlite3_stmt *read = NULL, *set = NULL;
-	bool row = true;
 	int rc = store_prepare(&read, part->in->s,
 	                       "SELECT feature, top_logits, bottom_logits, neighbours, logit_histogram"
 	                       " FROM feature_detail WHERE source_id = ?1",
@@ -311,10 +294,7 @@ static int take_over(joining *j, const merge_part *part, error *err)
 		        err);
 	if (rc == 0)
 		rc = store_bind(part->in->s, read, err, "i", part->r.id);
-	while (rc == 0) {
-		rc = store_step(part->in->s, read, &row, err);
-		if (rc < 0 || !row)
-			break;
+	while (store_next(&rc, part->in->s, read, err)) {
 		rc = store_bind(j->m->out, set, err, "iitttt", j->result.source_id,
 		                (int64_t)sqlite3_column_int64(read, 0),
 		                (const char *)sqlite3_column_text(read, 1),

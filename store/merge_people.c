@@ -27,15 +27,11 @@ static int read_times(timed **list, size_t *n, size_t *cap, merge *m, size_t inp
 	merge_input *in = &m->inputs[input];
 	sqlite3_stmt *st = NULL;
 	const char *latest = "";
-	bool row = true;
 	int rc = store_prepare(&st, in->s, sql, err);
 
-	while (rc == 0) {
+	while (store_next(&rc, in->s, st, err)) {
 		const char *when = NULL;
 
-		rc = store_step(in->s, st, &row, err);
-		if (rc < 0 || !row)
-			break;
 		rc = store_column_text(&when, st, 1, mem, err);
 		if (rc == 0 && mem_grow(list, cap, *n + 1, sizeof(**list)) < 0)
 			rc = error_nomem(err, "labels");
@@ -82,12 +78,9 @@ static int number_lists(merge *m, merge_input *in, error *err)
 		        "INSERT INTO list (name, created) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE "
 		        "SET created = min(created, excluded.created) RETURNING id",
 		        err);
-	while (rc == 0) {
+	while (store_next(&rc, in->s, read, err)) {
 		int64_t id;
 
-		rc = store_step(in->s, read, &row, err);
-		if (rc < 0 || !row)
-			break;
 		rc = store_bind(m->out, add, err, "tt", (const char *)sqlite3_column_text(read, 1),
 		                (const char *)sqlite3_column_text(read, 2));
 		if (rc == 0)

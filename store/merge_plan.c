@@ -28,15 +28,11 @@ static int read_names(const char ***names, size_t *n, merge *m, merge_input *in,
 {
 	sqlite3_stmt *st = NULL;
 	size_t cap = 0;
-	bool row = true;
 	int rc = store_prepare(&st, in->s, "SELECT name FROM source ORDER BY id", err);
 
 	*names = NULL;
 	*n = 0;
-	while (rc == 0) {
-		rc = store_step(in->s, st, &row, err);
-		if (rc < 0 || !row)
-			break;
+	while (store_next(&rc, in->s, st, err)) {
 		if (mem_grow(names, &cap, *n + 1, sizeof(**names)) < 0)
 			rc = error_nomem(err, "sources");
 		else

@@ -131,15 +131,11 @@ static int bind_value(copying *k, int i, error *err)
 int merge_rows(row_copy *c, merge *m, merge_input *in, error *err)
 {
 	copying k = { .c = c, .from = in->s, .to = m->out };
-	bool row = true;
 	int rc = prepare(&k, err);
 
 	if (rc == 0 && sqlite3_bind_parameter_count(k.read) > 0)
 		rc = store_bind(k.from, k.read, err, "i", c->bound);
-	while (rc == 0) {
-		rc = store_step(k.from, k.read, &row, err);
-		if (rc < 0 || !row)
-			break;
+	while (store_next(&rc, k.from, k.read, err)) {
 		for (int i = 0; i < k.n && rc == 0; i++)
 			rc = bind_value(&k, i, err);
 		if (rc == 0)

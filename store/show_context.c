@@ -113,7 +113,6 @@ static int gather(in_context **out, size_t *n, view *v, error *err)
 static int gather_examples(in_context **out, size_t *n, view *v, error *err)
 {
 	sqlite3_stmt *st = NULL;
-	bool row = false;
 	int rc = store_prepare(&st, v->s,
 	                       "SELECT feature, position, activation FROM example"
 	                       " WHERE source_id = ?1 AND context_id = ?2 AND bin < 0",
@@ -125,7 +124,7 @@ static int gather_examples(in_context **out, size_t *n, view *v, error *err)
 		rc = error_nomem(err, "a context");
 	if (rc == 0)
 		rc = store_bind(v->s, st, err, "ii", v->source.id, v->context.id);
-	while (rc == 0 && (rc = store_step(v->s, st, &row, err)) == 0 && row && *n < v->source.n_features)
+	while (store_next(&rc, v->s, st, err) && *n < v->source.n_features)
 		(*out)[(*n)++] = (in_context){ (uint32_t)sqlite3_column_int64(st, 0),
 			                       (uint32_t)sqlite3_column_int64(st, 1), 1,
 			                       (float)sqlite3_column_double(st, 2) };

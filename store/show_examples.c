@@ -20,13 +20,12 @@ typedef struct places {
 static int read_places(places *out, const feature_place *p, const shown_intervals *shown, error *err)
 {
 	sqlite3_stmt *row = NULL;
-	bool more;
 	int rc = place_prepare(&row, p,
 	                       "SELECT bin, rank, context_id, position, activation FROM example"
 	                       " WHERE source_id = ?1 AND feature = ?2",
 	                       err);
 
-	while (rc == 0 && (rc = store_step(p->s, row, &more, err)) == 0 && more) {
+	while (store_next(&rc, p->s, row, err)) {
 		place at = { .bin = sqlite3_column_int64(row, 0), .rank = sqlite3_column_int64(row, 1) };
 
 		at.interval = at.bin;

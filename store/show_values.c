@@ -66,12 +66,11 @@ static int read_intervals(shown_intervals *out, const feature_place *p, sqlite3_
 static int count_samples(shown_intervals *out, const feature_place *p, error *err)
 {
 	sqlite3_stmt *row = NULL;
-	bool more;
 	int rc = place_prepare(
 	        &row, p, "SELECT activation FROM example WHERE source_id = ?1 AND feature = ?2 AND bin >= 0",
 	        err);
 
-	while (rc == 0 && (rc = store_step(p->s, row, &more, err)) == 0 && more)
+	while (store_next(&rc, p->s, row, err))
 		out->kept[intervals_find(&out->parts, (float)sqlite3_column_double(row, 0))]++;
 	sqlite3_finalize(row);
 	return rc;

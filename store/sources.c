@@ -27,7 +27,6 @@ static int all_names(const char ***out, size_t *n, store *s, arena *mem, error *
 	const char **names = NULL;
 	int64_t count;
 	size_t i = 0;
-	bool more;
 	int rc = store_int(&count, s, "SELECT count(*) FROM source", 0, err);
 
 	if (rc < 0)
@@ -36,7 +35,7 @@ static int all_names(const char ***out, size_t *n, store *s, arena *mem, error *
 	if (!names)
 		return error_nomem(err, "the sources");
 	rc = store_prepare(&st, s, "SELECT name FROM source ORDER BY id", err);
-	while (rc == 0 && (rc = store_step(s, st, &more, err)) == 0 && more && i < (size_t)count) {
+	while (store_next(&rc, s, st, err) && i < (size_t)count) {
 		rc = store_column_text(&names[i], st, 0, mem, err);
 		if (rc == 0 && !names[i++])
 			rc = error_set(err, ERR_FORMAT, "'%s' is corrupt: a source has no name",
@@ -132,11 +131,11 @@ int store_source_list(cJSON **out, store *s, error *err)
 {
 	cJSON *page = cJSON_CreateObject(), *list;
 	sqlite3_stmt *row = NULL;
-	bool failed = false, more;
+	bool failed = false;
 	int rc = store_prepare(&row, s, sql_sources, err);
 
 	list = json_put_array(page, "sources", &failed);
-	while (rc == 0 && (rc = store_step(s, row, &more, err)) == 0 && more)
+	while (store_next(&rc, s, row, err))
 		rc = put_source(json_put_object(list, NULL, &failed), s, row, &failed, err);
 	sqlite3_finalize(row);
 	return json_finish(out, page, rc, failed, err);

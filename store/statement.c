@@ -138,13 +138,21 @@ int store_step(store *s, sqlite3_stmt *st, bool *row, error *err)
 	return code_of(rc);
 }
 
+bool store_next(int *rc, store *s, sqlite3_stmt *st, error *err)
+{
+	bool row = false;
+
+	if (*rc == 0)
+		*rc = store_step(s, st, &row, err);
+	return *rc == 0 && row;
+}
+
 int store_run(store *s, sqlite3_stmt *st, error *err)
 {
-	bool row = true;
 	int rc = 0;
 
-	while (row && rc == 0)
-		rc = store_step(s, st, &row, err);
+	while (store_next(&rc, s, st, err))
+		;
 	return rc;
 }
 

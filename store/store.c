@@ -241,13 +241,9 @@ void store_close(store *s)
 static int list_names(text *names, store *s, error *err)
 {
 	sqlite3_stmt *st = NULL;
-	bool row = true;
 	int rc = store_prepare(&st, s, "SELECT name FROM source ORDER BY id", err);
 
-	while (rc == 0) {
-		rc = store_step(s, st, &row, err);
-		if (rc < 0 || !row)
-			break;
+	while (store_next(&rc, s, st, err)) {
 		if (text_addf(names, "%s'%s'", names->len ? ", " : "",
 		              (const char *)sqlite3_column_text(st, 0)) < 0)
 			break; /* enough of them named */

@@ -65,6 +65,8 @@ int store_prepare(sqlite3_stmt **out, store *s, const char *sql, error *err) MUS
 int store_bind(store *s, sqlite3_stmt *st, error *err, const char *types, ...) MUST_USE;
 /* *row: whether there is one. At the end the statement is reset, ready to be bound again. */
 int store_step(store *s, sqlite3_stmt *st, bool *row, error *err) MUST_USE;
+/* For loops over rows: whether all is well (*rc 0) and there is one more; a failure is in *rc. */
+bool store_next(int *rc, store *s, sqlite3_stmt *st, error *err);
 /* Step through to the end: for statements without results. */
 int store_run(store *s, sqlite3_stmt *st, error *err) MUST_USE;
 /* The first column of the first row of a query without parameters; `standard` where there is none. */

@@ -22,7 +22,6 @@ static int find_waiting(store_task *out, size_t *n, size_t most, store *s, int64
                         error *err)
 {
 	sqlite3_stmt *st = NULL;
-	bool row = false;
 	int rc;
 
 	*n = 0;
@@ -32,7 +31,7 @@ static int find_waiting(store_task *out, size_t *n, size_t most, store *s, int64
 	                   err);
 	if (rc == 0)
 		rc = store_bind(s, st, err, "iii", job, clock_unix(), (int64_t)most);
-	while (rc == 0 && (rc = store_step(s, st, &row, err)) == 0 && row) {
+	while (store_next(&rc, s, st, err)) {
 		rc = read_task(&out[*n], job, st, mem, err);
 		out[(*n)++].attempts++;
 	}
@@ -154,13 +153,12 @@ int store_task_list(store_task **out, size_t *n, store *s, int64_t job, arena *m
 	sqlite3_stmt *st = NULL;
 	store_task *tasks = NULL;
 	size_t cap = 0, count = 0;
-	bool row = false;
 	int rc =
 	        store_prepare(&st, s, "SELECT " TASK_COLUMNS " FROM task WHERE job_id = ?1 ORDER BY id", err);
 
 	if (rc == 0)
 		rc = store_bind(s, st, err, "i", job);
-	while (rc == 0 && (rc = store_step(s, st, &row, err)) == 0 && row) {
+	while (store_next(&rc, s, st, err)) {
 		if (mem_grow(&tasks, &cap, count + 1, sizeof(*tasks)) < 0)
 			rc = error_nomem(err, "tasks");
 		else

@@ -129,10 +129,9 @@ static int strongest_by_firings(struct strongest_list *list, bool *known, text_h
 /* Where firings are not stored: the features that are among their strongest here. */
 static int strongest_by_examples(struct strongest_list *list, text_hits *h, const context_row *c, error *err)
 {
-	bool more;
 	int rc = store_bind(h->s, h->examples, err, "ii", h->source.id, c->id);
 
-	while (rc == 0 && (rc = store_step(h->s, h->examples, &more, err)) == 0 && more)
+	while (store_next(&rc, h->s, h->examples, err))
 		offer(list, (uint32_t)sqlite3_column_int64(h->examples, 0),
 		      (uint32_t)sqlite3_column_int64(h->examples, 1),
 		      (float)sqlite3_column_double(h->examples, 2));

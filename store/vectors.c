@@ -41,12 +41,11 @@ static void axis(float *row, uint32_t d, uint32_t feature)
 static int read_rows(float *rows, uint64_t *n, store *s, const store_source *source, error *err)
 {
 	sqlite3_stmt *st = NULL;
-	bool row = false;
 	int rc = store_prepare(&st, s, "SELECT feature, decoder FROM vector WHERE source_id = ?1", err);
 
 	if (rc == 0)
 		rc = store_bind(s, st, err, "i", source->id);
-	while (rc == 0 && (rc = store_step(s, st, &row, err)) == 0 && row) {
+	while (store_next(&rc, s, st, err)) {
 		int64_t f = sqlite3_column_int64(st, 0);
 		bool inside = f >= 0 && f < source->n_features;
 

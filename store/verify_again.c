@@ -95,7 +95,6 @@ static int read_groups(grouped **out, size_t *n, store *s, int64_t source, error
 	sqlite3_stmt *st = NULL;
 	grouped *list = NULL;
 	size_t cap = 0;
-	bool row = true;
 	int rc = store_prepare(
 	        &st, s,
 	        "SELECT key, group_key FROM document WHERE id IN (SELECT c.document_id FROM"
@@ -106,10 +105,7 @@ static int read_groups(grouped **out, size_t *n, store *s, int64_t source, error
 	*n = 0;
 	if (rc == 0)
 		rc = store_bind(s, st, err, "i", source);
-	while (rc == 0) {
-		rc = store_step(s, st, &row, err);
-		if (rc < 0 || !row)
-			break;
+	while (store_next(&rc, s, st, err)) {
 		if (mem_grow(&list, &cap, *n + 1, sizeof(*list)) < 0) {
 			rc = error_nomem(err, "documents");
 			break;
@@ -159,15 +155,11 @@ static int compare_groups(store_verify *v, int64_t source_again, error *err)
 static int compare_parts(store_verify *v, error *err)
 {
 	sqlite3_stmt *st = NULL;
-	bool row = true;
 	int rc = store_prepare(&st, v->s, "SELECT group_key, part FROM document", err);
 
-	while (rc == 0) {
+	while (store_next(&rc, v->s, st, err)) {
 		const char *part, *want;
 
-		rc = store_step(v->s, st, &row, err);
-		if (rc < 0 || !row)
-			break;
 		part = (const char *)sqlite3_column_text(st, 1);
 		want = store_part_name(store_part_of((uint64_t)sqlite3_column_int64(st, 0)));
 		if (!part || strcmp(part, want) != 0)

@@ -35,7 +35,6 @@ static int read_ids(drawn **out, size_t *n, store_verify *v, uint64_t seed, erro
 	sqlite3_stmt *st = NULL;
 	drawn *list = NULL;
 	size_t cap = 0;
-	bool row = true;
 	int rc = store_prepare(
 	        &st, v->s, "SELECT context_id FROM source_context WHERE source_id = ?1 ORDER BY context_id",
 	        err);
@@ -43,10 +42,7 @@ static int read_ids(drawn **out, size_t *n, store_verify *v, uint64_t seed, erro
 	*n = 0;
 	if (rc == 0)
 		rc = store_bind(v->s, st, err, "i", v->r.id);
-	while (rc == 0) {
-		rc = store_step(v->s, st, &row, err);
-		if (rc < 0 || !row)
-			break;
+	while (store_next(&rc, v->s, st, err)) {
 		if (mem_grow(&list, &cap, *n + 1, sizeof(*list)) < 0) {
 			rc = error_nomem(err, "contexts");
 			break;
@@ -186,7 +182,6 @@ static int take_examples(store_verify *v, error *err)
 {
 	sqlite3_stmt *st = NULL;
 	size_t cap = 0;
-	bool row = true;
 	int rc = store_prepare(&st, v->s,
 	                       "SELECT feature, bin, context_id, position, activation_bits, codes"
 	                       " FROM example WHERE source_id = ?1",
@@ -196,12 +191,9 @@ static int take_examples(store_verify *v, error *err)
 		rc = error_nomem(err, "examples");
 	if (rc == 0)
 		rc = store_bind(v->s, st, err, "i", v->r.id);
-	while (rc == 0) {
+	while (store_next(&rc, v->s, st, err)) {
 		const verify_context *c;
 
-		rc = store_step(v->s, st, &row, err);
-		if (rc < 0 || !row)
-			break;
 		c = verify_find(v, sqlite3_column_int64(st, 2));
 		if (c)
 			rc = take_example(v, &cap, st, c, err);

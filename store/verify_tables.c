@@ -282,7 +282,6 @@ static int compare_moments(store_verify *v, error *err)
 		                             "feature.kurtosis" };
 	sqlite3_stmt *st = NULL;
 	char left[64], right[64];
-	bool row = true;
 	int rc = store_prepare(
 	        &st, v->s,
 	        "SELECT n_fires, sum1, sum2, sum3, sum4, mean_act, std_act, skewness, kurtosis, feature"
@@ -291,12 +290,9 @@ static int compare_moments(store_verify *v, error *err)
 
 	if (rc == 0)
 		rc = store_bind(v->s, st, err, "i", v->r.id);
-	while (rc == 0) {
+	while (store_next(&rc, v->s, st, err)) {
 		feature f = { 0 };
 
-		rc = store_step(v->s, st, &row, err);
-		if (rc < 0 || !row)
-			break;
 		f.fires = (uint64_t)sqlite3_column_int64(st, 0);
 		for (int i = 0; i < 4; i++)
 			f.sum[i] = sqlite3_column_double(st, 1 + i);

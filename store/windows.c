@@ -67,7 +67,6 @@ int store_windows_firing(store_window **out, size_t *n, store *s, int64_t source
 {
 	struct window_list list = { 0 };
 	sqlite3_stmt *row = NULL;
-	bool more;
 	int rc;
 
 	rc = store_prepare(
@@ -81,7 +80,7 @@ int store_windows_firing(store_window **out, size_t *n, store *s, int64_t source
 	        err);
 	if (rc == 0)
 		rc = store_bind(s, row, err, "ii", source, (int64_t)feature);
-	while (rc == 0 && (rc = store_step(s, row, &more, err)) == 0 && more)
+	while (store_next(&rc, s, row, err))
 		rc = read_example(&list, row, s, part, mem, err);
 	if (rc < 0)
 		goto out;
