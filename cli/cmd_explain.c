@@ -8,11 +8,24 @@ enum { SHOWN = 40, REASONS = 5, LABEL_WIDTH = 90 };
 
 typedef struct explain_cmd_opts {
 	explain_args args;
+	const char *explainer;
 	uint32_t n_examples;
+	bool cot;
 } explain_cmd_opts;
 
 static const option options[] = {
 	EXPLAIN_ARGS_OPTIONS(explain_cmd_opts, args),
+	OPTION(explain_cmd_opts, explainer, "explainer", 0, OPTION_ENUM,
+	       "marked|table|contrastive|output|single-token|lexical", NULL, 0, 0,
+	       "what the model gets: texts with marked tokens and strengths (if not given); every token with "
+	       "its strength; "
+	       "marked texts and silent ones that look alike; the tokens that the feature makes likelier and "
+	       "unlikelier. "
+	       "single-token: no model where nine of ten peaks are one token, else as marked. lexical: "
+	       "rules, "
+	       "no model"),
+	OPTION(explain_cmd_opts, cot, "cot", 0, OPTION_BOOL, NULL, NULL, 0, 0,
+	       "the model gives its reasons before the label; they are kept in the request log"),
 	OPTION(explain_cmd_opts, n_examples, "examples", 0, OPTION_U32, "N", "20", 1, 1000,
 	       "windows shown to the model"),
 	EXPLAIN_CHOICE_OPTION(explain_cmd_opts, args, "mix"),
@@ -70,6 +83,8 @@ static int run_explain(const command *self, int argc, char **argv)
 	}
 	rc = explain_session_begin(&x, &o.args, &p, self, &o, &err);
 	if (rc == 0) {
+		x.opts.explainer = o.explainer;
+		x.opts.cot = o.cot;
 		x.opts.n_examples = o.n_examples;
 		rc = explain_run(&summary, x.s, &x.opts, &err);
 		progress_end(&x.progress);

@@ -121,12 +121,13 @@ int engine_ask_add(engine_task *t, engine_ask **out, const char *system, const c
 
 	if (!ask)
 		return error_nomem(err, "a question");
-	if (j->o->client) {
+	if (user) {
 		rc = chat_body(&body, &j->chat, &q, err);
 		if (rc == 0)
 			rc = send_ask(t, ask, EXPLAIN_CHAT, body, chat_limit(&j->chat, &q), sample, err);
 	} else {
 		snprintf(ask->request.key, sizeof(ask->request.key), "lexical");
+		ask->over = true;
 	}
 	if (out)
 		*out = ask;
@@ -308,7 +309,7 @@ static int collect_requests(engine_task *t, store_outcome *o, error *err)
 	if (!all)
 		return error_nomem(err, "requests");
 	for (const engine_ask *a = t->asks; a; a = a->next)
-		if (a->over || !t->job->client)
+		if (a->over)
 			all[o->n_requests++] =
 			        (store_task_requests){ a->seq, a->request.key, a->example_ids };
 	o->requests = all;

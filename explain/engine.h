@@ -46,8 +46,9 @@ struct engine_task {
 
 /* A kind of job, and of scoring: the tables of label and score are such. */
 typedef struct engine_kind {
-	const char *name, *unit;     /* "explain"; of progress */
-	const struct scorer *scorer; /* of a kind named "score": how (scorer.h); else NULL */
+	const char *name, *unit;           /* "explain"; of progress */
+	const struct scorer *scorer;       /* of a kind named "score": how (scorer.h); else NULL */
+	const struct explainer *explainer; /* of a kind named "explain": how (explainer.h); else NULL */
 	const char *schema_name, *schema;
 	const char *prompt;        /* the template where the user gives none */
 	const char *const *fields; /* (n_fields) that a template may name */
@@ -71,8 +72,9 @@ typedef struct engine_kind {
 	/* Add to what the summary says of the settled task. false: no memory. */
 	bool (*report)(const engine_task *t, cJSON *about);
 } engine_kind;
-extern const engine_kind kind_label;
 const engine_kind *score_kind(const char *scorer); /* NULL: there is no such scorer (score.c) */
+/* NULL: there is no such explainer (explain.c). cot: with reasons before the label. */
+const engine_kind *label_kind(const char *explainer, bool cot);
 
 enum { ENGINE_REPORTS_MAX = 1 << 30 }; /* bytes of a summary's list */
 
@@ -131,8 +133,8 @@ int kind_start(cJSON **summary, const engine_kind *k, store *s, const explain_op
 int kind_run(cJSON **summary, const engine_kind *k, store *s, int64_t source, const explain_opts *o,
              const store_task *tasks, size_t n, error *err) MUST_USE;
 
-/* A question; system, user, example_ids and data must live in t->mem. sample: see chat_question. Lexical jobs only record the
- * windows: the question is over at once. */
+/* A question; system, user, example_ids and data must live in t->mem. sample: see chat_question. user NULL: nobody is asked, only
+ * the windows that a rule was made of or applied to are recorded; the question is over at once. */
 int engine_ask_add(engine_task *t, engine_ask **out, const char *system, const char *user,
                    const char *example_ids, unsigned max_tokens, unsigned sample, void *data,
                    error *err) MUST_USE;

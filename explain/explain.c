@@ -1,17 +1,27 @@
 /* explain: the job that labels features, from windows of the `label` documents. */
-#include "explain/examples.h"
+#include "explain/explainer.h"
 #include "explain/prompt.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { LABEL_TOKENS = 200, LABEL_MAX = 1000, LEXICAL_SILENT = 100 };
+enum { LABEL_TOKENS = 200, COT_TOKENS = 600, LABEL_MAX = 1000 };
 
-extern const char prompt_label[];
-extern const char schema_label[];
+extern const char prompt_label[], prompt_label_table[], prompt_label_contrastive[], prompt_label_output[];
+extern const char schema_label[], schema_label_cot[];
 
-static const char *const label_fields[] = { "examples" };
+static const char *const label_fields[] = { "examples", "answer" };
+
+/* What {{answer}} stands for. The reasons come first in the answer if they come first in the schema as it is sent, where keys are
+ * in the order of the alphabet. */
+#define ANSWER_LABEL                                                                                         \
+	"\"label\": one sentence of at most 25 words, \"short_label\": at most 5 words, \"confidence\": a "  \
+	"number from 0 (a guess) to 1 (certain)}"
+static const char answer_plain[] = "{" ANSWER_LABEL;
+static const char answer_cot[] =
+        "{\"analysis\": at most 100 words of reasoning: what the samples have in common, what else could "
+        "explain them, and what speaks against it, " ANSWER_LABEL;
 
 explain_opts explain_opts_default(void)
 {
@@ -31,9 +41,9 @@ explain_opts explain_opts_default(void)
 		               .peak = 0.75 };
 }
 
-/* ---- Lexical ------------------------------------------------------------------------------------------------------------- */
+/* ---- Asking ----------------------------------------------------------------------------------------------------------- */
 
-static int settle_label(engine_task *t, store_explanation *e, error *err)
+int explainer_settle(engine_task *t, store_explanation *e, error *err)
 {
 	e->source_id = t->job->source;
 	e->feature = t->row.feature;
@@ -41,69 +51,29 @@ static int settle_label(engine_task *t, store_explanation *e, error *err)
 	return engine_settle(t, STORE_TASK_DONE, NULL, err);
 }
 
-static int label_by_rule(engine_task *t, const example_set *x, error *err)
-{
-	size_t n_silent = 0, want = 2 * x->n > LEXICAL_SILENT ? 2 * x->n : LEXICAL_SILENT;
-	char *phrase = NULL, *rule = NULL;
-	store_window *silent;
-	store_explanation *e;
-	int rc;
-
-	rc = examples_silent(&silent, &n_silent, t, STORE_LABEL, want, err);
-	if (rc < 0)
-		return rc;
-	if (n_silent == 0)
-		return engine_settle(t, STORE_TASK_SKIPPED, "no silent windows in the label documents", err);
-	rc = explain_lexical_label(&phrase, &rule, x->w, x->n, silent, n_silent, err);
-	if (rc < 0)
-		return rc;
-	e = arena_alloc(&t->mem, 1, sizeof(*e));
-	if (e) {
-		*e = (store_explanation){ .text = arena_strdup(&t->mem, phrase),
-			                  .rule = arena_strdup(&t->mem, rule),
-			                  .method = "lexical",
-			                  .confidence = (double)NAN };
-	}
-	if (!e || !e->text || !e->rule)
-		rc = error_nomem(err, "a label");
-	else
-		rc = settle_label(t, e, err);
-	free(phrase);
-	free(rule);
-	return rc;
-}
-
-/* ---- By a model ------------------------------------------------------------------------------------------------------------- */
-
-static int show_examples(text *out, const store_window *const *w, size_t n, float strongest, error *err)
-{
-	int rc = 0;
-
-	for (size_t i = 0; i < n && rc == 0; i++) {
-		if (text_addf(out, "%sSample %zu: ", i ? "\n" : "", i + 1) < 0)
-			return error_set(err, ERR_LIMIT, "the prompt is too long");
-		rc = prompt_add_marked(out, w[i], strongest, err);
-	}
-	return rc;
-}
-
 /* Ask for a label; asking again differs in the sample number, so that it is another request. */
 static int ask_label(engine_task *t, const char *examples, const char *ids, unsigned sample, error *err)
 {
-	prompt_field fields[] = { { "examples", examples } };
+	bool cot = t->job->o->cot;
+	prompt_field fields[] = { { "examples", examples }, { "answer", cot ? answer_cot : answer_plain } };
 
-	return engine_ask_fill(t, fields, ARRAY_LEN(fields), ids, LABEL_TOKENS, sample, NULL, err);
+	return engine_ask_fill(t, fields, ARRAY_LEN(fields), ids, cot ? COT_TOKENS : LABEL_TOKENS, sample,
+	                       NULL, err);
 }
 
-static int label_by_model(engine_task *t, const store_window *const *w, size_t n, float strongest,
-                          const char *ids, error *err)
+static int show(engine_task *t, explain_view *v, error *err)
 {
+	const char *why = NULL, *ids;
 	text examples;
 	int rc;
 
 	text_init(&examples, PROMPT_MAX);
-	rc = show_examples(&examples, w, n, strongest, err);
-	if (rc == 0) {
+	rc = t->job->kind->explainer->show(&why, &examples, t, v, err);
+	if (rc == 0 && why)
+		rc = engine_settle(t, STORE_TASK_SKIPPED, why, err);
+	else if (rc == 0)
+		rc = engine_example_ids(t, &ids, v->shown, v->n_shown, err);
+	if (rc == 0 && !why) {
 		t->data = arena_strdup(&t->mem, examples.data);
 		rc = t->data ? ask_label(t, t->data, ids, 0, err) : error_nomem(err, "a prompt");
 	}
@@ -111,51 +81,43 @@ static int label_by_model(engine_task *t, const store_window *const *w, size_t n
 	return rc;
 }
 
-/* Those that are shown; the lexical explainer counts, so it gets them all. */
-static int choose(const store_window ***out, size_t *n, engine_task *t, const example_set *x, error *err)
+/* What a rule went by is recorded like what a model was asked about. */
+static int try_rule(engine_task *t, explain_view *v, error *err)
 {
-	const explain_opts *o = t->job->o;
-	explain_choice how = o->choice == EXPLAIN_BY_KIND ? EXPLAIN_MIX : o->choice;
-	const store_window **chosen;
-	size_t *index;
-	int rc = examples_choose(&index, n, x, how, o->client ? o->n_examples : x->n,
-	                         hash64_mix(o->seed + 4, t->row.feature), &t->mem, err);
+	const explainer *x = t->job->kind->explainer;
+	const char *ids;
+	int rc = x->rule ? x->rule(t, v, err) : 0;
 
-	if (rc < 0)
+	if (rc < 0 || !t->settled || !t->explanation)
 		return rc;
-	chosen = arena_alloc(&t->mem, *n + 1, sizeof(*chosen));
-	if (!chosen)
-		return error_nomem(err, "windows");
-	for (size_t i = 0; i < *n; i++)
-		chosen[i] = &x->w[index[i]];
-	*out = chosen;
-	return 0;
+	rc = engine_example_ids(t, &ids, v->shown, v->n_shown, err);
+	return rc < 0 ? rc : engine_ask_add(t, NULL, NULL, NULL, ids, 0, 0, NULL, err);
 }
 
 static int begin(engine_task *t, error *err)
 {
-	const store_window **chosen = NULL;
-	const char *ids, *why;
+	const explainer *x = t->job->kind->explainer;
+	explain_view v = { 0 };
+	const char *why;
 	char buf[128];
-	example_set x;
-	size_t n = 0;
-	int rc;
+	int rc = x->windows ? examples_read(&v.all, t, STORE_LABEL, err) : 0;
 
-	rc = examples_read(&x, t, STORE_LABEL, err);
 	if (rc < 0)
 		return rc;
-	why = examples_too_few(buf, &x, STORE_LABEL);
+	why = x->windows ? examples_too_few(buf, &v.all, STORE_LABEL) : NULL;
 	if (why)
 		return engine_settle(t, STORE_TASK_SKIPPED, why, err);
-	rc = choose(&chosen, &n, t, &x, err);
-	if (rc == 0)
-		rc = engine_example_ids(t, &ids, chosen, n, err);
-	if (rc == 0 && t->job->o->client)
-		return label_by_model(t, chosen, n, x.strongest, ids, err);
-	if (rc == 0)
-		rc = engine_ask_add(t, NULL, NULL, NULL, ids, 0, 0, NULL, err);
-	return rc < 0 ? rc : label_by_rule(t, &x, err);
+	rc = try_rule(t, &v, err);
+	if (rc < 0 || t->settled)
+		return rc;
+	if (!t->job->o->client)
+		return engine_settle(t, STORE_TASK_SKIPPED,
+		                     "it fires on several tokens: a model has to look at it (--base-url)",
+		                     err);
+	return show(t, &v, err);
 }
+
+/* ---- Answers ---------------------------------------------------------------------------------------------------------- */
 
 static char *trimmed(arena *mem, const char *s)
 {
@@ -198,7 +160,7 @@ static int take_answer(engine_task *t, engine_ask *ask, error *err)
 	if (e->short_text[0] == '\0')
 		e->short_text = NULL;
 	if (e->text[0] && strlen(e->text) <= LABEL_MAX)
-		return settle_label(t, e, err);
+		return explainer_settle(t, e, err);
 	error_set(&ask->err, ERR_FORMAT, "the model's label is %s", e->text[0] ? "too long" : "empty");
 	return 0;
 }
@@ -238,10 +200,18 @@ static bool report(const engine_task *t, cJSON *about)
 
 static int check(const engine_kind *k, const explain_opts *o, error *err)
 {
-	(void)k;
+	const explainer *x = k->explainer;
+
 	if (o->n_examples < 1 || o->n_examples > 1000)
 		return error_set(err, ERR_ARG, "%u examples are asked for, 1 to 1000 are allowed",
 		                 o->n_examples);
+	if (!x->rule && !o->client)
+		return error_set(err, ERR_ARG, "the explainer '%s' needs a model (--base-url)", x->name);
+	if (!x->show && o->client)
+		return error_set(err, ERR_ARG, "the explainer '%s' asks no model: leave out --base-url",
+		                 x->name);
+	if (!o->client && o->cot)
+		return error_set(err, ERR_ARG, "reasons before the label need a model (--base-url)");
 	return 0;
 }
 
@@ -257,28 +227,58 @@ static int choose_tasks(store_task *tasks, size_t *n_tasks, store *s, const stor
 
 static bool settings(cJSON *s, const explain_opts *o)
 {
-	return cJSON_AddNumberToObject(s, "n_examples", o->n_examples) != NULL;
+	return cJSON_AddStringToObject(s, "explainer", explain_explainer_of(o)) &&
+	       cJSON_AddNumberToObject(s, "n_examples", o->n_examples) &&
+	       cJSON_AddBoolToObject(s, "cot", o->cot);
 }
 
-const engine_kind kind_label = {
-	.name = "explain",
-	.unit = "features",
-	.schema_name = "label",
-	.schema = schema_label,
-	.prompt = prompt_label,
-	.fields = label_fields,
-	.n_fields = ARRAY_LEN(label_fields),
-	.none_yet = "label IS NULL",
-	.left_out = "share_a_label",
-	.check = check,
-	.choose = choose_tasks,
-	.settings = settings,
-	.begin = begin,
-	.finish = finish,
-	.report = report,
-};
+#define LABEL_KIND(an_explainer, a_schema, a_prompt)                                                         \
+	{                                                                                                    \
+		.name = "explain", .unit = "features", .explainer = &(an_explainer), .schema_name = "label", \
+		.schema = (a_schema), .prompt = (a_prompt), .fields = label_fields,                          \
+		.n_fields = ARRAY_LEN(label_fields), .none_yet = "label IS NULL",                            \
+		.left_out = "share_a_label", .check = check, .choose = choose_tasks, .settings = settings,   \
+		.begin = begin, .finish = finish, .report = report                                           \
+	}
+#define LABEL_KINDS(x, p)                                                                                    \
+	{                                                                                                    \
+		LABEL_KIND(x, schema_label, p), LABEL_KIND(x, schema_label_cot, p)                           \
+	}
+
+static const engine_kind kinds[][2] = { LABEL_KINDS(explainer_marked, prompt_label),
+	                                LABEL_KINDS(explainer_table, prompt_label_table),
+	                                LABEL_KINDS(explainer_contrastive, prompt_label_contrastive),
+	                                LABEL_KINDS(explainer_output, prompt_label_output),
+	                                LABEL_KINDS(explainer_single_token, prompt_label),
+	                                LABEL_KINDS(explainer_lexical, prompt_label) };
+
+const engine_kind *label_kind(const char *name, bool cot)
+{
+	for (size_t i = 0; i < ARRAY_LEN(kinds); i++)
+		if (strcmp(name, kinds[i][0].explainer->name) == 0)
+			return &kinds[i][cot];
+	return NULL;
+}
+
+const char *explain_explainer_name(size_t i, const char **about)
+{
+	if (i >= ARRAY_LEN(kinds))
+		return NULL;
+	if (about)
+		*about = kinds[i][0].explainer->about;
+	return kinds[i][0].explainer->name;
+}
+
+const char *explain_explainer_of(const explain_opts *o)
+{
+	return o->explainer ? o->explainer : o->client ? "marked" : "lexical";
+}
 
 int explain_run(cJSON **summary, store *s, const explain_opts *o, error *err)
 {
-	return kind_start(summary, &kind_label, s, o, err);
+	const engine_kind *k = label_kind(explain_explainer_of(o), o->cot);
+
+	if (!k)
+		return error_set(err, ERR_ARG, "unknown explainer '%.60s'", o->explainer);
+	return kind_start(summary, k, s, o, err);
 }

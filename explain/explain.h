@@ -180,11 +180,14 @@ typedef struct explain_opts {
 	unsigned n_random;    /* so many of them, drawn by the seed; 0: all */
 	bool share; /* features that fire on the same tokens are labelled once, and share the label. true */
 	const explain_client_opts *client; /* NULL: lexical */
-	unsigned n_examples;               /* windows shown to the explainer. 20 */
-	unsigned n_positive, n_negative;   /* score: windows of each kind. 50, 50 */
-	unsigned n_baseline; /* score by a model: windows of each kind for the chance level. 10 */
-	unsigned per_prompt; /* score: windows a request. 10 */
-	unsigned window;     /* tokens of a window shown to the model. 32 */
+	const char *
+	        explainer; /* explain: how (explain_explainer_name()). NULL: "marked", without a client "lexical" */
+	bool cot;          /* explain: the model gives its reasons before the label */
+	unsigned n_examples;             /* windows shown to the explainer. 20 */
+	unsigned n_positive, n_negative; /* score: windows of each kind. 50, 50 */
+	unsigned n_baseline;             /* score by a model: windows of each kind for the chance level. 10 */
+	unsigned per_prompt;             /* score: windows a request. 10 */
+	unsigned window;                 /* tokens of a window shown to the model. 32 */
 	double peak; /* where in it the strongest token is, where the text allows: 0 its first token, 1 its last. 0.75 */
 	explain_choice choice;
 	const char *scorer; /* score: how (explain_scorer_name()). "detection" */
@@ -216,6 +219,9 @@ explain_opts explain_opts_default(void);
  * feature with too few windows is skipped with the reason in its task. ERR_STOPPED: stopped with state kept; run again to go
  * on. ERR_REFUSED, ERR_NET: the endpoint will not, or cannot, answer; state is kept too. */
 int explain_run(cJSON **summary, store *s, const explain_opts *o, error *err) MUST_USE;
+/* The explainers there are, from 0; NULL behind the last. *about (may be NULL): what it goes by. */
+const char *explain_explainer_name(size_t i, const char **about);
+const char *explain_explainer_of(const explain_opts *o); /* the one that these options mean */
 /* Score the latest label of each feature on documents the explainer did not see, by o->scorer. Detection and fuzzing: balanced
  * accuracy over n_positive firing windows and n_negative verified-silent ones, apart from it that over n_hard hard ones, and the
  * same with the label of another feature and with none (lexical: over all windows, else over n_baseline of each kind).

@@ -222,23 +222,28 @@ static int add_values(text *t, const store_window *w, const uint8_t *mark, float
 {
 	const char *between = "\nactive: ";
 	int rc = 0, value;
-	text one;
+	text one, shown;
 
 	text_init(&one, PROMPT_MAX);
+	text_init(&shown, PROMPT_MAX);
 	for (uint32_t i = 0; i < w->length && rc == 0; i++) {
 		if (!mark[i])
 			continue;
 		value = (int)ceil(10.0 * (double)w->value[i] / (double)strongest);
 		text_clear(&one);
+		text_clear(&shown);
 		rc = join_visible(&one, w, i, i + 1);
+		if (rc == 0) /* as it stands in the text above */
+			rc = add_without_marks(&shown, &one, false, false);
 		if (rc == 0)
 			rc = text_adds(t, between);
 		if (rc == 0)
-			rc = text_add_json(t, one.data ? one.data : "", one.len);
+			rc = text_add_json(t, shown.data ? shown.data : "", shown.len);
 		if (rc == 0)
 			rc = text_addf(t, " %d%s", value > 10 ? 10 : value, i == w->peak ? " (peak)" : "");
 		between = ", ";
 	}
+	text_free(&shown);
 	text_free(&one);
 	return rc;
 }

@@ -24,7 +24,8 @@ static int read_settings(explain_opts *o, const char **prompt, const cJSON *sett
 	o->peak = explain_opts_default().peak;
 	o->precision = 0;
 	o->logprobs = false;
-	o->embed_model = NULL;
+	o->embed_model = o->explainer = NULL;
+	o->cot = false;
 	for (size_t i = 0; i < ARRAY_LEN(numbers) && rc == 0; i++) {
 		value = *numbers[i].value;
 		rc = json_get_u64(&value, settings, numbers[i].name, "the job's settings", err);
@@ -38,6 +39,10 @@ static int read_settings(explain_opts *o, const char **prompt, const cJSON *sett
 		rc = json_get_string(&o->embed_model, settings, "embed_model", "the job's settings", err);
 	if (rc == 0)
 		rc = json_get_bool(&o->logprobs, settings, "logprobs", "the job's settings", err);
+	if (rc == 0)
+		rc = json_get_string(&o->explainer, settings, "explainer", "the job's settings", err);
+	if (rc == 0)
+		rc = json_get_bool(&o->cot, settings, "cot", "the job's settings", err);
 	if (rc == 0)
 		rc = json_get_string(&choice, settings, "choice", "the job's settings", err);
 	if (rc == 0 && choice)
@@ -65,17 +70,19 @@ static int same_endpoint(explain_client_opts *c, const store_job *j, const expla
 	return 0;
 }
 
-static int find_kind(const engine_kind **out, const store_job *j, const cJSON *settings, error *err)
+static int find_kind(const engine_kind **out, const store_job *j, const explain_opts *o,
+                     const cJSON *settings, error *err)
 {
 	const char *scorer = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(settings, "scorer"));
+	const char *how = scorer ? scorer : o->explainer;
 
-	*out = strcmp(j->kind, kind_label.name) == 0     ? &kind_label
+	*out = strcmp(j->kind, "explain") == 0           ? label_kind(explain_explainer_of(o), o->cot)
 	       : strcmp(j->kind, "score") == 0 && scorer ? score_kind(scorer)
 	                                                 : NULL;
 	return *out ? 0
 	            : error_set(err, ERR_FORMAT,
 	                        "job %lld is of a kind that this gloss does not know: '%.40s%s%.40s'",
-	                        (long long)j->id, j->kind, scorer ? " " : "", scorer ? scorer : "");
+	                        (long long)j->id, j->kind, how ? " " : "", how ? how : "");
 }
 
 int explain_resume(cJSON **summary, store *s, int64_t job, const explain_opts *o, error *err)
@@ -103,10 +110,10 @@ int explain_resume(cJSON **summary, store *s, int64_t job, const explain_opts *o
 		rc = store_prompt_get(&mine.prompt, s, prompt, &mem, err);
 	if (rc == 0)
 		rc = store_task_list(&tasks, &n_tasks, s, job, &mem, err);
-	if (rc == 0)
-		rc = find_kind(&kind, &j, settings, err);
 	mine.client = j.endpoint ? &client : NULL;
 	mine.job = job;
+	if (rc == 0)
+		rc = find_kind(&kind, &j, &mine, settings, err);
 	if (rc == 0)
 		rc = kind_run(summary, kind, s, j.source_id, &mine, tasks, n_tasks, err);
 	free(tasks);

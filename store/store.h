@@ -600,6 +600,15 @@ typedef struct store_hard_opts {
  * wanted, or none, where the store has no neighbours or no such places. ERR_FORMAT: corrupt. */
 int store_windows_hard(store_window **out, size_t *n, store *s, const store_hard_opts *o, arena *mem,
                        error *err) MUST_USE;
+/* The tokens of the vocabulary whose logits the feature raises most, the strongest first, or with `top` false lowers most (logits.c):
+ * *out (n) in `mem`; none where the store was indexed without an unembedding. */
+typedef struct store_logit {
+	uint32_t token;
+	const char *text; /* UTF-8, repaired; "" where the store has no vocabulary */
+	double value;
+} store_logit;
+int store_logits(store_logit **out, size_t *n, store *s, int64_t source, uint32_t feature, bool top,
+                 arena *mem, error *err) MUST_USE;
 
 #include "store/work.h"
 

@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 extern const char schema_fuzz[], schema_intruder[], schema_confidence[];
-extern const char schema_label[], schema_detection[], prompt_label[], prompt_detection[];
+extern const char schema_label[], schema_label_cot[], schema_detection[], prompt_label[], prompt_detection[];
 
 enum { CONTEXTS = 160, TOKENS = 48, FEATURES = 6, WINDOW = 16 };
 enum { ON_CAT, ON_ING, AFTER_THE, DEAD, ON_RARE, ON_DOG };
@@ -584,6 +584,9 @@ static const struct sample {
 	{ schema_label, "{\"label\":\"a\",\"short_label\":\"b\"}", false },
 	{ schema_label, "{\"label\":7,\"short_label\":\"b\",\"confidence\":0.5}", false },
 	{ schema_label, "{\"label\":\"a\",\"short_label\":\"b\",\"confidence\":0.5,\"more\":1}", false },
+	{ schema_label_cot, "{\"analysis\":\"r\",\"label\":\"a\",\"short_label\":\"b\",\"confidence\":0.5}",
+	  true },
+	{ schema_label_cot, "{\"label\":\"a\",\"short_label\":\"b\",\"confidence\":0.5}", false },
 	{ schema_detection, "{\"answers\":[{\"id\":1,\"fires\":true},{\"id\":2,\"fires\":false}]}", true },
 	{ schema_detection, "{\"answers\":[]}", true },
 	{ schema_detection, "{\"answers\":[{\"id\":\"1\",\"fires\":true}]}", false },

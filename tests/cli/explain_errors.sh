@@ -28,3 +28,8 @@ try gloss explain -d none.db --price prices.json
 try gloss explain -d none.db --template none.txt
 try gloss explain -d none.db --base-url http://127.0.0.1:9/v1 --model m --template none.txt
 try gloss explain -d none.db --batch
+try gloss explain -d none.db --explainer best
+sh "$GLOSS_SOURCE/tests/small_store.sh" small.db
+try gloss explain -d small.db --explainer table
+try gloss explain -d small.db --cot
+try gloss explain -d small.db --base-url http://127.0.0.1:9/v1 --model m --explainer lexical

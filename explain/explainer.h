@@ -1,0 +1,30 @@
+/* explainer: what an explainer is. It looks at a feature and either says what makes it fire by a rule of its own, or shows a model
+ * what it saw; asking, asking again, choosing among several labels are the same for all (explain.c). Private to explain/. */
+#ifndef GLOSS_EXPLAIN_EXPLAINER_H
+#define GLOSS_EXPLAIN_EXPLAINER_H
+
+#include "explain/examples.h"
+
+typedef struct explain_view {
+	example_set all; /* of the label documents; none where the explainer reads no windows */
+	const store_window **
+	        shown; /* (n_shown) firing and silent ones that the question shows, or the rule was made of */
+	size_t n_shown;
+} explain_view;
+
+typedef struct explainer {
+	const char *name;
+	const char *about; /* what it goes by, for people */
+	bool windows;      /* it needs windows in which the feature fires */
+	/* Settle the task by a label that no model has to be asked for, or leave it; NULL: it has none. */
+	int (*rule)(engine_task *t, explain_view *v, error *err);
+	/* What {{examples}} stands for, and v->shown; *why: why there is nothing to show, or NULL. NULL: it asks no model. */
+	int (*show)(const char **why, text *out, engine_task *t, explain_view *v, error *err);
+} explainer;
+extern const explainer explainer_marked, explainer_table, explainer_contrastive, explainer_output,
+        explainer_single_token, explainer_lexical;
+
+/* Settle the task by a label (in t->mem). */
+int explainer_settle(engine_task *t, store_explanation *e, error *err) MUST_USE;
+
+#endif
