@@ -2,15 +2,11 @@
  * differences. The estimators of JumpReLU are derivatives of a loss whose steps are replaced by straight lines at the point of
  * departure, so that the same differences check them. */
 #include "tests/support.h"
+#include "tests/support_train.h"
 
 #include <math.h>
 
 #include "sae/fit.h"
-
-static double uniform(uint64_t seed, uint64_t i)
-{
-	return 2 * hash64_unit(hash64_mix(seed, i)) - 1;
-}
 
 /* ---- The reference ------------------------------------------------------------------------------------------------- */
 
@@ -204,15 +200,15 @@ static double begin(const fit_config *c, unsigned which, size_t i)
 {
 	switch (which) {
 	case FIT_B_ENC:
-		return uniform(1, i) - (i % 2 ? 0.6 : 0.1);
+		return support_uniform(1, i) - (i % 2 ? 0.6 : 0.1);
 	case FIT_THETA:
-		return c->log_theta ? -0.7 + 0.2 * uniform(2, i) : 0.5 + 0.2 * uniform(2, i);
+		return c->log_theta ? -0.7 + 0.2 * support_uniform(2, i) : 0.5 + 0.2 * support_uniform(2, i);
 	case FIT_B_DEC:
-		return 0.3 * uniform(3, i);
+		return 0.3 * support_uniform(3, i);
 	case FIT_R_MAG:
-		return 0.4 * uniform(4, i);
+		return 0.4 * support_uniform(4, i);
 	default:
-		return uniform(5 + which, i);
+		return support_uniform(5 + which, i);
 	}
 }
 
@@ -233,10 +229,10 @@ static void random_problem(reference *r, fit *s, float *x, float *y)
 			r->p[r->at[FIT_W_DEC] + j * s->c.d_out + i] = dec[i] = (float)(dec[i] / norm);
 	}
 	for (size_t i = 0; i < N * s->c.d_in; i++)
-		r->x[i] = 1.5 * (double)(x[i] = (float)uniform(40, i));
+		r->x[i] = 1.5 * (double)(x[i] = (float)support_uniform(40, i));
 	memcpy(r->y, r->x, sizeof(r->x));
 	for (size_t i = 0; y && i < N * s->c.d_out; i++)
-		r->y[i] = 1.5 * (double)(y[i] = (float)uniform(41, i));
+		r->y[i] = 1.5 * (double)(y[i] = (float)support_uniform(41, i));
 }
 
 static void compare(const fit *s, const reference *r)
@@ -443,7 +439,7 @@ static fit *large_problem(const fit_config *c, pool *p)
 	ck_assert_int_eq(fit_new(&s, c, p, NULL), 0);
 	for (unsigned i = 0; i < 2; i++)
 		for (size_t j = 0; j < (size_t)FEATURES * DIMS; j++)
-			s->param[i].w[j] = (float)(0.35 * uniform(70 + i, j));
+			s->param[i].w[j] = (float)(0.35 * support_uniform(70 + i, j));
 	for (size_t f = 0; f < FEATURES; f++) {
 		s->param[FIT_B_ENC].w[f] = f % 9 ? -2.3f : -9;
 		if (c->arch == FIT_JUMPRELU)
@@ -455,7 +451,7 @@ static fit *large_problem(const fit_config *c, pool *p)
 static void large_batch(float *x, uint64_t seed)
 {
 	for (size_t i = 0; i < (size_t)BATCH * DIMS; i++)
-		x[i] = (float)uniform(seed, i);
+		x[i] = (float)support_uniform(seed, i);
 }
 
 static void same_weights(const fit *a, const fit *b)

@@ -1,16 +1,10 @@
 /* Matryoshka and Multi-TopK steps against their losses written out in FP64, and what AuxK must and must not reach. */
 #include "tests/support.h"
+#include "tests/support_train.h"
 
 #include <math.h>
 
-#include "sae/step.h"
-
 enum { D = 6, F = 16, K = 3, N = 11, K_AUX = D / 2, W = F * D, PARAMS = 2 * W + F + D };
-
-static double uniform(uint64_t seed, uint64_t i)
-{
-	return 2 * hash64_unit(hash64_mix(seed, i)) - 1;
-}
 
 /* ---- The loss --------------------------------------------------------------------------------------------------------- */
 
@@ -23,21 +17,6 @@ typedef struct reference {
 	const uint32_t *ends;
 	uint32_t n_ends;
 } reference;
-
-static double scatter(const double *x)
-{
-	double total = 0;
-
-	for (size_t i = 0; i < D; i++) {
-		double mean = 0;
-
-		for (size_t t = 0; t < N; t++)
-			mean += x[t * D + i] / N;
-		for (size_t t = 0; t < N; t++)
-			total += (x[t * D + i] - mean) * (x[t * D + i] - mean);
-	}
-	return total;
-}
 
 static void pre_activations(const reference *r, double *pre)
 {
@@ -95,7 +74,7 @@ static double loss(reference *r, bool set_constants)
 {
 	const step_prefixes *prefixes = &r->c->prefixes;
 	const double *b_dec = r->p + 2 * W + F;
-	double pre[N * F], codes[N * F], e[N * D], total = scatter(r->x), weight;
+	double pre[N * F], codes[N * F], e[N * D], total = support_scatter(r->x, N, D), weight;
 
 	pre_activations(r, pre);
 	choose(r, pre, K, r->c->rule == ENCODE_BATCHTOPK, false, codes);
@@ -107,7 +86,7 @@ static double loss(reference *r, bool set_constants)
 	}
 	if (set_constants) {
 		memcpy(r->aux_target, e, sizeof(e));
-		r->aux_scale = scatter(e);
+		r->aux_scale = support_scatter(e, N, D);
 	}
 	choose(r, pre, K_AUX, false, true, codes);
 	r->aux = r->c->auxk_alpha > 0 ? squares_of(r, r->aux_target, codes, F, NULL, e) / r->aux_scale : 0;
@@ -119,56 +98,38 @@ static double loss(reference *r, bool set_constants)
 	return r->main + r->c->auxk_alpha * r->aux + r->multi / 8;
 }
 
+static double loss_at(void *payload)
+{
+	return loss(payload, false);
+}
+
 /* Central differences over what is in FVU's place; decoder rows then lose the part along themselves. */
 static void gradients(reference *r)
 {
-	const double h = 1e-6;
 	double scale;
 
 	loss(r, true);
 	scale = r->main;
-	for (size_t i = 0; i < PARAMS; i++) {
-		double p = r->p[i], up, down;
-
-		r->p[i] = p + h;
-		up = loss(r, false);
-		r->p[i] = p - h;
-		down = loss(r, false);
-		r->p[i] = p;
-		r->grad[i] = (up - down) / (2 * h) / scale;
-	}
+	support_differences(r->grad, r->p, PARAMS, loss_at, r);
+	for (size_t i = 0; i < PARAMS; i++)
+		r->grad[i] /= scale;
 	loss(r, true);
-	for (size_t f = 0; f < F; f++) {
-		double *g = r->grad + W + f * D, *w = r->p + W + f * D, along = 0;
-
-		for (size_t i = 0; i < D; i++)
-			along += g[i] * w[i];
-		for (size_t i = 0; i < D; i++)
-			g[i] -= along * w[i];
-	}
+	support_project(r->grad + W, r->p + W, F, D);
 }
 
 /* ---- Both on the same problem ------------------------------------------------------------------------------------------- */
 
 static step_config small_config(encode_rule rule)
 {
-	return (step_config){ .d = D,
-		              .n_features = F,
-		              .k = K,
-		              .batch = N,
-		              .beta1 = 0.9,
-		              .beta2 = 0.99,
-		              .eps = 1e-4,
-		              .dead_tokens = 2 * N,
-		              .rule = rule,
-		              .k_set = kernels_get(NULL) };
+	step_config c = support_small_step(D, F, K, N);
+
+	c.rule = rule;
+	return c;
 }
 
 static void compare(const char *what, const float *m, const double *want, size_t n)
 {
-	for (size_t i = 0; i < n; i++) /* first moments after a step of lr 0 */
-		ck_assert_msg(fabs(m[i] * 10 - want[i]) <= 3e-6, "%s[%zu] is %g, not %g", what, i, m[i] * 10,
-		              want[i]);
+	support_compare(what, m, want, n, 10, 3e-6); /* first moments after a step of lr 0 */
 }
 
 static void set_problem(reference *r, step *s, bool dead, float *x)
@@ -179,21 +140,18 @@ static void set_problem(reference *r, step *s, bool dead, float *x)
 	r->n_ends = s->c.prefixes.n ? s->c.prefixes.n : 1;
 	step_init_weights(s, 5);
 	for (size_t i = 0; i < W; i++) {
-		r->p[i] = s->W_enc.w[i] = (float)uniform(1, i);
+		r->p[i] = s->W_enc.w[i] = (float)support_uniform(1, i);
 		r->p[W + i] = s->W_dec.w[i];
 	}
 	for (size_t f = 0; f < F; f++)
-		r->p[2 * W + f] = s->b_enc.w[f] = (float)(uniform(2, f) - (f % 2 ? 1.2 : 0.3));
+		r->p[2 * W + f] = s->b_enc.w[f] = (float)(support_uniform(2, f) - (f % 2 ? 1.2 : 0.3));
 	for (size_t i = 0; i < D; i++)
-		r->p[2 * W + F + i] = s->b_dec.w[i] = (float)(0.3 * uniform(3, i));
+		r->p[2 * W + F + i] = s->b_dec.w[i] = (float)(0.3 * support_uniform(3, i));
 	for (size_t f = 2; f < F && dead; f += 4) {
 		r->dead[f] = true;
 		s->silent[f] = s->c.dead_tokens;
 	}
-	for (size_t i = 0; i < N * D; i++) {
-		x[i] = (float)uniform(4, i);
-		r->x[i] = 1.5 * (double)x[i];
-	}
+	support_fill_scaled(x, r->x, N * D, 1.5f, 4);
 }
 
 static void check_gradients(const step_config *c, bool dead)
@@ -272,51 +230,15 @@ enum { DIMS = 40, FEATURES = 400, BATCH = 2 * STEP_TOKENS + 77, STEPS = 6 };
 
 static step_config large_config(encode_rule rule)
 {
-	return (step_config){ .d = DIMS,
-		              .n_features = FEATURES,
-		              .k = 4,
-		              .batch = BATCH,
-		              .beta1 = 0.9,
-		              .beta2 = 0.999,
-		              .eps = 1e-8,
-		              .auxk_alpha = 1.0 / 32,
-		              .dead_tokens = 2 * BATCH,
-		              .rule = rule,
-		              .k_set = kernels_get(NULL) };
+	step_config c = support_large_step(DIMS, FEATURES, 4, BATCH);
+
+	c.rule = rule;
+	return c;
 }
 
-/* After some steps, with dead features among them. */
 static step *run_large(const step_config *c, pool *p)
 {
-	float *x = mem_alloc_aligned(BATCH, DIMS * sizeof(float));
-	step_result r;
-	step *s;
-
-	ck_assert_int_eq(step_new(&s, c, p, NULL), 0);
-	step_init_weights(s, 7);
-	for (size_t i = 0; i < FEATURES * DIMS / 4; i++)
-		s->W_enc.w[i] *= 1e-3f;
-	for (unsigned t = 0; t < STEPS; t++) {
-		for (size_t i = 0; i < BATCH * DIMS; i++)
-			x[i] = (float)uniform(20 + t, i);
-		step_run(s, x, NULL, BATCH, 2, 1e-3, &r);
-	}
-	ck_assert_uint_gt(r.n_dead, 0);
-	free(x);
-	return s;
-}
-
-static void check_same(const step *a, const step *b)
-{
-	size_t bytes = FEATURES * DIMS * sizeof(float);
-
-	ck_assert_mem_eq(a->W_enc.w, b->W_enc.w, bytes);
-	ck_assert_mem_eq(a->W_dec.w, b->W_dec.w, bytes);
-	ck_assert_mem_eq(a->W_enc.v, b->W_enc.v, bytes);
-	ck_assert_mem_eq(a->W_dec.m, b->W_dec.m, bytes);
-	ck_assert_mem_eq(a->b_enc.w, b->b_enc.w, FEATURES * sizeof(float));
-	ck_assert_mem_eq(a->b_dec.w, b->b_dec.w, DIMS * sizeof(float));
-	ck_assert(a->threshold == b->threshold);
+	return support_run_steps(c, p, STEPS);
 }
 
 START_TEST(one_prefix_is_batchtopk_bit_for_bit)
@@ -331,8 +253,8 @@ START_TEST(one_prefix_is_batchtopk_bit_for_bit)
 	one = run_large(&c, p);
 	c.prefixes.sum = c.prefixes.random = true;
 	sum = run_large(&c, p);
-	check_same(plain, one);
-	check_same(plain, sum);
+	support_same_steps(plain, one);
+	support_same_steps(plain, sum);
 	step_free(plain);
 	step_free(one);
 	step_free(sum);
@@ -340,32 +262,16 @@ START_TEST(one_prefix_is_batchtopk_bit_for_bit)
 }
 END_TEST
 
-static void check_threads(const step_config *c)
-{
-	pool *pools[3];
-	step *s[3];
-
-	for (unsigned i = 0; i < 3; i++) {
-		ck_assert_int_eq(pool_new(&pools[i], i + 1, NULL), 0);
-		s[i] = run_large(c, pools[i]);
-		check_same(s[0], s[i]);
-	}
-	for (unsigned i = 0; i < 3; i++) {
-		step_free(s[i]);
-		pool_free(pools[i]);
-	}
-}
-
 START_TEST(threads_do_not_change_a_bit)
 {
 	step_config c = large_config(ENCODE_BATCHTOPK), m = large_config(ENCODE_TOPK);
 
 	c.prefixes = (step_prefixes){ .n = 5, .ends = { 25, 50, 100, 200, FEATURES } };
-	check_threads(&c);
+	support_same_at_any_threads(&c, run_large);
 	c.prefixes.random = c.prefixes.empty = true;
-	check_threads(&c);
+	support_same_at_any_threads(&c, run_large);
 	m.multi = true;
-	check_threads(&m);
+	support_same_at_any_threads(&m, run_large);
 }
 END_TEST
 
@@ -429,7 +335,7 @@ START_TEST(longer_prefixes_explain_more)
 				uint64_t of = (uint64_t)(32 * u * u);
 
 				for (size_t l = 0; l < 16; l++)
-					x[i * 16 + l] += (float)uniform(77, of * 16 + l);
+					x[i * 16 + l] += (float)support_uniform(77, of * 16 + l);
 			}
 		}
 		step_run(s, x, NULL, ROWS, 1, 3e-3, &r);
@@ -538,27 +444,11 @@ END_TEST
 START_TEST(each_failing_allocation_is_reported)
 {
 	step_config c[2] = { small_config(ENCODE_BATCHTOPK), small_config(ENCODE_TOPK) };
-	pool *p;
 
 	c[0].prefixes = (step_prefixes){ .n = 3, .ends = { 1, 7, F } };
 	c[1].multi = true;
-	ck_assert_int_eq(pool_new(&p, 2, NULL), 0);
 	for (size_t i = 0; i < ARRAY_LEN(c); i++)
-		for (long n = 0;; n++) {
-			step *s = NULL;
-			int rc;
-
-			fault_arm(FAULT_ALLOC, n);
-			rc = step_new(&s, &c[i], p, NULL);
-			if (!fault_disarm(FAULT_ALLOC)) {
-				ck_assert_int_eq(rc, 0);
-				step_free(s);
-				break;
-			}
-			ck_assert_int_eq(rc, ERR_NOMEM);
-			ck_assert_ptr_null(s);
-		}
-	pool_free(p);
+		support_step_survives(&c[i]);
 }
 END_TEST
 
@@ -580,7 +470,7 @@ START_TEST(a_batch_that_is_not_finite_changes_nothing)
 	step_run(s, x, NULL, N, 1, 0.1, &result);
 	ck_assert(!isfinite(result.fvu));
 	for (size_t i = 0; i < N * D; i++) /* squares of errors over what FP32 holds */
-		x[i] = (float)(1e19 * uniform(4, i));
+		x[i] = (float)(1e19 * support_uniform(4, i));
 	step_run(s, x, NULL, N, 1, 0.1, &result);
 	ck_assert(!isfinite(result.fvu));
 	ck_assert_mem_eq(before, s->W_dec.w, sizeof(before));

@@ -1,16 +1,10 @@
 /* Training steps with Adam's moments in 8 bits: any thread count, what is learnt, what they take. */
 #include "tests/support.h"
+#include "tests/support_train.h"
 
 #include <math.h>
 
-#include "sae/step.h"
-
 enum { D = 72, TRUE_F = 96, BATCH = 512, STEPS = 300, LATE = 50, STARTS = 3 }; /* blocks of 64 and 8 */
-
-static float uniform(uint64_t seed, uint64_t i)
-{
-	return (float)(2 * hash64_unit(hash64_mix(seed, i)) - 1);
-}
 
 static void normalise(float *row)
 {
@@ -27,8 +21,7 @@ static float planted[TRUE_F][D];
 static void plant(void)
 {
 	for (uint32_t f = 0; f < TRUE_F; f++) {
-		for (uint32_t i = 0; i < D; i++)
-			planted[f][i] = uniform(1000 + f, i);
+		support_fill(planted[f], D, 1000 + f);
 		normalise(planted[f]);
 	}
 }
@@ -40,7 +33,7 @@ static void planted_rows(float *x, uint64_t seed)
 		float *row = x + t * D;
 
 		for (uint64_t i = 0; i < D; i++)
-			row[i] = 0.02F * uniform(hash64_mix(seed, t), i);
+			row[i] = 0.02F * (float)support_uniform(hash64_mix(seed, t), i);
 		for (uint64_t j = 0; j < 3; j++) {
 			uint64_t h = hash64_mix(hash64_mix(seed, t), 100 + j);
 			const float *direction = planted[hash64_below(h, TRUE_F)];
@@ -54,17 +47,11 @@ static void planted_rows(float *x, uint64_t seed)
 
 static step_config config(bool moments8)
 {
-	return (step_config){ .d = D,
-		              .n_features = TRUE_F,
-		              .k = 3,
-		              .batch = BATCH,
-		              .beta1 = 0.9,
-		              .beta2 = 0.999,
-		              .eps = 1e-8,
-		              .auxk_alpha = 1.0 / 32,
-		              .dead_tokens = 20 * BATCH,
-		              .moments8 = moments8,
-		              .k_set = kernels_get(NULL) };
+	step_config c = support_large_step(D, TRUE_F, 3, BATCH);
+
+	c.dead_tokens = 20 * BATCH;
+	c.moments8 = moments8;
+	return c;
 }
 
 /* Half way from noise to what is planted: from noise alone, the local minimum that is found is a matter of luck. */
@@ -122,52 +109,21 @@ START_TEST(a_planted_dictionary_is_learnt_as_well)
 }
 END_TEST
 
-static void run_some(step *s, float *x)
+static step *run_some(const step_config *c, pool *p)
 {
-	step_result r;
+	step *s = support_run_steps(c, p, 6);
 
-	step_init_weights(s, 7);
-	for (size_t i = 0; i < (size_t)TRUE_F / 4 * D; i++)
-		s->W_enc.w[i] *= 1e-3F; /* these will be dead */
-	for (unsigned t = 0; t < 6; t++) {
-		planted_rows(x, t);
-		step_run(s, x, NULL, BATCH, 2, 1e-3, &r);
-	}
-	ck_assert_uint_gt(r.n_dead, 0);
-}
-
-static void check_equal(const step_param *a, const step_param *b)
-{
-	ck_assert_ptr_null(a->m);
-	ck_assert_ptr_null(a->v);
-	ck_assert_mem_eq(a->w, b->w, sizeof(float) * TRUE_F * D);
-	ck_assert_mem_eq(a->m8, b->m8, (size_t)TRUE_F * D);
-	ck_assert_mem_eq(a->v8, b->v8, (size_t)TRUE_F * D);
-	ck_assert_mem_eq(a->scales, b->scales, sizeof(float) * TRUE_F * ADAM8_SCALES(D));
+	ck_assert_ptr_null(s->W_enc.m);
+	ck_assert_ptr_null(s->W_dec.v);
+	return s;
 }
 
 START_TEST(threads_do_not_change_a_bit)
 {
-	float *x = mem_alloc_aligned(BATCH, D * sizeof(float));
 	step_config c = config(true);
-	step *s[3];
-	pool *p[3];
 
-	plant();
 	c.dead_tokens = 2 * BATCH;
-	for (unsigned i = 0; i < 3; i++) {
-		ck_assert_int_eq(pool_new(&p[i], i + 1, NULL), 0);
-		ck_assert_int_eq(step_new(&s[i], &c, p[i], NULL), 0);
-		run_some(s[i], x);
-		check_equal(&s[i]->W_enc, &s[0]->W_enc);
-		check_equal(&s[i]->W_dec, &s[0]->W_dec);
-		ck_assert_mem_eq(s[i]->b_enc.v, s[0]->b_enc.v, TRUE_F * sizeof(float));
-	}
-	for (unsigned i = 0; i < 3; i++) {
-		step_free(s[i]);
-		pool_free(p[i]);
-	}
-	free(x);
+	support_same_at_any_threads(&c, run_some);
 }
 END_TEST
 
@@ -201,24 +157,8 @@ END_TEST
 START_TEST(each_failing_allocation_is_reported)
 {
 	const step_config c = config(true);
-	pool *p;
 
-	ck_assert_int_eq(pool_new(&p, 2, NULL), 0);
-	for (long n = 0;; n++) {
-		step *s = NULL;
-		int rc;
-
-		fault_arm(FAULT_ALLOC, n);
-		rc = step_new(&s, &c, p, NULL);
-		if (!fault_disarm(FAULT_ALLOC)) {
-			ck_assert_int_eq(rc, 0);
-			step_free(s);
-			break;
-		}
-		ck_assert_int_eq(rc, ERR_NOMEM);
-		ck_assert_ptr_null(s);
-	}
-	pool_free(p);
+	support_step_survives(&c);
 }
 END_TEST
 

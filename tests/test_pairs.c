@@ -2,6 +2,7 @@
  * on from a checkpoint. */
 #include "tests/support.h"
 #include "tests/support_dump.h"
+#include "tests/support_train.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -18,17 +19,12 @@ enum {
 	STEPS = 500
 };
 
-static double uniform(uint64_t seed, uint64_t i)
-{
-	return 2 * hash64_unit(hash64_mix(seed, i)) - 1;
-}
-
 /* ---- Planted rows ---------------------------------------------------------------------------------------------------- */
 
 /* Directions of a feature: in x (D), in a second input (D), in a target (D_Y). Entries are about as large as they are long. */
 static double direction(unsigned kind, uint32_t feature, uint32_t j)
 {
-	return uniform(100 + kind, feature * 64 + j);
+	return support_uniform(100 + kind, feature * 64 + j);
 }
 
 /* The i-th of a row's features, of ACTIVE equal ranges, and its strength. */
@@ -79,13 +75,14 @@ static float mapped_target(uint64_t row, uint32_t j)
 	double y = target(row, j);
 
 	for (uint32_t i = 0; i < D; i++)
-		y += 6 * uniform(7, j * D + i) * (uniform(8, row * D + i) + whole_input(row, i));
+		y += 6 * support_uniform(7, j * D + i) *
+		     (support_uniform(8, row * D + i) + whole_input(row, i));
 	return (float)y;
 }
 
 static float noisy_input(uint64_t row, uint32_t j)
 {
-	return whole_input(row, j) + (float)uniform(8, row * D + j);
+	return whole_input(row, j) + (float)support_uniform(8, row * D + j);
 }
 
 static sae_dump *made(const char *name, uint32_t d, float (*value)(uint64_t, uint32_t))

@@ -1,14 +1,8 @@
 /* The training step against a reference in FP64: its loss written out, its gradients by central differences. */
 #include "tests/support.h"
+#include "tests/support_train.h"
 
 #include <math.h>
-
-#include "sae/step.h"
-
-static double uniform(uint64_t seed, uint64_t i)
-{
-	return 2 * hash64_unit(hash64_mix(seed, i)) - 1;
-}
 
 /* ---- The reference ------------------------------------------------------------------------------------------------- */
 
@@ -92,21 +86,6 @@ static void decode_row(const reference *r, const double *x, bool dead_only, size
 	}
 }
 
-static double scatter(const double *x)
-{
-	double total = 0;
-
-	for (size_t i = 0; i < D; i++) {
-		double mean = 0;
-
-		for (size_t t = 0; t < N; t++)
-			mean += x[t * D + i] / N;
-		for (size_t t = 0; t < N; t++)
-			total += (x[t * D + i] - mean) * (x[t * D + i] - mean);
-	}
-	return total;
-}
-
 static double loss(reference *r, bool set_constants, double *fvu, double *auxk)
 {
 	const double *b_dec = r->p + 2 * W + F;
@@ -126,54 +105,39 @@ static double loss(reference *r, bool set_constants, double *fvu, double *auxk)
 	}
 	if (set_constants) {
 		memcpy(r->e, e, sizeof(e));
-		r->u = scatter(e);
+		r->u = support_scatter(e, N, D);
 	}
 	for (size_t t = 0; t < N && any_dead; t++) {
 		decode_row(r, r->x + t * D, true, K_AUX, hat, NULL);
 		for (size_t i = 0; i < D; i++)
 			aux += (r->e[t * D + i] - hat[i]) * (r->e[t * D + i] - hat[i]);
 	}
-	*fvu = squares / scatter(r->x);
+	*fvu = squares / support_scatter(r->x, N, D);
 	*auxk = any_dead && r->alpha > 0 ? aux / r->u : 0;
 	return *fvu + r->alpha * *auxk;
+}
+
+static double loss_at(void *payload)
+{
+	double fvu, auxk;
+
+	return loss(payload, false, &fvu, &auxk);
 }
 
 /* Central differences of the loss, over the batch's FVU; decoder rows then lose the part along themselves. */
 static void gradients(reference *r, double *fvu, double *auxk)
 {
-	const double h = 1e-6;
-	double unused[2];
-
 	memset(r->fired, 0, sizeof(r->fired));
 	loss(r, true, fvu, auxk);
-	for (size_t i = 0; i < PARAMS; i++) {
-		double p = r->p[i], up, down;
-
-		r->p[i] = p + h;
-		up = loss(r, false, &unused[0], &unused[1]);
-		r->p[i] = p - h;
-		down = loss(r, false, &unused[0], &unused[1]);
-		r->p[i] = p;
-		r->grad[i] = (up - down) / (2 * h) / *fvu;
-	}
-	for (size_t f = 0; f < F; f++) {
-		double *g = r->grad + W + f * D, *w = r->p + W + f * D, along = 0;
-
-		for (size_t i = 0; i < D; i++)
-			along += g[i] * w[i];
-		for (size_t i = 0; i < D; i++)
-			g[i] -= along * w[i];
-	}
+	support_differences(r->grad, r->p, PARAMS, loss_at, r);
+	for (size_t i = 0; i < PARAMS; i++)
+		r->grad[i] /= *fvu;
+	support_project(r->grad + W, r->p + W, F, D);
 }
 
 static void reference_step(reference *r, const step_config *c, unsigned t, double lr)
 {
-	for (size_t i = 0; i < PARAMS; i++) {
-		r->m[i] = c->beta1 * r->m[i] + (1 - c->beta1) * r->grad[i];
-		r->v[i] = c->beta2 * r->v[i] + (1 - c->beta2) * r->grad[i] * r->grad[i];
-		r->p[i] -= lr * (r->m[i] / (1 - pow(c->beta1, t))) /
-		           (sqrt(r->v[i] / (1 - pow(c->beta2, t))) + c->eps);
-	}
+	support_adam(r->p, r->m, r->v, r->grad, PARAMS, c, t, lr);
 	for (size_t f = 0; f < F; f++) {
 		double *w = r->p + W + f * D, norm = 0;
 
@@ -190,16 +154,11 @@ static void reference_step(reference *r, const step_config *c, unsigned t, doubl
 
 static step_config small_config(const char *set, double alpha)
 {
-	return (step_config){ .d = D,
-		              .n_features = F,
-		              .k = K,
-		              .batch = N,
-		              .beta1 = 0.9,
-		              .beta2 = 0.99,
-		              .eps = 1e-4,
-		              .auxk_alpha = alpha,
-		              .dead_tokens = 2 * N,
-		              .k_set = kernels_get(set) };
+	step_config c = support_small_step(D, F, K, N);
+
+	c.auxk_alpha = alpha;
+	c.k_set = kernels_get(set);
+	return c;
 }
 
 static void random_problem(reference *r, step *s, double alpha)
@@ -207,29 +166,13 @@ static void random_problem(reference *r, step *s, double alpha)
 	*r = (reference){ .alpha = alpha, .rule = s->c.rule };
 	step_init_weights(s, 5);
 	for (size_t i = 0; i < W; i++) {
-		r->p[i] = s->W_enc.w[i] = (float)uniform(1, i);
+		r->p[i] = s->W_enc.w[i] = (float)support_uniform(1, i);
 		r->p[W + i] = s->W_dec.w[i];
 	}
 	for (size_t f = 0; f < F; f++) /* low enough that some rows keep fewer than k values */
-		r->p[2 * W + f] = s->b_enc.w[f] = (float)(uniform(2, f) - (f % 2 ? 1.2 : 0.3));
+		r->p[2 * W + f] = s->b_enc.w[f] = (float)(support_uniform(2, f) - (f % 2 ? 1.2 : 0.3));
 	for (size_t i = 0; i < D; i++)
-		r->p[2 * W + F + i] = s->b_dec.w[i] = (float)(0.3 * uniform(3, i));
-}
-
-static void random_batch(float *x, double *scaled, float scale, uint64_t seed)
-{
-	for (size_t i = 0; i < N * D; i++) {
-		x[i] = (float)uniform(seed, i);
-		scaled[i] = scale * (double)x[i];
-	}
-}
-
-static void compare(const char *what, const float *have, const double *want, size_t n, double factor,
-                    double tolerance)
-{
-	for (size_t i = 0; i < n; i++)
-		ck_assert_msg(fabs(have[i] * factor - want[i]) <= tolerance, "%s[%zu] is %g, not %g", what, i,
-		              have[i] * factor, want[i]);
+		r->p[2 * W + F + i] = s->b_dec.w[i] = (float)(0.3 * support_uniform(3, i));
 }
 
 /* With lr 0 the first moments after one step are (1 - beta1) times the gradients. */
@@ -254,7 +197,7 @@ static void check_gradients(const char *set, encode_rule rule, double alpha, con
 		r.dead[dead[i]] = true;
 		s->silent[dead[i]] = c.dead_tokens;
 	}
-	random_batch(x, r.x, 1.5f, 4);
+	support_fill_scaled(x, r.x, N * D, 1.5f, 4);
 	gradients(&r, &fvu, &auxk);
 	step_run(s, x, NULL, N, 1.5f, 0, &result);
 	for (size_t i = 0; i < PARAMS; i++)
@@ -263,10 +206,10 @@ static void check_gradients(const char *set, encode_rule rule, double alpha, con
 	ck_assert_double_le(fabs(result.auxk - auxk), 1e-6);
 	ck_assert_uint_eq(result.n_dead, n_dead);
 	ck_assert((auxk > 0) == (n_dead > 0 && alpha > 0));
-	compare("W_enc", s->W_enc.m, r.grad, W, 10, 2e-6);
-	compare("W_dec", s->W_dec.m, r.grad + W, W, 10, 2e-6);
-	compare("b_enc", s->b_enc.m, r.grad + 2 * W, F, 10, 2e-6);
-	compare("b_dec", s->b_dec.m, r.grad + 2 * W + F, D, 10, 2e-6);
+	support_compare("W_enc", s->W_enc.m, r.grad, W, 10, 2e-6);
+	support_compare("W_dec", s->W_dec.m, r.grad + W, W, 10, 2e-6);
+	support_compare("b_enc", s->b_enc.m, r.grad + 2 * W, F, 10, 2e-6);
+	support_compare("b_dec", s->b_dec.m, r.grad + 2 * W + F, D, 10, 2e-6);
 	ck_assert_double_le(fabs(result.grad_norm - sqrt(norm)), 1e-5);
 	step_free(s);
 	pool_free(p);
@@ -311,7 +254,7 @@ static void check_steps(encode_rule rule)
 	for (unsigned t = 1; t <= 8; t++) {
 		double lr = 0.01 / t;
 
-		random_batch(x, r.x, 0.8f, 100 + t);
+		support_fill_scaled(x, r.x, N * D, 0.8f, 100 + t);
 		gradients(&r, &fvu, &auxk);
 		reference_step(&r, &c, t, lr);
 		step_run(s, x, NULL, N, 0.8f, lr, &result);
@@ -320,10 +263,10 @@ static void check_steps(encode_rule rule)
 		aux_steps += auxk > 0;
 	}
 	ck_assert_uint_gt(aux_steps, 0); /* the problem does hold dead features */
-	compare("W_enc", s->W_enc.w, r.p, W, 1, 1e-5);
-	compare("W_dec", s->W_dec.w, r.p + W, W, 1, 1e-5);
-	compare("b_enc", s->b_enc.w, r.p + 2 * W, F, 1, 1e-5);
-	compare("b_dec", s->b_dec.w, r.p + 2 * W + F, D, 1, 1e-5);
+	support_compare("W_enc", s->W_enc.w, r.p, W, 1, 1e-5);
+	support_compare("W_dec", s->W_dec.w, r.p + W, W, 1, 1e-5);
+	support_compare("b_enc", s->b_enc.w, r.p + 2 * W, F, 1, 1e-5);
+	support_compare("b_dec", s->b_dec.w, r.p + 2 * W + F, D, 1, 1e-5);
 	step_free(s);
 	pool_free(p);
 }
@@ -338,131 +281,58 @@ END_TEST
 
 /* ---- Larger problems ------------------------------------------------------------------------------------------------ */
 
-typedef struct large {
-	size_t d, n_features, batch;
-	step_config c;
-} large;
-
-static large large_problem(void)
+static step_config large_config(void)
 {
-	large l = { .d = 24, .n_features = 300, .batch = 2 * STEP_TOKENS + 77 };
+	step_config c = support_large_step(24, 300, 4, 2 * STEP_TOKENS + 77);
 
-	l.c = (step_config){ .d = 24,
-		             .n_features = 300,
-		             .k = 4,
-		             .batch = (uint32_t)l.batch,
-		             .beta1 = 0.9,
-		             .beta2 = 0.999,
-		             .eps = 1e-8,
-		             .auxk_alpha = 1.0 / 32,
-		             .dead_tokens = l.batch,
-		             .k_set = kernels_get(NULL) };
-	return l;
+	c.dead_tokens = c.batch;
+	return c;
 }
 
-static void fill_batch(float *x, size_t n, uint64_t seed)
+static step *run_large(const step_config *c, pool *p)
 {
-	for (size_t i = 0; i < n; i++)
-		x[i] = (float)uniform(seed, i);
+	return support_run_steps(c, p, 4);
 }
 
 START_TEST(threads_do_not_change_a_bit)
 {
-	large l = large_problem();
-	size_t bytes = l.n_features * l.d * sizeof(float);
-	float *x = mem_alloc_aligned(l.batch, l.d * sizeof(float));
-	step *first = NULL;
-	pool *pools[3];
+	const step_config c = large_config();
 
-	for (unsigned threads = 1; threads <= 3; threads++) {
-		step_result r;
-		step *s;
-
-		ck_assert_int_eq(pool_new(&pools[threads - 1], threads, NULL), 0);
-		ck_assert_int_eq(step_new(&s, &l.c, pools[threads - 1], NULL), 0);
-		step_init_weights(s, 7);
-		for (size_t i = 0; i < l.n_features * l.d / 4; i++)
-			s->W_enc.w[i] *= 1e-3f; /* these will be dead */
-		for (unsigned t = 0; t < 4; t++) {
-			fill_batch(x, l.batch * l.d, 20 + t);
-			step_run(s, x, NULL, l.batch, 2, 1e-3, &r);
-		}
-		ck_assert_uint_gt(r.n_dead, 0);
-		if (!first) {
-			first = s;
-			continue;
-		}
-		ck_assert_mem_eq(s->W_enc.w, first->W_enc.w, bytes);
-		ck_assert_mem_eq(s->W_dec.w, first->W_dec.w, bytes);
-		ck_assert_mem_eq(s->W_enc.v, first->W_enc.v, bytes);
-		ck_assert_mem_eq(s->W_dec.m, first->W_dec.m, bytes);
-		ck_assert_mem_eq(s->b_enc.w, first->b_enc.w, l.n_features * sizeof(float));
-		ck_assert_mem_eq(s->b_dec.w, first->b_dec.w, l.d * sizeof(float));
-		step_free(s);
-	}
-	step_free(first);
-	for (size_t i = 0; i < 3; i++)
-		pool_free(pools[i]);
-	free(x);
+	support_same_at_any_threads(&c, run_large);
 }
 END_TEST
 
-/* A problem of 20 steps with dead features, screened or not; x is scratch. */
-static step *run_screened(const char *set, encode_rule rule, sae_screening how, pool *p, float *x)
+/* A problem of 20 steps with dead features, screened or not. */
+static step *run_screened(const char *set, encode_rule rule, sae_screening how, pool *p)
 {
-	enum { DIMS = 70, FEATURES = 520, BATCH = 300 };
-	const step_config c = { .d = DIMS,
-		                .n_features = FEATURES,
-		                .k = 8,
-		                .batch = BATCH,
-		                .beta1 = 0.9,
-		                .beta2 = 0.999,
-		                .eps = 1e-8,
-		                .auxk_alpha = 1.0 / 32,
-		                .dead_tokens = 2 * BATCH,
-		                .rule = rule,
-		                .screening = how,
-		                .k_set = kernels_get(set) };
-	step_result r;
+	step_config c = support_large_step(70, 520, 8, 300);
 	step *s;
 
-	ck_assert_int_eq(step_new(&s, &c, p, NULL), 0);
+	c.rule = rule;
+	c.screening = how;
+	c.k_set = kernels_get(set);
+	s = support_run_steps(&c, p, 20);
 	ck_assert((s->aid.screen != NULL) == (how != SAE_SCREENING_OFF && c.k_set != &kernels_scalar));
-	step_init_weights(s, 7);
-	for (size_t i = 0; i < FEATURES * DIMS / 4; i++)
-		s->W_enc.w[i] *= 1e-3f;
-	for (unsigned t = 0; t < 20; t++) {
-		fill_batch(x, BATCH * DIMS, 20 + t);
-		step_run(s, x, NULL, BATCH, 2, 1e-3, &r);
-	}
-	ck_assert_uint_gt(r.n_dead, 0);
 	return s;
 }
 
 START_TEST(screening_does_not_change_a_bit)
 {
-	float *x = mem_alloc_aligned(300, 70 * sizeof(float));
 	pool *p;
 
 	ck_assert_int_eq(pool_new(&p, 2, NULL), 0);
 	for (size_t i = 0; kernels_names[i]; i++) {
 		for (int rule = ENCODE_TOPK; kernels_get(kernels_names[i]) && rule <= ENCODE_BATCHTOPK;
 		     rule++) {
-			step *on = run_screened(kernels_names[i], rule, SAE_SCREENING_EXACT, p, x);
-			step *off = run_screened(kernels_names[i], rule, SAE_SCREENING_OFF, p, x);
-			size_t bytes = (size_t)on->c.n_features * on->c.d * sizeof(float);
+			step *on = run_screened(kernels_names[i], rule, SAE_SCREENING_EXACT, p);
+			step *off = run_screened(kernels_names[i], rule, SAE_SCREENING_OFF, p);
 
-			ck_assert_mem_eq(on->W_enc.w, off->W_enc.w, bytes);
-			ck_assert_mem_eq(on->W_dec.w, off->W_dec.w, bytes);
-			ck_assert_mem_eq(on->W_enc.v, off->W_enc.v, bytes);
-			ck_assert_mem_eq(on->b_enc.w, off->b_enc.w, on->c.n_features * sizeof(float));
-			ck_assert_mem_eq(on->b_dec.w, off->b_dec.w, on->c.d * sizeof(float));
+			support_same_steps(on, off);
 			step_free(on);
 			step_free(off);
 		}
 	}
 	pool_free(p);
-	free(x);
 }
 END_TEST
 
@@ -470,20 +340,13 @@ END_TEST
 START_TEST(where_the_batch_is_searched_does_not_matter)
 {
 	enum { DIMS = 70, FEATURES = 520, BATCH = 600 };
-	const step_config c = { .d = DIMS,
-		                .n_features = FEATURES,
-		                .k = 8,
-		                .batch = BATCH,
-		                .beta2 = 0.999,
-		                .eps = 1e-8,
-		                .dead_tokens = BATCH,
-		                .rule = ENCODE_BATCHTOPK,
-		                .k_set = kernels_get(NULL) };
+	step_config c = support_large_step(DIMS, FEATURES, 8, BATCH);
 	const float floors[] = { 0, 1e9f, 0.3f, 0 };
 	float *x = mem_alloc_aligned(BATCH, DIMS * sizeof(float));
 	step *s[4];
 	pool *p;
 
+	c.rule = ENCODE_BATCHTOPK;
 	ck_assert_int_eq(pool_new(&p, 2, NULL), 0);
 	for (size_t i = 0; i < ARRAY_LEN(floors); i++) {
 		step_result r;
@@ -493,7 +356,7 @@ START_TEST(where_the_batch_is_searched_does_not_matter)
 		s[i]->floor = floors[i];
 		for (size_t tile = 0; i == 3 && tile < s[i]->max_tiles; tile++)
 			s[i]->found[tile].room = 1000;
-		fill_batch(x, BATCH * DIMS, 20);
+		support_fill(x, BATCH * DIMS, 20);
 		step_run(s[i], x, NULL, BATCH, 2, 1e-3, &r);
 		ck_assert_double_eq(r.l0, c.k);
 		ck_assert_double_gt(s[i]->threshold, 0);
@@ -509,19 +372,19 @@ END_TEST
 
 START_TEST(no_step_allocates)
 {
-	large l = large_problem();
-	float *x = mem_alloc_aligned(l.batch, l.d * sizeof(float));
+	const step_config c = large_config();
+	float *x = mem_alloc_aligned(c.batch, c.d * sizeof(float));
 	step_result r;
 	step *s;
 	pool *p;
 
 	ck_assert_int_eq(pool_new(&p, 1, NULL), 0);
-	ck_assert_int_eq(step_new(&s, &l.c, p, NULL), 0);
+	ck_assert_int_eq(step_new(&s, &c, p, NULL), 0);
 	step_init_weights(s, 7);
 	fault_arm(FAULT_ALLOC, 0);
 	for (unsigned t = 0; t < 3; t++) {
-		fill_batch(x, l.batch * l.d, t);
-		step_run(s, x, NULL, l.batch, 1, 1e-3, &r);
+		support_fill(x, (size_t)c.batch * c.d, t);
+		step_run(s, x, NULL, c.batch, 1, 1e-3, &r);
 	}
 	ck_assert(!fault_disarm(FAULT_ALLOC));
 	step_free(s);
@@ -533,24 +396,8 @@ END_TEST
 START_TEST(each_failing_allocation_is_reported)
 {
 	step_config c = small_config(NULL, 0.25);
-	pool *p;
 
-	ck_assert_int_eq(pool_new(&p, 2, NULL), 0);
-	for (long n = 0;; n++) {
-		step *s = NULL;
-		int rc;
-
-		fault_arm(FAULT_ALLOC, n);
-		rc = step_new(&s, &c, p, NULL);
-		if (!fault_disarm(FAULT_ALLOC)) {
-			ck_assert_int_eq(rc, 0);
-			step_free(s);
-			break;
-		}
-		ck_assert_int_eq(rc, ERR_NOMEM);
-		ck_assert_ptr_null(s);
-	}
-	pool_free(p);
+	support_step_survives(&c);
 }
 END_TEST
 
@@ -566,7 +413,7 @@ START_TEST(a_batch_that_is_not_finite_changes_nothing)
 	ck_assert_int_eq(pool_new(&p, 1, NULL), 0);
 	ck_assert_int_eq(step_new(&s, &c, p, NULL), 0);
 	random_problem(&r, s, 0.25);
-	random_batch(x, r.x, 1, 4);
+	support_fill_scaled(x, r.x, N * D, 1, 4);
 	x[D] = INFINITY;
 	memcpy(before, s->W_dec.w, sizeof(before));
 	step_run(s, x, NULL, N, 1, 0.1, &result);
@@ -586,28 +433,20 @@ END_TEST
 static uint64_t dead_at_end(double alpha)
 {
 	enum { DIM = 16, FEATURES = 48, WEAK = 24, BATCH = 256, STEPS = 300 };
-	const step_config c = { .d = DIM,
-		                .n_features = FEATURES,
-		                .k = 2,
-		                .batch = BATCH,
-		                .beta1 = 0.9,
-		                .beta2 = 0.999,
-		                .eps = 1e-8,
-		                .auxk_alpha = alpha,
-		                .dead_tokens = 2 * BATCH,
-		                .k_set = kernels_get(NULL) };
+	step_config c = support_large_step(DIM, FEATURES, 2, BATCH);
 	static float x[BATCH * DIM];
 	step_result r;
 	step *s;
 	pool *p;
 
+	c.auxk_alpha = alpha;
 	ck_assert_int_eq(pool_new(&p, 1, NULL), 0);
 	ck_assert_int_eq(step_new(&s, &c, p, NULL), 0);
 	step_init_weights(s, 3);
 	for (size_t i = 0; i < WEAK * DIM; i++)
 		s->W_enc.w[i] *= 1e-3f;
 	for (unsigned t = 0; t < STEPS; t++) {
-		fill_batch(x, BATCH * DIM, t);
+		support_fill(x, BATCH * DIM, t);
 		step_run(s, x, NULL, BATCH, 1, 2e-3, &r);
 	}
 	step_free(s);

@@ -1,10 +1,9 @@
 /* Steps of transcoders, skip transcoders and crosscoders against a reference in FP64: the loss written out, its gradients by
  * central differences. */
 #include "tests/support.h"
+#include "tests/support_train.h"
 
 #include <math.h>
-
-#include "sae/step.h"
 
 enum { D = 6, MOST_OUT = 6, F = 15, K = 3, N = 13, W = F * D, MOST = 2 * W + F + MOST_OUT + MOST_OUT * D };
 
@@ -25,11 +24,6 @@ static const shape shapes[] = {
 	{ 5, true, 1, ENCODE_TOPK, true, 0 },        { 4, true, 1, ENCODE_BATCHTOPK, false, 7 },
 	{ 0, false, 2, ENCODE_BATCHTOPK, false, 7 },
 };
-
-static double uniform(uint64_t seed, uint64_t i)
-{
-	return 2 * hash64_unit(hash64_mix(seed, i)) - 1;
-}
 
 /* W_enc (F, D), W_dec (F, d_out), b_enc (F), b_dec (d_out), W_skip (d_out, D) in one array. */
 typedef struct reference {
@@ -83,21 +77,6 @@ static bool is_kept(const reference *r, const double *pre, size_t at, size_t k)
 	                                : rank_in(pre, group, group + F / K, at) < 1;
 }
 
-static double scatter(const double *x, size_t d)
-{
-	double total = 0;
-
-	for (size_t i = 0; i < d; i++) {
-		double mean = 0;
-
-		for (size_t t = 0; t < N; t++)
-			mean += x[t * d + i] / N;
-		for (size_t t = 0; t < N; t++)
-			total += (x[t * d + i] - mean) * (x[t * d + i] - mean);
-	}
-	return total;
-}
-
 /* e = y - b_dec - codes W_dec - W_skip x of row t, with the codes of features under `end`. */
 static void error_row(const reference *r, const double *pre, size_t t, size_t k, size_t end, double *e)
 {
@@ -139,7 +118,7 @@ static double fvu_with(const reference *r, const double *pre, size_t k, size_t e
 		error_row(r, pre, t, k, end, e + t * r->d_out);
 	for (size_t i = 0; i < N * r->d_out; i++)
 		squares += e[i] * e[i];
-	return squares / scatter(r->s.d_out ? r->y : r->x, r->d_out);
+	return squares / support_scatter(r->s.d_out ? r->y : r->x, N, r->d_out);
 }
 
 /* *main: what gradients are divided by. */
@@ -155,41 +134,31 @@ static double loss(reference *r, bool set_constants, double *fvu, double *main)
 		multi = fvu_with(r, pre, 4 * K, F, e_part) / 8;
 	if (set_constants) {
 		memcpy(r->e, e, sizeof(e));
-		r->u = scatter(e, r->d_out);
+		r->u = support_scatter(e, N, r->d_out);
 	}
 	for (size_t t = 0; t < N && r->alpha > 0; t++)
 		aux += aux_row(r, pre, t);
 	return *main + multi + r->alpha * aux / r->u;
 }
 
+static double loss_at(void *payload)
+{
+	double fvu, main;
+
+	return loss(payload, false, &fvu, &main);
+}
+
 /* Over the batch's FVU; a crosscoder's decoder rows then lose the part along themselves. */
 static void gradients(reference *r, double *fvu)
 {
-	const double h = 1e-6;
-	double unused[2], main;
+	double main;
 
 	loss(r, true, fvu, &main);
-	for (size_t i = 0; i < r->n; i++) {
-		double p = r->p[i], up, down;
-
-		r->p[i] = p + h;
-		up = loss(r, false, &unused[0], &unused[1]);
-		r->p[i] = p - h;
-		down = loss(r, false, &unused[0], &unused[1]);
-		r->p[i] = p;
-		r->grad[i] = (up - down) / (2 * h) / main;
-	}
-	for (size_t f = 0; f < F && !r->s.d_out; f++) {
-		double *g = r->grad + r->dec + f * r->d_out, *w = r->p + r->dec + f * r->d_out, along = 0,
-		       squares = 0;
-
-		for (size_t j = 0; j < r->d_out; j++) {
-			along += g[j] * w[j];
-			squares += w[j] * w[j];
-		}
-		for (size_t j = 0; j < r->d_out; j++)
-			g[j] -= along / squares * w[j];
-	}
+	support_differences(r->grad, r->p, r->n, loss_at, r);
+	for (size_t i = 0; i < r->n; i++)
+		r->grad[i] /= main;
+	if (!r->s.d_out)
+		support_project(r->grad + r->dec, r->p + r->dec, F, r->d_out);
 }
 
 /* Sum of the norms of a decoder row's parts. */
@@ -210,12 +179,7 @@ static double length_of(const reference *r, size_t f)
 
 static void reference_step(reference *r, const step_config *c, unsigned t, double lr)
 {
-	for (size_t i = 0; i < r->n; i++) {
-		r->m[i] = c->beta1 * r->m[i] + (1 - c->beta1) * r->grad[i];
-		r->v[i] = c->beta2 * r->v[i] + (1 - c->beta2) * r->grad[i] * r->grad[i];
-		r->p[i] -= lr * (r->m[i] / (1 - pow(c->beta1, t))) /
-		           (sqrt(r->v[i] / (1 - pow(c->beta2, t))) + c->eps);
-	}
+	support_adam(r->p, r->m, r->v, r->grad, r->n, c, t, lr);
 	for (size_t f = 0; f < F && !r->s.d_out; f++) {
 		double norms = length_of(r, f);
 
@@ -237,35 +201,28 @@ static step *begin(reference *r, const shape *s, double alpha, step_config *c, p
 	step *at;
 
 	reference_init(r, s, alpha);
-	*c = (step_config){ .d = D,
-		            .d_out = s->d_out,
-		            .skip = s->skip,
-		            .blocks = s->blocks,
-		            .n_features = F,
-		            .k = K,
-		            .batch = N,
-		            .beta1 = 0.9,
-		            .beta2 = 0.99,
-		            .eps = 1e-4,
-		            .auxk_alpha = alpha,
-		            .dead_tokens = 1000000,
-		            .rule = s->rule,
-		            .multi = s->multi,
-		            .k_set = kernels_get(NULL) };
+	*c = support_small_step(D, F, K, N);
+	c->d_out = s->d_out;
+	c->skip = s->skip;
+	c->blocks = s->blocks;
+	c->auxk_alpha = alpha;
+	c->dead_tokens = 1000000;
+	c->rule = s->rule;
+	c->multi = s->multi;
 	if (s->prefix)
 		c->prefixes = (step_prefixes){ .n = 2, .ends = { s->prefix, F } };
 	ck_assert_int_eq(step_new(&at, c, p, NULL), 0);
 	step_init_weights(at, 5);
 	for (size_t i = 0; i < W; i++)
-		at->W_enc.w[i] = (float)uniform(1, i);
+		at->W_enc.w[i] = (float)support_uniform(1, i);
 	for (size_t f = 0; f < F; f++)
-		at->b_enc.w[f] = (float)(uniform(2, f) - (f % 2 ? 1.2 : 0.3));
+		at->b_enc.w[f] = (float)(support_uniform(2, f) - (f % 2 ? 1.2 : 0.3));
 	for (size_t i = 0; i < F * r->d_out && s->d_out; i++)
-		at->W_dec.w[i] = (float)uniform(6, i);
+		at->W_dec.w[i] = (float)support_uniform(6, i);
 	for (size_t i = 0; i < r->d_out; i++)
-		at->b_dec.w[i] = (float)(0.3 * uniform(3, i));
+		at->b_dec.w[i] = (float)(0.3 * support_uniform(3, i));
 	for (size_t i = 0; i < r->d_out * D && s->skip; i++)
-		at->W_skip.w[i] = (float)(0.2 * uniform(4, i));
+		at->W_skip.w[i] = (float)(0.2 * support_uniform(4, i));
 	copy(r->p, at->W_enc.w, F * D);
 	copy(r->p + r->dec, at->W_dec.w, F * r->d_out);
 	copy(r->p + r->b_enc, at->b_enc.w, F);
@@ -277,32 +234,23 @@ static step *begin(reference *r, const shape *s, double alpha, step_config *c, p
 
 static void fill(reference *r, float *x, float *y, float scale, uint64_t seed)
 {
-	for (size_t i = 0; i < N * D; i++) {
-		x[i] = (float)uniform(seed, i);
-		r->x[i] = scale * (double)x[i];
-	}
+	support_fill_scaled(x, r->x, N * D, scale, seed);
 	for (size_t i = 0; i < N * r->d_out; i++)
-		r->y[i] = y[i] = (float)(uniform(seed + 1, i) + 0.5 * x[i % (N * D)]);
-}
-
-static void compare(const char *what, const float *have, const double *want, size_t n, double factor,
-                    double tolerance)
-{
-	for (size_t i = 0; i < n; i++)
-		ck_assert_msg(fabs(have[i] * factor - want[i]) <= tolerance, "%s[%zu] is %g, not %g", what, i,
-		              have[i] * factor, want[i]);
+		r->y[i] = y[i] = (float)(support_uniform(seed + 1, i) + 0.5 * x[i % (N * D)]);
 }
 
 static void compare_all(const reference *r, const step *s, bool moments, const double *want, double factor,
                         double tolerance)
 {
-	compare("W_enc", moments ? s->W_enc.m : s->W_enc.w, want, F * D, factor, tolerance);
-	compare("W_dec", moments ? s->W_dec.m : s->W_dec.w, want + r->dec, F * r->d_out, factor, tolerance);
-	compare("b_enc", moments ? s->b_enc.m : s->b_enc.w, want + r->b_enc, F, factor, tolerance);
-	compare("b_dec", moments ? s->b_dec.m : s->b_dec.w, want + r->b_dec, r->d_out, factor, tolerance);
+	support_compare("W_enc", moments ? s->W_enc.m : s->W_enc.w, want, F * D, factor, tolerance);
+	support_compare("W_dec", moments ? s->W_dec.m : s->W_dec.w, want + r->dec, F * r->d_out, factor,
+	                tolerance);
+	support_compare("b_enc", moments ? s->b_enc.m : s->b_enc.w, want + r->b_enc, F, factor, tolerance);
+	support_compare("b_dec", moments ? s->b_dec.m : s->b_dec.w, want + r->b_dec, r->d_out, factor,
+	                tolerance);
 	if (r->s.skip)
-		compare("W_skip", moments ? s->W_skip.m : s->W_skip.w, want + r->skip, r->d_out * D, factor,
-		        tolerance);
+		support_compare("W_skip", moments ? s->W_skip.m : s->W_skip.w, want + r->skip, r->d_out * D,
+		                factor, tolerance);
 }
 
 /* With lr 0 the first moments after one step are (1 - beta1) times the gradients. */
@@ -406,50 +354,19 @@ START_TEST(the_mean_row_starts_at_zero)
 }
 END_TEST
 
+static step *run_large(const step_config *c, pool *p)
+{
+	return support_run_steps(c, p, 3);
+}
+
 START_TEST(threads_do_not_change_a_bit)
 {
-	enum { DIMS = 40, OUT = 70, FEATURES = 200, BATCH = 600 };
-	const step_config c = { .d = DIMS,
-		                .d_out = OUT,
-		                .skip = true,
-		                .n_features = FEATURES,
-		                .k = 4,
-		                .batch = BATCH,
-		                .beta1 = 0.9,
-		                .beta2 = 0.999,
-		                .eps = 1e-8,
-		                .auxk_alpha = 1.0 / 32,
-		                .dead_tokens = BATCH,
-		                .k_set = kernels_get(NULL) };
-	float *x = mem_alloc_aligned(BATCH, DIMS * sizeof(float)),
-	      *y = mem_alloc_aligned(BATCH, OUT * sizeof(float));
-	step *s[3];
-	pool *p[3];
+	step_config c = support_large_step(40, 200, 4, 600);
 
-	for (unsigned i = 0; i < 3; i++) {
-		ck_assert_int_eq(pool_new(&p[i], i + 1, NULL), 0);
-		ck_assert_int_eq(step_new(&s[i], &c, p[i], NULL), 0);
-		step_init_weights(s[i], 7);
-		for (unsigned t = 0; t < 3; t++) {
-			step_result r;
-
-			for (size_t j = 0; j < BATCH * DIMS; j++)
-				x[j] = (float)uniform(20 + t, j);
-			for (size_t j = 0; j < BATCH * OUT; j++)
-				y[j] = (float)uniform(40 + t, j) + x[j % (BATCH * DIMS)];
-			step_run(s[i], x, y, BATCH, 2, 1e-3, &r);
-		}
-		ck_assert_mem_eq(s[i]->W_skip.w, s[0]->W_skip.w, OUT * DIMS * sizeof(float));
-		ck_assert_mem_eq(s[i]->W_dec.w, s[0]->W_dec.w, FEATURES * OUT * sizeof(float));
-		ck_assert_mem_eq(s[i]->W_enc.w, s[0]->W_enc.w, FEATURES * DIMS * sizeof(float));
-		ck_assert_mem_eq(s[i]->b_dec.w, s[0]->b_dec.w, OUT * sizeof(float));
-	}
-	for (unsigned i = 0; i < 3; i++) {
-		step_free(s[i]);
-		pool_free(p[i]);
-	}
-	free(x);
-	free(y);
+	c.d_out = 70;
+	c.skip = true;
+	c.dead_tokens = c.batch;
+	support_same_at_any_threads(&c, run_large);
 }
 END_TEST
 

@@ -1,5 +1,6 @@
 /* Order of rows, reading ahead, whole runs on a small dump. */
 #include "tests/support.h"
+#include "tests/support_train.h"
 
 #include <math.h>
 #include <unistd.h>
@@ -525,23 +526,7 @@ START_TEST(each_failing_allocation_is_reported)
 
 	o.steps = 2;
 	fixture_open(&f, PLAIN_ROWS, 1);
-	for (long n = 0;; n++) {
-		sae_model *m = NULL;
-		double *freq = NULL;
-		error err = { 0 };
-		int rc;
-
-		fault_arm(FAULT_ALLOC, n);
-		rc = sae_train(&m, &freq, f.dump, f.rows, &o, f.pool, &err);
-		if (!fault_disarm(FAULT_ALLOC)) {
-			ck_assert_int_eq(rc, 0);
-			sae_model_free(m);
-			free(freq);
-			break;
-		}
-		ck_assert_int_eq(rc, ERR_NOMEM);
-		ck_assert_ptr_null(m);
-	}
+	support_train_survives(f.dump, f.rows, &o, f.pool);
 	fixture_close(&f);
 }
 END_TEST

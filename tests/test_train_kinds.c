@@ -2,6 +2,7 @@
  * rows, options that do not fit. */
 #include "tests/support.h"
 #include "tests/support_dump.h"
+#include "tests/support_train.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -268,23 +269,7 @@ START_TEST(each_failing_allocation_is_reported)
 
 	o.steps = 6; /* codes are replaced in them */
 	input_open(&in, 1);
-	for (long n = 0;; n++) {
-		sae_model *m = NULL;
-		double *freq = NULL;
-		error err = { 0 };
-		int rc;
-
-		fault_arm(FAULT_ALLOC, n);
-		rc = sae_train(&m, &freq, in.dump, in.rows, &o, in.pool, &err);
-		if (!fault_disarm(FAULT_ALLOC)) {
-			ck_assert_int_eq(rc, 0);
-			sae_model_free(m);
-			free(freq);
-			break;
-		}
-		ck_assert_int_eq(rc, ERR_NOMEM);
-		ck_assert_ptr_null(m);
-	}
+	support_train_survives(in.dump, in.rows, &o, in.pool);
 	input_close(&in);
 }
 END_TEST
