@@ -9,7 +9,7 @@ enum { SHOWN = 40, REASONS = 5, LABEL_WIDTH = 90 };
 typedef struct explain_cmd_opts {
 	explain_args args;
 	const char *explainer;
-	uint32_t n_examples;
+	uint32_t n_examples, n_candidates, n_refine, n_select;
 	bool cot;
 } explain_cmd_opts;
 
@@ -26,6 +26,16 @@ static const option options[] = {
 	       "no model"),
 	OPTION(explain_cmd_opts, cot, "cot", 0, OPTION_BOOL, NULL, NULL, 0, 0,
 	       "the model gives its reasons before the label; they are kept in the request log"),
+	OPTION(explain_cmd_opts, n_candidates, "candidates", 0, OPTION_U32, "N", "1", 1, 20,
+	       "labels sampled; kept is the one by which the model judges texts of the select documents "
+	       "best. The "
+	       "others stay in the history"),
+	OPTION(explain_cmd_opts, n_refine, "refine", 0, OPTION_U32, "N", "0", 0, 10,
+	       "show the model what it judged wrongly there by its label, and have it revised, at most N "
+	       "times; a "
+	       "worse one is not kept"),
+	OPTION(explain_cmd_opts, n_select, "select", 0, OPTION_U32, "N", "20", 5, 1000,
+	       "with these: firing windows of the select documents judged, and as many silent ones"),
 	OPTION(explain_cmd_opts, n_examples, "examples", 0, OPTION_U32, "N", "20", 1, 1000,
 	       "windows shown to the model"),
 	EXPLAIN_CHOICE_OPTION(explain_cmd_opts, args, "mix"),
@@ -86,6 +96,9 @@ static int run_explain(const command *self, int argc, char **argv)
 		x.opts.explainer = o.explainer;
 		x.opts.cot = o.cot;
 		x.opts.n_examples = o.n_examples;
+		x.opts.n_candidates = o.n_candidates;
+		x.opts.n_refine = o.n_refine;
+		x.opts.n_select = o.n_select;
 		rc = explain_run(&summary, x.s, &x.opts, &err);
 		progress_end(&x.progress);
 	}

@@ -21,7 +21,9 @@ static void take_reply(engine_ask *ask, const char *reply, chat_usage *usage)
 
 	*usage = (chat_usage){ .end = CHAT_ANSWERED };
 	if (ask->request.api == EXPLAIN_CHAT) {
-		if (chat_answer(&ask->answer, usage, reply, t->job->schema, &ask->err) < 0)
+		const cJSON *schema = ask->form ? t->job->form_schema[ask->form - 1] : t->job->schema;
+
+		if (chat_answer(&ask->answer, usage, reply, schema, &ask->err) < 0)
 			ask->answer = NULL;
 		if (!t->job->o->logprobs)
 			return;
@@ -97,6 +99,7 @@ static engine_ask *add_ask(engine_task *t, const char *example_ids, void *data)
 		return NULL;
 	ask->task = t;
 	ask->seq = t->n_asks++;
+	ask->form = t->form;
 	ask->example_ids = example_ids;
 	ask->data = data;
 	*t->last = ask;
@@ -108,10 +111,11 @@ int engine_ask_add(engine_task *t, engine_ask **out, const char *system, const c
                    const char *example_ids, unsigned max_tokens, unsigned sample, void *data, error *err)
 {
 	engine *j = t->job;
+	const engine_form *form = t->form ? &j->kind->forms[t->form - 1] : NULL;
 	chat_question q = { .system = system,
 		            .user = user,
-		            .name = j->kind->schema_name,
-		            .schema = j->kind->schema,
+		            .name = form ? form->name : j->kind->schema_name,
+		            .schema = form ? form->schema : j->kind->schema,
 		            .max_tokens = max_tokens,
 		            .sample = sample,
 		            .top_logprobs = j->o->logprobs ? TOP_LOGPROBS : 0 };
@@ -280,25 +284,34 @@ static int task_begin(engine *j, const store_task *row, error *err)
 	return rc < 0 ? rc : j->kind->begin(t, err);
 }
 
-/* The label, and the same for each twin. */
+/* Labels that were not chosen, then the label, and the same for each twin: the last of a feature counts. */
 static int collect_labels(engine_task *t, store_outcome *o, error *err)
 {
+	size_t at = t->n_rejected;
 	store_explanation *all;
 
 	if (!t->explanation)
 		return 0;
-	all = arena_alloc(&t->mem, t->n_twins + 1, sizeof(*all));
+	all = arena_alloc(&t->mem, at + t->n_twins + 1, sizeof(*all));
 	if (!all)
 		return error_nomem(err, "labels");
+	if (at)
+		memcpy(all, t->rejected, at * sizeof(*all));
 	for (size_t i = 0; i <= t->n_twins; i++) {
-		all[i] = *t->explanation;
+		all[at + i] = *t->explanation;
 		if (i) {
-			all[i].feature = t->twins[i - 1];
-			all[i].same_as = &t->row.feature;
+			all[at + i].feature = t->twins[i - 1];
+			all[at + i].same_as = &t->row.feature;
 		}
 	}
 	o->explanations = all;
-	o->n_explanations = t->n_twins + 1;
+	o->n_explanations = at + t->n_twins + 1;
+	for (size_t i = 0; i <= at && t->chosen_by; i++)
+		t->chosen_by[i].of = &all[i];
+	if (t->chosen_by) {
+		o->scores = t->chosen_by;
+		o->n_scores = at + 1;
+	}
 	return 0;
 }
 
@@ -700,6 +713,9 @@ int engine_run(cJSON **summary, engine *j, const char *settings, error *err)
 	if (j->o->progress)
 		j->o->progress->total = j->n_list;
 	rc = json_parse(&j->schema, j->kind->schema, strlen(j->kind->schema), 65536, 64, "schema", err);
+	for (size_t i = 0; i < j->n_forms && rc == 0; i++)
+		rc = json_parse(&j->form_schema[i], j->kind->forms[i].schema,
+		                strlen(j->kind->forms[i].schema), 65536, 64, "schema", err);
 	if (rc == 0)
 		rc = j->o->dry_run ? dry_run(j, err) : run_job(j, settings, err);
 	if (rc == 0 && summary)
@@ -711,6 +727,8 @@ int engine_run(cJSON **summary, engine *j, const char *settings, error *err)
 	explain_client_free(j->client); /* which lets go of its claims in the log */
 	store_log_close(j->log);
 	cJSON_Delete(j->schema);
+	for (size_t i = 0; i < ENGINE_FORMS_MAX; i++)
+		cJSON_Delete(j->form_schema[i]);
 	text_free(&j->reports);
 	return rc;
 }

@@ -9,11 +9,19 @@
 typedef struct engine engine;
 typedef struct engine_task engine_task;
 
+/* What questions are made from, and what their answers must look like. */
+typedef struct engine_form {
+	const char *name, *schema; /* of the schema, for the server; JSON */
+	const char *prompt;        /* the template */
+} engine_form;
+enum { ENGINE_FORMS_MAX = 2 }; /* of a kind, beside its own */
+
 /* One question of a task. It lives in the task's arena. */
 typedef struct engine_ask {
 	explain_request request;
 	engine_task *task;
 	unsigned seq;            /* of the task's questions, from 0 */
+	unsigned form;           /* as the task's when it was asked */
 	const char *example_ids; /* JSON: the windows it is about */
 	bool over;               /* answered, or failed for good */
 	bool read;               /* the kind's own mark: dealt with */
@@ -34,12 +42,18 @@ struct engine_task {
 	uint64_t input, cached, output; /* tokens that its answers cost, whoever paid */
 	const uint32_t *twins;          /* (n_twins) features that share its label */
 	size_t n_twins;
-	void *data; /* the kind's own */
+	unsigned
+	        form; /* of the questions that come next: 0 the kind's own, else forms[form - 1] of the kind */
+	void *data;   /* the kind's own */
 	/* What came of it, once settled. */
 	bool settled;
 	store_task_state state;
 	const char *why;
 	store_explanation *explanation;
+	store_explanation *rejected; /* (n_rejected) labels that were made and not chosen */
+	size_t n_rejected;
+	store_score *
+	        chosen_by; /* (n_rejected + 1) scores of these, and of the label, that it was chosen by; NULL: it was not */
 	store_score *score;
 	engine_task *next;
 };
@@ -50,8 +64,10 @@ typedef struct engine_kind {
 	const struct scorer *scorer;       /* of a kind named "score": how (scorer.h); else NULL */
 	const struct explainer *explainer; /* of a kind named "explain": how (explainer.h); else NULL */
 	const char *schema_name, *schema;
-	const char *prompt;        /* the template where the user gives none */
-	const char *const *fields; /* (n_fields) that a template may name */
+	const char *prompt;                       /* the template where the user gives none */
+	const engine_form *forms;                 /* of further questions */
+	size_t (*n_forms)(const explain_opts *o); /* how many of them a job asks by; NULL: none */
+	const char *const *fields;                /* (n_fields) that a template may name */
 	size_t n_fields;
 	const char *none_yet; /* SQL, true of features that lack what this kind makes; NULL: see lacks() */
 	/* Whether a feature lacks it; NULL: see none_yet. */
@@ -86,6 +102,10 @@ struct engine {
 	const char *method; /* 'lexical' or the model's name */
 	const char *prompt; /* the template */
 	char prompt_sha256[SHA256_HEX], schema_sha256[SHA256_HEX];
+	size_t n_forms; /* of the kind, in use */
+	struct {
+		char prompt[SHA256_HEX], schema[SHA256_HEX];
+	} form_sha256[ENGINE_FORMS_MAX];
 	const store_task *list; /* (n_list) what the job is about */
 	size_t n_list;
 	/* The engine's own. */
@@ -93,7 +113,7 @@ struct engine {
 	char uid[64];
 	bool resumed, exhausted;
 	chat chat;
-	cJSON *schema;
+	cJSON *schema, *form_schema[ENGINE_FORMS_MAX];
 	explain_client *client; /* NULL: lexical, or a dry run */
 	explain_client *embed;  /* of o->embed_model; NULL: none, or a dry run */
 	store_log *log;

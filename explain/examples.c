@@ -29,7 +29,7 @@ int explain_choice_find(explain_choice *out, const char *name, error *err)
 	                 "unknown choice of windows '%.40s': there are top, deciles, mix, random", name);
 }
 
-static const char *part_name(store_part part)
+const char *examples_part_name(store_part part)
 {
 	static const char *const names[] = { "label", "select", "report", "stored" };
 
@@ -97,10 +97,10 @@ const char *examples_too_few(char buf[128], const example_set *e, store_part par
 {
 	if (e->n < EXAMPLES_LEAST)
 		snprintf(buf, 128, "fires in %zu stored contexts of the %s documents, %d are needed", e->n,
-		         part_name(part), EXAMPLES_LEAST);
+		         examples_part_name(part), EXAMPLES_LEAST);
 	else if (engine_groups(e->w, e->n) < 2)
 		snprintf(buf, 128, "fires in one group of %s documents only, two are needed",
-		         part_name(part));
+		         examples_part_name(part));
 	else
 		return NULL;
 	return buf;

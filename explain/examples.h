@@ -19,6 +19,8 @@ int examples_read(example_set *out, engine_task *t, store_part part, error *err)
 /* Why no label can be made from them, or judged by them: too few, or of one group of documents. NULL: it can. */
 const char *examples_too_few(char buf[128], const example_set *e, store_part part);
 
+const char *examples_part_name(store_part part); /* "label" */
+
 /* Indices of at most `want` of them, ascending: *out (*n) in `mem`.
  *	TOP      the strongest
  *	DECILES  as many of each decile as there are, drawn by hash of `key`

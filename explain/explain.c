@@ -1,27 +1,14 @@
-/* explain: the job that labels features, from windows of the `label` documents. */
+/* explain: the job that labels features: its options, its kinds. */
 #include "explain/explainer.h"
-#include "explain/prompt.h"
 
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
-enum { LABEL_TOKENS = 200, COT_TOKENS = 600, LABEL_MAX = 1000 };
-
 extern const char prompt_label[], prompt_label_table[], prompt_label_contrastive[], prompt_label_output[];
-extern const char schema_label[], schema_label_cot[];
+extern const char prompt_label_refine[], prompt_detection[];
+extern const char schema_label[], schema_label_cot[], schema_detection[];
 
 static const char *const label_fields[] = { "examples", "answer" };
-
-/* What {{answer}} stands for. The reasons come first in the answer if they come first in the schema as it is sent, where keys are
- * in the order of the alphabet. */
-#define ANSWER_LABEL                                                                                         \
-	"\"label\": one sentence of at most 25 words, \"short_label\": at most 5 words, \"confidence\": a "  \
-	"number from 0 (a guess) to 1 (certain)}"
-static const char answer_plain[] = "{" ANSWER_LABEL;
-static const char answer_cot[] =
-        "{\"analysis\": at most 100 words of reasoning: what the samples have in common, what else could "
-        "explain them, and what speaks against it, " ANSWER_LABEL;
 
 explain_opts explain_opts_default(void)
 {
@@ -35,152 +22,12 @@ explain_opts explain_opts_default(void)
 		               .n_baseline = 10,
 		               .per_prompt = 10,
 		               .n_hard = 24,
+		               .n_candidates = 1,
+		               .n_select = 20,
 		               .scorer = "detection",
 		               .group = 5,
 		               .window = 32,
 		               .peak = 0.75 };
-}
-
-/* ---- Asking ----------------------------------------------------------------------------------------------------------- */
-
-int explainer_settle(engine_task *t, store_explanation *e, error *err)
-{
-	e->source_id = t->job->source;
-	e->feature = t->row.feature;
-	t->explanation = e;
-	return engine_settle(t, STORE_TASK_DONE, NULL, err);
-}
-
-/* Ask for a label; asking again differs in the sample number, so that it is another request. */
-static int ask_label(engine_task *t, const char *examples, const char *ids, unsigned sample, error *err)
-{
-	bool cot = t->job->o->cot;
-	prompt_field fields[] = { { "examples", examples }, { "answer", cot ? answer_cot : answer_plain } };
-
-	return engine_ask_fill(t, fields, ARRAY_LEN(fields), ids, cot ? COT_TOKENS : LABEL_TOKENS, sample,
-	                       NULL, err);
-}
-
-static int show(engine_task *t, explain_view *v, error *err)
-{
-	const char *why = NULL, *ids;
-	text examples;
-	int rc;
-
-	text_init(&examples, PROMPT_MAX);
-	rc = t->job->kind->explainer->show(&why, &examples, t, v, err);
-	if (rc == 0 && why)
-		rc = engine_settle(t, STORE_TASK_SKIPPED, why, err);
-	else if (rc == 0)
-		rc = engine_example_ids(t, &ids, v->shown, v->n_shown, err);
-	if (rc == 0 && !why) {
-		t->data = arena_strdup(&t->mem, examples.data);
-		rc = t->data ? ask_label(t, t->data, ids, 0, err) : error_nomem(err, "a prompt");
-	}
-	text_free(&examples);
-	return rc;
-}
-
-/* What a rule went by is recorded like what a model was asked about. */
-static int try_rule(engine_task *t, explain_view *v, error *err)
-{
-	const explainer *x = t->job->kind->explainer;
-	const char *ids;
-	int rc = x->rule ? x->rule(t, v, err) : 0;
-
-	if (rc < 0 || !t->settled || !t->explanation)
-		return rc;
-	rc = engine_example_ids(t, &ids, v->shown, v->n_shown, err);
-	return rc < 0 ? rc : engine_ask_add(t, NULL, NULL, NULL, ids, 0, 0, NULL, err);
-}
-
-static int begin(engine_task *t, error *err)
-{
-	const explainer *x = t->job->kind->explainer;
-	explain_view v = { 0 };
-	const char *why;
-	char buf[128];
-	int rc = x->windows ? examples_read(&v.all, t, STORE_LABEL, err) : 0;
-
-	if (rc < 0)
-		return rc;
-	why = x->windows ? examples_too_few(buf, &v.all, STORE_LABEL) : NULL;
-	if (why)
-		return engine_settle(t, STORE_TASK_SKIPPED, why, err);
-	rc = try_rule(t, &v, err);
-	if (rc < 0 || t->settled)
-		return rc;
-	if (!t->job->o->client)
-		return engine_settle(t, STORE_TASK_SKIPPED,
-		                     "it fires on several tokens: a model has to look at it (--base-url)",
-		                     err);
-	return show(t, &v, err);
-}
-
-/* ---- Answers ---------------------------------------------------------------------------------------------------------- */
-
-static char *trimmed(arena *mem, const char *s)
-{
-	size_t n;
-
-	while (*s == ' ' || *s == '\n' || *s == '\t')
-		s++;
-	for (n = strlen(s); n && (s[n - 1] == ' ' || s[n - 1] == '\n' || s[n - 1] == '\t'); n--)
-		;
-	return arena_memdupz(mem, s, n);
-}
-
-/* Some models give per cent. */
-static double confidence_of(const cJSON *answer)
-{
-	double c = cJSON_GetObjectItemCaseSensitive(answer, "confidence")->valuedouble;
-
-	if (c > 1 && c <= 100)
-		c /= 100;
-	return c >= 0 && c <= 1 ? c : (double)NAN;
-}
-
-static int take_answer(engine_task *t, engine_ask *ask, error *err)
-{
-	const char *label = cJSON_GetObjectItemCaseSensitive(ask->answer, "label")->valuestring;
-	const char *brief = cJSON_GetObjectItemCaseSensitive(ask->answer, "short_label")->valuestring;
-	store_explanation *e = arena_alloc(&t->mem, 1, sizeof(*e));
-
-	if (!e)
-		return error_nomem(err, "a label");
-	*e = (store_explanation){ .text = trimmed(&t->mem, label),
-		                  .short_text = trimmed(&t->mem, brief),
-		                  .method = "llm",
-		                  .model = t->job->o->client->model,
-		                  .prompt_sha256 = t->job->prompt_sha256,
-		                  .schema_sha256 = t->job->schema_sha256,
-		                  .confidence = confidence_of(ask->answer) };
-	if (!e->text || !e->short_text)
-		return error_nomem(err, "a label");
-	if (e->short_text[0] == '\0')
-		e->short_text = NULL;
-	if (e->text[0] && strlen(e->text) <= LABEL_MAX)
-		return explainer_settle(t, e, err);
-	error_set(&ask->err, ERR_FORMAT, "the model's label is %s", e->text[0] ? "too long" : "empty");
-	return 0;
-}
-
-/* An answer that is of no use is asked for once more; an endpoint that failed was asked often enough. */
-static int finish(engine_task *t, error *err)
-{
-	engine_ask *ask = t->asks;
-	int rc;
-
-	while (ask->next)
-		ask = ask->next;
-	if (ask->answer) {
-		rc = take_answer(t, ask, err);
-		if (rc < 0 || t->settled)
-			return rc;
-	}
-	if (ask->err.code == ERR_FORMAT && ask->seq == 0 && engine_failure(ask) == STORE_TASK_FAILED)
-		return ask_label(t, t->data, ask->example_ids, 1, err);
-	return engine_settle(t, engine_failure(ask), ask->err.msg, err);
 }
 
 static bool report(const engine_task *t, cJSON *about)
@@ -190,6 +37,9 @@ static bool report(const engine_task *t, cJSON *about)
 	if (!e)
 		return true;
 	if (t->row.twins && !cJSON_AddRawToObject(about, "same_for", t->row.twins))
+		return false;
+	if (t->chosen_by && !(cJSON_AddNumberToObject(about, "tried", (double)t->n_rejected + 1) &&
+	                      cJSON_AddNumberToObject(about, "select", t->chosen_by[t->n_rejected].value)))
 		return false;
 	return cJSON_AddStringToObject(about, "label", e->text) &&
 	       (!e->short_text || cJSON_AddStringToObject(about, "short_label", e->short_text)) &&
@@ -210,8 +60,25 @@ static int check(const engine_kind *k, const explain_opts *o, error *err)
 	if (!x->show && o->client)
 		return error_set(err, ERR_ARG, "the explainer '%s' asks no model: leave out --base-url",
 		                 x->name);
-	if (!o->client && o->cot)
-		return error_set(err, ERR_ARG, "reasons before the label need a model (--base-url)");
+	if (!o->client && (o->cot || label_has_choice(o)))
+		return error_set(err, ERR_ARG, "%s need a model (--base-url)",
+		                 o->cot ? "reasons before the label" : "candidates and refinement");
+	if (o->n_candidates < 1 || o->n_candidates > 20 || o->n_refine > 10)
+		return error_set(
+		        err, ERR_ARG,
+		        "%u candidates and %u rounds of refinement are asked for, 1 to 20 and 0 to 10 are "
+		        "allowed",
+		        o->n_candidates, o->n_refine);
+	if (o->n_select < EXAMPLES_LEAST || o->n_select > 1000)
+		return error_set(err, ERR_ARG,
+		                 "%u windows to choose labels by are asked for, %d to 1000 are allowed",
+		                 o->n_select, EXAMPLES_LEAST);
+	if (label_has_choice(o) && !x->windows)
+		return error_set(
+		        err, ERR_ARG,
+		        "the labels of the explainer '%s' are not about texts: no judge of texts can choose "
+		        "among them",
+		        x->name);
 	return 0;
 }
 
@@ -229,20 +96,35 @@ static bool settings(cJSON *s, const explain_opts *o)
 {
 	return cJSON_AddStringToObject(s, "explainer", explain_explainer_of(o)) &&
 	       cJSON_AddNumberToObject(s, "n_examples", o->n_examples) &&
-	       cJSON_AddBoolToObject(s, "cot", o->cot);
+	       cJSON_AddBoolToObject(s, "cot", o->cot) &&
+	       (!label_has_choice(o) || (cJSON_AddNumberToObject(s, "n_candidates", o->n_candidates) &&
+	                                 cJSON_AddNumberToObject(s, "n_refine", o->n_refine) &&
+	                                 cJSON_AddNumberToObject(s, "n_select", o->n_select) &&
+	                                 cJSON_AddNumberToObject(s, "per_prompt", o->per_prompt)));
 }
 
-#define LABEL_KIND(an_explainer, a_schema, a_prompt)                                                         \
+static size_t n_forms(const explain_opts *o)
+{
+	return label_has_choice(o) ? FORM_REFINE : 0;
+}
+
+static const engine_form forms[][2] = { { { "detection", schema_detection, prompt_detection },
+	                                  { "label", schema_label, prompt_label_refine } },
+	                                { { "detection", schema_detection, prompt_detection },
+	                                  { "label", schema_label_cot, prompt_label_refine } } };
+
+#define LABEL_KIND(an_explainer, a_schema, a_prompt, some_forms)                                             \
 	{                                                                                                    \
 		.name = "explain", .unit = "features", .explainer = &(an_explainer), .schema_name = "label", \
 		.schema = (a_schema), .prompt = (a_prompt), .fields = label_fields,                          \
 		.n_fields = ARRAY_LEN(label_fields), .none_yet = "label IS NULL",                            \
 		.left_out = "share_a_label", .check = check, .choose = choose_tasks, .settings = settings,   \
-		.begin = begin, .finish = finish, .report = report                                           \
+		.begin = label_begin, .finish = label_finish, .report = report, .forms = (some_forms),       \
+		.n_forms = n_forms                                                                           \
 	}
 #define LABEL_KINDS(x, p)                                                                                    \
 	{                                                                                                    \
-		LABEL_KIND(x, schema_label, p), LABEL_KIND(x, schema_label_cot, p)                           \
+		LABEL_KIND(x, schema_label, p, forms[0]), LABEL_KIND(x, schema_label_cot, p, forms[1])       \
 	}
 
 static const engine_kind kinds[][2] = { LABEL_KINDS(explainer_marked, prompt_label),

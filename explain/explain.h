@@ -183,7 +183,11 @@ typedef struct explain_opts {
 	const char *
 	        explainer; /* explain: how (explain_explainer_name()). NULL: "marked", without a client "lexical" */
 	bool cot;          /* explain: the model gives its reasons before the label */
-	unsigned n_examples;             /* windows shown to the explainer. 20 */
+	unsigned n_examples; /* windows shown to the explainer. 20 */
+	/* explain: labels sampled, of which the one is kept that a judge does best by on the select documents, 1; and how often the
+	 * best is revised by the judge's mistakes there, 0 */
+	unsigned n_candidates, n_refine;
+	unsigned n_select; /* explain: firing windows of these that it judges, and as many silent ones. 20 */
 	unsigned n_positive, n_negative; /* score: windows of each kind. 50, 50 */
 	unsigned n_baseline;             /* score by a model: windows of each kind for the chance level. 10 */
 	unsigned per_prompt;             /* score: windows a request. 10 */

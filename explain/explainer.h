@@ -1,5 +1,5 @@
 /* explainer: what an explainer is. It looks at a feature and either says what makes it fire by a rule of its own, or shows a model
- * what it saw; asking, asking again, choosing among several labels are the same for all (explain.c). Private to explain/. */
+ * what it saw; asking, asking again, choosing among several labels are the same for all (label.c). Private to explain/. */
 #ifndef GLOSS_EXPLAIN_EXPLAINER_H
 #define GLOSS_EXPLAIN_EXPLAINER_H
 
@@ -23,6 +23,15 @@ typedef struct explainer {
 } explainer;
 extern const explainer explainer_marked, explainer_table, explainer_contrastive, explainer_output,
         explainer_single_token, explainer_lexical;
+
+/* Forms of the questions of a task (engine_form): for a label; for what a label is judged by; for a better label. */
+enum { FORM_LABEL, FORM_JUDGE, FORM_REFINE };
+
+/* A task that labels a feature, as engine_kind has it (label.c). */
+int label_begin(engine_task *t, error *err) MUST_USE;
+int label_finish(engine_task *t, error *err) MUST_USE;
+/* Several labels, or revised ones, are chosen between by a judge. */
+bool label_has_choice(const explain_opts *o);
 
 /* Settle the task by a label (in t->mem). */
 int explainer_settle(engine_task *t, store_explanation *e, error *err) MUST_USE;

@@ -37,6 +37,17 @@ static bool add_client(cJSON *settings, const engine *j)
 	       cJSON_AddStringToObject(settings, "schema_sha256", j->schema_sha256);
 }
 
+static bool add_forms(cJSON *settings, const engine *j)
+{
+	cJSON *list = j->n_forms ? cJSON_AddArrayToObject(settings, "forms_sha256") : NULL;
+	bool fine = list || !j->n_forms;
+
+	for (size_t i = 0; i < j->n_forms && fine; i++)
+		fine = cJSON_AddItemToArray(list, cJSON_CreateString(j->form_sha256[i].prompt)) &&
+		       cJSON_AddItemToArray(list, cJSON_CreateString(j->form_sha256[i].schema));
+	return fine;
+}
+
 static bool add_settings(cJSON *settings, const engine *j, const char *features)
 {
 	char seed[24];
@@ -49,7 +60,8 @@ static bool add_settings(cJSON *settings, const engine *j, const char *features)
 	       cJSON_AddStringToObject(settings, "choice", explain_choice_name(j->o->choice)) &&
 	       cJSON_AddStringToObject(settings, "seed", seed) &&
 	       (!j->kind->scorer || cJSON_AddStringToObject(settings, "scorer", j->kind->scorer->name)) &&
-	       (!j->o->client || add_client(settings, j)) && j->kind->settings(settings, j->o);
+	       (!j->o->client || add_client(settings, j)) && add_forms(settings, j) &&
+	       j->kind->settings(settings, j->o);
 }
 
 /* All that decides the outcome, as JSON: malloc'd. */
@@ -75,6 +87,20 @@ static int keep(char hex[SHA256_HEX], const engine *j, const char *prompt, error
 	return rc == 0 && j->o->client && !j->o->dry_run ? store_prompt_add(j->s, prompt, err) : rc;
 }
 
+static int keep_all(engine *j, error *err)
+{
+	int rc = keep(j->prompt_sha256, j, j->prompt, err);
+
+	if (rc == 0)
+		rc = keep(j->schema_sha256, j, j->kind->schema, err);
+	for (size_t i = 0; i < j->n_forms && rc == 0; i++) {
+		rc = keep(j->form_sha256[i].prompt, j, j->kind->forms[i].prompt, err);
+		if (rc == 0)
+			rc = keep(j->form_sha256[i].schema, j, j->kind->forms[i].schema, err);
+	}
+	return rc;
+}
+
 /* ---- Runs -------------------------------------------------------------------------------------------------------------- */
 
 int kind_run(cJSON **summary, const engine_kind *k, store *s, int64_t source, const explain_opts *o,
@@ -86,6 +112,7 @@ int kind_run(cJSON **summary, const engine_kind *k, store *s, int64_t source, co
 		     .source = source,
 		     .method = o->client ? o->client->model : "lexical",
 		     .prompt = o->prompt ? o->prompt : k->prompt,
+		     .n_forms = k->n_forms ? k->n_forms(o) : 0,
 		     .list = tasks,
 		     .n_list = n };
 	char *settings = NULL;
@@ -99,9 +126,7 @@ int kind_run(cJSON **summary, const engine_kind *k, store *s, int64_t source, co
 	if (rc == 0)
 		rc = prompt_check(j.prompt, k->fields, k->n_fields, o->prompt_name, err);
 	if (rc == 0)
-		rc = keep(j.prompt_sha256, &j, j.prompt, err);
-	if (rc == 0)
-		rc = keep(j.schema_sha256, &j, k->schema, err);
+		rc = keep_all(&j, err);
 	if (rc == 0)
 		rc = make_settings(&settings, &j, err);
 	if (rc == 0)
@@ -152,7 +177,8 @@ int engine_ask_fill(engine_task *t, const prompt_field *fields, size_t n, const 
 
 	text_init(&system, PROMPT_MAX);
 	text_init(&user, PROMPT_MAX);
-	rc = prompt_fill(&system, &user, t->job->prompt, fields, n, err);
+	rc = prompt_fill(&system, &user, t->form ? t->job->kind->forms[t->form - 1].prompt : t->job->prompt,
+	                 fields, n, err);
 	if (rc == 0) {
 		s = arena_strdup(&t->mem, system.data);
 		u = arena_strdup(&t->mem, user.data);

@@ -271,6 +271,20 @@ int prompt_add_marks(text *t, const store_window *w, const uint8_t *mark, error 
 	return rc < 0 ? too_long(rc, err) : 0;
 }
 
+int prompt_add_windows_marks(text *t, const store_window *w, error *err)
+{
+	uint8_t *mark = calloc(w->length + 1, 1);
+	int rc;
+
+	if (!mark)
+		return error_nomem(err, "a prompt");
+	if (w->activation > 0)
+		prompt_mark(mark, w);
+	rc = prompt_add_marks(t, w, mark, err);
+	free(mark);
+	return rc;
+}
+
 int prompt_add_plain(text *t, const store_window *w, error *err)
 {
 	int rc = join_visible(t, w, 0, w->length);

@@ -32,6 +32,8 @@ int prompt_add_plain(text *t, const store_window *w, error *err) MUST_USE;
 int prompt_add_marked(text *t, const store_window *w, float strongest, error *err) MUST_USE;
 /* The first line alone, around tokens of one's own: mark (length), 1: marked. */
 int prompt_add_marks(text *t, const store_window *w, const uint8_t *mark, error *err) MUST_USE;
+/* The same around those that prompt_add_marked() marks: none in a window that is silent. */
+int prompt_add_windows_marks(text *t, const store_window *w, error *err) MUST_USE;
 /* Those over the threshold; returns how many. mark (length). */
 uint32_t prompt_mark(uint8_t *mark, const store_window *w);
 /* Text of others on one line: a label in a prompt. */

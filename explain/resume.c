@@ -13,7 +13,9 @@ static int read_settings(explain_opts *o, const char **prompt, const cJSON *sett
 	} numbers[] = { { "window", &o->window },         { "n_examples", &o->n_examples },
 		        { "n_positive", &o->n_positive }, { "n_negative", &o->n_negative },
 		        { "n_baseline", &o->n_baseline }, { "per_prompt", &o->per_prompt },
-		        { "n_hard", &o->n_hard },         { "group", &o->group } };
+		        { "n_hard", &o->n_hard },         { "group", &o->group },
+		        { "n_select", &o->n_select },     { "n_candidates", &o->n_candidates },
+		        { "n_refine", &o->n_refine } };
 	const char *seed = NULL, *choice = NULL;
 	uint64_t value;
 	int rc = 0;
@@ -26,6 +28,8 @@ static int read_settings(explain_opts *o, const char **prompt, const cJSON *sett
 	o->logprobs = false;
 	o->embed_model = o->explainer = NULL;
 	o->cot = false;
+	o->n_candidates = 1;
+	o->n_refine = 0;
 	for (size_t i = 0; i < ARRAY_LEN(numbers) && rc == 0; i++) {
 		value = *numbers[i].value;
 		rc = json_get_u64(&value, settings, numbers[i].name, "the job's settings", err);

@@ -34,8 +34,7 @@ static double level(const engine_task *t)
 
 /* ---- Items ------------------------------------------------------------------------------------------------------------ */
 
-/* One order of all kinds together that depends on seed and feature alone; each kind spread evenly over the looks. */
-static int shuffle(engine_task *t, error *err)
+int score_shuffle(engine_task *t, error *err)
 {
 	score_task *mine = t->data;
 	uint64_t key = hash64_mix(t->job->o->seed, t->row.feature);
@@ -186,8 +185,7 @@ static size_t batch_size(const engine_task *t)
 	return !t->job->o->client ? mine->n + 1 : n ? n : 1;
 }
 
-/* Have the items that were asked for and have no answer judged by a label, a batch at a time. The last may be short. */
-static int judge(engine_task *t, score_label whose, unsigned sample, error *err)
+int score_judge(engine_task *t, score_label whose, unsigned sample, error *err)
 {
 	score_task *mine = t->data;
 	size_t at = 0, size = batch_size(t);
@@ -215,7 +213,7 @@ static int judge_all(engine_task *t, unsigned sample, error *err)
 	int rc = 0;
 
 	for (int whose = SCORE_OWN; whose <= SCORE_EMPTY && rc == 0; whose++)
-		rc = judge(t, (score_label)whose, sample, err);
+		rc = score_judge(t, (score_label)whose, sample, err);
 	return rc;
 }
 
@@ -224,6 +222,8 @@ static int conclude(engine_task *t, error *err);
 static int begin(engine_task *t, error *err)
 {
 	const explain_opts *o = t->job->o;
+	score_wanted want = { STORE_REPORT, o->choice == EXPLAIN_BY_KIND ? EXPLAIN_DECILES : o->choice,
+		              o->n_positive, o->n_negative, o->n_hard };
 	score_task *mine = arena_alloc(&t->mem, 1, sizeof(*mine));
 	score_material m = { 0 };
 	const char *why = NULL;
@@ -241,13 +241,13 @@ static int begin(engine_task *t, error *err)
 	if (!o->client && !mine->label[SCORE_OWN].rule)
 		return engine_settle(t, STORE_TASK_SKIPPED,
 		                     "its label is no rule: a model has to judge it (--base-url)", err);
-	rc = score_gather(&why, buf, &m, t, err);
+	rc = score_gather(&why, buf, &m, t, &want, err);
 	if (rc == 0 && !why)
 		rc = mine->scorer->make(&why, buf, t, &m, err);
 	if (rc == 0 && why)
 		return engine_settle(t, STORE_TASK_SKIPPED, why, err);
 	if (rc == 0)
-		rc = shuffle(t, err);
+		rc = score_shuffle(t, err);
 	if (rc == 0)
 		rc = find_baselines(t, err);
 	if (rc == 0)
@@ -313,7 +313,7 @@ static int finish(engine_task *t, error *err)
 	mine->again = false;
 	for (size_t i = 0; i < mine->n; i++)
 		mine->items[i].asked[SCORE_OWN] |= mine->items[i].look == mine->look;
-	rc = judge(t, SCORE_OWN, 0, err);
+	rc = score_judge(t, SCORE_OWN, 0, err);
 	return rc < 0 || t->n_asks > before ? rc : conclude(t, err);
 }
 

@@ -30,10 +30,9 @@ static bool taken_before(const score_material *m, int kind, const store_window *
 }
 
 /* The kinds in equal shares; nearest ones only where there is a model to embed by. */
-static int gather_hard(score_material *m, engine_task *t, error *err)
+static int gather_hard(score_material *m, engine_task *t, const score_wanted *w, error *err)
 {
-	unsigned want = t->job->o->n_hard,
-	         kinds = t->job->o->embed_model ? SCORE_HARD_KINDS : STORE_HARD_KINDS;
+	unsigned want = w->n_hard, kinds = t->job->o->embed_model ? SCORE_HARD_KINDS : STORE_HARD_KINDS;
 	int rc = 0;
 
 	for (unsigned k = 0; k < kinds && rc == 0; k++) {
@@ -44,7 +43,7 @@ static int gather_hard(score_material *m, engine_task *t, error *err)
 			continue;
 		/* some more than wanted, since some are dropped */
 		if (k < STORE_HARD_KINDS)
-			rc = examples_hard(&m->hard[k], &found, t, STORE_REPORT, (store_hard)k, &m->all,
+			rc = examples_hard(&m->hard[k], &found, t, w->part, (store_hard)k, &m->all,
 			                   2 * share + 4, err);
 		else
 			rc = score_nearest(&m->hard[k], &found, t, m, 2 * share + 4, err);
@@ -56,28 +55,33 @@ static int gather_hard(score_material *m, engine_task *t, error *err)
 	return rc;
 }
 
-int score_gather(const char **why, char buf[128], score_material *m, engine_task *t, error *err)
+static const char *no_silent(char buf[128], store_part part)
 {
-	const explain_opts *o = t->job->o;
-	explain_choice how = o->choice == EXPLAIN_BY_KIND ? EXPLAIN_DECILES : o->choice;
+	snprintf(buf, 128, "no silent windows in the %s documents", examples_part_name(part));
+	return buf;
+}
+
+int score_gather(const char **why, char buf[128], score_material *m, engine_task *t, const score_wanted *want,
+                 error *err)
+{
 	size_t *chosen;
 	int rc;
 
-	rc = examples_read(&m->all, t, STORE_REPORT, err);
-	if (rc < 0 || (*why = examples_too_few(buf, &m->all, STORE_REPORT)))
+	rc = examples_read(&m->all, t, want->part, err);
+	if (rc < 0 || (*why = examples_too_few(buf, &m->all, want->part)))
 		return rc;
-	rc = examples_silent(&m->silent, &m->n_silent, t, STORE_REPORT, o->n_negative, err);
+	rc = examples_silent(&m->silent, &m->n_silent, t, want->part, want->n_negative, err);
 	if (rc == 0 && m->n_silent == 0) {
-		*why = "no silent windows in the report documents";
+		*why = no_silent(buf, want->part);
 		return 0;
 	}
 	if (rc == 0)
-		rc = examples_choose(&chosen, &m->n_chosen, &m->all, how, o->n_positive,
-		                     hash64_mix(o->seed + 5, t->row.feature), &t->mem, err);
+		rc = examples_choose(&chosen, &m->n_chosen, &m->all, want->how, want->n_positive,
+		                     hash64_mix(t->job->o->seed + 5, t->row.feature), &t->mem, err);
 	if (rc < 0)
 		return rc;
 	m->chosen = chosen;
-	return gather_hard(m, t, err);
+	return gather_hard(m, t, want, err);
 }
 
 /* ---- Items ------------------------------------------------------------------------------------------------------------ */

@@ -95,8 +95,14 @@ typedef struct scorer {
 } scorer;
 extern const scorer scorer_detection, scorer_confidence, scorer_fuzz, scorer_intruder;
 
-/* Windows of the report documents. *why: the reason why the feature cannot be scored, or NULL. */
-int score_gather(const char **why, char buf[128], score_material *m, engine_task *t, error *err) MUST_USE;
+/* Windows of documents of a part. *why: the reason why the feature cannot be scored by them, or NULL. */
+typedef struct score_wanted {
+	store_part part;
+	explain_choice how; /* of firing ones */
+	unsigned n_positive, n_negative, n_hard;
+} score_wanted;
+int score_gather(const char **why, char buf[128], score_material *m, engine_task *t, const score_wanted *want,
+                 error *err) MUST_USE;
 /* Of silent windows besides the random ones those nearest to the chosen firing ones by the cosine of their embeddings (embed.c),
  * at most `want`; none in a dry run, which counts what it would ask. */
 int score_nearest(store_window **out, size_t *n, engine_task *t, const score_material *m, size_t want,
@@ -108,6 +114,12 @@ int score_items_add(engine_task *t, const score_item *like, const store_window *
                     uint32_t n, error *err) MUST_USE;
 /* The same number for the same window and what it is for. */
 uint64_t score_window_hash(const engine_task *t, const store_window *w, uint64_t what);
+
+/* The items in one order of all kinds together that depends on seed and feature alone; each kind is spread evenly over the looks,
+ * and those of the first are to be judged by SCORE_OWN. */
+int score_shuffle(engine_task *t, error *err) MUST_USE;
+/* Have the items that were asked for and have no answer judged by a label, a batch at a time. The last may be short. */
+int score_judge(engine_task *t, score_label whose, unsigned sample, error *err) MUST_USE;
 
 int score_ask(engine_task *t, score_batch *b, unsigned sample, error *err) MUST_USE;
 int score_take(engine_ask *ask, error *err) MUST_USE;

@@ -164,14 +164,6 @@ static int add_silent(engine_task *t, explain_view *v, size_t want, error *err)
 	return rc;
 }
 
-/* Without marks, and no << of its own can be taken for one. */
-static int add_unmarked(text *out, const store_window *w, arena *mem, error *err)
-{
-	const uint8_t *none = arena_alloc(mem, w->length + 1, 1);
-
-	return none ? prompt_add_marks(out, w, none, err) : error_nomem(err, "a prompt");
-}
-
 static int show_contrast(const char **why, text *out, engine_task *t, explain_view *v, error *err)
 {
 	unsigned n = t->job->o->n_examples, silent = n >= 4 ? n / 4 : 1;
@@ -194,7 +186,7 @@ static int show_contrast(const char **why, text *out, engine_task *t, explain_vi
 	for (size_t i = firing; i < v->n_shown && rc == 0; i++) {
 		if (text_addf(out, "\nCounterexample %zu: ", i - firing + 1) < 0)
 			return too_long(err);
-		rc = add_unmarked(out, v->shown[i], &t->mem, err);
+		rc = prompt_add_windows_marks(out, v->shown[i], err); /* none: it is silent */
 	}
 	return rc;
 }

@@ -17,20 +17,21 @@ int store_explanation_add(store *s, store_explanation *e, error *err)
 	rc = store_prepare(
 	        &st, s,
 	        "INSERT INTO explanation(source_id, feature, text, short_text, rule, confidence, method,"
-	        " model, prompt_sha256, task_id, created, schema_sha256, same_as)"
-	        " SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, nullif(?10, 0), ?11, ?12, nullif(?13, -1)"
+	        " model, prompt_sha256, task_id, created, schema_sha256, same_as, withdrawn)"
+	        " SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, nullif(?10, 0), ?11, ?12, nullif(?13, -1),"
+	        " iif(?14, ?11, NULL)"
 	        " WHERE NOT EXISTS (SELECT 1 FROM explanation WHERE task_id = ?10 AND feature = ?2 AND text "
 	        "= ?3 AND"
-	        " short_text IS ?4 AND confidence IS ?6 AND id = (SELECT max(id) FROM explanation WHERE "
-	        "task_id = ?10 AND"
-	        " feature = ?2))"
+	        " short_text IS ?4 AND confidence IS ?6 AND (?14 OR id = (SELECT max(id) FROM explanation "
+	        "WHERE task_id = ?10 AND"
+	        " feature = ?2)))"
 	        " RETURNING id",
 	        err);
 	if (rc == 0)
-		rc = store_bind(s, st, err, "iitttdtttitti", e->source_id, (int64_t)e->feature, e->text,
+		rc = store_bind(s, st, err, "iitttdtttittii", e->source_id, (int64_t)e->feature, e->text,
 		                e->short_text, e->rule, e->confidence, e->method, e->model, e->prompt_sha256,
 		                e->task_id, e->created ? e->created : now, e->schema_sha256,
-		                e->same_as ? (int64_t)*e->same_as : (int64_t)-1);
+		                e->same_as ? (int64_t)*e->same_as : (int64_t)-1, (int64_t)e->rejected);
 	if (rc == 0)
 		rc = store_step(s, st, &row, err);
 	e->id = 0;

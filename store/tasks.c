@@ -233,7 +233,10 @@ int store_task_end(store *s, const store_task *t, const store_outcome *o, error 
 		store_score mine = o->scores[i];
 
 		mine.task_id = t->id;
-		rc = store_score_add(s, &mine, err);
+		if (mine.of)
+			mine.explanation_id = mine.of->id;
+		if (mine.explanation_id) /* 0: a label that is there from before, with its score */
+			rc = store_score_add(s, &mine, err);
 	}
 	return store_end(s, rc, err);
 }

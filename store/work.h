@@ -18,6 +18,7 @@ typedef struct store_explanation {
 	const char *schema_sha256; /* of the answer's JSON Schema; NULL: none */
 	const uint32_t
 	        *same_as; /* the feature it was made for, which fires on the same tokens; NULL: this one */
+	bool rejected;    /* its task chose another: kept as withdrawn from the start */
 } store_explanation;
 /* e->id is set, to 0 where its task made the same label before (its replies were read again): that one stays. */
 int store_explanation_add(store *s, store_explanation *e, error *err) MUST_USE;
@@ -32,6 +33,8 @@ typedef struct store_score {
 	double value, low, high, baseline; /* NaN: none */
 	uint32_t n_positive, n_negative, n_failed;
 	int64_t task_id;
+	const store_explanation
+	        *of; /* in store_task_end(): one of the outcome's, in place of explanation_id; NULL: none */
 } store_score;
 int store_score_add(store *s, const store_score *sc, error *err) MUST_USE;
 /* Whether a label has a score of this scorer. */

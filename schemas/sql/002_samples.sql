@@ -78,7 +78,7 @@ octave(o) AS (VALUES (-10) UNION ALL SELECT o + 1 FROM octave WHERE o < 22)
 INSERT INTO grid
 	SELECT 64 * o + j, mantissa / 8388608.0 * iif(o < 0, 1.0 / (1 << abs(o)), 1 << abs(o)) FROM octave, step WHERE 64 * o + j <= 1408;
 
-ALTER TABLE explanation ADD COLUMN withdrawn TEXT; -- when a person took it back; NULL: it holds
+ALTER TABLE explanation ADD COLUMN withdrawn TEXT; -- when a person took it back, or from the start where its task chose another; NULL: it holds
 -- The label of each feature that counts: the latest not withdrawn, with its latest score. Kept up by the triggers below.
 CREATE TABLE current_label (
 	source_id INTEGER NOT NULL,
