@@ -1,0 +1,164 @@
+"""Checks of demo/subject_server.py against transformers with the same weights: subject.py FOLDER URL, the model's folder and where it
+is served. See docs/subject.md."""
+import base64
+import json
+import sys
+import threading
+import urllib.error
+import urllib.request
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+folder, url = sys.argv[1:]
+model = AutoModelForCausalLM.from_pretrained(folder).eval()
+tokenizer = AutoTokenizer.from_pretrained(folder)
+TEXTS = ["A gloss is a short note in the margin of a book.", "naïve 日本語\n\ttext", "x"]
+PREFIX = "Each of the following texts was picked at random.\n\nText:\n"
+
+
+def post(of, path="/subject"):
+    body = of if isinstance(of, bytes) else json.dumps(of).encode()
+    request = urllib.request.Request(url + path, body, {"Content-Type": "application/json"})
+    try:
+        with urllib.request.urlopen(request, timeout=60) as r:
+            return r.status, json.load(r)
+    except urllib.error.HTTPError as e:
+        return e.code, json.load(e)
+
+
+def ask(**of):
+    status, reply = post(of)
+    assert status == 200 and reply["object"] == "subject", (status, reply)
+    return reply
+
+
+def refused(words, status=400, path="/subject", **of):
+    got, reply = post(of.pop("raw", None) or of, path)
+    message = reply["error"]["message"]
+    assert got == status and words in message and "\n" not in message, (of, got, message)
+
+
+def rows(reply):
+    return torch.frombuffer(bytearray(base64.b64decode(reply["f32"])), dtype=torch.float32).reshape(reply["shape"])
+
+
+def steer(layer, vector, scale=1.0, on="last"):
+    return {"layer": layer, "vector": vector, "scale": scale, "on": on}
+
+
+@torch.inference_mode()
+def direct_logprobs(prefix, text):
+    a, b = tokenizer(prefix)["input_ids"], tokenizer(text, add_special_tokens=False)["input_ids"]
+    logp = model(torch.tensor([a + b])).logits[0].log_softmax(-1)
+    return [logp[len(a) - 1 + i, t].item() for i, t in enumerate(b)]
+
+
+info = ask(do="info")
+assert info["layers"] == 3 and info["width"] == 48, info
+assert ask(do="info", model=info["model"])["model"] == info["model"]
+
+# log-probabilities: of each token, whatever else is in the request
+items = [{"prefix": p, "text": t} for t in TEXTS for p in (PREFIX, PREFIX + "more ")]
+worst = 0.0
+for item, got in zip(items, ask(do="logprobs", items=items)["items"]):
+    want = direct_logprobs(item["prefix"], item["text"])
+    assert len(got["logprobs"]) == len(want) == len(got["ids"])
+    worst = max(worst, max(abs(a - b) for a, b in zip(got["logprobs"], want)))
+assert worst <= 1e-3, worst
+by_ids = ask(do="logprobs", items=[{"prefix": tokenizer(PREFIX)["input_ids"], "text": tokenizer(TEXTS[0])["input_ids"]}])["items"][0]["logprobs"]
+assert max(abs(a - b) for a, b in zip(by_ids, direct_logprobs(PREFIX, TEXTS[0]))) <= 1e-3
+
+# steering: the residual after the block shifts by the vector on every token, the blocks before are as they were
+torch.manual_seed(3)
+vector = torch.randn(48)
+packed = base64.b64encode(vector.numpy().tobytes()).decode()
+error = 0.0
+for layer in range(3):
+    for on in "all", "last":
+        at = {k: rows(ask(do="residual", text=TEXTS[0], layer=k)) for k in range(3)}
+        steered = {k: rows(ask(do="residual", text=TEXTS[0], layer=k, steer=steer(layer, packed, 2.5, on))) for k in range(3)}
+        shift = steered[layer] - at[layer]
+        from_here = 0 if on == "all" else len(shift) - 1
+        error = max(error, ((shift[from_here:] - 2.5 * vector).norm(dim=-1) / (2.5 * vector).norm()).max().item())
+        assert (shift[:from_here] == 0).all()
+        assert all((steered[k] == at[k]).all() for k in range(layer)), "a block before it changed"
+        assert layer == 2 or (steered[2] != at[2]).any()
+assert error <= 0.01, error
+as_list = rows(ask(do="residual", text=TEXTS[0], layer=1, steer=steer(1, vector.tolist(), 2.5, "all")))
+assert torch.equal(as_list, rows(ask(do="residual", text=TEXTS[0], layer=1, steer=steer(1, packed, 2.5, "all"))))
+
+# KL of next-token distributions, against hooks of one's own
+blocks = max((m for m in model.modules() if isinstance(m, torch.nn.ModuleList)), key=len)
+
+
+@torch.inference_mode()
+def direct(ids, layer, add):
+    """Logits with `add` (tokens, d) at the output of a block."""
+    handle = blocks[layer].register_forward_hook(lambda m, i, y: (y[0] + add, *y[1:]) if isinstance(y, tuple) else y + add)
+    logits = model(torch.tensor([ids])).logits[0]
+    handle.remove()
+    return logits
+
+
+kls = ask(do="kl", prompts=TEXTS + [PREFIX], steer=steer(1, packed, 0.7))["kl"]
+for text, kl in zip(TEXTS + [PREFIX], kls):
+    ids = tokenizer(text)["input_ids"]
+    add = torch.zeros(len(ids), 48)
+    p = direct(ids, 1, add)[-1].log_softmax(-1)
+    add[-1] = 0.7 * vector
+    q = direct(ids, 1, add)[-1].log_softmax(-1)
+    assert abs(kl - (p.exp() * (p - q)).sum().item()) <= 1e-4 * max(1, kl), (text, kl)
+assert max(ask(do="kl", prompts=TEXTS, steer=steer(1, packed, 0.0))["kl"]) <= 1e-9
+
+# generation: greedy as by hand, with and without steering from the last prompt token on; by seed, and no two alike
+for scale in 0.0, 1.5:
+    got = ask(do="generate", prompts=TEXTS[:2], max_tokens=6, steer=steer(1, packed, scale))["items"]
+    for text, item in zip(TEXTS, got):
+        ids = tokenizer(text)["input_ids"]
+        start = len(ids) - 1
+        for token in item["ids"]:
+            add = torch.zeros(len(ids), 48)
+            add[start:] = scale * vector
+            assert direct(ids, 1, add)[-1].argmax().item() == token
+            ids.append(token)
+        assert item["text"] == tokenizer.decode(item["ids"])
+draw = lambda seed: [i["ids"] for i in ask(do="generate", prompts=TEXTS[:1] * 3, max_tokens=8, temperature=1.0, seed=seed)["items"]]
+assert draw(1) == draw(1) != draw(2) and draw(1)[0] != draw(1)[1] and draw(1)[1] == draw(2)[0]
+
+# several at once do not disturb each other
+wrong = []
+work = [threading.Thread(target=lambda: wrong.extend([1] * (ask(do="logprobs", items=items[:1]) != ask(do="logprobs", items=items[:1])))) for _ in range(3)]
+work += [threading.Thread(target=lambda: ask(do="kl", prompts=TEXTS, steer=steer(0, packed)))]
+[t.start() for t in work], [t.join() for t in work]
+assert not wrong
+
+# what gets no answer
+good = {"do": "kl", "prompts": TEXTS}
+refused("not JSON", raw=b"{")
+refused("no JSON object", raw=b"[]")
+refused("not JSON", raw=b"[" * 100000)
+refused("do is missing", prompts=TEXTS)
+refused("there are info, logprobs", do="dance")
+refused("the model here is", 404, do="info", model="another")
+refused("POST /v1/subject", 404, path="/chat/completions", do="info")
+refused("the body is 9000000 bytes", 413, raw=b" " * 9000000)
+refused("items has 257 members", do="logprobs", items=[{"text": "a"}] * 257)
+refused("item 0: text is missing", do="logprobs", items=[{"prefix": "a"}])
+refused("item 0: nothing stands before", do="logprobs", items=[{"text": "a"}])
+refused("item 0: prefix: a token id is beyond", do="logprobs", items=[{"prefix": [49152], "text": "a"}])
+refused("neither a text nor a list", do="logprobs", items=[{"prefix": [1.5], "text": "a"}])
+refused("the model takes", do="logprobs", items=[{"prefix": "a", "text": "a " * 3000}])
+refused("prompts is missing", do="kl")
+refused("prompt 1 has no token", do="kl", prompts=["a", []], steer=steer(1, packed))
+refused("steer is missing", **good)
+refused("layer is 3, 0 to 2", **good, steer=steer(3, packed))
+refused("has 47 numbers, the model's blocks put out 48", **good, steer=steer(1, vector.tolist()[:47]))
+refused("neither a list of numbers nor the base64", **good, steer=steer(1, packed[:-3]))
+refused("no finite number", **good, steer=steer(1, [float("nan")] * 48))
+refused("scale is nan", **good, steer=steer(1, packed, float("nan")))
+refused("there are all, last", **good, steer=steer(1, packed, 1.0, "some"))
+refused("max_tokens is 257", do="generate", prompts=TEXTS, max_tokens=257)
+refused("seed is of the wrong type", do="generate", prompts=TEXTS, max_tokens=1, seed=1.5)
+refused("temperature is -1", do="generate", prompts=TEXTS, max_tokens=1, temperature=-1)
+print(f"subject: log-probabilities to {worst:.1g}, steering to {error:.1g} of the vector")
