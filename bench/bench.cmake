@@ -8,7 +8,8 @@ endforeach()
 target_sources(bench_store PRIVATE "${CMAKE_CURRENT_LIST_DIR}/made_store.c")
 target_sources(bench_jobs PRIVATE "${CMAKE_CURRENT_LIST_DIR}/../tests/support_planted.c")
 target_sources(bench_oracle PRIVATE "${CMAKE_CURRENT_LIST_DIR}/../tests/support_planted.c"
-	"${CMAKE_CURRENT_LIST_DIR}/../tests/support_oracle.c")
+	"${CMAKE_CURRENT_LIST_DIR}/../tests/support_oracle.c"
+	"${CMAKE_CURRENT_LIST_DIR}/../tests/support_subject.c")
 foreach(served bench_client bench_jobs bench_oracle)
 	target_sources(${served} PRIVATE "${CMAKE_CURRENT_LIST_DIR}/../tests/support_llm.c")
 	target_link_libraries(${served} PRIVATE PkgConfig::MICROHTTPD)

@@ -10,6 +10,7 @@
 #include "store/store_internal.h"
 #include "tests/support_oracle.h"
 #include "tests/support_planted.h"
+#include "tests/support_subject.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -80,6 +81,8 @@ static const trial trials[] = {
 	{ "fuzz", "fuzz", 0.15, 0.1, 0, 0, false, 0.875, OF_SCORE },
 	{ "fuzz, weak judge", "fuzz", 0.45, 0.4, 0, 0, false, 0.575, OF_SCORE },
 	{ "fuzz by log-probabilities, AUROC", "fuzz", 0, 0, 2, 0, false, 0.921350, OF_AREA },
+	{ "surprisal, AUROC", "surprisal", 0, 0, 2, 0, false, 0.921350, OF_SCORE },
+	{ "surprisal, weak label, AUROC", "surprisal", 0, 0, 0.5, 0, false, 0.638163, OF_SCORE },
 	{ "intruder", "intruder", 0.15, 0, 0, 0, false, 0.85, OF_SCORE },
 	{ "intruder, weak judge", "intruder", 0.6, 0, 0, 0, false, 0.4, OF_SCORE },
 	{ "intruder, features that fire at random", "intruder", 0, 0, 0, 0, true, 0.2, OF_SCORE },
@@ -100,7 +103,10 @@ static void print_baseline(store *s)
 static void run(const trial *t, const char *made, const char *folder, unsigned runs, unsigned number)
 {
 	oracle judge = { .miss = t->miss, .false_alarm = t->false_alarm, .seed = 77 + number, .d = t->d };
-	llm_server *server = llm_start_answering(oracle_answer, &judge);
+	subject_oracle model = { .d = t->d, .seed = 77 + number };
+	bool subject = strcmp(t->scorer, "surprisal") == 0;
+	llm_server *server = subject ? llm_start_answering(subject_answer, &model)
+	                             : llm_start_answering(oracle_answer, &judge);
 	explain_client_opts client = explain_client_opts_default();
 	explain_opts o = explain_opts_default();
 	char path[FILE_PATH_MAX], list[64], query[2 * FILE_PATH_MAX + 16];
@@ -116,14 +122,15 @@ static void run(const trial *t, const char *made, const char *folder, unsigned r
 	         runs + RANDOM_FEATURES - 1);
 	client.base_url = llm_url(server);
 	client.model = "oracle";
-	o.client = &client;
+	o.client = subject ? NULL : &client;
+	o.subject = subject ? &client : NULL;
 	o.scorer = t->scorer;
 	o.features = list;
 	o.window = 16;
 	o.seed = number;
 	o.n_hard = 0;
 	o.precision = t->precision;
-	o.logprobs = t->d > 0;
+	o.logprobs = t->d > 0 && !subject;
 	must(explain_score(NULL, s, &o, &err));
 	n = sql(s, "SELECT count(*) FROM score");
 	snprintf(query, sizeof(query), "SELECT count(*) FROM score WHERE %s <= %.9g AND %.9g <= %s", t->low,
@@ -134,7 +141,7 @@ static void run(const trial *t, const char *made, const char *folder, unsigned r
 	       inside / n >= 0.928 ? "    " : " (!)");
 	snprintf(query, sizeof(query), "SELECT avg(%s - %s) / 2 FROM score", t->high, t->low);
 	printf("  %.3f", sql(s, query));
-	printf("  %5.1f", (double)judge.items / n);
+	printf("  %5.1f", (double)(subject ? model.items : judge.items) / n);
 	print_baseline(s);
 	printf("\n");
 	fflush(stdout);

@@ -18,7 +18,12 @@ typedef struct score_cmd_opts {
 static const option options[] = {
 	EXPLAIN_ARGS_OPTIONS(score_cmd_opts, args),
 	OPTION(score_cmd_opts, scorer, "scorer", 0, OPTION_STRING, "NAMES", "detection", 0, 0,
-	       "how to score, names apart by commas: detection, confidence, fuzz, intruder"),
+	       "how to score, names apart by commas: detection, confidence, fuzz, intruder, surprisal"),
+	OPTION(score_cmd_opts, args.subject, "subject", 0, OPTION_STRING, "URL", NULL, 0, 0,
+	       "surprisal: where demo/subject_server.py serves a model, like http://127.0.0.1:8091/v1 (see "
+	       "docs/subject.md)"),
+	OPTION(score_cmd_opts, args.subject_model, "subject-model", 0, OPTION_STRING, "NAME", NULL, 0, 0,
+	       "what that model is called; if not given, the server is asked"),
 	EXPLAIN_CHOICE_OPTION(score_cmd_opts, args, "deciles"),
 	OPTION(score_cmd_opts, n_positive, "positive", 0, OPTION_U32, "N", "50", 5, 10000,
 	       "firing windows judged"),
@@ -259,7 +264,7 @@ static int score(cJSON *all, int *code, explain_session *x, const score_cmd_opts
 		*code = one > *code ? one : *code;
 		if (!p->common.json)
 			rc = print_summary(summary, several, err);
-		if (rc == 0 && next && !x->opts.dry_run && x->opts.client)
+		if (rc == 0 && next && !x->opts.dry_run && (x->opts.client || x->opts.subject))
 			rc = spend(&x->opts, summary, err);
 		cJSON_AddItemToArray(all, summary);
 	}
@@ -322,6 +327,10 @@ const command cmd_score_command = {
 	        "intruder: it gets groups of windows with tokens marked, in all but one of which the feature "
 	        "fires, and says which is the odd one. No label is shown: this scores the feature. The score "
 	        "is the accuracy; chance is one in --group.\n\n"
+	        "surprisal: a language model, by --subject, else by --base-url (completions with echo and "
+	        "logprobs), tells its loss on windows behind a neutral sentence and behind one with the "
+	        "label. The score is how often a firing window gains more by the label than a silent one: "
+	        "the area under the ROC curve.\n\n"
 	        "Each has a 95 % interval; a star is put where that holds chance. The column 'hard' is the "
 	        "same score against silent windows that are hard to tell, 'other label' that with the label "
 	        "of "

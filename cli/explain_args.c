@@ -89,7 +89,14 @@ static int check_args(const explain_args *a, error *err)
 		return error_set(err, ERR_ARG, "which store? give -d FILE");
 	if (a->base_url && !a->model)
 		return error_set(err, ERR_ARG, "--base-url needs --model NAME");
-	if (!a->base_url && (a->model || a->api_key_env || a->api_key_file || a->replay || a->ca_file))
+	if (a->subject_model && !a->subject)
+		return error_set(err, ERR_ARG, "--subject-model goes with --subject");
+	if (a->subject && a->replay && !a->subject_model)
+		return error_set(err, ERR_ARG,
+		                 "--replay asks nobody, not even what the subject's model is called: give "
+		                 "--subject-model NAME");
+	if (!a->base_url &&
+	    (a->model || a->api_key_env || a->api_key_file || (a->replay && !a->subject) || a->ca_file))
 		return error_set(err, ERR_ARG, "%s goes with --base-url",
 		                 a->model         ? "--model"
 		                 : a->replay      ? "--replay"
@@ -124,6 +131,26 @@ static void fill_client(explain_session *x, const explain_args *a)
 	x->client.thinking_tokens = a->thinking_tokens;
 	x->client.seed =
 	        (uint64_t)clock_unix() ^ ((uint64_t)getpid() << 32); /* waits of two workers differ */
+}
+
+/* The subject server is asked for its model's name, by which the log tells replies of different models apart. It gets no key. */
+static int fill_subject(explain_session *x, const explain_args *a, error *err)
+{
+	int rc = 0;
+
+	if (!a->subject)
+		return 0;
+	x->subject = x->client;
+	x->subject.base_url = a->subject;
+	x->subject.api_key = x->subject.ca_file = NULL;
+	x->subject.rpm = x->subject.tpm = 0;
+	if (!a->subject_model && !a->dry_run)
+		rc = explain_subject_name(&x->subject_name, &x->subject, cli_stop_requested, err);
+	x->subject.model = a->subject_model  ? a->subject_model
+	                   : x->subject_name ? x->subject_name
+	                                     : "subject";
+	x->opts.subject = &x->subject;
+	return rc;
 }
 
 /* All options but the store's own name, which may be another when the job is taken up. No key is among them. */
@@ -245,6 +272,9 @@ int explain_session_begin(explain_session *x, const explain_args *a, const cli_p
 	x->opts.stop = cli_stop_requested;
 	x->opts.progress = &x->progress;
 	cli_catch_signals();
+	rc = fill_subject(x, a, err);
+	if (rc < 0)
+		return rc;
 	if (a->progress && strcmp(a->progress, "json") == 0) {
 		x->opts.progress = NULL;
 		x->opts.tell = tell_json;
@@ -262,6 +292,7 @@ void explain_session_end(explain_session *x)
 		free(x->key);
 	}
 	free(x->options);
+	free(x->subject_name);
 	free(x->template);
 	store_close(x->s);
 }

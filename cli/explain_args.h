@@ -8,6 +8,7 @@
 typedef struct explain_args {
 	const char *store, *source, *features, *where;
 	const char *base_url, *model, *api_key_env, *api_key_file, *ca_file;
+	const char *subject, *subject_model; /* options of `score` alone */
 	uint32_t concurrency, retries, window;
 	double peak;
 	const char *choice; /* an option of each command, with its own default */
@@ -119,10 +120,12 @@ typedef struct explain_session {
 	explain_client_opts client;
 	explain_opts opts;
 	progress progress;
-	char *key;      /* overwritten when it ends */
-	char *template; /* of --template */
-	double told;    /* when the last line of JSON was */
-	char *options;  /* of the command line, as JSON: kept with the job */
+	explain_client_opts subject;
+	char *subject_name; /* as the server says */
+	char *key;          /* overwritten when it ends */
+	char *template;     /* of --template */
+	double told;        /* when the last line of JSON was */
+	char *options;      /* of the command line, as JSON: kept with the job */
 } explain_session;
 /* a: part of `given`, the options of the command `self`. ERR_ARG where options do not go together. On failure too, end with
  * explain_session_end(). */

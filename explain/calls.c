@@ -11,13 +11,13 @@ enum { REPLY_MAX = 256 << 20, DEPTH_MAX = 64, DIM_MAX = 1 << 20 };
 
 /* ---- Completions -------------------------------------------------------------------------------------------------------- */
 
-int explain_completion_body(char **out, const explain_client *c, const char *prompt, unsigned max_tokens,
-                            unsigned top, bool echo, error *err)
+int completion_body(char **out, const char *model, const char *prompt, unsigned max_tokens, unsigned top,
+                    bool echo, error *err)
 {
 	cJSON *body = cJSON_CreateObject();
 	char *printed = NULL;
 
-	if (body && cJSON_AddStringToObject(body, "model", client_model(c)) &&
+	if (body && cJSON_AddStringToObject(body, "model", model) &&
 	    cJSON_AddStringToObject(body, "prompt", prompt) &&
 	    cJSON_AddNumberToObject(body, "max_tokens", max_tokens) &&
 	    cJSON_AddNumberToObject(body, "temperature", 0) &&
@@ -29,6 +29,12 @@ int explain_completion_body(char **out, const explain_client *c, const char *pro
 		return error_nomem(err, "a request");
 	*out = printed;
 	return 0;
+}
+
+int explain_completion_body(char **out, const explain_client *c, const char *prompt, unsigned max_tokens,
+                            unsigned top, bool echo, error *err)
+{
+	return completion_body(out, client_model(c), prompt, max_tokens, top, echo, err);
 }
 
 int explain_completion_read(explain_completion *out, const char *reply, error *err)

@@ -15,6 +15,7 @@ static bool is_answer(const cJSON *json, explain_api api, const char **what)
 	const cJSON *choices = cJSON_GetObjectItemCaseSensitive(json, "choices");
 	const cJSON *first = cJSON_GetArrayItem(choices, 0);
 	const cJSON *data = cJSON_GetObjectItemCaseSensitive(json, "data");
+	const cJSON *kind = cJSON_GetObjectItemCaseSensitive(json, "object");
 
 	switch (api) {
 	case EXPLAIN_COMPLETIONS:
@@ -25,6 +26,9 @@ static bool is_answer(const cJSON *json, explain_api api, const char **what)
 		*what = "list of embeddings";
 		return cJSON_IsArray(data) &&
 		       cJSON_GetObjectItemCaseSensitive(cJSON_GetArrayItem(data, 0), "embedding");
+	case EXPLAIN_SUBJECT:
+		*what = "answer of a subject server";
+		return cJSON_IsString(kind) && strcmp(kind->valuestring, "subject") == 0;
 	default:
 		*what = "chat completion";
 		return cJSON_IsArray(choices) &&

@@ -2,7 +2,7 @@
 #include "explain/prompt.h"
 #include "explain/scorer.h"
 
-static double chance(const explain_opts *o)
+double score_chance_half(const explain_opts *o)
 {
 	(void)o;
 	return 0.5;
@@ -15,7 +15,7 @@ static int add(engine_task *t, score_stratum stratum, unsigned decile, const sto
 	return score_items_add(t, &like, w, NULL, 1, err);
 }
 
-static int make(const char **why, char buf[128], engine_task *t, const score_material *m, error *err)
+int score_make_windows(const char **why, char buf[128], engine_task *t, const score_material *m, error *err)
 {
 	size_t n = m->n_chosen + m->n_silent;
 	int rc;
@@ -55,8 +55,8 @@ const scorer scorer_detection = {
 	.name = "detection",
 	.measure = "balanced accuracy",
 	.labelled = true,
-	.chance = chance,
-	.make = make,
+	.chance = score_chance_half,
+	.make = score_make_windows,
 	.show = show,
 	.answer = "fires",
 	.by_rule = by_rule,
@@ -69,8 +69,8 @@ const scorer scorer_confidence = {
 	.name = "confidence",
 	.measure = "area under the ROC curve",
 	.labelled = true,
-	.chance = chance,
-	.make = make,
+	.chance = score_chance_half,
+	.make = score_make_windows,
 	.show = show,
 	.answer = "confidence",
 	.ask = score_ask,

@@ -195,7 +195,7 @@ unsigned engine_groups(const store_window *w, size_t n)
 
 /* ---- What the server accepts -------------------------------------------------------------------------------------------------- */
 
-static int load_capabilities(engine *j, error *err)
+int engine_open_chat(engine *j, error *err)
 {
 	arena mem = ARENA_INIT;
 	const char *json;
@@ -684,7 +684,7 @@ static int run_job(engine *j, const char *settings, error *err)
 		return rc;
 	rc = c ? obey_hold(j, left.held, &mine) : 0;
 	if (rc == 0 && c)
-		rc = load_capabilities(j, &mine);
+		rc = j->kind->open ? j->kind->open(j, &mine) : engine_open_chat(j, &mine);
 	if (rc == 0 && c)
 		client_for_job(j->client, j->uid, j->kind->name, &j->o->price, &j->o->budget);
 	if (rc == 0 && c && j->o->embed_model)

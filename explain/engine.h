@@ -81,6 +81,8 @@ typedef struct engine_kind {
 	              const explain_opts *o, const uint32_t *features, size_t n, error *err);
 	/* Add what decides the outcome beyond engine_settings(). false: no memory. */
 	bool (*settings)(cJSON *settings, const explain_opts *o);
+	/* Before the first task: see that the server can what is needed; NULL: engine_open_chat(). */
+	int (*open)(engine *j, error *err);
 	/* Add questions with engine_ask_add() or engine_ask_fill(), or settle the task. */
 	int (*begin)(engine_task *t, error *err);
 	/* Every question is over: settle the task, or ask again. */
@@ -171,6 +173,8 @@ int engine_settle(engine_task *t, store_task_state state, const char *why, error
 /* The state of a task that this question without an answer ends: failed, refused or filtered. */
 store_task_state engine_failure(const engine_ask *ask);
 
+/* Find out what chats the server takes, or read what the job knows of it. */
+int engine_open_chat(engine *j, error *err) MUST_USE;
 /* Make j->embed and see that it embeds (embed.c). */
 int engine_embed_open(engine *j, error *err) MUST_USE;
 

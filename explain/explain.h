@@ -32,8 +32,14 @@ typedef struct explain_client_opts {
 } explain_client_opts;
 explain_client_opts explain_client_opts_default(void);
 
-/* What to POST to, below base_url: chat/completions, completions, embeddings. */
-typedef enum explain_api { EXPLAIN_CHAT, EXPLAIN_COMPLETIONS, EXPLAIN_EMBEDDINGS, EXPLAIN_APIS } explain_api;
+/* What to POST to, below base_url: chat/completions, completions, embeddings; subject: see docs/subject.md. */
+typedef enum explain_api {
+	EXPLAIN_CHAT,
+	EXPLAIN_COMPLETIONS,
+	EXPLAIN_EMBEDDINGS,
+	EXPLAIN_SUBJECT,
+	EXPLAIN_APIS
+} explain_api;
 
 /* How a request ended. */
 typedef enum explain_end {
@@ -183,6 +189,8 @@ typedef struct explain_opts {
 	const char *
 	        explainer; /* explain: how (explain_explainer_name()). NULL: "marked", without a client "lexical" */
 	bool cot;          /* explain: the model gives its reasons before the label */
+	/* score: a subject server (docs/subject.md), which is asked in place of `client` by scorers that need one; NULL: none */
+	const explain_client_opts *subject;
 	unsigned n_examples; /* windows shown to the explainer. 20 */
 	/* explain: labels sampled, of which the one is kept that a judge does best by on the select documents, 1; and how often the
 	 * best is revised by the judge's mistakes there, 0 */
@@ -232,6 +240,8 @@ const char *explain_explainer_of(const explain_opts *o); /* the one that these o
  * Intruder: accuracy over n_negative groups, and apart n_hard; no label is shown. All with 95 % intervals. ERR_ARG: no such
  * scorer, or it needs a model. */
 int explain_score(cJSON **summary, store *s, const explain_opts *o, error *err) MUST_USE;
+/* What the model of a subject server is called, malloc'd: it is asked, and nothing of it is logged. o->model is not used. */
+int explain_subject_name(char **out, const explain_client_opts *o, bool (*stop)(void), error *err) MUST_USE;
 /* The scorers there are, from 0; NULL behind the last. *measure (may be NULL): what its value is. */
 const char *explain_scorer_name(size_t i, const char **measure);
 

@@ -17,7 +17,8 @@ enum {
 
 static const char *const http_paths[] = { [EXPLAIN_CHAT] = "/chat/completions",
 	                                  [EXPLAIN_COMPLETIONS] = "/completions",
-	                                  [EXPLAIN_EMBEDDINGS] = "/embeddings" };
+	                                  [EXPLAIN_EMBEDDINGS] = "/embeddings",
+	                                  [EXPLAIN_SUBJECT] = "/subject" };
 
 /* ---- Endpoint ---------------------------------------------------------------------------------------------------- */
 

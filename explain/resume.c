@@ -5,7 +5,8 @@
 #include <string.h>
 
 /* What decides the outcome, as the job was started with it. */
-static int read_settings(explain_opts *o, const char **prompt, const cJSON *settings, error *err)
+static int read_settings(explain_opts *o, const char **prompt, const char **subject, const cJSON *settings,
+                         error *err)
 {
 	struct {
 		const char *name;
@@ -41,6 +42,8 @@ static int read_settings(explain_opts *o, const char **prompt, const cJSON *sett
 		rc = json_get_double(&o->precision, settings, "precision", "the job's settings", err);
 	if (rc == 0)
 		rc = json_get_string(&o->embed_model, settings, "embed_model", "the job's settings", err);
+	if (rc == 0)
+		rc = json_get_string(subject, settings, "subject", "the job's settings", err);
 	if (rc == 0)
 		rc = json_get_bool(&o->logprobs, settings, "logprobs", "the job's settings", err);
 	if (rc == 0)
@@ -96,7 +99,7 @@ int explain_resume(cJSON **summary, store *s, int64_t job, const explain_opts *o
 	const engine_kind *kind = NULL;
 	store_task *tasks = NULL;
 	size_t n_tasks = 0;
-	const char *prompt = NULL;
+	const char *prompt = NULL, *subject = NULL;
 	cJSON *settings = NULL;
 	arena mem = ARENA_INIT;
 	store_job j;
@@ -107,7 +110,7 @@ int explain_resume(cJSON **summary, store *s, int64_t job, const explain_opts *o
 		rc = json_parse(&settings, j.settings, strlen(j.settings), 1 << 22, 32, "the job's settings",
 		                err);
 	if (rc == 0)
-		rc = read_settings(&mine, &prompt, settings, err);
+		rc = read_settings(&mine, &prompt, &subject, settings, err);
 	if (rc == 0)
 		rc = same_endpoint(&client, &j, o, err);
 	if (rc == 0 && prompt && j.endpoint)
@@ -115,6 +118,11 @@ int explain_resume(cJSON **summary, store *s, int64_t job, const explain_opts *o
 	if (rc == 0)
 		rc = store_task_list(&tasks, &n_tasks, s, job, &mem, err);
 	mine.client = j.endpoint ? &client : NULL;
+	mine.subject = NULL;
+	if (rc == 0 && subject) { /* the job's endpoint; keys are for others */
+		client.api_key = NULL;
+		mine.subject = &client;
+	}
 	mine.job = job;
 	if (rc == 0)
 		rc = find_kind(&kind, &j, &mine, settings, err);

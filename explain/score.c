@@ -3,6 +3,7 @@
  * has no answer, the same questions with other labels as baselines, stopping when the interval is narrow enough. */
 #include "explain/prompt.h"
 #include "explain/scorer.h"
+#include "explain/subject.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -10,9 +11,13 @@
 
 enum { TOKENS_AN_ANSWER = 32, TOKENS_FRAME = 64, LOOKS = 4, LEXICAL_SILENT = 100 };
 
-extern const char prompt_detection[], prompt_confidence[], prompt_fuzz[], prompt_intruder[];
+extern const char prompt_detection[], prompt_confidence[], prompt_fuzz[], prompt_intruder[],
+        prompt_surprisal[];
 extern const char schema_detection[], schema_confidence[], schema_fuzz[], schema_intruder[];
 
+static const char schema_none[] = "{}"; /* of what is no chat */
+
+static const char *const label_field[] = { "label" };
 static const char *const labelled_fields[] = { "label", "texts", "count" };
 static const char *const unlabelled_fields[] = { "texts", "count" };
 
@@ -117,7 +122,7 @@ static int find_baselines(engine_task *t, error *err)
 
 /* ---- Judging ---------------------------------------------------------------------------------------------------------- */
 
-static int batch_ids(engine_task *t, const char **ids, const score_batch *b, error *err)
+int score_batch_ids(engine_task *t, const char **ids, const score_batch *b, error *err)
 {
 	const store_window **w;
 	size_t n = 0;
@@ -151,7 +156,7 @@ int score_ask(engine_task *t, score_batch *b, unsigned sample, error *err)
 	if (rc == 0)
 		rc = prompt_add_line(&line, label ? label : "", err);
 	if (rc == 0)
-		rc = batch_ids(t, &ids, b, err);
+		rc = score_batch_ids(t, &ids, b, err);
 	if (rc == 0) {
 		prompt_field fields[] = { { "label", line.data ? line.data : "" },
 			                  { "texts", texts.data },
@@ -168,7 +173,7 @@ static int judge_by_rule(engine_task *t, score_batch *b, error *err)
 {
 	const score_task *mine = t->data;
 	const char *ids;
-	int rc = batch_ids(t, &ids, b, err);
+	int rc = score_batch_ids(t, &ids, b, err);
 
 	for (size_t i = 0; i < b->n && rc == 0; i++)
 		rc = mine->scorer->by_rule(&b->items[i]->answer[b->whose], mine->label[b->whose].rule,
@@ -479,6 +484,7 @@ static bool settings(cJSON *s, const explain_opts *o)
 	       cJSON_AddNumberToObject(s, "group", o->group) &&
 	       cJSON_AddNumberToObject(s, "precision", o->precision) &&
 	       cJSON_AddBoolToObject(s, "logprobs", o->logprobs) &&
+	       (!o->subject || cJSON_AddStringToObject(s, "subject", o->subject->base_url)) &&
 	       (!o->embed_model || cJSON_AddStringToObject(s, "embed_model", o->embed_model));
 }
 
@@ -501,26 +507,32 @@ static int check(const engine_kind *k, const explain_opts *o, error *err)
 		                 o->precision);
 	if (!o->client && o->embed_model)
 		return error_set(err, ERR_ARG, "embeddings need an endpoint (--base-url)");
+	if (!o->client && k->scorer->subject)
+		return error_set(err, ERR_ARG,
+		                 "the scorer '%s' needs a model (--subject, or --base-url of a server that "
+		                 "tells log-probabilities of prompts)",
+		                 k->scorer->name);
 	if (!o->client && !k->scorer->by_rule)
 		return error_set(err, ERR_ARG, "the scorer '%s' needs a model to judge (--base-url)",
 		                 k->scorer->name);
 	return 0;
 }
 
-#define SCORE_KIND(a_scorer, a_schema, a_prompt, some_fields)                                                \
+#define SCORE_KIND(a_scorer, a_schema, a_prompt, some_fields, opens)                                         \
 	{                                                                                                    \
 		.name = "score", .unit = "labels", .scorer = &(a_scorer), .schema_name = #a_schema,          \
 		.schema = schema_##a_schema, .prompt = (a_prompt), .fields = (some_fields),                  \
 		.n_fields = ARRAY_LEN(some_fields), .left_out = "without_label", .lacks = lacks,             \
-		.check = check, .choose = choose_tasks, .settings = settings, .begin = begin,                \
-		.finish = finish, .report = report                                                           \
+		.check = check, .choose = choose_tasks, .settings = settings, .open = (opens),               \
+		.begin = begin, .finish = finish, .report = report                                           \
 	}
 
 static const engine_kind kinds[] = {
-	SCORE_KIND(scorer_detection, detection, prompt_detection, labelled_fields),
-	SCORE_KIND(scorer_confidence, confidence, prompt_confidence, labelled_fields),
-	SCORE_KIND(scorer_fuzz, fuzz, prompt_fuzz, labelled_fields),
-	SCORE_KIND(scorer_intruder, intruder, prompt_intruder, unlabelled_fields),
+	SCORE_KIND(scorer_detection, detection, prompt_detection, labelled_fields, NULL),
+	SCORE_KIND(scorer_confidence, confidence, prompt_confidence, labelled_fields, NULL),
+	SCORE_KIND(scorer_fuzz, fuzz, prompt_fuzz, labelled_fields, NULL),
+	SCORE_KIND(scorer_intruder, intruder, prompt_intruder, unlabelled_fields, NULL),
+	SCORE_KIND(scorer_surprisal, none, prompt_surprisal, label_field, subject_open),
 };
 
 const engine_kind *score_kind(const char *name)
@@ -543,8 +555,13 @@ const char *explain_scorer_name(size_t i, const char **measure)
 int explain_score(cJSON **summary, store *s, const explain_opts *o, error *err)
 {
 	const engine_kind *k = score_kind(o->scorer);
+	explain_opts mine = *o;
 
 	if (!k)
 		return error_set(err, ERR_ARG, "unknown scorer '%.60s'", o->scorer);
-	return kind_start(summary, k, s, o, err);
+	if (!k->scorer->subject)
+		mine.subject = NULL;
+	else if (mine.subject)
+		mine.client = mine.subject;
+	return kind_start(summary, k, s, &mine, err);
 }

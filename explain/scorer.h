@@ -76,6 +76,7 @@ typedef struct scorer {
 	const char *name;
 	const char *measure; /* what the value is, for people */
 	bool labelled;       /* the judge goes by a label */
+	bool subject;        /* it asks for no chats, but for what subject.h has */
 	/* What one gets who answers by chance. */
 	double (*chance)(const explain_opts *o);
 	/* Items into mine->items, with score_items_new() and score_items_add(). *why: why there can be none, or NULL. */
@@ -93,7 +94,7 @@ typedef struct scorer {
 	 * level: of the interval. */
 	int (*measure_up)(store_score *sc, engine_task *t, double level, error *err);
 } scorer;
-extern const scorer scorer_detection, scorer_confidence, scorer_fuzz, scorer_intruder;
+extern const scorer scorer_detection, scorer_confidence, scorer_fuzz, scorer_intruder, scorer_surprisal;
 
 /* Windows of documents of a part. *why: the reason why the feature cannot be scored by them, or NULL. */
 typedef struct score_wanted {
@@ -120,6 +121,12 @@ uint64_t score_window_hash(const engine_task *t, const store_window *w, uint64_t
 int score_shuffle(engine_task *t, error *err) MUST_USE;
 /* Have the items that were asked for and have no answer judged by a label, a batch at a time. The last may be short. */
 int score_judge(engine_task *t, score_label whose, unsigned sample, error *err) MUST_USE;
+/* "[[context,first,length],...]" of all windows of a batch, in t->mem. */
+int score_batch_ids(engine_task *t, const char **ids, const score_batch *b, error *err) MUST_USE;
+/* For a scorer: chance is 0.5; each window is an item, as of detection. */
+double score_chance_half(const explain_opts *o);
+int score_make_windows(const char **why, char buf[128], engine_task *t, const score_material *m,
+                       error *err) MUST_USE;
 
 int score_ask(engine_task *t, score_batch *b, unsigned sample, error *err) MUST_USE;
 int score_take(engine_ask *ask, error *err) MUST_USE;

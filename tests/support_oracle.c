@@ -29,7 +29,7 @@ static bool is_word_byte(char c)
 	return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
 }
 
-static bool has_word(const char *s, size_t n, const char *word)
+bool oracle_has_word(const char *s, size_t n, const char *word)
 {
 	size_t len = strlen(word);
 
@@ -104,7 +104,7 @@ static bool happens(uint64_t key, double rate)
 }
 
 /* From the standard normal distribution. */
-static double normal_of(uint64_t key)
+double oracle_normal(uint64_t key)
 {
 	double u = hash64_unit(hash64_mix(key, 1)), v = hash64_unit(hash64_mix(key, 2));
 
@@ -184,15 +184,15 @@ static void yes_or_no(saying *out, oracle *o, const char *user, bool marks, cons
 	}
 	for (size_t i = 0; i < n; i++) {
 		uint64_t key = key_of(o, line[i], len[i], word);
-		bool yes = marks ? marks_word(line[i], len[i], word) : has_word(line[i], len[i], word);
+		bool yes = marks ? marks_word(line[i], len[i], word) : oracle_has_word(line[i], len[i], word);
 
 		snprintf(item, sizeof(item), "%s{\"id\":%zu,\"%s\":", i ? "," : "", i + 1, key_name);
 		say(out, item);
 		if (strcmp(key_name, "confidence") == 0) {
-			snprintf(item, sizeof(item), "%.3f", 50 + 10 * (normal_of(key) + (yes ? 2 : 0)));
+			snprintf(item, sizeof(item), "%.3f", 50 + 10 * (oracle_normal(key) + (yes ? 2 : 0)));
 			say(out, item);
 		} else if (o->d > 0)
-			say_graded(out, (yes ? o->d : 0) + normal_of(key) - o->d / 2);
+			say_graded(out, (yes ? o->d : 0) + oracle_normal(key) - o->d / 2);
 		else
 			say(out, o->all_yes || yes != happens(key, yes ? o->miss : o->false_alarm) ? "true"
 			                                                                           : "false");

@@ -22,4 +22,7 @@ typedef struct oracle {
 /* As llm_start_answering() takes it; payload: an oracle. */
 llm_reply oracle_answer(const llm_seen *request, void *payload);
 
+bool oracle_has_word(const char *s, size_t n, const char *word);
+double oracle_normal(uint64_t key); /* from the standard normal distribution */
+
 #endif

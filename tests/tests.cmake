@@ -54,8 +54,8 @@ foreach(name base_pool loader rows encode eval formats step train resume index c
 		set_tests_properties(${name} PROPERTIES LABELS threads)
 	endif()
 endforeach()
-# Whole programs together: minutes of both CPUs; llm_real, datasette, convert and splice take Python packages from PyPI.
-foreach(script demo kill llm_real datasette convert splice)
+# Whole programs together: minutes of both CPUs; llm_real, datasette, convert, splice and subject take Python packages from PyPI.
+foreach(script demo kill llm_real datasette convert splice subject)
 	string(REPLACE llm_real llm file ${script})
 	add_test(NAME ${script} COMMAND sh "${CMAKE_CURRENT_LIST_DIR}/${file}.sh")
 	set_tests_properties(${script} PROPERTIES TIMEOUT 1200 LABELS slow RUN_SERIAL ON

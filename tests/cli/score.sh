@@ -16,3 +16,8 @@ try gloss score -d small.db --precision 0.7
 try gloss score -d small.db --peak 2
 try gloss score -d small.db --choice best
 try gloss score -d small.db --group 2
+try gloss score -d small.db --scorer surprisal
+try gloss score -d small.db --subject-model m
+try gloss score -d small.db --scorer surprisal --subject http://127.0.0.1:9/v1 --replay
+try gloss score -d small.db --scorer surprisal --subject http://127.0.0.1:9/v1 --retries 0
+try gloss score -d small.db --scorer surprisal --subject ftp://127.0.0.1:9/v1

@@ -1,0 +1,70 @@
+#!/bin/sh
+# demo/subject_server.py on tiny random models of two families: log-probabilities are those of transformers, steering shifts the residual
+# by the vector, every bad request gets one line, and gloss scores by it, again without a request.
+set -eu
+gloss=${GLOSS_BIN:?the program}
+cd "${GLOSS_SOURCE:?the source folder}"
+tmp=$(mktemp -d)
+server=
+trap 'rm -rf "$tmp"; [ -z "$server" ] || kill "$server" 2>/dev/null || :' EXIT
+trap 'exit 1' INT TERM
+
+fail() { echo "subject: $*" >&2; exit 1; }
+. tests/tiny_models.sh
+
+# serve MODEL: $url
+serve() {
+	[ -z "$server" ] || kill "$server"
+	rm -f "$tmp/url"
+	"$python" demo/subject_server.py --model "$tmp/$1" >"$tmp/url" 2>"$tmp/log" &
+	server=$!
+	for _ in $(seq 300); do
+		[ ! -s "$tmp/url" ] || break
+		kill -0 "$server" 2>/dev/null || { cat "$tmp/log" >&2; fail "no server"; }
+		sleep 0.2
+	done
+	url=$(cat "$tmp/url")
+}
+
+if "$python" demo/subject_server.py --model "$tmp/none" >"$tmp/log" 2>&1; then fail "served nothing"; fi
+grep -q "^subject_server.py: '$tmp/none' is no folder of a model" "$tmp/log" || { cat "$tmp/log" >&2; fail "did not say that there is no model"; }
+# What it is asked by gloss: the tiny model's own dump, an SAE, labels by rule.
+mkdir "$tmp/text"
+"$python" - "$tmp" <<'END_PYTHON'
+import sys
+from safetensors.torch import load_file
+from transformers import AutoTokenizer
+
+tokenizer = AutoTokenizer.from_pretrained(f"{sys.argv[1]}/llama")
+for i, row in enumerate(load_file("demo/data/acts-00000-of-00002.safetensors")["tokens"]):
+    open(f"{sys.argv[1]}/text/{i}.txt", "w").write(tokenizer.decode(row))
+END_PYTHON
+"$python" demo/dump_activations.py --model "$tmp/llama" --layer 1 --text "$tmp/text" --ctx-len 64 --dtype f32 --out "$tmp/dump" >"$tmp/log" 2>&1 ||
+	{ cat "$tmp/log" >&2; fail "no dump"; }
+"$gloss" train "$tmp/dump" -o "$tmp/sae" --features 96 --k 4 --batch 256 --steps 200 --seed 1 --quiet >"$tmp/log"
+"$gloss" index "$tmp/sae" "$tmp/dump" -d "$tmp/s.db" --tokenizer "$tmp/dump/tokenizer.json" --corpus --quiet >"$tmp/log"
+"$gloss" explain -d "$tmp/s.db" --where 'n_contexts BETWEEN 30 AND 150' --random 4 --quiet >"$tmp/log"
+
+for model in gpt2 llama; do
+	serve "$model"
+	"$python" tests/subject.py "$tmp/$model" "$url" || fail "checks of $model"
+done
+
+# score WHAT ARGUMENT...: into $tmp/WHAT
+score() {
+	what=$1
+	shift
+	"$gloss" score -d "$tmp/s.db" --positive 12 --negative 12 --hard 6 --baseline 4 --quiet "$@" >"$tmp/$what" 2>"$tmp/log" ||
+		{ cat "$tmp/$what" "$tmp/log" >&2; fail "score: $*"; }
+}
+values() { "$gloss" sql -d "$tmp/s.db" --json "SELECT explanation_id, value, low, high, details FROM score WHERE task_id IN (SELECT t.id FROM task t WHERE job_id = (SELECT max(id) FROM job)) ORDER BY 1" | grep -o '"rows":.*'; }
+score surprisal --scorer surprisal --subject "$url"
+grep -q '^scored 4, skipped 0, failed 0' "$tmp/surprisal" || { cat "$tmp/surprisal" >&2; fail "not all are scored"; }
+values >"$tmp/first"
+kill "$server"
+server=
+score again --scorer surprisal --subject "$url" --replay --subject-model "$(echo "$tmp"/llama | sed 's,.*/,,')-$(sha256sum "$tmp/llama/model.safetensors" | cut -c1-12)"
+grep -q ' 0 requests' "$tmp/again" || { cat "$tmp/again" >&2; fail "a replay asks"; }
+values | cmp -s - "$tmp/first" || fail "a replay gives other scores"
+if "$gloss" score -d "$tmp/s.db" --scorer surprisal --subject "$url" --retries 0 --quiet >"$tmp/log" 2>&1; then fail "scored without a server"; fi
+grep -q "^gloss score: cannot reach '$url'" "$tmp/log" || { cat "$tmp/log" >&2; fail "did not say that the server is gone"; }

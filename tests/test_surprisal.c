@@ -1,0 +1,271 @@
+/* The scorer by loss with and without the label, against a model that knows the rule, behind a subject server and behind completions
+ * with echo; and servers that tell no log-probabilities, or wrong ones. */
+#include "explain/explain.h"
+#include "store/store_internal.h"
+#include "tests/support.h"
+#include "tests/support_planted.h"
+#include "tests/support_subject.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { FEATURES = 24, SOME = 6 };
+
+static char folder[FILE_PATH_MAX];
+static store *s;
+static error err;
+static llm_server *server;
+static subject_oracle model;
+static explain_client_opts client;
+
+#define OK(call) ck_assert_msg((call) == 0, "%s", err.msg)
+
+static void setup(void)
+{
+	planted p = { .features = FEATURES, .times = 300, .tokens = 64 };
+	store_label labels[FEATURES];
+	char word[FEATURES][PLANTED_WORD];
+	size_t bad;
+
+	support_mkdir(folder);
+	OK(store_open(&s, support_path(folder, "s.db"), STORE_CREATE, &err));
+	OK(planted_make(s, &p, &err));
+	for (uint32_t f = 0; f < FEATURES; f++) {
+		planted_word(word[f], f);
+		labels[f] = (store_label){ f, word[f] + 1 };
+	}
+	OK(store_labels_add(&bad, s, NULL, labels, FEATURES, &err));
+	model = (subject_oracle){ .d = 2, .seed = 5 };
+	server = llm_start_answering(subject_answer, &model);
+	client = llm_client(llm_url(server));
+	client.model = "tiny-0123";
+}
+
+static void teardown(void)
+{
+	llm_stop(server);
+	store_close(s);
+	support_rmdir(folder);
+}
+
+/* i 0: a subject server; 1: completions with echo. */
+static explain_opts options(int i)
+{
+	explain_opts o = explain_opts_default();
+
+	if (i == 0)
+		o.subject = &client;
+	else
+		o.client = &client;
+	o.scorer = "surprisal";
+	o.features = "0-5";
+	o.window = 16;
+	return o;
+}
+
+static double sql(const char *query)
+{
+	sqlite3_stmt *st = NULL;
+	double x = (double)NAN;
+
+	OK(store_prepare(&st, s, query, &err));
+	if (sqlite3_step(st) == SQLITE_ROW && sqlite3_column_type(st, 0) != SQLITE_NULL)
+		x = sqlite3_column_double(st, 0);
+	sqlite3_finalize(st);
+	return x;
+}
+
+/* ---- Scores ----------------------------------------------------------------------------------------------------------- */
+
+START_TEST(firing_windows_gain_more)
+{
+	explain_opts o = options(0);
+	cJSON *sum = NULL;
+
+	o.features = "0-23";
+	o.n_hard = 0;
+	OK(explain_score(&sum, s, &o, &err));
+	ck_assert_str_eq(cJSON_GetObjectItemCaseSensitive(sum, "scorer")->valuestring, "surprisal");
+	ck_assert_double_lt(fabs(sql("SELECT avg(value) FROM score") - (0.5 + erf(1.0) / 2)), 0.02);
+	ck_assert_double_ge(
+	        sql("SELECT count(*) FROM score WHERE low <= 0.9214 AND 0.9213 <= high AND n_failed = 0"
+	            " AND judge = 'tiny-0123' AND prompt_sha256 IS NOT NULL"),
+	        19);
+	ck_assert_double_lt(fabs(sql("SELECT avg(baseline) FROM score") - 0.5), 0.08);
+	ck_assert_double_lt(fabs(sql("SELECT avg(details ->> '$.empty_label.value') FROM score") - 0.5),
+	                    0.08);
+	ck_assert_double_eq(sql("SELECT sum(json_array_length(details -> 'auroc_by_decile')) FROM score"),
+	                    240);
+	cJSON_Delete(sum);
+}
+END_TEST
+
+/* Both ways ask about the same texts, and so get the same. */
+START_TEST(both_ways_agree)
+{
+	explain_opts o = options(0);
+	unsigned questions;
+
+	OK(explain_score(NULL, s, &o, &err));
+	questions = model.questions;
+	o = options(1);
+	OK(explain_score(NULL, s, &o, &err));
+	ck_assert_double_eq(sql("SELECT count(*) FROM score"), 2.0 * SOME);
+	ck_assert_double_eq(sql("SELECT count(DISTINCT explanation_id || details) FROM score"), SOME);
+	ck_assert_uint_gt(model.questions - questions, 5 * questions); /* a window a request */
+}
+END_TEST
+
+START_TEST(what_was_answered_is_not_asked_again)
+{
+	explain_opts o = options(_i), rest = explain_opts_default();
+	unsigned first;
+
+	o.features = "0-1";
+	client.concurrency = 1;
+	o.budget.max_requests = 5;
+	ck_assert_int_eq(explain_score(NULL, s, &o, &err), ERR_STOPPED);
+	rest.client = &client;
+	OK(explain_resume(NULL, s, (int64_t)sql("SELECT max(id) FROM job"), &rest, &err));
+	ck_assert_double_eq(sql("SELECT count(*) FROM score"), 2);
+	first = model.questions;
+	o.budget.max_requests = 0;
+	o.replay = true;
+	OK(explain_score(NULL, s, &o, &err));
+	ck_assert_uint_eq(model.questions, first);
+	ck_assert_double_eq(sql("SELECT count(DISTINCT explanation_id || details) FROM score"), 2);
+	ck_assert_double_eq(sql("SELECT count(*) FROM score"), 4);
+}
+END_TEST
+
+START_TEST(a_dry_run_asks_nobody)
+{
+	explain_opts o = options(_i);
+	cJSON *sum = NULL;
+
+	o.dry_run = true;
+	OK(explain_score(&sum, s, &o, &err));
+	ck_assert_double_ge(cJSON_GetObjectItemCaseSensitive(sum, "requests")->valuedouble, 10.0 * SOME);
+	ck_assert_uint_eq(llm_count(server), 0);
+	cJSON_Delete(sum);
+}
+END_TEST
+
+/* Replies that cannot be read are asked for once more; then the windows count as unanswered. */
+START_TEST(unreadable_replies_are_asked_for_again)
+{
+	explain_opts o = options(_i);
+
+	o.features = "0";
+	o.n_baseline = 0;
+	o.n_hard = 0;
+	o.per_prompt = 50;
+	client.concurrency = 1;
+	model.trouble = SUBJECT_NULL;
+	model.after = 2;
+	model.until = 3;
+	OK(explain_score(NULL, s, &o, &err));
+	ck_assert_double_eq(sql("SELECT details ->> 'asked_again' FROM score"), _i == 0 ? 50 : 1);
+	ck_assert_double_eq(sql("SELECT n_failed FROM score"), 0);
+	o.seed = 1;
+	model.questions = 0;
+	model.after = _i == 0 ? 3 : 40;
+	model.until = 0;
+	OK(explain_score(NULL, s, &o, &err));
+	ck_assert_double_gt(sql("SELECT n_failed FROM score ORDER BY id DESC"), 15);
+	ck_assert_double_eq(sql("SELECT count(DISTINCT n_failed + n_positive + n_negative) FROM score"), 1);
+}
+END_TEST
+
+/* ---- Servers that cannot ---------------------------------------------------------------------------------------------- */
+
+static const struct {
+	subject_trouble trouble;
+	int way;
+	const char *says;
+} cannot[] = {
+	{ SUBJECT_NO_LOGPROBS, 0, "tells no log-probabilities of its input: 'http" },
+	{ SUBJECT_TOO_FEW, 0, "log-probabilities of 0 of 1 texts" },
+	{ SUBJECT_SHORT, 0, "item 0 has 1 log-probabilities of 2 tokens" },
+	{ SUBJECT_NULL, 0, "item 0 has a log-probability that is none" },
+	{ SUBJECT_POSITIVE, 0, "item 0 has a log-probability that is none" },
+	{ SUBJECT_NO_LOGPROBS, 1, "of its prompt (echo): the reply has no log-probabilities" },
+	{ SUBJECT_NO_ECHO, 1, "do not spell the prompt" },
+	{ SUBJECT_OTHER_TEXT, 1, "do not spell the prompt" },
+	{ SUBJECT_NULL, 1, "has a log-probability that is none" },
+	{ SUBJECT_POSITIVE, 1, "has a log-probability that is none" },
+};
+
+START_TEST(who_tells_none_is_refused_before_anything_is_spent)
+{
+	explain_opts o = options(cannot[_i].way);
+
+	model.trouble = cannot[_i].trouble;
+	ck_assert_int_eq(explain_score(NULL, s, &o, &err), ERR_ARG);
+	ck_assert_msg(strstr(err.msg, cannot[_i].says), "%s", err.msg);
+	ck_assert_uint_eq(model.questions, 1);
+	ck_assert_double_eq(sql("SELECT count(*) FROM score"), 0);
+}
+END_TEST
+
+/* Whose replies go wrong later fails the task, with the reason. */
+START_TEST(wrong_replies_fail_the_task)
+{
+	explain_opts o = options(cannot[_i].way);
+	sqlite3_stmt *st = NULL;
+
+	o.features = "0";
+	model.trouble = cannot[_i].trouble;
+	model.after = 1;
+	OK(explain_score(NULL, s, &o, &err));
+	OK(store_prepare(&st, s, "SELECT error FROM task WHERE state = 'failed'", &err));
+	ck_assert_int_eq(sqlite3_step(st), SQLITE_ROW);
+	ck_assert_msg(strlen((const char *)sqlite3_column_text(st, 0)) > 20, "no reason");
+	sqlite3_finalize(st);
+}
+END_TEST
+
+START_TEST(the_model_says_its_name)
+{
+	char *name = NULL;
+
+	OK(explain_subject_name(&name, &client, NULL, &err));
+	ck_assert_str_eq(name, "tiny-0123");
+	free(name);
+	model.trouble = SUBJECT_ELSE;
+	ck_assert_int_eq(explain_subject_name(&name, &client, NULL, &err), ERR_FORMAT);
+	ck_assert_msg(strstr(err.msg, "no answer of a subject server"), "%s", err.msg);
+	ck_assert_ptr_null(name);
+}
+END_TEST
+
+START_TEST(it_needs_a_model)
+{
+	explain_opts o = options(0);
+
+	o.subject = NULL;
+	ck_assert_int_eq(explain_score(NULL, s, &o, &err), ERR_ARG);
+	ck_assert_msg(strstr(err.msg, "'surprisal' needs a model (--subject"), "%s", err.msg);
+}
+END_TEST
+
+static void cases(Suite *suite)
+{
+	TCase *t = tcase_create("surprisal");
+
+	tcase_add_checked_fixture(t, setup, teardown);
+	tcase_set_timeout(t, 60);
+	tcase_add_test(t, firing_windows_gain_more);
+	tcase_add_test(t, both_ways_agree);
+	tcase_add_loop_test(t, what_was_answered_is_not_asked_again, 0, 2);
+	tcase_add_loop_test(t, a_dry_run_asks_nobody, 0, 2);
+	tcase_add_loop_test(t, unreadable_replies_are_asked_for_again, 0, 2);
+	tcase_add_loop_test(t, who_tells_none_is_refused_before_anything_is_spent, 0, (int)ARRAY_LEN(cannot));
+	tcase_add_loop_test(t, wrong_replies_fail_the_task, 1, (int)ARRAY_LEN(cannot));
+	tcase_add_test(t, the_model_says_its_name);
+	tcase_add_test(t, it_needs_a_model);
+	suite_add_tcase(suite, t);
+}
+
+SUPPORT_MAIN("surprisal", cases)
