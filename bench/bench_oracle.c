@@ -83,6 +83,10 @@ static const trial trials[] = {
 	{ "fuzz by log-probabilities, AUROC", "fuzz", 0, 0, 2, 0, false, 0.921350, OF_AREA },
 	{ "surprisal, AUROC", "surprisal", 0, 0, 2, 0, false, 0.921350, OF_SCORE },
 	{ "surprisal, weak label, AUROC", "surprisal", 0, 0, 0.5, 0, false, 0.638163, OF_SCORE },
+	{ "embedding, AUROC", "embedding", 0, 0, 2, 0, false, 0.921350, OF_SCORE },
+	{ "embedding, weak encoder, AUROC", "embedding", 0, 0, 0.5, 0, false, 0.638163, OF_SCORE },
+	{ "embedding, until within 0.1, AUROC", "embedding", 0, 0, 2, 0.1, false, 0.921350, OF_SCORE },
+	{ "embedding, features that fire at random", "embedding", 0, 0, 2, 0, true, 0.5, OF_SCORE },
 	{ "intruder", "intruder", 0.15, 0, 0, 0, false, 0.85, OF_SCORE },
 	{ "intruder, weak judge", "intruder", 0.6, 0, 0, 0, false, 0.4, OF_SCORE },
 	{ "intruder, features that fire at random", "intruder", 0, 0, 0, 0, true, 0.2, OF_SCORE },
@@ -130,7 +134,7 @@ static void run(const trial *t, const char *made, const char *folder, unsigned r
 	o.seed = number;
 	o.n_hard = 0;
 	o.precision = t->precision;
-	o.logprobs = t->d > 0 && !subject;
+	o.logprobs = t->d > 0 && !subject && strcmp(t->scorer, "embedding") != 0;
 	must(explain_score(NULL, s, &o, &err));
 	n = sql(s, "SELECT count(*) FROM score");
 	snprintf(query, sizeof(query), "SELECT count(*) FROM score WHERE %s <= %.9g AND %.9g <= %s", t->low,

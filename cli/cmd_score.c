@@ -18,7 +18,8 @@ typedef struct score_cmd_opts {
 static const option options[] = {
 	EXPLAIN_ARGS_OPTIONS(score_cmd_opts, args),
 	OPTION(score_cmd_opts, scorer, "scorer", 0, OPTION_STRING, "NAMES", "detection", 0, 0,
-	       "how to score, names apart by commas: detection, confidence, fuzz, intruder, surprisal"),
+	       "how to score, names apart by commas: detection, confidence, fuzz, embedding, intruder, "
+	       "surprisal"),
 	OPTION(score_cmd_opts, args.subject, "subject", 0, OPTION_STRING, "URL", NULL, 0, 0,
 	       "surprisal: where demo/subject_server.py serves a model, like http://127.0.0.1:8091/v1 (see "
 	       "docs/subject.md)"),
@@ -37,9 +38,9 @@ static const option options[] = {
 	       "the "
 	       "token stands that the feature mostly fires on"),
 	OPTION(score_cmd_opts, embed_model, "embed-model", 0, OPTION_STRING, "NAME", NULL, 0, 0,
-	       "model of the same endpoint whose /embeddings tell a fourth kind of hard windows: the nearest "
-	       "to firing "
-	       "ones"),
+	       "model of the same endpoint that makes vectors of texts (/embeddings): embedding asks it, "
+	       "else "
+	       "--model; for all scorers it tells a fourth kind of hard windows, the nearest to firing ones"),
 	OPTION(score_cmd_opts, n_baseline, "baseline", 0, OPTION_U32, "N", "10", 0, 10000,
 	       "windows of each kind that a model judges by another feature's label, and by none, too; the "
 	       "lexical judge does all"),
@@ -217,6 +218,15 @@ static void fill(explain_opts *to, const score_cmd_opts *o)
 	to->embed_model = o->embed_model;
 }
 
+/* The prices are those of the model that the scorer asks. */
+static int find_prices(explain_opts *to, const score_cmd_opts *o, error *err)
+{
+	const char *model =
+	        strcmp(to->scorer, "embedding") == 0 && o->embed_model ? o->embed_model : o->args.model;
+
+	return o->args.price ? explain_price_read(&to->price, o->args.price, model, err) : 0;
+}
+
 /* What a scorer's job of this run has spent is not there for the next. */
 static int spend(explain_opts *o, const cJSON *summary, error *err)
 {
@@ -255,6 +265,8 @@ static int score(cJSON *all, int *code, explain_session *x, const score_cmd_opts
 	while (next && rc == 0) {
 		summary = NULL;
 		rc = next_scorer(&x->opts.scorer, &next, err);
+		if (rc == 0)
+			rc = find_prices(&x->opts, o, err);
 		if (rc == 0)
 			rc = explain_score(&summary, x->s, &x->opts, err);
 		progress_end(&x->progress);
@@ -324,6 +336,9 @@ const command cmd_score_command = {
 	        "fuzz: it gets windows with tokens marked, and says whether what is marked is what the label "
 	        "means: rightly marked firing windows, silent windows with tokens marked, and firing windows "
 	        "with wrong tokens marked. The score is the balanced accuracy.\n\n"
+	        "embedding: a text encoder makes vectors of the label and of windows, and nobody judges. The "
+	        "score is how often a firing window lies nearer to the label than a silent one: the area "
+	        "under the ROC curve.\n\n"
 	        "intruder: it gets groups of windows with tokens marked, in all but one of which the feature "
 	        "fires, and says which is the odd one. No label is shown: this scores the feature. The score "
 	        "is the accuracy; chance is one in --group.\n\n"
@@ -340,6 +355,8 @@ const command cmd_score_command = {
 	.examples = "gloss score -d store.db --scorer detection,fuzz\n"
 	            "gloss score -d store.db --base-url http://127.0.0.1:8080/v1 --model m --scorer "
 	            "detection,fuzz,intruder\n"
+	            "gloss score -d store.db --base-url http://127.0.0.1:8080/v1 --model minilm --scorer "
+	            "embedding\n"
 	            "gloss score -d store.db --json | jq '.features[] | select(.low > 0.5) | .feature'",
 	.options = options,
 	.n_options = ARRAY_LEN(options),

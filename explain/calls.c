@@ -153,24 +153,33 @@ static void batch_done(explain_request *r, const char *reply, bool from_log, con
 		b->into->err = reply ? e : *err;
 }
 
-static int batch_send(batch *b, explain_client *c, const char *const *texts, error *err)
+int embed_body(char **out, const char *model, const char *const *texts, size_t n, error *err)
 {
 	cJSON *body = cJSON_CreateObject(), *input, *s;
-	bool fine = body && cJSON_AddStringToObject(body, "model", client_model(c)) &&
+	bool fine = body && cJSON_AddStringToObject(body, "model", model) &&
 	            cJSON_AddStringToObject(body, "encoding_format", "float");
 
 	input = fine ? cJSON_AddArrayToObject(body, "input") : NULL;
-	for (size_t i = 0; input && i < b->n; i++) {
-		s = cJSON_CreateString(texts[b->first + i]);
+	for (size_t i = 0; input && i < n; i++) {
+		s = cJSON_CreateString(texts[i]);
 		if (!s || !cJSON_AddItemToArray(input, s)) {
 			cJSON_Delete(s);
 			input = NULL;
 		}
 	}
-	b->body = input ? json_print_canonical(body) : NULL;
-	b->seen = calloc(b->n, sizeof(*b->seen));
+	*out = input ? json_print_canonical(body) : NULL;
 	cJSON_Delete(body);
-	if (!b->body || !b->seen)
+	return *out ? 0 : error_nomem(err, "a request");
+}
+
+static int batch_send(batch *b, explain_client *c, const char *const *texts, error *err)
+{
+	int rc = embed_body(&b->body, client_model(c), texts + b->first, b->n, err);
+
+	if (rc < 0)
+		return rc;
+	b->seen = calloc(b->n, sizeof(*b->seen));
+	if (!b->seen)
 		return error_nomem(err, "a request");
 	b->request = (explain_request){
 		.body = b->body, .api = EXPLAIN_EMBEDDINGS, .done = batch_done, .payload = b

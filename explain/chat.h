@@ -75,6 +75,8 @@ int chat_logprobs(explain_tokens *out, const char *reply, error *err) MUST_USE;
  * empty. ERR_FORMAT, ERR_NOMEM; the tokens read so far stay to be cleared. */
 int tokens_read(explain_tokens *out, const cJSON *logprobs, error *err) MUST_USE;
 
+/* The canonical body for EXPLAIN_EMBEDDINGS of n texts, malloc'd. */
+int embed_body(char **out, const char *model, const char *const *texts, size_t n, error *err) MUST_USE;
 /* As explain_completion_body(), of a model by its name. */
 int completion_body(char **out, const char *model, const char *prompt, unsigned max_tokens, unsigned top,
                     bool echo, error *err) MUST_USE;

@@ -177,6 +177,8 @@ store_task_state engine_failure(const engine_ask *ask);
 int engine_open_chat(engine *j, error *err) MUST_USE;
 /* Make j->embed and see that it embeds (embed.c). */
 int engine_embed_open(engine *j, error *err) MUST_USE;
+/* See that j->client embeds, where j->embed is not going to: for kinds that ask it for nothing else. */
+int engine_embed_probe(engine *j, error *err) MUST_USE;
 
 /* "[[context,first,length],...]" of n windows, in t->mem. */
 int engine_example_ids(engine_task *t, const char **out, const store_window *const *windows, size_t n,

@@ -204,7 +204,8 @@ typedef struct explain_opts {
 	explain_choice choice;
 	const char *scorer; /* score: how (explain_scorer_name()). "detection" */
 	unsigned group;     /* intruder: windows of a question, 3 to 10. 5 */
-	/* score by a model: of the same endpoint, for hard windows nearest by embedding; NULL: none of these */
+	/* score by a model: one of the same endpoint that embeds: the scorer embedding asks it (NULL: the client's model), and it
+	 * tells the hard windows nearest by embedding (NULL: none of these) */
 	const char *embed_model;
 	bool logprobs; /* score by a model: grade answers by their log-probabilities. ERR_ARG: the server has none */
 	double precision; /* score: stop asking when the interval is no wider than this to each side; 0: ask about all */
@@ -237,7 +238,8 @@ const char *explain_explainer_of(const explain_opts *o); /* the one that these o
 /* Score the latest label of each feature on documents the explainer did not see, by o->scorer. Detection and fuzzing: balanced
  * accuracy over n_positive firing windows and n_negative verified-silent ones, apart from it that over n_hard hard ones, and the
  * same with the label of another feature and with none (lexical: over all windows, else over n_baseline of each kind).
- * Intruder: accuracy over n_negative groups, and apart n_hard; no label is shown. All with 95 % intervals. ERR_ARG: no such
+ * Embedding: area under the ROC curve of cosines, by embed_model, else the client's. Intruder: accuracy over n_negative groups, and
+ * apart n_hard; no label is shown. All with 95 % intervals. ERR_ARG: no such
  * scorer, or it needs a model. */
 int explain_score(cJSON **summary, store *s, const explain_opts *o, error *err) MUST_USE;
 /* What the model of a subject server is called, malloc'd: it is asked, and nothing of it is logged. o->model is not used. */

@@ -12,7 +12,7 @@
 enum { TOKENS_AN_ANSWER = 32, TOKENS_FRAME = 64, LOOKS = 4, LEXICAL_SILENT = 100 };
 
 extern const char prompt_detection[], prompt_confidence[], prompt_fuzz[], prompt_intruder[],
-        prompt_surprisal[];
+        prompt_surprisal[], prompt_embedding[];
 extern const char schema_detection[], schema_confidence[], schema_fuzz[], schema_intruder[];
 
 static const char schema_none[] = "{}"; /* of what is no chat */
@@ -108,15 +108,19 @@ static int find_baselines(engine_task *t, error *err)
 {
 	const explain_opts *o = t->job->o;
 	score_task *mine = t->data;
+	size_t n = o->n_baseline;
 	int rc;
 
 	if (!mine->scorer->labelled)
 		return 0;
 	rc = find_other(t, err);
 	if (o->client)
-		mine->label[SCORE_EMPTY].text = "(none is given)";
-	choose_baseline(mine, SCORE_OTHER, o->client ? o->n_baseline : mine->n);
-	choose_baseline(mine, SCORE_EMPTY, o->n_baseline);
+		mine->label[SCORE_EMPTY].text =
+		        mine->scorer->nothing ? mine->scorer->nothing : "(none is given)";
+	if (mine->scorer->together && n)
+		n = mine->n;
+	choose_baseline(mine, SCORE_OTHER, o->client ? n : mine->n);
+	choose_baseline(mine, SCORE_EMPTY, n);
 	return rc;
 }
 
@@ -187,7 +191,7 @@ static size_t batch_size(const engine_task *t)
 	const score_task *mine = t->data;
 	size_t shown = mine->n ? mine->items[0].n_shown : 1, n = t->job->o->per_prompt / shown;
 
-	return !t->job->o->client ? mine->n + 1 : n ? n : 1;
+	return !t->job->o->client ? mine->n + 1 : mine->scorer->batch ? mine->scorer->batch : n ? n : 1;
 }
 
 int score_judge(engine_task *t, score_label whose, unsigned sample, error *err)
@@ -215,9 +219,10 @@ int score_judge(engine_task *t, score_label whose, unsigned sample, error *err)
 
 static int judge_all(engine_task *t, unsigned sample, error *err)
 {
-	int rc = 0;
+	const score_task *mine = t->data;
+	int last = mine->scorer->together ? SCORE_OWN : SCORE_EMPTY, rc = 0;
 
-	for (int whose = SCORE_OWN; whose <= SCORE_EMPTY && rc == 0; whose++)
+	for (int whose = SCORE_OWN; whose <= last && rc == 0; whose++)
 		rc = score_judge(t, (score_label)whose, sample, err);
 	return rc;
 }
@@ -533,6 +538,7 @@ static const engine_kind kinds[] = {
 	SCORE_KIND(scorer_fuzz, fuzz, prompt_fuzz, labelled_fields, NULL),
 	SCORE_KIND(scorer_intruder, intruder, prompt_intruder, unlabelled_fields, NULL),
 	SCORE_KIND(scorer_surprisal, none, prompt_surprisal, label_field, subject_open),
+	SCORE_KIND(scorer_embedding, none, prompt_embedding, label_field, engine_embed_probe),
 };
 
 const engine_kind *score_kind(const char *name)
@@ -556,6 +562,7 @@ int explain_score(cJSON **summary, store *s, const explain_opts *o, error *err)
 {
 	const engine_kind *k = score_kind(o->scorer);
 	explain_opts mine = *o;
+	explain_client_opts client;
 
 	if (!k)
 		return error_set(err, ERR_ARG, "unknown scorer '%.60s'", o->scorer);
@@ -563,5 +570,10 @@ int explain_score(cJSON **summary, store *s, const explain_opts *o, error *err)
 		mine.subject = NULL;
 	else if (mine.subject)
 		mine.client = mine.subject;
+	if (k->scorer->embeds && o->client && o->embed_model) { /* the job's model is the one that it asks */
+		client = *o->client;
+		client.model = o->embed_model;
+		mine.client = &client;
+	}
 	return kind_start(summary, k, s, &mine, err);
 }

@@ -77,6 +77,11 @@ typedef struct scorer {
 	const char *measure; /* what the value is, for people */
 	bool labelled;       /* the judge goes by a label */
 	bool subject;        /* it asks for no chats, but for what subject.h has */
+	bool embeds; /* it asks the embedding model (explain_opts.embed_model, else the client's), and nobody else */
+	bool together;  /* one request answers by all labels: baselines are of all items and cost no more */
+	unsigned batch; /* items a request; 0: as explain_opts.per_prompt has it */
+	const char
+	        *nothing; /* what stands in place of a label where none is given; NULL: "(none is given)" */
 	/* What one gets who answers by chance. */
 	double (*chance)(const explain_opts *o);
 	/* Items into mine->items, with score_items_new() and score_items_add(). *why: why there can be none, or NULL. */
@@ -94,7 +99,8 @@ typedef struct scorer {
 	 * level: of the interval. */
 	int (*measure_up)(store_score *sc, engine_task *t, double level, error *err);
 } scorer;
-extern const scorer scorer_detection, scorer_confidence, scorer_fuzz, scorer_intruder, scorer_surprisal;
+extern const scorer scorer_detection, scorer_confidence, scorer_fuzz, scorer_intruder, scorer_surprisal,
+        scorer_embedding;
 
 /* Windows of documents of a part. *why: the reason why the feature cannot be scored by them, or NULL. */
 typedef struct score_wanted {

@@ -247,14 +247,74 @@ static void groups(saying *out, oracle *o, const char *user)
 	o->items += (unsigned)i;
 }
 
+/* How near a text is to a query: by normal grades that are d apart. The word of the query is its last. */
+static double nearness(const oracle *o, const char *query, const char *s)
+{
+	const char *word = strrchr(query, ' ') + 1;
+	double x = oracle_normal(key_of(o, s, strlen(s), word)) + (oracle_has_word(s, strlen(s), word) ? o->d : 0);
+
+	return 0.5 * tanh(x / 4);
+}
+
+/* Texts before the first window are queries, which lie at right angles; a window's cosine with each is its nearness. */
+static char *embed_near(oracle *o, const cJSON *input)
+{
+	const char *query[3] = { "", "", "" };
+	size_t n = 0, i = 0, end = (size_t)cJSON_GetArraySize(input);
+	const cJSON *one;
+	text out;
+
+	text_init(&out, 1 << 24);
+	must(text_adds(&out, "{\"data\":["));
+	cJSON_ArrayForEach(one, input)
+	{
+		bool asks = strncmp(one->valuestring, "Instruct:", 9) == 0, last = i + 1 == end;
+		double x[3] = { 0 }, rest = 1;
+
+		if (asks)
+			query[n] = one->valuestring;
+		for (size_t k = 0; k < n && !asks; k++) {
+			x[k] = nearness(o, query[k], one->valuestring);
+			rest -= x[k] * x[k];
+		}
+		if (asks)
+			x[n++] = 1;
+		o->items += !asks;
+		if (last && o->leave_out && o->leave_out--)
+			break;
+		must(text_addf(&out, "%s{\"index\":%zu,\"embedding\":[%.17g,%.17g,%.17g,", i ? "," : "", i,
+		               x[0], x[1], x[2]));
+		if (last && o->no_number && o->no_number--)
+			must(text_adds(&out, "null]}"));
+		else if (last && o->longer && o->longer--)
+			must(text_adds(&out, "1,2]}"));
+		else
+			must(text_addf(&out, "%.17g]}", asks ? 0 : sqrt(rest)));
+		i++;
+	}
+	if (o->stray && o->stray--)
+		must(text_addf(
+		        &out,
+		        ",{\"index\":%zu,\"embedding\":[1,2,3,4]},{\"index\":0,\"embedding\":[0,0,0,1]}",
+		        end + 7));
+	must(text_adds(&out, "],\"usage\":{\"prompt_tokens\":3}}"));
+	return out.data;
+}
+
 /* A vector for each text: how often each letter or digit comes; so texts of like words are near. */
-static char *embed(const char *body)
+static char *embed(oracle *o, const char *body)
 {
 	cJSON *json = cJSON_Parse(body);
 	const cJSON *input = cJSON_GetObjectItemCaseSensitive(json, "input"), *one;
 	unsigned i = 0;
+	char *near;
 	text out;
 
+	if (strncmp(cJSON_GetArrayItem(input, 0)->valuestring, "Instruct:", 9) == 0) {
+		near = embed_near(o, input);
+		cJSON_Delete(json);
+		return near;
+	}
 	text_init(&out, 1 << 24);
 	must(text_adds(&out, "{\"data\":["));
 	cJSON_ArrayForEach(one, input)
@@ -283,7 +343,7 @@ llm_reply oracle_answer(const llm_seen *request, void *payload)
 
 	if (strstr(request->path, "/embeddings")) {
 		o->embeddings++;
-		r.own = o->no_embeddings ? NULL : embed(request->body);
+		r.own = o->no_embeddings ? NULL : embed(o, request->body);
 		r.body = "{\"error\":{\"message\":\"no such route\"}}";
 		r.status = o->no_embeddings ? 404 : 200;
 		return r;

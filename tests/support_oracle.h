@@ -12,9 +12,10 @@ typedef struct oracle {
 	        false_alarm; /* chance of a wrong answer where yes is right, and where no is; of an intruder's group: miss */
 	uint64_t seed;
 	bool all_yes;
-	double d; /* over 0: answers have log-probabilities, by normal grades that much apart, and no errors */
+	double d; /* over 0: answers have log-probabilities, by normal grades that much apart, and no errors; so have embeddings */
 	unsigned leave_out; /* so many more replies lack the answer to their last item */
 	unsigned stray;     /* so many more replies answer about items that were not asked about too */
+	unsigned no_number, longer; /* so many more replies' last embedding holds no number, or one more */
 	bool no_embeddings;
 	unsigned embeddings;       /* requests for some so far */
 	unsigned questions, items; /* asked so far */

@@ -21,3 +21,4 @@ try gloss score -d small.db --subject-model m
 try gloss score -d small.db --scorer surprisal --subject http://127.0.0.1:9/v1 --replay
 try gloss score -d small.db --scorer surprisal --subject http://127.0.0.1:9/v1 --retries 0
 try gloss score -d small.db --scorer surprisal --subject ftp://127.0.0.1:9/v1
+try gloss score -d small.db --scorer embedding
