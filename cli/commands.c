@@ -24,6 +24,7 @@ const command *const cli_commands[] = {
 	&cmd_pack_command,
 	&cmd_plot_command,
 	&cmd_probe_command,
+	&cmd_report_command,
 	&cmd_runs_command,
 	&cmd_score_command,
 	&cmd_show_command,

@@ -26,6 +26,7 @@ extern const command cmd_note_command;
 extern const command cmd_pack_command;
 extern const command cmd_plot_command;
 extern const command cmd_probe_command;
+extern const command cmd_report_command;
 extern const command cmd_runs_command;
 extern const command cmd_score_command;
 extern const command cmd_show_command;

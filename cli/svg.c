@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/html.h"
 #include "cli/svg.h"
 
 #define SVG_MAX ((size_t)256 << 20)
@@ -21,33 +22,10 @@ static void add(svg *s, const char *fmt, ...)
 		s->rc = n < 0 || n >= (int)sizeof(piece) ? ERR_LIMIT : text_add(&s->out, piece, (size_t)n);
 }
 
-/* XML 1.0 has no way at all to write most control characters and U+FFFE, U+FFFF. */
-static bool forbidden(uint32_t cp)
-{
-	return cp < 0x20 || cp == 0x7f || cp == 0xfffe || cp == 0xffff;
-}
-
 static void add_escaped(svg *s, const char *utf8)
 {
-	size_t left = strlen(utf8), n;
-
-	for (; left && s->rc == 0; utf8 += n, left -= n) {
-		uint32_t cp = 0;
-		const char *as = NULL;
-
-		n = utf8_next(utf8, left, &cp);
-		if (n == 0 || forbidden(cp)) {
-			as = "\xEF\xBF\xBD"; /* U+FFFD */
-			n = n ? n : 1;
-		} else if (cp == '&') {
-			as = "&amp;";
-		} else if (cp == '<') {
-			as = "&lt;";
-		} else if (cp == '>') {
-			as = "&gt;";
-		}
-		s->rc = as ? text_adds(&s->out, as) : text_add(&s->out, utf8, n);
-	}
+	if (s->rc == 0)
+		s->rc = markup_escape(&s->out, utf8);
 }
 
 static void add_title(svg *s, const char *title)
@@ -57,6 +35,15 @@ static void add_title(svg *s, const char *title)
 	add(s, "<title>");
 	add_escaped(s, title);
 	add(s, "</title>");
+}
+
+void svg_start_within(svg *s, double width, double height, const char *title)
+{
+	s->rc = 0;
+	text_init(&s->out, SVG_MAX);
+	add(s, "<svg width=\"%.0f\" height=\"%.0f\" viewBox=\"0 0 %.0f %.0f\" role=\"img\">", width, height,
+	    width, height);
+	add_title(s, title);
 }
 
 void svg_start(svg *s, double width, double height, const char *title)
@@ -166,7 +153,7 @@ double svg_text_width(const char *utf8, double size)
 
 		n = utf8_next(utf8, left, &cp);
 		/* signs like the ellipsis, and what stands for characters that cannot be written, are wide */
-		if (n == 0 || forbidden(cp) || (cp >= 0x2000 && cp < 0x3000) || cp == 0xfffd)
+		if (n == 0 || markup_forbidden(cp) || (cp >= 0x2000 && cp < 0x3000) || cp == 0xfffd)
 			width += size;
 		else
 			width += 0.63 * size * (double)text_columns(utf8, n);

@@ -23,6 +23,8 @@ typedef struct svg_style {
 enum { SVG_SHAPES = 6 };
 
 void svg_start(svg *s, double width, double height, const char *title);
+/* One within a page: no background, the page's letters and, by "currentColor" and "var(--NAME)", its colours. */
+void svg_start_within(svg *s, double width, double height, const char *title);
 void svg_text(svg *s, double x, double y, const svg_style *style, const char *utf8);
 void svg_line(svg *s, double x1, double y1, double x2, double y2, const char *colour, double width);
 void svg_rect(svg *s, double x, double y, double width, double height, const char *fill, const char *stroke);

@@ -36,4 +36,24 @@ double stats_area(const double *positive, size_t n, const double *negative, size
 int stats_auroc(stats_value *out, const double *positive, size_t n, const double *negative, size_t m,
                 double level, uint64_t seed, error *err) MUST_USE;
 
+/* ---- Of several features (relate.c) ------------------------------------------------------------------------------------- */
+
+/* The mean of (n) values with Student's interval; low and high NaN where n < 2. */
+typedef struct stats_mean {
+	size_t n;
+	double value, low, high, deviation; /* deviation: of one value, divided by n - 1 */
+} stats_mean;
+stats_mean stats_mean_of(const double *x, size_t n, double level);
+/* What |t| stays below with this probability, with v >= 1 degrees of freedom. */
+double stats_t(double level, size_t v);
+/* The value that a share of (n) values sorted ascending is at or below, by interpolation; NaN: there are none. */
+double stats_quantile(const double *sorted, size_t n, double share);
+void stats_sort(double *x, size_t n);
+
+/* How (n) pairs go together: Pearson's correlation, and Spearman's, of ranks, equal values sharing one. Intervals by Fisher's
+ * transformation (Spearman's with the variance of Fieller, Hartley and Pearson 1957); NaN for fewer than 4 pairs, or where a side does not
+ * vary; no interval for one of -1 or 1. ERR_NOMEM. */
+int stats_relate(stats_value *pearson, stats_value *spearman, const double *x, const double *y, size_t n,
+                 double level, error *err) MUST_USE;
+
 #endif

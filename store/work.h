@@ -4,7 +4,7 @@
 
 #include "store/store.h"
 
-/* ---- Labels, scores, jobs (labels.c, jobs.c, tasks.c, leases.c, job_pages.c, log.c) ----------------------------------------------------------------------------------------- */
+/* ---- Labels, scores, jobs (labels.c, scored.c, jobs.c, tasks.c, leases.c, job_pages.c, log.c) ----------------------------------------------------------------------------------------- */
 
 typedef struct store_explanation {
 	int64_t id;
@@ -39,6 +39,39 @@ typedef struct store_score {
 int store_score_add(store *s, const store_score *sc, error *err) MUST_USE;
 /* Whether a label has a score of this scorer. */
 int store_score_exists(bool *out, store *s, int64_t explanation, const char *scorer, error *err) MUST_USE;
+
+/* A score of a label that counts, with its feature; of each judge and scorer of the label the latest (scored.c). */
+typedef struct store_scored {
+	int64_t id, explanation_id;
+	uint32_t feature;
+	double density;
+	uint64_t n_fires;
+	const char *label, *method, *model; /* model NULL: none */
+	bool shared; /* the label was made for another feature that fires on the same tokens */
+	const char *scorer, *judge, *details, *created;
+	double value, low, high, baseline; /* NaN: none */
+	uint32_t n_positive, n_negative, n_failed;
+} store_scored;
+/* Of a source, by feature, scorer, judge: *out (n) malloc'd, strings in `mem`. */
+int store_scored_list(store_scored **out, size_t *n, store *s, int64_t source, arena *mem,
+                      error *err) MUST_USE;
+typedef struct store_scored_counts {
+	uint64_t labelled; /* features with a label that counts */
+	uint64_t replaced,
+	        replaced_features; /* scores of labels that count no more, and features that these are of */
+	uint64_t unscored_since;   /* of those features: those that have no other score */
+} store_scored_counts;
+int store_scored_count(store_scored_counts *out, store *s, int64_t source, error *err) MUST_USE;
+/* What the jobs of a source took, by job: *out (n) malloc'd, strings in `mem`. */
+typedef struct store_job_cost {
+	int64_t job;
+	const char *kind, *scorer, *model, *state;                     /* scorer NULL: it labels */
+	uint64_t done, failed, skipped;                                /* tasks, which are features */
+	uint64_t requests, input_tokens, cached_tokens, output_tokens; /* of its answers, whoever paid */
+	double cost;                                                   /* NaN: no price */
+} store_job_cost;
+int store_job_costs(store_job_cost **out, size_t *n, store *s, int64_t source, arena *mem,
+                    error *err) MUST_USE;
 
 /* Features of a source by "all", a list "1,5,10-20,@NAME" (@: a list of the user's, else a file of numbers and ranges), and/or a where expression: ids ascending,
  * malloc'd. */

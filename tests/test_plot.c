@@ -29,7 +29,7 @@ static const char *skip_text(const char *p, const char *ends)
 		ck_assert_msg(cp == '\n' || (cp >= 0x20 && cp != 0xfffe && cp != 0xffff), "U+%04X", cp);
 		if (cp == '&') {
 			ck_assert_msg(strncmp(p, "&amp;", 5) == 0 || strncmp(p, "&lt;", 4) == 0 ||
-			                      strncmp(p, "&gt;", 4) == 0,
+			                      strncmp(p, "&gt;", 4) == 0 || strncmp(p, "&quot;", 6) == 0,
 			              "at '%.40s'", p);
 		}
 		p += n;
