@@ -3,6 +3,7 @@
  * so that the result does not depend on the threads. Spreads are sums of squares about a tile's own mean, joined by Chan's
  * formula: no difference of large raw moments, but in ev_uncentered, which is defined by one. */
 #include "sae/eval_internal.h"
+#include "sae/parts.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -33,6 +34,7 @@ typedef struct sums {
 	double error_m2;  /* sum |e - mean e|^2 */
 	double *vector;   /* (d) mean of e; in the first pass the sum of x */
 	double squared_x; /* of the first pass: sum |x|^2 */
+	parts_sums parts; /* of a crosscoder's inputs: squared distances and errors */
 	int rc;
 	error err; /* of reading */
 } sums;
@@ -184,6 +186,19 @@ static void add_codes(const eval *e, sums *t, size_t r)
 	}
 }
 
+/* Of each input of a crosscoder. */
+static void add_inputs(const eval *e, sums *t, const float *x, const float *hat)
+{
+	uint32_t width = e->d / e->model->n_inputs;
+
+	for (uint32_t j = 0; j < e->d; j++) {
+		double ej = (double)x[j] - (double)hat[j], dj = (double)x[j] - e->mean[j];
+
+		t->parts.e[j / width] += ej * ej;
+		t->parts.y[j / width] += dj * dj;
+	}
+}
+
 static void add_row(eval *e, sums *t, size_t r)
 {
 	const float *x = e->x + r * e->d, *hat = e->hat + r * e->d;
@@ -211,6 +226,8 @@ static void add_row(eval *e, sums *t, size_t r)
 	}
 	if (distance2 > 0)
 		spread_add(&t->ev, 1 - error2 / distance2);
+	if (e->model->n_inputs > 1)
+		add_inputs(e, t, x, hat);
 	add_codes(e, t, r);
 }
 
@@ -263,6 +280,7 @@ static void join(sums *total, const sums *t, uint32_t d)
 	total->hoyer += t->hoyer;
 	total->n_hoyer += t->n_hoyer;
 	spread_join(&total->ev, &t->ev);
+	parts_join(&total->parts, &t->parts, SAE_PARTS_MAX);
 }
 
 /* Set the block that starts at row `first` of n_rows; returns its number of tiles. */
@@ -378,6 +396,9 @@ static void fill(sae_metrics *out, const eval *e)
 	out->hoyer = ratio(t->hoyer, (double)t->n_hoyer);
 	out->encoder_bias = out->encoder_norm = out->decoder_norm = out->encoder_decoder_cosine = (double)NAN;
 	out->max_encoder_cosine = out->max_decoder_cosine = out->decoder_coherence = (double)NAN;
+	out->n_inputs = e->model->n_inputs > 1 ? e->model->n_inputs : 0;
+	for (uint32_t i = 0; i < out->n_inputs; i++)
+		out->input_fvu[i] = ratio(t->parts.e[i], t->parts.y[i]);
 	eval_firings(out, e->contexts);
 	eval_l0(out, e->rows_with);
 }

@@ -11,7 +11,7 @@
 #define LEAST_FVU    1e-9 /* a batch explained better than that is taken as explained so well */
 
 const char *const fit_param_names[FIT_PARAMS] = { "W_enc", "W_dec", "b_enc", "b_dec",
-	                                          "theta", "r_mag", "b_mag" };
+	                                          "theta", "r_mag", "b_mag", "W_skip" };
 
 /* ---- Making ------------------------------------------------------------------------------------------------------- */
 
@@ -29,13 +29,14 @@ static int params_init(fit *s, error *err)
 	const size_t shapes[FIT_PARAMS][2] = { { features, s->c.d_in }, { features, s->c.d_out },
 		                               { features, 1 },         { 1, s->c.d_out },
 		                               { features, 1 },         { features, 1 },
-		                               { features, 1 } };
+		                               { features, 1 },         { s->c.d_out, s->c.d_in } };
 
 	for (size_t i = 0; i < FIT_PARAMS; i++) {
 		fit_param *p = &s->param[i];
 
 		if ((i == FIT_THETA && s->c.arch != FIT_JUMPRELU) ||
-		    ((i == FIT_R_MAG || i == FIT_B_MAG) && s->c.arch != FIT_GATED))
+		    ((i == FIT_R_MAG || i == FIT_B_MAG) && s->c.arch != FIT_GATED) ||
+		    (i == FIT_W_SKIP && !s->c.skip))
 			continue;
 		p->rows = shapes[i][0];
 		p->columns = shapes[i][1];
@@ -200,6 +201,7 @@ static void clear_tile(fit *s, fit_tile *t)
 	memset(t->sums, 0, FIT_SUMS * n * sizeof(float));
 	memset(t->fires, 0, n * sizeof(*t->fires));
 	t->squares_y = t->squares_e = t->squares_gate = 0;
+	t->parts = (parts_sums){ 0 };
 	t->losses = (fit_losses){ 0 };
 	t->fired = t->entries = 0;
 	t->over = false;
@@ -209,24 +211,29 @@ void fit_center(fit *s, size_t i)
 {
 	const kernels *k = s->c.k_set;
 	fit_tile *tile = &s->tiles[i];
-	const float *b_dec = s->param[FIT_B_DEC].w;
+	const size_t first = i * FIT_TOKENS;
+	const float *b_dec = s->param[FIT_B_DEC].w, scale_y = s->y ? 1 : s->input_scale;
 
 	clear_tile(s, tile);
-	for (size_t t = i * FIT_TOKENS; t < fit_tile_end(s, i); t++) {
+	for (size_t t = first; t < fit_tile_end(s, i); t++) {
 		float *x = s->x + t * s->c.d_in, *e = s->e + t * s->c.d_out;
 		const float *y = s->y ? s->y + t * s->c.d_out : x;
 
-		k->center(e, y, s->input_scale, b_dec, s->c.d_out);
+		k->center(e, y, scale_y, b_dec, s->c.d_out);
 		k->add_f64(tile->sum_y, 1, e, s->c.d_out);
 		tile->squares_y += k->sum_squares(e, s->c.d_out);
+		parts_add(tile->parts.y, e, s->c.d_out, s->c.n_inputs, k);
 		if (s->c.centers)
 			k->center(x, x, s->input_scale, b_dec, s->c.d_in);
 		else
 			k->scale(x, s->input_scale, s->c.d_in);
-		if (s->e_gate)
-			memcpy(s->e_gate + t * s->c.d_out, e, s->c.d_out * sizeof(*e));
 		s->rows[t] = (fit_row){ 0 };
 	}
+	if (s->c.skip)
+		fit_skip_rows(s, i);
+	if (s->e_gate)
+		memcpy(s->e_gate + first * s->c.d_out, s->e + first * s->c.d_out,
+		       (fit_tile_end(s, i) - first) * s->c.d_out * sizeof(float));
 }
 
 void fit_errors(fit *s, size_t i)
@@ -238,6 +245,7 @@ void fit_errors(fit *s, size_t i)
 	for (size_t t = i * FIT_TOKENS; t < fit_tile_end(s, i); t++) {
 		tile->squares_e += k->sum_squares(s->e + t * d, d);
 		k->add_f64(tile->sum_e, 1, s->e + t * d, d);
+		parts_add(tile->parts.e, s->e + t * d, d, s->c.n_inputs, k);
 		if (!s->e_gate)
 			continue;
 		tile->squares_gate += k->sum_squares(s->e_gate + t * d, d);
@@ -272,6 +280,7 @@ static void sum_tiles(fit *s)
 		all->squares_y += t->squares_y;
 		all->squares_e += t->squares_e;
 		all->squares_gate += t->squares_gate;
+		parts_join(&all->parts, &t->parts, s->c.n_inputs);
 		all->losses.penalty += t->losses.penalty;
 		all->losses.preact += t->losses.preact;
 		all->entries += t->entries;
@@ -332,6 +341,8 @@ static double results(fit *s, fit_result *r)
 	r->next_penalty = s->rule.next_p > 0 ? powers_of(s, true) : 0;
 	r->preact = all->losses.preact / n;
 	r->gate = all->squares_gate / n;
+	if (s->c.n_inputs > 1)
+		parts_fvu(r->input_fvu, &all->parts, all->sum_y, s->c.d_out, s->c.n_inputs, s->n);
 	if (!s->c.relative || !(total > 0))
 		return 1;
 	return n / (r->fvu > LEAST_FVU ? all->squares_e : total * LEAST_FVU);

@@ -1,12 +1,13 @@
 /* A training step that may begin dense: gradients whole, in buffers, then clipped, then the optimiser.
  *
- * With x and y scaled rows, xc = x - b_dec (x itself where it is not centred), a_j = <xc, W_enc_j>, yhat = sum f_j W_dec_j + b_dec,
- * e = y - yhat, n_j = |W_dec_j| or 1, all means over the rows of the batch:
+ * With x and y scaled rows, xc = x - b_dec (x itself where it is not centred), a_j = <xc, W_enc_j>, yhat = sum f_j W_dec_j + b_dec
+ * (+ W_skip x), e = y - yhat, n_j = |W_dec_j| (of a crosscoder the sum over its inputs of the norms of their parts) or 1, all means
+ * over the rows of the batch:
  *   L = mean |e|^2 + c mean P + auxiliary terms
  *   relu      f = max(a + b_enc, 0)                      P = sum f n
  *   p-anneal  the same                                   P = sum (f n)^p, or its 1/p-th power (a row's Lp norm)
  *   gated     g = max(a + b_enc, 0), f = [g > 0] max(a exp(r_mag) + b_mag, 0)
- *             P = sum g n,   + mean |y - (sum g_j W_dec_j + b_dec)|^2, its decoder and b_dec constants if `detached`
+ *             P = sum g n,   + mean |y - (sum g_j W_dec_j + b_dec)|^2, its decoder and b_dec (and W_skip) constants if `detached`
  *   jumprelu  h = a + b_enc, f = h [h > theta]           P = L0 (step), sum tanh(s f n), (L0 / t - 1)^2 of each row, or of the mean L0
  *             + pre-activation loss: c_pre mean sum over dead j of max(theta - h, 0) n
  * theta has no gradient of its own; the estimators are those of a rectangle of width w around it:
@@ -22,6 +23,7 @@
 #include "sae/fitter.h"
 #include "sae/kernels.h"
 #include "sae/optim.h"
+#include "sae/parts.h"
 #include "sae/sparse.h"
 
 #define FIT_TOKENS   256 /* rows of a tile, and ... */
@@ -44,9 +46,11 @@ typedef struct fit_config {
 	uint32_t d_in, d_out, n_features, batch;
 	fit_arch arch;
 	fit_penalty penalty;
-	bool centers;      /* b_dec is taken off the input */
-	bool unit_decoder; /* its rows are held at norm 1 */
-	bool by_norm;      /* n is the decoder row's norm, else 1 */
+	uint32_t n_inputs; /* of a crosscoder, equal parts of a row; 0, 1: it is none */
+	bool skip;         /* with targets */
+	bool centers;      /* b_dec is taken off the input; not with targets */
+	bool unit_decoder; /* n of its rows is held at 1 */
+	bool by_norm;      /* n is as above, else 1 */
 	bool relative;     /* all gradients are divided by the batch's mean |e|^2 */
 	bool detached, log_theta, ste_input;
 	double bandwidth, tanh_scale, target_l0;
@@ -72,9 +76,10 @@ typedef struct fit_result {
 	double next_penalty;    /* with next_p */
 	double l0, grad_norm;   /* grad_norm: before clipping */
 	uint64_t n_dead;
+	double input_fvu[SAE_PARTS_MAX]; /* of a crosscoder */
 } fit_result;
 
-enum { FIT_W_ENC, FIT_W_DEC, FIT_B_ENC, FIT_B_DEC, FIT_THETA, FIT_R_MAG, FIT_B_MAG, FIT_PARAMS };
+enum { FIT_W_ENC, FIT_W_DEC, FIT_B_ENC, FIT_B_DEC, FIT_THETA, FIT_R_MAG, FIT_B_MAG, FIT_W_SKIP, FIT_PARAMS };
 extern const char *const fit_param_names[FIT_PARAMS];
 typedef struct fit_param {
 	float *w, *g; /* NULL: the architecture has none */
@@ -135,6 +140,7 @@ typedef struct fit_worker {
 typedef struct fit_tile {
 	double *sum_y, *sum_e, *sum_gate; /* (d_out) */
 	double squares_y, squares_e, squares_gate;
+	parts_sums parts;
 	fit_losses losses;
 	uint64_t fired, entries;
 	bool over;       /* more entries than there is room for */
@@ -190,7 +196,8 @@ void fit_free(fit *s);
 /* Gradients of one batch into param[].g: all of a step before the optimiser. False: the error is not finite, r->fvu says so. */
 bool fit_gradients(fit *s, float *x, float *y, size_t n, float input_scale, const fit_now *now,
                    fit_result *r);
-/* One step on rows x (n, d_in), n <= batch, times input_scale; y (n, d_out) or NULL: x. Both are overwritten. */
+/* One step on rows x (n, d_in), n <= batch, times input_scale, and their targets y (n, d_out), which have their scale already, or NULL:
+ * x. x is overwritten. */
 void fit_run(fit *s, float *x, float *y, size_t n, float input_scale, const fit_now *now, fit_result *r);
 
 /* fit_sparse.c: false: there are more entries than there is room for, nothing was done. fit_dense.c: always. */
@@ -200,6 +207,9 @@ void fit_dense(fit *s);
 void fit_refresh(fit *s);
 void fit_finish(fit *s, double factor);
 int fit_optim_init(fit *s, error *err) MUST_USE;
+/* fit_pair.c: take the skip's share off tile i's errors; W_skip's gradient, when all errors are known. */
+void fit_skip_rows(fit *s, size_t i);
+void fit_skip_gradient(fit *s);
 /* fit_resample.c */
 int fit_resample_init(fit *s, error *err) MUST_USE;
 /* After a step, as step_resample(): decoder rows get the mean norm of the living ones. */

@@ -49,7 +49,9 @@ static int make(void **self, const sae_train_opts *o, uint32_t d_in, uint32_t d_
 		               .batch = o->batch,
 		               .arch = arch_of(o),
 		               .penalty = penalty_of(o),
-		               .centers = true,
+		               .n_inputs = o->n_inputs,
+		               .skip = o->skip,
+		               .centers = !o->transcodes,
 		               .unit_decoder = !q->free_decoder,
 		               .by_norm = q->free_decoder,
 		               .relative = !q->plain_loss,
@@ -111,6 +113,8 @@ static void run(void *self, float *x, float *y, size_t n, float input_scale, con
 		            .n_dead = found.n_dead };
 	if (!isfinite(found.fvu))
 		return;
+	r->n_inputs = m->o->n_inputs > 1 ? m->o->n_inputs : 0;
+	memcpy(r->input_fvu, found.input_fvu, sizeof(r->input_fvu));
 	fit_control_learn(&m->control, m->o, now, &found);
 	if (now->resample)
 		r->n_resampled = fit_resample(m->fit, m->o->resample / 2 * m->o->batch,
@@ -171,11 +175,14 @@ static int model(sae_model **out, const void *self, error *err)
 	const fit *s = own->fit;
 	sae_model *m = NULL;
 	int rc = sae_model_new_to(&m, own->o->arch, s->c.d_in, s->c.d_out, s->c.n_features,
-	                          (uint32_t)lround(own->o->penalty.target_l0), false, err);
+	                          (uint32_t)lround(own->o->penalty.target_l0), s->c.skip, err);
 
 	if (rc < 0)
 		return rc;
 	m->centers = s->c.centers;
+	m->transcodes = !m->centers;
+	if (s->c.skip)
+		take(s, FIT_W_SKIP, m->W_skip);
 	take(s, FIT_W_ENC, m->W_enc);
 	take(s, FIT_W_DEC, m->W_dec);
 	take(s, FIT_B_DEC, m->b_dec);
@@ -216,6 +223,7 @@ static uint64_t spare(void *self, bool forget)
 	const fitter_part parts[] = {
 		{ s->param[FIT_W_ENC].g, s->c.n_features * (size_t)s->c.d_in * sizeof(float) },
 		{ s->param[FIT_W_DEC].g, s->c.n_features * (size_t)s->c.d_out * sizeof(float) },
+		{ s->param[FIT_W_SKIP].g, s->c.d_out * (size_t)s->c.d_in * sizeof(float) },
 		{ s->value, chunk },
 		{ s->grad, chunk },
 		{ s->gate_all, chunk },
@@ -227,6 +235,7 @@ static uint64_t spare(void *self, bool forget)
 }
 
 const fitter_kind fitter_dense = { .name = "dense",
+	                           .pairs = true,
 	                           .make = make,
 	                           .free = end,
 	                           .sample_rows = sample_rows,

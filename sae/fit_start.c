@@ -1,5 +1,4 @@
 /* Where the weights of a dense step begin. */
-#include <assert.h>
 #include <math.h>
 
 #include <cblas.h>
@@ -12,22 +11,72 @@
 typedef struct starting {
 	fit *s;
 	uint64_t seed;
-	const float *x;  /* (n, d_in) */
+	const float *x; /* (n, d_in) */
+	const float *y; /* (n, d_out) */
+	const double *mean_x, *mean_y;
 	size_t n, fires; /* rows; on how many a feature is to fire */
 } starting;
 
-/* Decoder rows in random directions with norm 1, encoder rows the same with norm ENCODER_NORM. */
+/* Decoder rows in random directions with norm 1, encoder rows the same with norm ENCODER_NORM; of a crosscoder, whose decoder rows'
+ * norms add up to 1, as much longer. */
 static void directions_task(void *payload, size_t f, unsigned worker)
 {
 	const starting *call = payload;
 	fit *s = call->s;
 	size_t d = s->c.d_out;
 	float *enc = s->param[FIT_W_ENC].w + f * d, *dec = s->param[FIT_W_DEC].w + f * d;
+	double norm = 1;
 
 	(void)worker;
 	fitter_random_row(dec, d, 1, call->seed, f);
+	if (s->c.n_inputs > 1)
+		norm = parts_norm(dec, d, s->c.n_inputs, s->c.k_set);
 	for (size_t i = 0; i < d; i++)
-		enc[i] = (float)(dec[i] * ENCODER_NORM);
+		enc[i] = (float)(dec[i] * ENCODER_NORM * norm);
+	if (s->c.n_inputs > 1)
+		s->c.k_set->scale(dec, (float)(1 / norm), d);
+}
+
+/* With targets: encoder rows in random directions, biases so that the mean row has pre-activations 0, decoder rows with norm 1 in
+ * directions of their own; W_skip stays 0. */
+static void pair_task(void *payload, size_t f, unsigned worker)
+{
+	const starting *call = payload;
+	fit *s = call->s;
+	size_t d = s->c.d_in;
+	float *enc = s->param[FIT_W_ENC].w + f * d, *bias = s->param[FIT_B_ENC].w;
+	double mean = 0;
+
+	(void)worker;
+	fitter_random_row(enc, d, ENCODER_NORM, call->seed, f);
+	fitter_random_row(s->param[FIT_W_DEC].w + f * s->c.d_out, s->c.d_out, 1, hash64_mix(call->seed, 1),
+	                  f);
+	for (size_t i = 0; i < d; i++)
+		mean += call->mean_x[i] * (double)enc[i];
+	bias[f] = (float)-mean;
+	if (s->param[FIT_B_MAG].w)
+		s->param[FIT_B_MAG].w[f] = bias[f];
+}
+
+/* The decoder row in the direction of the targets, less their mean, of rows where the feature is over its limit; the stronger there
+ * the more. Of JumpReLU alone: docs/training.md has what was measured. */
+static void turn_decoder(const starting *call, float *row, const float *value, float limit, float *sum)
+{
+	const kernels *k = call->s->c.k_set;
+	size_t d = call->s->c.d_out;
+	float all = 0, norm;
+
+	memset(sum, 0, d * sizeof(*sum));
+	for (size_t t = 0; t < call->n; t++)
+		if (value[t] > limit) {
+			k->axpy(sum, value[t] - limit, call->y + t * d, d);
+			all += value[t] - limit;
+		}
+	for (size_t i = 0; i < d; i++)
+		sum[i] -= all * (float)call->mean_y[i];
+	norm = (float)sqrt(k->sum_squares(sum, d));
+	for (size_t i = 0; i < d && norm > 0; i++)
+		row[i] = sum[i] / norm;
 }
 
 /* What a feature's pre-activation exceeds on so many rows of the sample. */
@@ -44,16 +93,20 @@ static void limits_task(void *payload, size_t i, unsigned worker)
 	cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (blasint)n_block, (blasint)n, (blasint)d, 1, enc,
 	            (blasint)d, call->x, (blasint)d, 0, product, (blasint)n);
 	for (size_t j = 0; j < n_block; j++) {
-		float *of = product + j * n, center = k->dot(enc + j * d, s->param[FIT_B_DEC].w, d), limit;
+		float *of = product + j * n, *bias = s->param[FIT_B_ENC].w + first + j, limit;
+		float center = s->c.centers ? k->dot(enc + j * d, s->param[FIT_B_DEC].w, d) : -*bias;
 
 		for (size_t t = 0; t < n; t++)
 			of[t] = of[t] > center ? of[t] - center : 0;
 		limit = k->kth(of, n, call->fires);
+		if (!s->c.centers && s->c.arch == FIT_JUMPRELU)
+			turn_decoder(call, s->param[FIT_W_DEC].w + (first + j) * s->c.d_out, of, limit,
+			             s->workers[worker].row);
 		if (s->c.arch == FIT_JUMPRELU)
 			s->param[FIT_THETA].w[first + j] =
 			        s->c.log_theta ? logf(fmaxf(limit, FIT_LEAST)) : limit;
 		else
-			s->param[FIT_B_ENC].w[first + j] = -limit;
+			*bias -= limit;
 	}
 }
 
@@ -63,12 +116,14 @@ void fit_start(fit *s, const sae_train_opts *o, uint64_t seed, const fitter_samp
 	starting call = { .s = s,
 		          .seed = hash64_mix(seed, 0x77656967687473), /* "weights": a stream of its own */
 		          .x = sample->x,
+		          .y = sample->y,
+		          .mean_x = sample->mean_x,
+		          .mean_y = sample->mean_y,
 		          .n = sample->n < FIT_SAMPLE ? sample->n : FIT_SAMPLE };
 
-	assert(s->c.d_in == s->c.d_out && s->c.centers); /* the encoder begins as the decoder */
 	for (size_t i = 0; i < s->c.d_out; i++)
 		s->param[FIT_B_DEC].w[i] = (float)sample->mean_y[i];
-	pool_run(s->pool, s->c.n_features, directions_task, &call);
+	pool_run(s->pool, s->c.n_features, s->c.centers ? directions_task : pair_task, &call);
 	for (size_t f = 0; f < s->c.n_features && s->param[FIT_THETA].w; f++)
 		s->param[FIT_THETA].w[f] = (float)(s->c.log_theta ? log(theta) : theta);
 	call.fires = (size_t)ceil(share * (double)call.n);

@@ -20,8 +20,8 @@ static void refresh_task(void *payload, size_t i, unsigned worker)
 	(void)worker;
 	for (size_t f = i * FIT_FEATURES; f < features_end(s, i); f++) {
 		if (!s->fresh) {
-			s->norm[f] = (float)sqrt(
-			        s->c.k_set->sum_squares(s->param[FIT_W_DEC].w + f * s->c.d_out, s->c.d_out));
+			s->norm[f] = (float)parts_norm(s->param[FIT_W_DEC].w + f * s->c.d_out, s->c.d_out,
+			                               s->c.n_inputs, s->c.k_set);
 			if (theta->w)
 				s->theta[f] = s->c.log_theta ? expf(theta->w[f]) : theta->w[f];
 			if (scale->w)
@@ -83,8 +83,8 @@ static void finish_task(void *payload, size_t i, unsigned worker)
 
 		if (s->c.centers && by_pre != 0)
 			k->add_f64(block->b_dec, by_pre, s->param[FIT_W_ENC].w + f * s->c.d_in, s->c.d_in);
-		if (s->c.by_norm && s->norm[f] > 0)
-			k->axpy(grad, (float)sum_of(s, FIT_BY_NORM, f) / s->norm[f], dec, d);
+		if (s->c.by_norm)
+			parts_norm_gradient(grad, sum_of(s, FIT_BY_NORM, f), dec, d, s->c.n_inputs, k);
 		if (s->rate != 1) {
 			k->scale(grad, (float)s->rate, d);
 			k->scale(s->param[FIT_W_ENC].g + f * s->c.d_in, (float)s->rate, s->c.d_in);
@@ -113,6 +113,8 @@ void fit_finish(fit *s, double factor)
 {
 	pool_run(s->pool, s->n_blocks, finish_task, s);
 	finish_b_dec(s, factor);
+	if (s->c.skip)
+		fit_skip_gradient(s);
 }
 
 /* ---- The optimiser -------------------------------------------------------------------------------------------------- */
@@ -134,8 +136,9 @@ int fit_optim_init(fit *s, error *err)
 			                     .rows = p->rows,
 			                     .columns = p->columns,
 			                     .lr_factor = i == FIT_THETA ? s->c.theta_lr : 1,
-			                     .matrix = i == FIT_W_ENC || i == FIT_W_DEC,
-			                     .unit_rows = i == FIT_W_DEC && s->c.unit_decoder };
+			                     .matrix = i == FIT_W_ENC || i == FIT_W_DEC || i == FIT_W_SKIP,
+			                     .unit_rows = i == FIT_W_DEC && s->c.unit_decoder,
+			                     .parts = i == FIT_W_DEC ? s->c.n_inputs : 0 };
 	}
 	return optim_new(&s->optim, &s->c.optim, params, n, s->pool, err);
 }

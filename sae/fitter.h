@@ -22,6 +22,8 @@ typedef struct step_result {
 	uint32_t n_prefixes; /* Matryoshka: */
 	uint32_t prefix_ends[SAE_PREFIXES];
 	double prefix_fvu[SAE_PREFIXES];
+	uint32_t n_inputs; /* of a crosscoder, else 0: */
+	double input_fvu[SAE_PARTS_MAX];
 	double squared_error; /* mean over rows of |e|^2, scaled units */
 	double coef;          /* of the sparsity penalty, as it was in force, if there is one */
 	double l0, grad_norm; /* grad_norm: of what the optimiser is given; NaN: not computed */

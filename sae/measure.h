@@ -36,6 +36,8 @@ typedef struct sae_metrics { /* over the rows evaluated; sums in FP64; e = x - x
 	uint64_t n_features, n_dead, n_dense_10, n_dense_1; /* never fired; fired on over 10 %, 1 % of rows */
 	uint64_t n_below_5, n_below_6, n_below_7;           /* on under 1e-5, 1e-6, 1e-7 of them */
 	uint64_t density[SAE_DENSITY_BINS]; /* alive features by log10 of the share of rows they fire on */
+	uint32_t n_inputs;                  /* of a crosscoder; else 0 */
+	double input_fvu[SAE_PARTS_MAX];    /* fvu of each of them */
 	uint64_t *fires;                    /* malloc'd (F) */
 } sae_metrics;
 /* Over the held-out rows of `rows` (or the training rows). target: NULL (the dump's own, if sae_dump_add() gave it one), or a dump of as many rows that the output is compared with

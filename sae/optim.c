@@ -6,6 +6,7 @@
 
 #include "sae/encode.h"
 #include "sae/optim.h"
+#include "sae/parts.h"
 
 #define BLOCK_FLOATS 16384 /* of a task: sums over the gradient run over blocks in order */
 
@@ -170,6 +171,15 @@ void optim_free(optim *o)
 
 /* ---- Moving ---------------------------------------------------------------------------------------------------------- */
 
+/* The part of a gradient along a row that is not of norm 1. */
+static void take_length(const kernels *k, float *g, const float *w, size_t n)
+{
+	double squares = k->sum_squares(w, n);
+
+	if (squares > 0)
+		k->axpy(g, (float)(-(double)k->dot(g, w, n) / squares), w, n);
+}
+
 static void measure_task(void *payload, size_t i, unsigned worker)
 {
 	optim *o = payload;
@@ -181,7 +191,10 @@ static void measure_task(void *payload, size_t i, unsigned worker)
 	for (size_t r = b->first; r < b->end && p->unit_rows; r++) {
 		float *w = p->w + r * p->columns, *g = p->grad + r * p->columns;
 
-		k->axpy(g, -k->dot(g, w, p->columns), w, p->columns);
+		if (p->parts < 2)
+			k->axpy(g, -k->dot(g, w, p->columns), w, p->columns);
+		else
+			take_length(k, g, w, p->columns);
 	}
 	b->squares = k->sum_squares(p->grad + b->first * p->columns, (b->end - b->first) * p->columns);
 }
@@ -243,7 +256,7 @@ static void move_task(void *payload, size_t i, unsigned worker)
 	move(o, s, at, n);
 	for (size_t r = b->first; r < b->end && s->p.unit_rows; r++) {
 		float *w = s->p.w + r * columns;
-		double norm = sqrt(k->sum_squares(w, columns));
+		double norm = parts_norm(w, columns, s->p.parts, k);
 
 		if (norm > 0)
 			k->scale(w, (float)(1 / norm), columns);

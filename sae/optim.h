@@ -15,6 +15,8 @@ typedef struct optim_param {
 	double lr_factor; /* times the step size; 0: 1 */
 	bool matrix;      /* Muon's; else Muon moves it by Adam */
 	bool unit_rows;   /* held at norm 1: see above. A row of zeros stays one. */
+	uint32_t
+	        parts; /* of them, equal ones: it is the sum of their norms that is 1; 0, 1: the row is one */
 } optim_param;
 
 typedef struct optim_config {

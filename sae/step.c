@@ -291,12 +291,14 @@ static void center_rows(step *s, step_tile *tile, size_t first, size_t end)
 
 	memset(tile->sum_x, 0, d * sizeof(double));
 	tile->squares_x = 0;
+	tile->parts = (parts_sums){ 0 };
 	for (size_t t = first; t < end; t++) {
 		float *x = s->x + t * d;
 
 		k->center(x, x, s->input_scale, s->b_dec.w, d);
 		k->add_f64(tile->sum_x, 1, x, d);
 		tile->squares_x += k->sum_squares(x, d);
+		parts_add(tile->parts.y, x, d, s->c.blocks, k);
 	}
 }
 
@@ -341,8 +343,10 @@ static void decode_tile(step *s, step_worker *w, step_tile *tile, size_t first, 
 	if (s->c.multi)
 		step_multi_rows(s, w, tile, first, end);
 	tile->fired = 0;
-	for (size_t t = first; t < end; t++)
+	for (size_t t = first; t < end; t++) {
 		tile->fired += s->codes.count[t];
+		parts_add(tile->parts.e, s->e + t * s->d_out, s->d_out, s->c.blocks, s->c.k_set);
+	}
 	w->seconds[STEP_DECODE] += (now = clock_now()) - start;
 	tile->squares_aux = 0;
 	if (s->n_dead && s->k_aux) {
@@ -431,6 +435,7 @@ static void sum_tiles(step *s, step_result *r)
 		all->squares_x += s->tiles[i].squares_x;
 		all->squares_e += s->tiles[i].squares_e;
 		all->squares_aux += s->tiles[i].squares_aux;
+		parts_join(&all->parts, &s->tiles[i].parts, s->c.blocks);
 		for (size_t j = 0; s->c.multi && j < s->d_out; j++)
 			all->sum_multi[j] += s->tiles[i].sum_multi[j];
 		all->squares_multi += s->tiles[i].squares_multi;
@@ -446,6 +451,8 @@ static void sum_tiles(step *s, step_result *r)
 	r->auxk = rest > 0 ? all->squares_aux / rest : 0;
 	r->squared_error = all->squares_e / (double)s->n;
 	r->l0 = (double)all->fired / (double)s->n;
+	r->n_inputs = s->c.blocks > 1 ? s->c.blocks : 0;
+	parts_fvu(r->input_fvu, &all->parts, all->sum_x, s->d_out, r->n_inputs, s->n);
 	r->n_dead = s->n_dead;
 	scale = main > LEAST_FVU ? 1 / main : 1 / LEAST_FVU;
 	s->factor = total > 0 ? -2 * scale / total : 0;

@@ -20,6 +20,7 @@
 #include "sae/encode_over.h"
 #include "sae/fitter.h"
 #include "sae/optim.h"
+#include "sae/parts.h"
 #include "sae/sparse.h"
 #include "sae/step_archetypal.h"
 
@@ -101,6 +102,7 @@ typedef struct step_worker {
 typedef struct step_tile {
 	double *sum_x, *sum_e; /* (d_out): of the target and of its error */
 	double squares_x, squares_e, squares_aux, squares_multi;
+	parts_sums parts;
 	double *sum_multi;  /* (d_out) Multi-TopK */
 	double *sum_prefix; /* (d_out) Matryoshka: of the errors of all prefixes */
 	double squares_prefix[SAE_PREFIXES];

@@ -108,11 +108,8 @@ void step_blocks_project(const step *s, float *grad, const float *row)
 double step_blocks_scale(const step *s, float *row)
 {
 	const kernels *k = s->c.k_set;
-	size_t d = s->d_out / s->c.blocks;
-	double norms = 0;
+	double norms = parts_norm(row, s->d_out, s->c.blocks, k);
 
-	for (uint32_t b = 0; b < s->c.blocks; b++)
-		norms += sqrt(k->sum_squares(row + b * d, d));
 	if (norms > 0)
 		k->scale(row, (float)(1 / norms), s->d_out);
 	return norms > 0 ? norms : 1;

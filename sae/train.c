@@ -237,6 +237,8 @@ static void member_step(sae_trainer *t, train_member *m, float *x, float *y)
 		                    .n_prefixes = result.n_prefixes };
 	memcpy(m->last.prefix_ends, result.prefix_ends, sizeof(m->last.prefix_ends));
 	memcpy(m->last.prefix_fvu, result.prefix_fvu, sizeof(m->last.prefix_fvu));
+	m->last.n_inputs = result.n_inputs;
+	memcpy(m->last.input_fvu, result.input_fvu, sizeof(m->last.input_fvu));
 }
 
 /* A shard that is gone ends the run now, not when the next one is asked for. */

@@ -279,7 +279,8 @@ static bool put_member(cJSON *list, const train_member *m)
 	       (isnan(s->sparsity) || put(o, "sparsity", s->sparsity)) &&
 	       (isnan(s->k) || put(o, "k", s->k)) && put_other(o, "n_resampled", (double)s->n_resampled, 0) &&
 	       put(o, "grad_norm", s->grad_norm) && put(o, "n_dead", (double)s->n_dead) &&
-	       put(o, "run_seconds", s->seconds) && put_prefixes(o, s);
+	       put(o, "run_seconds", s->seconds) && put_prefixes(o, s) &&
+	       (!s->n_inputs || put_list(o, "input_fvu", s->input_fvu, s->n_inputs));
 }
 
 /* Of the dumps side by side; of one alone there is nothing to tell. */
@@ -564,6 +565,16 @@ static void read_prefixes(sae_train_step *s, const cJSON *o)
 	}
 }
 
+static void read_inputs(sae_train_step *s, const cJSON *o)
+{
+	const cJSON *fvu = part(o, "input_fvu");
+	int n = cJSON_GetArraySize(fvu);
+
+	s->n_inputs = n <= SAE_PARTS_MAX ? (uint32_t)n : 0;
+	for (uint32_t i = 0; i < s->n_inputs; i++)
+		s->input_fvu[i] = cJSON_GetNumberValue(cJSON_GetArrayItem(fvu, (int)i));
+}
+
 static int read_member(train_member *m, const cJSON *o, const char *what, error *err)
 {
 	sae_train_step *s = &m->last;
@@ -596,6 +607,7 @@ static int read_member(train_member *m, const cJSON *o, const char *what, error 
 		return rc;
 	s->step_seconds = m->seconds;
 	read_prefixes(s, o);
+	read_inputs(s, o);
 	m->state = state == SAE_MEMBER_RUNS    ? SAE_MEMBER_RUNS
 	           : state == SAE_MEMBER_ENDED ? SAE_MEMBER_ENDED
 	                                       : SAE_MEMBER_LOST;

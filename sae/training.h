@@ -54,6 +54,8 @@ typedef struct sae_train_step {
 	uint32_t n_prefixes;
 	uint32_t prefix_ends[SAE_PREFIXES];
 	double prefix_fvu[SAE_PREFIXES];
+	uint32_t n_inputs; /* of a crosscoder, else 0: the FVU of each */
+	double input_fvu[SAE_PARTS_MAX];
 
 	double seconds;      /* since the start, those before a resume counted */
 	double step_seconds; /* of them in this SAE's own steps */

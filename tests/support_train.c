@@ -40,6 +40,28 @@ double support_scatter(const double *x, size_t n, size_t d)
 	return total;
 }
 
+void support_check_inputs(const double *found, const double *y, const double *e, size_t n, size_t d,
+                          size_t n_inputs)
+{
+	size_t width = d / n_inputs;
+	double *part = mem_alloc_aligned(n * width, sizeof(*part));
+
+	for (size_t i = 0; i < n_inputs; i++) {
+		double squares = 0;
+
+		for (size_t t = 0; t < n; t++)
+			for (size_t j = 0; j < width; j++) {
+				double at = e[t * d + i * width + j];
+
+				part[t * width + j] = y[t * d + i * width + j];
+				squares += at * at;
+			}
+		ck_assert_double_le(fabs(found[i] - squares / support_scatter(part, n, width)),
+		                    1e-5 * found[i]);
+	}
+	free(part);
+}
+
 void support_differences(double *grad, double *p, size_t n, double (*loss)(void *payload), void *payload)
 {
 	const double h = 1e-6;

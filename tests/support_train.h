@@ -14,6 +14,9 @@ void support_fill_scaled(float *x, double *scaled, size_t n, float scale, uint64
 
 /* Sum of the squares of rows (n, d) less their mean. */
 double support_scatter(const double *x, size_t n, size_t d);
+/* The FVU of each of n_inputs equal parts of rows y (n, d), of errors e, as found. */
+void support_check_inputs(const double *found, const double *y, const double *e, size_t n, size_t d,
+                          size_t n_inputs);
 /* Central differences of a loss by its n parameters p, which it reads from where they are. */
 void support_differences(double *grad, double *p, size_t n, double (*loss)(void *payload), void *payload);
 /* Rows of gradients (n, d) lose the part along those of w. */

@@ -10,14 +10,14 @@
 
 /* ---- The reference ------------------------------------------------------------------------------------------------- */
 
-enum { D = 6, F = 15, N = 11, MOST = 2 * F * D + 4 * F + D };
+enum { D = 6, F = 15, N = 11, MOST = 2 * F * D + 4 * F + D + D * D };
 
 /* Parameters one behind the other, in the order of fit_param. */
 typedef struct reference {
 	fit_config c;
 	fit_now now;
 	size_t at[FIT_PARAMS + 1];
-	double p[MOST], start[MOST], grad[MOST];
+	double p[MOST], start[MOST], grad[MOST], e[N * D];
 	double x[N * D], y[N * D]; /* scaled */
 	bool dead[F];
 	/* at the point of departure */
@@ -40,11 +40,17 @@ static double theta_of(const reference *r, size_t j)
 static double norm_of(const reference *r, size_t j)
 {
 	const double *dec = r->p + r->at[FIT_W_DEC] + j * r->c.d_out;
-	double squares = 0;
+	size_t n = r->c.n_inputs > 1 ? r->c.n_inputs : 1, d = r->c.d_out / n;
+	double sum = 0;
 
-	for (size_t i = 0; i < r->c.d_out; i++)
-		squares += dec[i] * dec[i];
-	return r->c.by_norm ? sqrt(squares) : 1;
+	for (size_t i = 0; i < n; i++) {
+		double squares = 0;
+
+		for (size_t l = i * d; l < (i + 1) * d; l++)
+			squares += dec[l] * dec[l];
+		sum += sqrt(squares);
+	}
+	return r->c.by_norm ? sum : 1;
 }
 
 static void jump(reference *r, size_t t, size_t j, bool depart, row *w)
@@ -89,10 +95,10 @@ static void encode(reference *r, size_t t, bool depart, row *w)
 	}
 }
 
-/* Squared error of one row's reconstruction, with the parameters in `p`. */
-static double squared_error(const reference *r, size_t t, const double *code, const double *p)
+/* Squared error of one row's reconstruction, with the parameters in `p`; the errors into `errors`. */
+static double squared_error(const reference *r, size_t t, const double *code, const double *p, double *errors)
 {
-	const double *b_dec = p + r->at[FIT_B_DEC], *dec = p + r->at[FIT_W_DEC];
+	const double *b_dec = p + r->at[FIT_B_DEC], *dec = p + r->at[FIT_W_DEC], *x = r->x + t * r->c.d_in;
 	double squares = 0;
 
 	for (size_t i = 0; i < r->c.d_out; i++) {
@@ -100,7 +106,11 @@ static double squared_error(const reference *r, size_t t, const double *code, co
 
 		for (size_t j = 0; j < F; j++)
 			e -= code[j] * dec[j * r->c.d_out + i];
+		for (size_t j = 0; j < r->c.d_in && r->c.skip; j++)
+			e -= p[r->at[FIT_W_SKIP] + i * r->c.d_in + j] * x[j];
 		squares += e * e;
+		if (errors)
+			errors[i] = e;
 	}
 	return squares;
 }
@@ -143,9 +153,9 @@ static double loss(reference *r, bool depart)
 				r->preact += fmax(theta_of(r, j) - w.h[j], 0) * norm_of(r, j) / N;
 		}
 		r->l0 += l0 / N;
-		r->mse += squared_error(r, t, w.f, r->p) / N;
+		r->mse += squared_error(r, t, w.f, r->p, r->e + t * r->c.d_out) / N;
 		if (r->c.arch == FIT_GATED)
-			r->gate_mse += squared_error(r, t, w.gate, r->c.detached ? r->start : r->p) / N;
+			r->gate_mse += squared_error(r, t, w.gate, r->c.detached ? r->start : r->p, NULL) / N;
 		r->penalty += row_penalty(r, &w, l0) / N;
 	}
 	if (r->c.penalty == FIT_QUADRATIC_MEAN)
@@ -232,7 +242,7 @@ static void random_problem(reference *r, fit *s, float *x, float *y)
 		r->x[i] = 1.5 * (double)(x[i] = (float)support_uniform(40, i));
 	memcpy(r->y, r->x, sizeof(r->x));
 	for (size_t i = 0; y && i < N * s->c.d_out; i++)
-		r->y[i] = 1.5 * (double)(y[i] = (float)support_uniform(41, i));
+		r->y[i] = y[i] = (float)support_uniform(41, i);
 }
 
 static void compare(const fit *s, const reference *r)
@@ -281,6 +291,8 @@ static void check_gradients(const fit_config *c, const fit_now *now, bool paired
 		ck_assert_double_le(fabs(result.penalty - r.penalty), 1e-5 * r.penalty);
 		ck_assert_double_le(fabs(result.preact - r.preact), 1e-5 * r.preact);
 		ck_assert_double_le(fabs(result.l0 - r.l0), 1e-9);
+		if (c->n_inputs > 1)
+			support_check_inputs(result.input_fvu, r.y, r.e, N, D, c->n_inputs);
 		ck_assert_double_gt(result.l0, 1);
 		ck_assert_double_lt(result.l0, F - 1);
 		ck_assert((now->preact > 0) == (result.preact > 0));
@@ -358,19 +370,45 @@ START_TEST(jumprelu_gradients)
 }
 END_TEST
 
-/* Other targets than the rows themselves, of another width; and rows that are not centred. */
+/* Other targets than the rows themselves, narrower and wider, with a skip and without; and rows that are not centred. */
 START_TEST(gradients_of_pairs)
 {
+	static const uint32_t widths[] = { D - 1, D };
 	fit_config c = base_config();
 	fit_now now = { .coef = 0.3, .p = 1 };
 
 	c.centers = false;
 	check_gradients(&c, &now, false);
-	c.d_out = D - 1;
-	for (int arch = FIT_RELU; arch <= FIT_JUMPRELU; arch++) {
-		c.arch = (fit_arch)arch;
-		c.penalty = arch == FIT_JUMPRELU ? FIT_TANH : FIT_L1;
-		check_gradients(&c, &now, true);
+	for (size_t i = 0; i < ARRAY_LEN(widths) * 8; i++) {
+		c.d_out = widths[i / 8];
+		c.skip = i & 1;
+		c.detached = i & 2;
+		c.unit_decoder = i & 4;
+		c.by_norm = !c.unit_decoder;
+		for (int arch = FIT_RELU; arch <= FIT_JUMPRELU; arch++) {
+			c.arch = (fit_arch)arch;
+			c.penalty = arch == FIT_JUMPRELU ? FIT_TANH : FIT_L1;
+			check_gradients(&c, &now, true);
+		}
+		c.arch = FIT_RELU;
+		c.penalty = FIT_LP;
+		check_gradients(&c, &(fit_now){ .coef = 0.3, .p = 0.6 }, true);
+	}
+}
+END_TEST
+
+/* The penalty of a crosscoder counts the norm of a decoder row in each input. */
+START_TEST(gradients_of_crosscoders)
+{
+	fit_config c = base_config();
+
+	for (c.n_inputs = 2; c.n_inputs <= 3; c.n_inputs++) {
+		c.unit_decoder = false;
+		for (int arch = FIT_RELU; arch <= FIT_JUMPRELU; arch++) {
+			c.arch = (fit_arch)arch;
+			c.penalty = arch == FIT_JUMPRELU ? FIT_TANH : FIT_L1;
+			check_gradients(&c, &(fit_now){ .coef = 0.3, .preact = arch == FIT_JUMPRELU }, false);
+		}
 	}
 }
 END_TEST
@@ -531,6 +569,39 @@ START_TEST(lists_and_tiles_agree)
 }
 END_TEST
 
+/* The decoder rows of a crosscoder have norms in its inputs that add up to 1 after each step. */
+START_TEST(lengths_are_held)
+{
+	fit_config c = large_config((fit_arch)_i);
+	float *x = mem_alloc_aligned(BATCH, DIMS * sizeof(float));
+	fit_result r;
+	fit *s;
+	pool *p;
+
+	c.n_inputs = 3;
+	c.by_norm = false;
+	c.unit_decoder = true;
+	ck_assert_int_eq(pool_new(&p, 2, NULL), 0);
+	s = large_problem(&c, p);
+	for (unsigned t = 0; t < 3; t++) {
+		large_batch(x, 20 + t);
+		fit_run(s, x, NULL, BATCH, 2, &(fit_now){ .lr = 1e-3, .coef = 1 }, &r);
+		ck_assert(isfinite(r.fvu));
+	}
+	for (size_t f = 0; f < FEATURES; f++) {
+		const float *dec = s->param[FIT_W_DEC].w + f * DIMS;
+		double length = 0;
+
+		for (size_t i = 0; i < 3; i++)
+			length += sqrt(c.k_set->sum_squares(dec + i * DIMS / 3, DIMS / 3));
+		ck_assert_double_le(fabs(length - 1), 1e-6);
+	}
+	fit_free(s);
+	pool_free(p);
+	free(x);
+}
+END_TEST
+
 START_TEST(a_row_that_is_not_finite_changes_nothing)
 {
 	const fit_config c = large_config((fit_arch)_i);
@@ -587,8 +658,9 @@ static void cases(Suite *s)
 	TCase *loops = tcase_create("every architecture");
 
 	SUPPORT_CASE(s, "gradients", relu_gradients, p_anneal_gradients, gated_gradients, jumprelu_gradients,
-	             gradients_of_pairs, thresholds_learn_from_below);
+	             gradients_of_pairs, gradients_of_crosscoders, thresholds_learn_from_below);
 	tcase_add_loop_test(loops, threads_do_not_change_a_bit, 0, FIT_JUMPRELU + 1);
+	tcase_add_loop_test(loops, lengths_are_held, 0, FIT_JUMPRELU + 1);
 	tcase_add_loop_test(loops, lists_and_tiles_agree, 0, FIT_JUMPRELU + 1);
 	tcase_add_loop_test(loops, a_row_that_is_not_finite_changes_nothing, 0, FIT_JUMPRELU + 1);
 	suite_add_tcase(s, loops);

@@ -143,6 +143,25 @@ static sae_train_opts opts_of(sae_arch arch)
 	return o;
 }
 
+/* An architecture, the coefficient of its penalty if it has one, and what is asked of it. */
+typedef struct kind {
+	sae_arch arch;
+	double coef;
+	bool free_decoder;
+	double fvu;
+	uint32_t found; /* planted features */
+} kind;
+
+static sae_train_opts opts_of_kind(const kind *k, uint64_t steps)
+{
+	sae_train_opts o = opts_of(k->arch);
+
+	o.steps = steps;
+	o.penalty.coef = k->coef;
+	o.penalty.free_decoder = k->free_decoder;
+	return o;
+}
+
 static sae_model *trained(const input *in, const sae_train_opts *o)
 {
 	sae_model *m;
@@ -161,8 +180,22 @@ static double fvu_of(const sae_model *m, const input *in)
 	ck_assert_msg(sae_eval(&metrics, m, in->dump, NULL, in->rows, true, in->pool, NULL, &err) == 0, "%s",
 	              err.msg);
 	fvu = metrics.fvu;
+	ck_assert_uint_eq(metrics.n_inputs, m->n_inputs > 1 ? m->n_inputs : 0);
+	for (uint32_t i = 0; i < metrics.n_inputs; i++) /* the second one's rows are the largest by far */
+		ck_assert(i == 0 ? metrics.input_fvu[i] < 0.05
+		                 : fabs(metrics.input_fvu[i] - fvu) < 0.01 * fvu);
 	sae_metrics_clear(&metrics);
 	return fvu;
+}
+
+static void check_fvu(const sae_model *m, const input *in, const kind *k)
+{
+	double fvu = fvu_of(m, in);
+
+	if (getenv("PAIRS_SHOW"))
+		fprintf(stderr, "%s, decoder %s: fvu %g\n", sae_arch_name(k->arch),
+		        k->free_decoder ? "free" : "unit", fvu);
+	ck_assert_msg(fvu < k->fvu, "%s: fvu %g", sae_arch_name(k->arch), fvu);
 }
 
 /* ---- Crosscoder -------------------------------------------------------------------------------------------------------- */
@@ -186,7 +219,7 @@ static double likeness(const sae_model *m, uint32_t f, uint32_t planted)
 	return fabs(dot) / sqrt(row2 * planted2 + 1e-30);
 }
 
-static void check_planted(const sae_model *m)
+static void check_planted(const sae_model *m, uint32_t least)
 {
 	float shares[F * 2];
 	unsigned found = 0;
@@ -209,26 +242,31 @@ static void check_planted(const sae_model *m)
 			              "a feature of input %u has %g of it there", range,
 			              (double)shares[2 * best + range - 1]);
 	}
-	ck_assert_uint_ge(found, PLANTED - 2);
+	ck_assert_uint_ge(found, least);
 }
 
 START_TEST(crosscoders_tell_shared_features_from_exclusive_ones)
 {
-	static const sae_arch archs[] = { SAE_TOPK, SAE_BATCHTOPK };
+	static const kind kinds[] = {
+		{ SAE_TOPK, 0, false, 0.05, PLANTED - 2 },
+		{ SAE_BATCHTOPK, 0, false, 0.05, PLANTED - 2 },
+		{ SAE_RELU, 0.2, true, 0.05, PLANTED - 4 },
+		{ SAE_GATED, 0.2, true, 0.05, PLANTED - 4 },
+		{ SAE_JUMPRELU, 0.5, false, 0.05, PLANTED - 2 },
+	};
 
-	for (size_t i = 0; i < ARRAY_LEN(archs); i++) {
-		sae_train_opts o = opts_of(archs[i]);
+	for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
+		sae_train_opts o = opts_of_kind(&kinds[i], 2 * STEPS);
 		sae_model *m;
 		input in;
 
-		o.steps = 2 * STEPS;
 		input_open(&in, first_input, D, second_input, false, 2);
 		m = trained(&in, &o);
 		ck_assert_uint_eq(m->n_inputs, 2);
 		ck_assert_uint_eq(m->d_in, 2 * D);
 		ck_assert_double_gt(m->scales[0], 30 * m->scales[1]);
-		ck_assert_double_lt(fvu_of(m, &in), 0.05);
-		check_planted(m);
+		check_fvu(m, &in, &kinds[i]);
+		check_planted(m, kinds[i].found);
 		sae_model_free(m);
 		input_close(&in);
 	}
@@ -240,10 +278,18 @@ END_TEST
 
 START_TEST(transcoders_find_the_target_of_planted_features)
 {
-	static const sae_arch archs[] = { SAE_TOPK, SAE_BATCHTOPK };
+	static const kind kinds[] = {
+		{ SAE_TOPK, .fvu = 0.05 },
+		{ SAE_BATCHTOPK, .fvu = 0.05 },
+		{ SAE_RELU, .coef = 0.03, .fvu = 0.05 },
+		{ SAE_PANNEAL, .coef = 0.1, .fvu = 0.05 },
+		{ SAE_GATED, .coef = 0.1, .fvu = 0.05 },
+		{ SAE_GATED, .coef = 0.1, .free_decoder = true, .fvu = 0.05 },
+		{ SAE_JUMPRELU, .coef = 0.03, .fvu = 0.15 },
+	};
 
-	for (size_t i = 0; i < ARRAY_LEN(archs); i++) {
-		sae_train_opts o = opts_of(archs[i]);
+	for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
+		sae_train_opts o = opts_of_kind(&kinds[i], STEPS);
 		sae_model *m;
 		input in;
 
@@ -251,7 +297,7 @@ START_TEST(transcoders_find_the_target_of_planted_features)
 		m = trained(&in, &o);
 		ck_assert(m->transcodes && !m->centers && !m->W_skip);
 		ck_assert_uint_eq(m->d_out, D_Y);
-		ck_assert_double_lt(fvu_of(m, &in), 0.05);
+		check_fvu(m, &in, &kinds[i]);
 		sae_model_free(m);
 		input_close(&in);
 	}
@@ -261,23 +307,27 @@ END_TEST
 
 START_TEST(a_skip_takes_what_is_linear)
 {
-	sae_train_opts o = opts_of(SAE_TOPK);
-	sae_model *plain, *skip;
-	double fvu_plain, fvu_skip;
-	input in;
+	static const kind kinds[] = { { SAE_TOPK, .fvu = 0.05 }, { SAE_GATED, .coef = 2, .fvu = 0.1 } };
 
-	input_open(&in, noisy_input, D_Y, mapped_target, true, 2);
-	plain = trained(&in, &o);
-	o.skip = true;
-	skip = trained(&in, &o);
-	fvu_plain = fvu_of(plain, &in);
-	fvu_skip = fvu_of(skip, &in);
-	ck_assert_ptr_nonnull(skip->W_skip);
-	ck_assert_msg(fvu_skip < 0.05 && fvu_plain > 3 * fvu_skip, "%g with a skip, %g without", fvu_skip,
-	              fvu_plain);
-	sae_model_free(plain);
-	sae_model_free(skip);
-	input_close(&in);
+	for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
+		sae_train_opts o = opts_of_kind(&kinds[i], STEPS);
+		sae_model *plain, *skip;
+		double fvu_plain, fvu_skip;
+		input in;
+
+		input_open(&in, noisy_input, D_Y, mapped_target, true, 2);
+		plain = trained(&in, &o);
+		o.skip = true;
+		skip = trained(&in, &o);
+		fvu_plain = fvu_of(plain, &in);
+		fvu_skip = fvu_of(skip, &in);
+		ck_assert_ptr_nonnull(skip->W_skip);
+		ck_assert_msg(fvu_skip < kinds[i].fvu && fvu_plain > 3 * fvu_skip,
+		              "%s: %g with a skip, %g without", sae_arch_name(o.arch), fvu_skip, fvu_plain);
+		sae_model_free(plain);
+		sae_model_free(skip);
+		input_close(&in);
+	}
 	leave_folder();
 }
 END_TEST
@@ -351,17 +401,19 @@ END_TEST
 
 /* ---- Checkpoints ------------------------------------------------------------------------------------------------------- */
 
-enum { SHORT = 12, STOP = 5, MEMBERS = 2 };
+enum { SHORT = 12, STOP = 5, MEMBERS = 5 };
 
 static sae_trainer *trainer_new(const input *in)
 {
-	sae_train_opts o[MEMBERS] = { opts_of(SAE_TOPK), opts_of(SAE_BATCHTOPK) };
+	sae_train_opts o[MEMBERS] = { opts_of(SAE_TOPK), opts_of(SAE_BATCHTOPK), opts_of(SAE_RELU),
+		                      opts_of(SAE_GATED), opts_of(SAE_JUMPRELU) };
 	sae_trainer *t;
 	error err = { 0 };
 
 	for (size_t i = 0; i < MEMBERS; i++) {
 		o[i].steps = SHORT;
-		o[i].skip = i == 0 && sae_dump_target(in->dump);
+		o[i].skip = i != 1 && sae_dump_target(in->dump);
+		o[i].penalty.free_decoder = i == 2;
 		o[i].moments8 = i == 1;
 	}
 	ck_assert_msg(sae_trainer_new(&t, in->dump, in->rows, o, MEMBERS, in->pool, &err) == 0, "%s",

@@ -276,6 +276,9 @@ static void check_gradients(const shape *of, bool with_dead)
 		norm += r.grad[i] * r.grad[i];
 	step_run(s, x, of->d_out ? y : NULL, N, 1.5f, 0, &result);
 	ck_assert_double_le(fabs(result.fvu - fvu), 2e-6);
+	ck_assert_uint_eq(result.n_inputs, of->blocks > 1 ? of->blocks : 0);
+	if (result.n_inputs)
+		support_check_inputs(result.input_fvu, r.x, r.e, N, D, result.n_inputs);
 	ck_assert_double_le(fabs(result.grad_norm - sqrt(norm)), 2e-5);
 	compare_all(&r, s, true, r.grad, 10, 4e-6);
 	step_free(s);
