@@ -222,9 +222,9 @@ static int tell_inputs(cJSON *page, const sae_model *model, const sae_metrics *m
 
 	if (model->n_inputs < 2)
 		return 0;
-	rc = crosscoder_look(&r, model, m->fires, err);
+	rc = crosscoder_look(&r, model, m, err);
 	if (rc == 0 && !page)
-		crosscoder_print(&r, true);
+		crosscoder_print(&r);
 	if (rc == 0 && page) {
 		part = crosscoder_json(&r, 0);
 		if (!cJSON_AddItemToObject(page, "inputs", part)) {

@@ -4,9 +4,11 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-int crosscoder_look(crosscoder_report *r, const sae_model *m, const uint64_t *fires, error *err)
+int crosscoder_look(crosscoder_report *r, const sae_model *m, const sae_metrics *measured, error *err)
 {
-	*r = (crosscoder_report){ .n_inputs = m->n_inputs };
+	const uint64_t *fires = measured ? measured->fires : NULL;
+
+	*r = (crosscoder_report){ .n_inputs = m->n_inputs, .fvu = measured ? measured->input_fvu : NULL };
 	r->shares = mem_alloc_aligned(m->d_sae, m->n_inputs * sizeof(*r->shares));
 	if (!r->shares)
 		return error_nomem(err, "the inputs of features");
@@ -34,12 +36,15 @@ void crosscoder_clear(crosscoder_report *r)
 	*r = (crosscoder_report){ 0 };
 }
 
-void crosscoder_print(const crosscoder_report *r, bool fire)
+void crosscoder_print(const crosscoder_report *r)
 {
+	for (uint32_t i = 0; i < r->n_inputs && r->fvu; i++)
+		printf("%s%.5g%s", i ? ", " : "\nfvu of each input: ", r->fvu[i],
+		       i + 1 < r->n_inputs ? "" : "\n");
 	printf("\nof %" PRIu64
 	       " features%s, by the share of their decoder norm (a feature is an input's alone with over "
 	       "%g of it)\n",
-	       r->n, fire ? " that fire" : "", (double)CROSSCODER_ALONE);
+	       r->n, r->fvu ? " that fire" : "", (double)CROSSCODER_ALONE);
 	for (uint32_t i = 0; i < r->n_inputs; i++)
 		printf("  input %" PRIu32 " alone  %" PRIu64 "\n", i + 1, r->alone[i]);
 	printf("  shared         %" PRIu64 "\n", r->shared);
@@ -61,6 +66,16 @@ static bool add_counts(cJSON *to, const char *key, const uint64_t *counts, size_
 	return good;
 }
 
+static bool add_fvu(cJSON *to, const crosscoder_report *r)
+{
+	cJSON *list = cJSON_CreateDoubleArray(r->fvu, (int)r->n_inputs);
+
+	if (cJSON_AddItemToObject(to, "fvu", list))
+		return true;
+	cJSON_Delete(list);
+	return false;
+}
+
 static bool add_shares(cJSON *to, const crosscoder_report *r, uint32_t n)
 {
 	cJSON *list = cJSON_AddArrayToObject(to, "shares");
@@ -80,7 +95,7 @@ cJSON *crosscoder_json(const crosscoder_report *r, uint32_t n_shares)
 {
 	cJSON *o = cJSON_CreateObject();
 
-	if (o && cJSON_AddNumberToObject(o, "n", r->n_inputs) &&
+	if (o && cJSON_AddNumberToObject(o, "n", r->n_inputs) && (!r->fvu || add_fvu(o, r)) &&
 	    cJSON_AddNumberToObject(o, "features", (double)r->n) &&
 	    add_counts(o, "alone", r->alone, r->n_inputs) &&
 	    cJSON_AddNumberToObject(o, "shared", (double)r->shared) &&

@@ -140,7 +140,7 @@ int inspect_sae(const command *self, const cli_parsed *p, const char *path)
 	else if (rc == 0) {
 		rc = print_facts(&m, &err);
 		if (rc == 0 && m.n_inputs > 1)
-			crosscoder_print(&r, false);
+			crosscoder_print(&r);
 	}
 	crosscoder_clear(&r);
 	return rc == 0 ? code : cli_fail(self, &err);

@@ -69,11 +69,17 @@ static bool add_prefixes(cJSON *line, const sae_train_step *s)
 	return true;
 }
 
+/* Of a crosscoder: what is left of each input. */
+static bool add_inputs(cJSON *line, const double *fvu, uint32_t n)
+{
+	return !n || add_part(line, "input_fvu", cJSON_CreateDoubleArray(fvu, (int)n));
+}
+
 cJSON *train_step_json(const sae_train_step *s)
 {
 	cJSON *line = cJSON_CreateObject();
 	double speed = s->seconds > 0 ? (double)s->tokens / s->seconds : 0;
-	bool good = add_prefixes(line, s);
+	bool good = add_prefixes(line, s) && add_inputs(line, s->input_fvu, s->n_inputs);
 
 	return if_good(
 	        line,
@@ -96,7 +102,8 @@ cJSON *train_held_out_json(const sae_metrics *m)
 
 	return if_good(line, add_number(line, "rows", (double)m->n_rows) && add_number(line, "fvu", m->fvu) &&
 	                             add_number(line, "mse", m->mse) && add_number(line, "l0", m->l0) &&
-	                             add_number(line, "n_dead", (double)m->n_dead));
+	                             add_number(line, "n_dead", (double)m->n_dead) &&
+	                             add_inputs(line, m->input_fvu, m->n_inputs));
 }
 
 void train_log_begin(train_log *l, const char *kernels, const char *screening, cJSON *options, cJSON *plan)

@@ -18,13 +18,14 @@ static sae_penalty kind_of(const char *name)
 	return SAE_PENALTY_DEFAULT;
 }
 
-sae_penalty_opts train_penalty_of(const train_penalty_args *a)
+sae_penalty_opts train_penalty_of(const train_penalty_args *a, bool free_decoder)
 {
 	return (sae_penalty_opts){ .coef = a->l1 > 0 ? a->l1 : a->l0,
 		                   .target_l0 = a->target_l0,
 		                   .start_l0 = a->start_l0,
 		                   .kind = kind_of(a->kind),
-		                   .free_decoder = strcmp(a->decoder, "free") == 0,
+		                   .free_decoder =
+		                           a->decoder ? strcmp(a->decoder, "free") == 0 : free_decoder,
 		                   .plain_loss = strcmp(a->loss, "plain") == 0,
 		                   .bandwidth = a->bandwidth,
 		                   .threshold = a->threshold,

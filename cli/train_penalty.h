@@ -29,9 +29,10 @@ typedef struct train_penalty_args {
 	        OPTION(st, at.kind, "penalty", 0, OPTION_ENUM, TRAIN_PENALTY_KINDS, NULL, 0, 0,              \
 	               "jumprelu (step): L0, tanh of values, (L0 / target - 1)^2 of each token or of the "   \
 	               "mean L0; panneal (lp): the sum of values to the power p, or its 1/p-th power"),      \
-	        OPTION(st, at.decoder, "decoder", 0, OPTION_ENUM, "unit|free", "unit", 0, 0,                 \
-	               "hold decoder rows at norm 1, or let them be and count their norms in the "           \
-	               "penalty"),                                                                           \
+	        OPTION(st, at.decoder, "decoder", 0, OPTION_ENUM, "unit|free", NULL, 0, 0,                   \
+	               "hold decoder rows at norm 1, or let them be and count their norms in the penalty, "  \
+	               "of a crosscoder the norms in its inputs; if not given, unit, but free for a "        \
+	               "crosscoder's relu, panneal and gated"),                                              \
 	        OPTION(st, at.loss, "loss", 0, OPTION_ENUM, "relative|plain", "relative", 0, 0,              \
 	               "divide gradients by the batch's mean squared error, or not; the balance of error "   \
 	               "and penalty is the same"),                                                           \
@@ -59,7 +60,7 @@ typedef struct train_penalty_args {
 	        OPTION(st, at.anneal_from, "anneal-from", 0, OPTION_DOUBLE, "SHARE", "0.5", 0, 1,            \
 	               "panneal: share of the steps after which p falls from 1, in ten steps")
 
-/* As the trainer takes them. */
-sae_penalty_opts train_penalty_of(const train_penalty_args *a);
+/* As the trainer takes them. free_decoder: where --decoder was not given. */
+sae_penalty_opts train_penalty_of(const train_penalty_args *a, bool free_decoder);
 
 #endif

@@ -75,6 +75,7 @@ sae_train_opts train_plan_of(const train_opts *o, const cli_parsed *p, uint64_t 
 	static const sae_arch arches[] = { SAE_TOPK,      SAE_BATCHTOPK, SAE_GROUPMAX, SAE_MATRYOSHKA,
 		                           SAE_MULTITOPK, SAE_CODEBOOK,  SAE_RELU,     SAE_PANNEAL,
 		                           SAE_GATED,     SAE_JUMPRELU };
+	bool crosses = o->dump.cross.n || o->dump.cross_key.n;
 	sae_train_opts t = sae_train_opts_default();
 
 	for (size_t i = 0; i < ARRAY_LEN(arches); i++)
@@ -90,7 +91,7 @@ sae_train_opts train_plan_of(const train_opts *o, const cli_parsed *p, uint64_t 
 	t.batch = o->batch;
 	t.steps = o->steps;
 	t.tokens = tokens;
-	t.penalty = train_penalty_of(&o->penalty);
+	t.penalty = train_penalty_of(&o->penalty, crosses && t.arch != SAE_JUMPRELU);
 	t.auxk_alpha = o->auxk_alpha;
 	t.random_prefixes = o->random_prefixes;
 	t.prefix_sum = strcmp(o->prefix_loss, "sum") == 0;

@@ -115,6 +115,7 @@ static bool add_penalty(cJSON *o, const sae_train_opts *t)
 	return !sae_penalty_fits(t->arch, SAE_PENALTY_DEFAULT) ||
 	       (add_number(o, "coef", p->coef) && add_number(o, "target_l0", p->target_l0) &&
 	        add_number(o, "start_l0", fmax(p->start_l0, 0)) &&
+	        add_string(o, "decoder", p->free_decoder ? "free" : "unit") &&
 	        (t->arch != SAE_JUMPRELU ||
 	         (add_number(o, "bandwidth", p->bandwidth) && add_number(o, "threshold", p->threshold))));
 }
@@ -358,6 +359,14 @@ static void print_target(const train_report *r)
 		       r->name, *r->name ? ": " : "", r->plan->penalty.target_l0, reached(r), r->last.coef);
 }
 
+/* Of a crosscoder. */
+static void print_inputs(const double *fvu, uint32_t n)
+{
+	for (uint32_t i = 0; i < n; i++)
+		printf("%s%.4f%s", i ? ", " : "            fvu of each input: ", fvu[i],
+		       i + 1 < n ? "" : "\n");
+}
+
 void train_report_print(const train_report *r)
 {
 	const sae_train_step *s = &r->last;
@@ -379,8 +388,11 @@ void train_report_print(const train_report *r)
 		printf("%s%" PRIu32 " %.4f%s",
 		       i ? ", " : "            fvu of the first features alone: ", s->prefix_ends[i],
 		       s->prefix_fvu[i], i + 2 < s->n_prefixes ? "" : "\n");
-	if (r->held_out)
+	print_inputs(s->input_fvu, s->n_inputs);
+	if (r->held_out) {
 		printf("held out:   fvu %.4f, l0 %.1f\n", r->held_out->fvu, r->held_out->l0);
+		print_inputs(r->held_out->input_fvu, r->held_out->n_inputs);
+	}
 	print_target(r);
 }
 

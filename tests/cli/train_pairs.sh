@@ -26,6 +26,7 @@ part("other", 32, 24, lambda shard, t: t if shard else t[:40] + b"\1\0\0\0" + t[
 part("short", 32, 24, shards=1)
 END
 train() { gloss train x --features 64 --k 8 --batch 256 --steps 60 --quiet "$@" 2>&1 || echo "exit $?"; }
+dense() { gloss train x --features 64 --target-l0 8 --batch 256 --steps 60 --quiet "$@" 2>&1 || echo "exit $?"; }
 # what does not fit
 train --target other -o t
 train --target y -o t --resample 10
@@ -37,7 +38,7 @@ train --skip -o t
 train --target y --cross z -o t
 train --cross z --cross z --cross-key activations -o t
 train --cross y -o t
-for arch in relu jumprelu codebook pursuit; do
+for arch in codebook pursuit; do
 	gloss train x --target y --arch $arch --features 64 --batch 256 --steps 8 --quiet -o t 2>&1 || echo "exit $?"
 done
 train --cross z --archetypal 8 -o t
@@ -51,6 +52,15 @@ for of in t ts; do
 import json, sys
 m = json.load(sys.stdin)['metrics']
 print('eval', 0 < m['fvu'] < 1, 4 < m['l0'] < 12)"
+done
+# with a penalty too
+for arch in relu panneal gated jumprelu; do
+	dense --target y --skip --arch $arch -o p_$arch >/dev/null
+	gloss inspect p_$arch | head -1
+	gloss eval p_$arch x --target y --json --quiet | python3 -c "
+import json, sys
+m = json.load(sys.stdin)['metrics']
+print('eval', 0 < m['fvu'] < 1, m['l0'] > 0)"
 done
 gloss eval t x 2>&1 || echo "exit $?"
 gloss eval t x --target other 2>&1 || echo "exit $?"
@@ -86,3 +96,18 @@ gloss eval c x 2>&1 || echo "exit $?"
 gloss encode c x --cross z -o c.npz --quiet >/dev/null && echo encoded
 gloss export c --to saelens -o lens2 2>&1 | head -1
 train --cross z -o c --resume | sed 's/:.*//'
+# by the published loss, and as JumpReLU: the fvu of each input in the log, at the end, in eval
+for arch in relu jumprelu; do
+	dense --cross z --arch $arch -o c_$arch --json >c.json
+	gloss inspect c_$arch | head -1
+	gloss eval c_$arch x --cross z --json --quiet >e.json
+	python3 - c_$arch <<'END'
+import json, sys
+log = [json.loads(l) for l in open(sys.argv[1] + "/train.jsonl")]
+end, eval_ = json.load(open("c.json")), json.load(open("e.json"))
+held, last = end["held_out"]["input_fvu"], log[-2]["input_fvu"]
+print(log[0]["plan"]["decoder"], len(last), last == end["last"]["input_fvu"], all(0 < v < 1 for v in held + last),
+    log[-1]["held_out"]["input_fvu"] == held, eval_["inputs"]["fvu"] == held)
+END
+done
+dense --cross z --arch relu -o c_text | sed -n '/fvu of each/p' | sed 's/[0-9]\.[0-9]*/N/g'
