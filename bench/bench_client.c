@@ -69,7 +69,7 @@ static void serve(rules r, int to)
 	sigemptyset(&set);
 	sigaddset(&set, SIGTERM);
 	sigprocmask(SIG_BLOCK, &set, NULL); /* before its threads */
-	r.chat = llm_chat("{\"answers\": [{\"id\": 0, \"fires\": true}, {\"id\": 1, \"fires\": false}]}");
+	r.chat = llm_chat("{\"fires\":[1,3],\"silent\":[2]}");
 	s = llm_start_answering(answer, &r);
 	if (write(to, llm_url(s), strlen(llm_url(s)) + 1) < 0)
 		_exit(1);

@@ -44,7 +44,7 @@ static const option options[] = {
 	OPTION(score_cmd_opts, n_baseline, "baseline", 0, OPTION_U32, "N", "10", 0, 10000,
 	       "windows of each kind that a model judges by another feature's label, and by none, too; the "
 	       "lexical judge does all"),
-	OPTION(score_cmd_opts, per_prompt, "per-prompt", 0, OPTION_U32, "N", "10", 1, 100,
+	OPTION(score_cmd_opts, per_prompt, "per-prompt", 0, OPTION_U32, "N", "20", 1, 100,
 	       "windows a request"),
 	OPTION(score_cmd_opts, group, "group", 0, OPTION_U32, "N", "5", 3, 10,
 	       "intruder: windows of a group, one of them the intruder"),

@@ -59,6 +59,21 @@ const scorer scorer_detection = {
 	.make = score_make_windows,
 	.show = show,
 	.answer = "fires",
+	.other = "silent",
+	.by_rule = by_rule,
+	.ask = score_ask,
+	.take = score_take,
+	.measure_up = score_measure_balanced,
+};
+
+const scorer scorer_detection_graded = {
+	.name = "detection",
+	.measure = "balanced accuracy",
+	.labelled = true,
+	.chance = score_chance_half,
+	.make = score_make_windows,
+	.show = show,
+	.answer = "fires",
 	.by_rule = by_rule,
 	.ask = score_ask,
 	.take = score_take,

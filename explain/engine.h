@@ -90,7 +90,8 @@ typedef struct engine_kind {
 	/* Add to what the summary says of the settled task. false: no memory. */
 	bool (*report)(const engine_task *t, cJSON *about);
 } engine_kind;
-const engine_kind *score_kind(const char *scorer); /* NULL: there is no such scorer (score.c) */
+/* NULL: there is no such scorer (score.c). logprobs: answers are to be graded by them. */
+const engine_kind *score_kind(const char *scorer, bool logprobs);
 /* NULL: there is no such explainer (explain.c). cot: with reasons before the label. */
 const engine_kind *label_kind(const char *explainer, bool cot);
 

@@ -20,7 +20,7 @@ explain_opts explain_opts_default(void)
 		               .n_positive = 50,
 		               .n_negative = 50,
 		               .n_baseline = 10,
-		               .per_prompt = 10,
+		               .per_prompt = 20,
 		               .n_hard = 24,
 		               .n_candidates = 1,
 		               .n_select = 20,

@@ -198,7 +198,7 @@ typedef struct explain_opts {
 	unsigned n_select; /* explain: firing windows of these that it judges, and as many silent ones. 20 */
 	unsigned n_positive, n_negative; /* score: windows of each kind. 50, 50 */
 	unsigned n_baseline;             /* score by a model: windows of each kind for the chance level. 10 */
-	unsigned per_prompt;             /* score: windows a request. 10 */
+	unsigned per_prompt;             /* score: windows a request. 20 */
 	unsigned window;                 /* tokens of a window shown to the model. 32 */
 	double peak; /* where in it the strongest token is, where the text allows: 0 its first token, 1 its last. 0.75 */
 	explain_choice choice;

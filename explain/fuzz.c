@@ -192,6 +192,21 @@ const scorer scorer_fuzz = {
 	.make = make,
 	.show = show,
 	.answer = "right",
+	.other = "wrong",
+	.by_rule = by_rule,
+	.ask = score_ask,
+	.take = score_take,
+	.measure_up = score_measure_balanced,
+};
+
+const scorer scorer_fuzz_graded = {
+	.name = "fuzz",
+	.measure = "balanced accuracy",
+	.labelled = true,
+	.chance = chance,
+	.make = make,
+	.show = show,
+	.answer = "right",
 	.by_rule = by_rule,
 	.ask = score_ask,
 	.take = score_take,

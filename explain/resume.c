@@ -84,7 +84,7 @@ static int find_kind(const engine_kind **out, const store_job *j, const explain_
 	const char *how = scorer ? scorer : o->explainer;
 
 	*out = strcmp(j->kind, "explain") == 0           ? label_kind(explain_explainer_of(o), o->cot)
-	       : strcmp(j->kind, "score") == 0 && scorer ? score_kind(scorer)
+	       : strcmp(j->kind, "score") == 0 && scorer ? score_kind(scorer, o->logprobs)
 	                                                 : NULL;
 	return *out ? 0
 	            : error_set(err, ERR_FORMAT,

@@ -9,10 +9,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { TOKENS_AN_ANSWER = 32, TOKENS_FRAME = 64, LOOKS = 4, LEXICAL_SILENT = 100 };
+enum { TOKENS_AN_ANSWER = 32, TOKENS_A_NUMBER = 8, TOKENS_FRAME = 64, LOOKS = 4, LEXICAL_SILENT = 100 };
 
 extern const char prompt_detection[], prompt_confidence[], prompt_fuzz[], prompt_intruder[],
         prompt_surprisal[], prompt_embedding[];
+extern const char prompt_detection_graded[], prompt_fuzz_graded[];
+extern const char schema_detection_graded[], schema_fuzz_graded[];
 extern const char schema_detection[], schema_confidence[], schema_fuzz[], schema_intruder[];
 
 static const char schema_none[] = "{}"; /* of what is no chat */
@@ -147,7 +149,8 @@ int score_ask(engine_task *t, score_batch *b, unsigned sample, error *err)
 {
 	const score_task *mine = t->data;
 	const char *label = mine->label[b->whose].text, *ids = NULL;
-	unsigned limit = (unsigned)b->n * TOKENS_AN_ANSWER + TOKENS_FRAME;
+	unsigned each = mine->scorer->other ? TOKENS_A_NUMBER : TOKENS_AN_ANSWER,
+	         limit = (unsigned)b->n * each + TOKENS_FRAME;
 	text texts, line;
 	char count[24];
 	int rc = 0;
@@ -541,8 +544,17 @@ static const engine_kind kinds[] = {
 	SCORE_KIND(scorer_embedding, none, prompt_embedding, label_field, engine_embed_probe),
 };
 
-const engine_kind *score_kind(const char *name)
+/* Of these with log-probabilities: one answer at a time, whose token has alternatives. */
+static const engine_kind graded[] = {
+	SCORE_KIND(scorer_detection_graded, detection_graded, prompt_detection_graded, labelled_fields, NULL),
+	SCORE_KIND(scorer_fuzz_graded, fuzz_graded, prompt_fuzz_graded, labelled_fields, NULL),
+};
+
+const engine_kind *score_kind(const char *name, bool logprobs)
 {
+	for (size_t i = 0; logprobs && i < ARRAY_LEN(graded); i++)
+		if (strcmp(name, graded[i].scorer->name) == 0)
+			return &graded[i];
 	for (size_t i = 0; i < ARRAY_LEN(kinds); i++)
 		if (strcmp(name, kinds[i].scorer->name) == 0)
 			return &kinds[i];
@@ -560,7 +572,7 @@ const char *explain_scorer_name(size_t i, const char **measure)
 
 int explain_score(cJSON **summary, store *s, const explain_opts *o, error *err)
 {
-	const engine_kind *k = score_kind(o->scorer);
+	const engine_kind *k = score_kind(o->scorer, o->logprobs);
 	explain_opts mine = *o;
 	explain_client_opts client;
 

@@ -95,6 +95,33 @@ static void take_answers(const engine_ask *ask, const cJSON *list, const double 
 	}
 }
 
+/* Numbers in one of two lists. Those that were not asked about count for nothing, and one that is in both has no answer. */
+static int take_lists(const engine_ask *ask, error *err)
+{
+	score_task *mine = ask->task->data;
+	const score_batch *b = ask->data;
+	const char *const names[] = { mine->scorer->other, mine->scorer->answer };
+	uint8_t *votes = arena_alloc(&ask->task->mem, b->n + 1, 1);
+	const cJSON *id;
+
+	if (!votes)
+		return error_nomem(err, "answers");
+	for (int said = 0; said < 2; said++)
+		cJSON_ArrayForEach(id, cJSON_GetObjectItemCaseSensitive(ask->answer, names[said]))
+		{
+			double n = id->valuedouble;
+
+			if (n >= 1 && n <= (double)b->n && n == floor(n))
+				votes[(size_t)n - 1] |= (uint8_t)(1 << said);
+			else
+				mine->n_stray++;
+		}
+	for (size_t i = 0; i < b->n; i++)
+		if (votes[i] == 1 || votes[i] == 2)
+			b->items[i]->answer[b->whose] = votes[i] == 2;
+	return 0;
+}
+
 int score_take(engine_ask *ask, error *err)
 {
 	const score_task *mine = ask->task->data;
@@ -103,6 +130,8 @@ int score_take(engine_ask *ask, error *err)
 	double *grade = ask->reply ? arena_alloc(&ask->task->mem, n + 1, sizeof(*grade)) : NULL;
 	int rc = 0;
 
+	if (mine->scorer->other)
+		return take_lists(ask, err);
 	if (ask->reply)
 		rc = grade ? read_grades(grade, n, ask, mine->scorer->answer, err)
 		           : error_nomem(err, "grades");

@@ -90,6 +90,8 @@ typedef struct scorer {
 	 * a number, has in the reply. */
 	int (*show)(text *out, const score_item *it, size_t number, error *err);
 	const char *answer;
+	const char *
+	        other; /* not NULL: `answer` is a list of the numbers of items whose answer is yes, this one of those with no */
 	/* Answer by the rule of a lexical label; NULL: only a model can. */
 	int (*by_rule)(double *answer, const char *rule, const score_item *it, error *err);
 	/* Have a batch judged, and read the reply into items; score_ask() and score_take() for a chat. */
@@ -99,6 +101,8 @@ typedef struct scorer {
 	 * level: of the interval. */
 	int (*measure_up)(store_score *sc, engine_task *t, double level, error *err);
 } scorer;
+extern const scorer scorer_detection_graded,
+        scorer_fuzz_graded; /* with an object an answer, for log-probabilities */
 extern const scorer scorer_detection, scorer_confidence, scorer_fuzz, scorer_intruder, scorer_surprisal,
         scorer_embedding;
 

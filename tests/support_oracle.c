@@ -169,12 +169,70 @@ static char *finish(saying *s, bool graded)
 	return reply.data;
 }
 
-/* key: the name of an answer. */
-static void yes_or_no(saying *out, oracle *o, const char *user, bool marks, const char *key_name)
+/* Numbers in two lists: yes[i] of n, and those that were not asked about. */
+static void say_lists(saying *out, oracle *o, const bool *yes, size_t n, bool marks)
 {
+	char item[32];
+
+	for (int side = 1; side >= 0; side--) {
+		const char *between = "";
+
+		say(out, side    ? marks ? "{\"right\":[" : "{\"fires\":["
+		         : marks ? "],\"wrong\":["
+		                 : "],\"silent\":[");
+		for (size_t i = 0; i < n; i++) {
+			if (yes[i] != side && !(i == 0 && o->both))
+				continue;
+			snprintf(item, sizeof(item), "%s%zu", between, i + 1);
+			say(out, item);
+			between = ",";
+		}
+		if (side && o->stray) {
+			o->stray--;
+			snprintf(item, sizeof(item), "%s%zu,0", between, n + 7);
+			say(out, item);
+		}
+	}
+	o->both -= o->both > 0;
+	say(out, "]}");
+}
+
+/* An object an answer; key_name: the name of an answer. */
+static void say_objects(saying *out, oracle *o, const bool *yes, const uint64_t *key, size_t n,
+                        const char *key_name)
+{
+	char item[64];
+
+	say(out, "{\"answers\":[");
+	for (size_t i = 0; i < n; i++) {
+		snprintf(item, sizeof(item), "%s{\"id\":%zu,\"%s\":", i ? "," : "", i + 1, key_name);
+		say(out, item);
+		if (strcmp(key_name, "confidence") == 0) {
+			snprintf(item, sizeof(item), "%.3f",
+			         50 + 10 * (oracle_normal(key[i]) + (yes[i] ? 2 : 0)));
+			say(out, item);
+		} else if (o->d > 0)
+			say_graded(out, (yes[i] ? o->d : 0) + oracle_normal(key[i]) - o->d / 2);
+		else
+			say(out, yes[i] ? "true" : "false");
+		say(out, "}");
+	}
+	if (o->stray && o->stray--) {
+		snprintf(item, sizeof(item), "%s{\"id\":%zu,\"%s\":true},{\"id\":0,\"%s\":true}",
+		         n ? "," : "", n + 7, key_name, key_name);
+		say(out, item);
+	}
+	say(out, "]}");
+}
+
+static void yes_or_no(saying *out, oracle *o, const char *user, const char *body)
+{
+	bool marks = strstr(user, "Judge the marks") != NULL, graded = strstr(body, "\"confidence\"") != NULL,
+	     right[LINES_MAX];
 	const char *line[LINES_MAX], *at = strchr(user, ' ') + 1;
 	size_t len[LINES_MAX], n = lines_of(line, len, strstr(user, "\n[1]") + 1);
-	char word[WORD_MAX], item[64];
+	uint64_t key[LINES_MAX];
+	char word[WORD_MAX];
 
 	snprintf(word, sizeof(word), "%.*s", (int)strcspn(at, "\n"), at);
 	o->items += (unsigned)n;
@@ -183,26 +241,17 @@ static void yes_or_no(saying *out, oracle *o, const char *user, bool marks, cons
 		n--;
 	}
 	for (size_t i = 0; i < n; i++) {
-		uint64_t key = key_of(o, line[i], len[i], word);
 		bool yes = marks ? marks_word(line[i], len[i], word) : oracle_has_word(line[i], len[i], word);
 
-		snprintf(item, sizeof(item), "%s{\"id\":%zu,\"%s\":", i ? "," : "", i + 1, key_name);
-		say(out, item);
-		if (strcmp(key_name, "confidence") == 0) {
-			snprintf(item, sizeof(item), "%.3f", 50 + 10 * (oracle_normal(key) + (yes ? 2 : 0)));
-			say(out, item);
-		} else if (o->d > 0)
-			say_graded(out, (yes ? o->d : 0) + oracle_normal(key) - o->d / 2);
-		else
-			say(out, o->all_yes || yes != happens(key, yes ? o->miss : o->false_alarm) ? "true"
-			                                                                           : "false");
-		say(out, "}");
+		key[i] = key_of(o, line[i], len[i], word);
+		right[i] = yes;
+		if (!graded && o->d <= 0)
+			right[i] = o->all_yes || yes != happens(key[i], yes ? o->miss : o->false_alarm);
 	}
-	if (o->stray && o->stray--) {
-		snprintf(item, sizeof(item), "%s{\"id\":%zu,\"%s\":true},{\"id\":0,\"%s\":true}",
-		         n ? "," : "", n + 7, key_name, key_name);
-		say(out, item);
-	}
+	if (strstr(body, "\\\"silent\\\":[") || strstr(body, "\\\"wrong\\\":["))
+		say_lists(out, o, right, n, marks);
+	else
+		say_objects(out, o, right, key, n, graded ? "confidence" : marks ? "right" : "fires");
 }
 
 /* The text whose mark is the odd one; where all differ, any. */
@@ -236,6 +285,7 @@ static void groups(saying *out, oracle *o, const char *user)
 	size_t len[LINES_MAX], n, i = 0;
 	char item[64];
 
+	say(out, "{\"answers\":[");
 	while ((at = strstr(at, "Group "))) {
 		at = strchr(at, '\n') + 1;
 		n = lines_of(line, len, at);
@@ -244,6 +294,7 @@ static void groups(saying *out, oracle *o, const char *user)
 		say(out, item);
 		i++;
 	}
+	say(out, "]}");
 	o->items += (unsigned)i;
 }
 
@@ -251,7 +302,8 @@ static void groups(saying *out, oracle *o, const char *user)
 static double nearness(const oracle *o, const char *query, const char *s)
 {
 	const char *word = strrchr(query, ' ') + 1;
-	double x = oracle_normal(key_of(o, s, strlen(s), word)) + (oracle_has_word(s, strlen(s), word) ? o->d : 0);
+	double x = oracle_normal(key_of(o, s, strlen(s), word)) +
+	           (oracle_has_word(s, strlen(s), word) ? o->d : 0);
 
 	return 0.5 * tanh(x / 4);
 }
@@ -356,15 +408,10 @@ llm_reply oracle_answer(const llm_seen *request, void *payload)
 		say(&s, "{\"ok\": true}");
 	} else {
 		o->questions++;
-		say(&s, "{\"answers\":[");
 		if (strncmp(user, "Group ", 6) == 0)
 			groups(&s, o, user);
 		else
-			yes_or_no(&s, o, user, strstr(user, "Judge the marks") != NULL,
-			          strstr(request->body, "\"confidence\"") ? "confidence"
-			          : strstr(user, "Judge the marks")       ? "right"
-			                                                  : "fires");
-		say(&s, "]}");
+			yes_or_no(&s, o, user, request->body);
 	}
 	r.own = finish(&s, o->d > 0);
 	free(user);

@@ -16,6 +16,7 @@ typedef struct oracle {
 	unsigned leave_out; /* so many more replies lack the answer to their last item */
 	unsigned stray;     /* so many more replies answer about items that were not asked about too */
 	unsigned no_number, longer; /* so many more replies' last embedding holds no number, or one more */
+	unsigned both;              /* so many more replies have their first item in both lists */
 	bool no_embeddings;
 	unsigned embeddings;       /* requests for some so far */
 	unsigned questions, items; /* asked so far */

@@ -13,6 +13,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+extern const char schema_detection_graded[], schema_fuzz_graded[];
 extern const char schema_fuzz[], schema_intruder[], schema_confidence[];
 extern const char schema_label[], schema_label_cot[], schema_detection[], prompt_label[], prompt_detection[];
 
@@ -250,31 +251,33 @@ static char *content_of(const llm_seen *request, const char *role)
 	return content;
 }
 
-/* Says yes to texts that hold the label's word. */
+/* Takes texts that hold the label's word. */
 static void judge_texts(text *out, const char *user, bool drop_last)
 {
 	char label[64], head[16];
-	const char *at;
+	text silent;
 	int n = 0;
 
+	text_init(&silent, 10000);
 	ck_assert_int_eq(sscanf(user, "Description: %63s", label), 1);
 	while (snprintf(head, sizeof(head), "\n[%d] ", n + 1), strstr(user, head))
 		n++;
-	ck_assert_int_eq(text_adds(out, "Sure! ```json\n{\"answers\":["), 0);
+	ck_assert_int_eq(text_adds(out, "Sure! ```json\n{\"fires\":["), 0);
 	for (int i = 1; i <= n - drop_last; i++) {
-		size_t len;
+		const char *at;
 		char *line;
+		text *to;
 
 		snprintf(head, sizeof(head), "\n[%d] ", i);
 		at = strstr(user, head) + 1;
-		len = strcspn(at, "\n");
-		line = strndup(at, len);
-		ck_assert_int_eq(text_addf(out, "%s{\"id\":%d,\"fires\":%s}", i > 1 ? "," : "", i,
-		                           strstr(line, label) ? "true" : "false"),
-		                 0);
+		line = strndup(at, strcspn(at, "\n"));
+		to = strstr(line, label) ? out : &silent;
+		ck_assert_int_eq(
+		        text_addf(to, "%s%d", !to->len || to->data[to->len - 1] == '[' ? "" : ",", i), 0);
 		free(line);
 	}
-	ck_assert_int_eq(text_adds(out, "]}\n```"), 0);
+	ck_assert_int_eq(text_addf(out, "],\"silent\":[%s]}\n```", silent.len ? silent.data : ""), 0);
+	text_free(&silent);
 }
 
 static llm_reply refuse(const char *why)
@@ -587,13 +590,21 @@ static const struct sample {
 	{ schema_label_cot, "{\"analysis\":\"r\",\"label\":\"a\",\"short_label\":\"b\",\"confidence\":0.5}",
 	  true },
 	{ schema_label_cot, "{\"label\":\"a\",\"short_label\":\"b\",\"confidence\":0.5}", false },
-	{ schema_detection, "{\"answers\":[{\"id\":1,\"fires\":true},{\"id\":2,\"fires\":false}]}", true },
-	{ schema_detection, "{\"answers\":[]}", true },
-	{ schema_detection, "{\"answers\":[{\"id\":\"1\",\"fires\":true}]}", false },
-	{ schema_detection, "{\"answers\":[{\"id\":1,\"fires\":1}]}", false },
+	{ schema_detection, "{\"fires\":[1,3],\"silent\":[2]}", true },
+	{ schema_detection, "{\"fires\":[],\"silent\":[]}", true },
+	{ schema_detection, "{\"fires\":[1]}", false },
+	{ schema_detection, "{\"fires\":[1],\"silent\":[\"2\"]}", false },
+	{ schema_detection, "{\"fires\":[1.5],\"silent\":[]}", false },
+	{ schema_detection_graded, "{\"answers\":[{\"id\":1,\"fires\":true},{\"id\":2,\"fires\":false}]}",
+	  true },
+	{ schema_detection_graded, "{\"answers\":[]}", true },
+	{ schema_detection_graded, "{\"answers\":[{\"id\":\"1\",\"fires\":true}]}", false },
+	{ schema_detection_graded, "{\"answers\":[{\"id\":1,\"fires\":1}]}", false },
 	{ schema_detection, "[true,false]", false },
-	{ schema_fuzz, "{\"answers\":[{\"id\":1,\"right\":true}]}", true },
-	{ schema_fuzz, "{\"answers\":[{\"id\":1,\"fires\":true}]}", false },
+	{ schema_fuzz, "{\"right\":[1],\"wrong\":[2]}", true },
+	{ schema_fuzz, "{\"fires\":[1],\"silent\":[2]}", false },
+	{ schema_fuzz_graded, "{\"answers\":[{\"id\":1,\"right\":true}]}", true },
+	{ schema_fuzz_graded, "{\"answers\":[{\"id\":1,\"fires\":true}]}", false },
 	{ schema_intruder, "{\"answers\":[{\"id\":1,\"odd\":5}]}", true },
 	{ schema_intruder, "{\"answers\":[{\"id\":1,\"odd\":1.5}]}", false },
 	{ schema_confidence, "{\"answers\":[{\"id\":1,\"confidence\":62.5}]}", true },
@@ -633,7 +644,7 @@ static const struct content {
 START_TEST(answers_are_found_in_what_models_say)
 {
 	const struct content *c = &contents[_i];
-	cJSON *schema = cJSON_Parse(schema_detection), *answer = NULL;
+	cJSON *schema = cJSON_Parse(schema_detection_graded), *answer = NULL;
 	chat_usage usage;
 	text reply;
 	int rc;

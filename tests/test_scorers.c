@@ -219,6 +219,21 @@ START_TEST(answers_about_other_items_count_for_nothing)
 }
 END_TEST
 
+/* Which it is cannot be told, so it is asked about again. */
+START_TEST(a_number_in_both_lists_is_no_answer)
+{
+	explain_opts o = options(names[_i]);
+
+	o.features = "0";
+	judge.both = 3;
+	OK(explain_score(NULL, s, &o, &err));
+	ck_assert_double_eq(sql("SELECT value FROM score"), 1);
+	ck_assert_double_ge(sql("SELECT details ->> 'asked_again' FROM score"), 1);
+	ck_assert_double_eq(sql("SELECT n_failed FROM score"), 0);
+	ck_assert_uint_eq(judge.both, 0);
+}
+END_TEST
+
 /* ---- Grades ----------------------------------------------------------------------------------------------------------- */
 
 START_TEST(grades_make_an_area)
@@ -235,6 +250,11 @@ START_TEST(grades_make_an_area)
 	        sql("SELECT count(*) FROM score WHERE details ->> '$.auroc.low' <= 0.9214 AND 0.9213 <= "
 	            "details ->> '$.auroc.high'"),
 	        19);
+	/* by one answer at a time: numbers in a list have no alternatives */
+	ck_assert_double_eq(
+	        sql("SELECT count(*) FROM score x JOIN prompt p ON p.sha256 = x.schema_sha256 WHERE "
+	            "p.text LIKE '%answers%'"),
+	        FEATURES);
 }
 END_TEST
 
@@ -522,6 +542,7 @@ static void cases(Suite *suite)
 	tcase_add_loop_test(t, who_says_yes_to_all_is_at_chance, 0, 2);
 	tcase_add_loop_test(t, only_what_is_missing_is_asked_again, 0, 2);
 	tcase_add_loop_test(t, a_short_last_batch_loses_nothing, 0, 2);
+	tcase_add_loop_test(t, a_number_in_both_lists_is_no_answer, 0, 2);
 	tcase_add_loop_test(t, answers_about_other_items_count_for_nothing, 0, 2);
 	tcase_add_test(t, grades_make_an_area);
 	tcase_add_test(t, confidences_make_an_area);
