@@ -76,6 +76,32 @@ static int add_series(cli_table *t, const cJSON *s)
 	return rc ? rc : cli_table_cell(t, "%.1f %%", 100 * answer_number(failures, "value"));
 }
 
+static void print_judges(const cJSON *page)
+{
+	const cJSON *one, *k, *series = cJSON_GetObjectItem(page, "series");
+
+	cJSON_ArrayForEach(one, cJSON_GetObjectItem(page, "agreement"))
+	{
+		const cJSON *a = cJSON_GetArrayItem(series, (int)answer_number(one, "a"));
+		const cJSON *b = cJSON_GetArrayItem(series, (int)answer_number(one, "b"));
+
+		k = cJSON_GetObjectItem(one, "kappa");
+		if (!k)
+			continue;
+		cli_put(answer_string(a, "scorer"));
+		printf(": ");
+		cli_put(answer_string(a, "judge"));
+		printf(" and ");
+		cli_put(answer_string(b, "judge"));
+		printf(" agree on %.3f of %.0f windows of %.0f features", answer_number(k, "agree"),
+		       answer_number(k, "n"), answer_number(k, "features"));
+		if (!isnan(answer_number(k, "low")))
+			printf("; kappa %.3f (%.3f to %.3f)", answer_number(k, "value"), answer_number(k, "low"),
+			       answer_number(k, "high"));
+		printf("\n");
+	}
+}
+
 static int print(const cJSON *page, const cli_parsed *p, const void *opts, error *err)
 {
 	static const cli_column columns[] = { { "scorer", false, 24 },  { "judge", false, 40 },
@@ -89,6 +115,8 @@ static int print(const cJSON *page, const cli_parsed *p, const void *opts, error
 	                         err);
 
 	(void)p;
+	if (rc == 0)
+		print_judges(page);
 	if (rc == 0 && answer_number(replaced, "scores") > 0)
 		printf("left out: %.0f scores of %.0f features, whose labels count no more\n",
 		       answer_number(replaced, "scores"), answer_number(replaced, "features"));

@@ -226,6 +226,48 @@ static void put_agreement(html *h, const cJSON *page)
 	html_add(h, "</tbody></table></div>\n");
 }
 
+/* Judges of one scorer, window by window. */
+static void put_judges(html *h, const cJSON *page)
+{
+	const cJSON *one, *k;
+	bool any = false;
+
+	cJSON_ArrayForEach(one, report_get(page, "agreement"))
+	{
+		if (!(k = report_get(one, "kappa")))
+			continue;
+		html_add(h, any ? ""
+		                : "<h3 id=judges>Judges, window by window</h3>\n<div class=scroll><table><thead><tr>"
+		                  "<th>A</th><th>B</th><th class=n>features</th><th class=n>windows of both</th><th "
+		                  "class=n>of one alone</th><th class=n>agree</th><th class=n>by chance</th>"
+		                  "<th class=n>Cohen's kappa, 95 %</th><th class=n>both yes</th><th class=n>only A"
+		                  "</th><th class=n>only B</th><th class=n>both no</th></tr></thead><tbody>\n");
+		any = true;
+		html_add(h, "<tr><td>");
+		report_series_name(h, page, (size_t)answer_number(one, "a"));
+		html_add(h, "</td><td>");
+		report_series_name(h, page, (size_t)answer_number(one, "b"));
+		html_add(h, "</td>");
+		report_number_cell(h, answer_number(k, "features"), "%.0f");
+		report_number_cell(h, answer_number(k, "n"), "%.0f");
+		report_number_cell(h, answer_number(k, "apart"), "%.0f");
+		report_number_cell(h, answer_number(k, "agree"), "%.3f");
+		report_number_cell(h, answer_number(k, "by_chance"), "%.3f");
+		html_add(h, "<td class=n>");
+		report_interval(h, k);
+		html_add(h, "</td>");
+		report_number_cell(h, answer_number(k, "both_yes"), "%.0f");
+		report_number_cell(h, answer_number(k, "a_yes"), "%.0f");
+		report_number_cell(h, answer_number(k, "b_yes"), "%.0f");
+		report_number_cell(h, answer_number(k, "both_no"), "%.0f");
+		html_add(h, "</tr>\n");
+	}
+	html_add(h, any ? "</tbody></table></div>\n<p class=mute>Two judges get the same windows where scorer, label, "
+	                  "seed and counts are the same. The interval lets windows of one feature hang "
+	                  "together.</p>\n"
+	                : "");
+}
+
 /* ---- Cost ------------------------------------------------------------------------------------------------------------------ */
 
 static void put_cost_rows(html *h, const cJSON *rows, bool jobs)
@@ -297,6 +339,7 @@ int report_page(char **out, const cJSON *page, error *err)
 	put_summary(&h, page);
 	report_put_scorers(&h, page);
 	put_agreement(&h, page);
+	put_judges(&h, page);
 	put_cost(&h, page);
 	report_put_shown(&h, page);
 	report_put_table(&h, page);

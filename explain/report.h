@@ -22,7 +22,9 @@ explain_report_opts explain_report_opts_default(void);
  *   "answers","failures":{rate},"always_yes","always_no","tpr","tnr","hard","auroc",
  *   "against":[{"what","n","value","low","high","better","equal": features,"difference":{mean}}],"plain_accuracy_of_no",
  *   "by_density":[{"from","to",mean}],"by_source":[{"source",mean}],"by_decile":[{rate}]}],
- *  "agreement":[{"a","b": series,"n","pearson":{},"spearman":{},"difference":{mean}}],
+ *  "agreement":[{"a","b": series,"n","pearson":{},"spearman":{},"difference":{mean},
+ *   ("kappa": of two judges of one scorer, over the windows that both answered: {"value","low","high","n": windows,"features","apart": windows
+ *   of one judge alone,"agree","by_chance": shares,"both_yes","a_yes","b_yes","both_no"})}],
  *  "cost":{"jobs":[...],"scorers":[...]},
  *  "features":[{"source","feature","label","method","model","density","fires","scores":[{"series","value",...}],"flags":[...],
  *   ("windows":[{"context","tokens","values"}])}] by `by`, the best first,"best","worst": those with windows, the best and the worst first}

@@ -1,63 +1,8 @@
-/* report_features: agreement between scorers, what labels and scores took, and the table of features. */
+/* report_features: what labels and scores took, and the table of features. */
 #include <math.h>
 #include <stdlib.h>
 
 #include "explain/report_parts.h"
-
-/* ---- Agreement ---------------------------------------------------------------------------------------------------------- */
-
-static int by_feature(const report_score *a, const report_score *b)
-{
-	if (a->source != b->source)
-		return a->source < b->source ? -1 : 1;
-	return (a->row->feature > b->row->feature) - (a->row->feature < b->row->feature);
-}
-
-/* Values of the features that both series scored, into x and y. */
-static size_t in_common(double *x, double *y, const report_series *a, const report_series *b)
-{
-	size_t n = 0;
-
-	for (size_t i = 0, k = 0; i < a->n && k < b->n;) {
-		int order = by_feature(a->score[i], b->score[k]);
-
-		if (order == 0) {
-			x[n] = a->score[i]->row->value;
-			y[n++] = b->score[k]->row->value;
-		}
-		i += order <= 0;
-		k += order >= 0;
-	}
-	return n;
-}
-
-int report_put_agreement(cJSON *list, report *r, bool *failed, error *err)
-{
-	double *x = r->room, *y = r->room + r->n;
-	stats_value pearson, spearman;
-	stats_mean d;
-	cJSON *one;
-	int rc = 0;
-
-	for (size_t a = 0; a < r->n_series && rc == 0; a++) {
-		for (size_t b = a + 1; b < r->n_series && rc == 0; b++) {
-			size_t n = in_common(x, y, &r->series[a], &r->series[b]);
-
-			rc = stats_relate(&pearson, &spearman, x, y, n, REPORT_LEVEL, err);
-			for (size_t i = 0; i < n; i++)
-				x[i] -= y[i];
-			d = stats_mean_of(x, n, REPORT_LEVEL);
-			one = put_object(list, NULL, failed);
-			put_number(one, "a", (double)a, failed);
-			put_number(one, "b", (double)b, failed);
-			put_number(one, "n", (double)n, failed);
-			put_value(put_object(one, "pearson", failed), &pearson, failed);
-			put_value(put_object(one, "spearman", failed), &spearman, failed);
-			put_mean(put_object(one, "difference", failed), &d, failed);
-		}
-	}
-	return rc;
-}
 
 /* ---- Cost --------------------------------------------------------------------------------------------------------------- */
 
@@ -270,14 +215,14 @@ static int best_first(const void *a, const void *b)
 		return isnan(x->order) ? 1 : -1;
 	if (x->order < y->order || x->order > y->order)
 		return x->order > y->order ? -1 : 1;
-	return by_feature(x, y);
+	return report_by_feature(x, y);
 }
 
 static size_t scores_of(const report *r, size_t from)
 {
 	size_t n = 1;
 
-	while (from + n < r->n && by_feature(&r->score[from], &r->score[from + n]) == 0)
+	while (from + n < r->n && report_by_feature(&r->score[from], &r->score[from + n]) == 0)
 		n++;
 	return n;
 }

@@ -42,6 +42,8 @@ typedef struct report {
 double report_number(const cJSON *details, const char *name, const char *within);
 bool report_holds_chance(const report_score *x, bool *told);
 
+int report_by_feature(const report_score *a, const report_score *b); /* by source and feature */
+
 void report_put_series(cJSON *to, report *r, const report_series *x, bool *failed);
 int report_put_agreement(cJSON *to, report *r, bool *failed, error *err) MUST_USE;
 int report_put_cost(cJSON *to, report *r, bool *failed, error *err) MUST_USE;

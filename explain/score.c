@@ -437,7 +437,7 @@ static bool report(const engine_task *t, cJSON *about)
 
 /* ---- The job ---------------------------------------------------------------------------------------------------------- */
 
-/* Whether the label that counts has no score by this scorer. */
+/* Whether the label that counts has no score by this scorer and judge. */
 static int lacks(bool *out, store *s, int64_t source, const explain_opts *o, uint32_t feature, error *err)
 {
 	store_explanation e;
@@ -447,7 +447,8 @@ static int lacks(bool *out, store *s, int64_t source, const explain_opts *o, uin
 	int rc = store_explanation_latest(&e, s, source, feature, &mem, &ours);
 
 	if (rc == 0)
-		rc = store_score_exists(&scored, s, e.id, o->scorer, &ours);
+		rc = store_score_exists(&scored, s, e.id, o->scorer,
+		                        o->client ? o->client->model : "lexical", &ours);
 	arena_clear(&mem);
 	*out = !scored;
 	return rc < 0 && rc != ERR_NOTFOUND ? error_set(err, rc, "%s", ours.msg) : 0;

@@ -2,6 +2,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "explain/judged.h"
 #include "explain/score_measure.h"
 
 /* ---- Counts ----------------------------------------------------------------------------------------------------------- */
@@ -121,7 +122,7 @@ bool measure_add_common(cJSON *o, const score_task *mine, const engine_task *t, 
 	       cJSON_AddBoolToObject(o, "above_chance", sc->low > chance) &&
 	       measure_add_number(o, "level", level) && measure_add_number(o, "looks", mine->look + 1) &&
 	       measure_add_number(o, "asked_again", mine->n_again) &&
-	       measure_add_number(o, "stray_answers", mine->n_stray);
+	       measure_add_number(o, "stray_answers", mine->n_stray) && judged_put(o, mine);
 }
 
 int measure_finish(store_score *sc, cJSON *o, bool fine, engine_task *t, error *err)

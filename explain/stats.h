@@ -56,4 +56,17 @@ void stats_sort(double *x, size_t n);
 int stats_relate(stats_value *pearson, stats_value *spearman, const double *x, const double *y, size_t n,
                  double level, error *err) MUST_USE;
 
+/* Cohen's kappa (1960) of (n) items put into classes below 16 by two judges, with the interval of its linearised sum (Fleiss, Cohen and Everitt
+ * 1969) between clusters (items of one feature hang together), or between items where that is wider; Student's, by clusters. NaN: both put all
+ * into one class; no interval for a single cluster. ERR_NOMEM. */
+typedef struct stats_kappa {
+	stats_value kappa;
+	double observed, chance; /* share of items on which they agree; and would by chance */
+	size_t n, clusters;
+} stats_kappa;
+int stats_kappa_of(stats_kappa *out, const uint8_t *a, const uint8_t *b, const uint32_t *cluster /* ascending */,
+                   size_t n, double level, error *err) MUST_USE;
+/* The standard error of the sum of (n) terms whose mean is 0, by the rule above. */
+double stats_clustered(const double *term, const uint32_t *cluster, size_t n, size_t *clusters);
+
 #endif

@@ -139,15 +139,18 @@ int store_score_add(store *s, const store_score *sc, error *err)
 	return rc;
 }
 
-int store_score_exists(bool *out, store *s, int64_t explanation, const char *scorer, error *err)
+int store_score_exists(bool *out, store *s, int64_t explanation, const char *scorer, const char *judge,
+                       error *err)
 {
 	sqlite3_stmt *st = NULL;
 	bool row = false;
 	int rc = store_prepare(&st, s,
-	                       "SELECT 1 FROM score WHERE explanation_id = ?1 AND scorer = ?2 LIMIT 1", err);
+	                       "SELECT 1 FROM score WHERE explanation_id = ?1 AND scorer = ?2 AND judge = ?3 "
+	                       "LIMIT 1",
+	                       err);
 
 	if (rc == 0)
-		rc = store_bind(s, st, err, "it", explanation, scorer);
+		rc = store_bind(s, st, err, "itt", explanation, scorer, judge);
 	if (rc == 0)
 		rc = store_step(s, st, &row, err);
 	*out = row;

@@ -37,8 +37,9 @@ typedef struct store_score {
 	        *of; /* in store_task_end(): one of the outcome's, in place of explanation_id; NULL: none */
 } store_score;
 int store_score_add(store *s, const store_score *sc, error *err) MUST_USE;
-/* Whether a label has a score of this scorer. */
-int store_score_exists(bool *out, store *s, int64_t explanation, const char *scorer, error *err) MUST_USE;
+/* Whether a label has a score of this scorer by this judge. */
+int store_score_exists(bool *out, store *s, int64_t explanation, const char *scorer, const char *judge,
+                       error *err) MUST_USE;
 
 /* A score of a label that counts, with its feature; of each judge and scorer of the label the latest (scored.c). */
 typedef struct store_scored {
