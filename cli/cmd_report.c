@@ -1,5 +1,6 @@
 /* gloss report: what the scores of a store say together, as one HTML file or JSON. */
 #include "cli/commands.h"
+#include "cli/golden.h"
 #include "cli/page.h"
 #include "cli/report_page.h"
 #include "cli/store_args.h"
@@ -96,8 +97,8 @@ static void print_judges(const cJSON *page)
 		printf(" agree on %.3f of %.0f windows of %.0f features", answer_number(k, "agree"),
 		       answer_number(k, "n"), answer_number(k, "features"));
 		if (!isnan(answer_number(k, "low")))
-			printf("; kappa %.3f (%.3f to %.3f)", answer_number(k, "value"), answer_number(k, "low"),
-			       answer_number(k, "high"));
+			printf("; kappa %.3f (%.3f to %.3f)", answer_number(k, "value"),
+			       answer_number(k, "low"), answer_number(k, "high"));
 		printf("\n");
 	}
 }
@@ -117,6 +118,8 @@ static int print(const cJSON *page, const cli_parsed *p, const void *opts, error
 	(void)p;
 	if (rc == 0)
 		print_judges(page);
+	if (rc == 0)
+		golden_print(page);
 	if (rc == 0 && answer_number(replaced, "scores") > 0)
 		printf("left out: %.0f scores of %.0f features, whose labels count no more\n",
 		       answer_number(replaced, "scores"), answer_number(replaced, "features"));

@@ -1,6 +1,7 @@
 /* gloss score: how far labels can be trusted. */
 #include "cli/commands.h"
 #include "cli/explain_args.h"
+#include "cli/golden.h"
 
 #include <math.h>
 #include <string.h>
@@ -12,7 +13,8 @@ typedef struct score_cmd_opts {
 	const char *scorer, *embed_model;
 	uint32_t n_positive, n_negative, n_hard, n_baseline, per_prompt, group;
 	double precision;
-	bool logprobs;
+	bool logprobs, golden;
+	uint32_t n_golden;
 } score_cmd_opts;
 
 static const option options[] = {
@@ -52,6 +54,10 @@ static const option options[] = {
 	       "ask in four parts, and about no more when the interval is no wider than X to each side; it "
 	       "is "
 	       "wider then, so that it holds however often one looks. 0: ask about all"),
+	OPTION(score_cmd_opts, golden, "golden", 0, OPTION_BOOL, NULL, NULL, 0, 0,
+	       "ask a person in the terminal in place of a judge, blind, and measure judges by the answers"),
+	OPTION(score_cmd_opts, n_golden, "n", 0, OPTION_U32, "N", "20", 1, 10000,
+	       "with --golden: windows of a feature, of those that the judge gets by the same options"),
 	OPTION(score_cmd_opts, logprobs, "logprobs", 0, OPTION_BOOL, NULL, NULL, 0, 0,
 	       "grade answers by their log-probabilities, for an AUROC; the server must give them"),
 };
@@ -283,6 +289,51 @@ static int score(cJSON *all, int *code, explain_session *x, const score_cmd_opts
 	return rc;
 }
 
+/* ---- A person -------------------------------------------------------------------------------------------------------- */
+
+static int put_golden(const command *self, cJSON *page, size_t answered)
+{
+	cJSON *shown = cJSON_CreateObject();
+
+	cJSON_AddNumberToObject(shown, "answered", (double)answered);
+	cJSON_AddItemToObject(shown, "golden", cJSON_DetachItemFromObject(page, "golden"));
+	cJSON_AddItemToObject(shown, "series", cJSON_DetachItemFromObject(page, "series"));
+	return cli_print_json(self, shown);
+}
+
+static int golden(int *code, explain_session *x, const score_cmd_opts *o, const cli_parsed *p,
+                  const command *self, error *err)
+{
+	explain_report_opts r = explain_report_opts_default();
+	cJSON *page = NULL;
+	size_t answered = 0;
+	error none = { 0 };
+	int rc = explain_session_begin(x, &o->args, p, self, o, err);
+
+	if (rc < 0)
+		return rc;
+	progress_end(&x->progress);
+	fill(&x->opts, o);
+	x->opts.scorer = o->scorer;
+	rc = golden_ask(&answered, x->s, &x->opts, o->n_golden, err);
+	if (rc < 0)
+		return rc;
+	fprintf(stderr, "%zu answers are kept\n", answered);
+	r.n_shown = 0;
+	r.sources = (store_sources){ .names = &o->args.source, .n = o->args.source != NULL };
+	rc = explain_report(&page, x->s, &r, &none);
+	if (rc == ERR_NOTFOUND && !p->common.json) {
+		printf("no scores to be measured by them yet: run gloss score\n");
+		return 0;
+	}
+	if (rc == 0 && p->common.json)
+		*code = put_golden(self, page, answered);
+	else if (rc == 0)
+		golden_print(page);
+	cJSON_Delete(page);
+	return rc < 0 ? error_set(err, rc, "%s", none.msg) : 0;
+}
+
 static int run_score(const command *self, int argc, char **argv)
 {
 	score_cmd_opts o = { 0 };
@@ -297,12 +348,12 @@ static int run_score(const command *self, int argc, char **argv)
 		code = p.exit_code;
 		goto out;
 	}
-	rc = score(all, &code, &x, &o, &p, self, &err);
+	rc = o.golden ? golden(&code, &x, &o, &p, self, &err) : score(all, &code, &x, &o, &p, self, &err);
 	if (rc < 0) {
 		code = cli_fail(self, &err);
 		goto out;
 	}
-	if (!p.common.json)
+	if (!p.common.json || o.golden)
 		goto out;
 	if (strchr(o.scorer, ',')) { /* one: its summary; several: a list of theirs */
 		page = cJSON_CreateObject();
@@ -351,8 +402,11 @@ const command cmd_score_command = {
 	        "of "
 	        "another feature: what a label gets that has nothing to do with the feature. Without "
 	        "--base-url the embedded lexical judge applies the rule of a lexical label. Limits such as "
-	        "--max-cost hold for all scorers of a run together.",
+	        "--max-cost hold for all scorers of a run together.\n\n"
+	        "--golden asks a person, blind: y, n, s to skip, b for back, q to quit, a line each. Each "
+	        "answer is kept at once. Then it says what each judge is worth by the answers.",
 	.examples = "gloss score -d store.db --scorer detection,fuzz\n"
+	            "gloss score -d store.db --golden --random 20\n"
 	            "gloss score -d store.db --base-url http://127.0.0.1:8080/v1 --model m --scorer "
 	            "detection,fuzz,intruder\n"
 	            "gloss score -d store.db --base-url http://127.0.0.1:8080/v1 --model minilm --scorer "

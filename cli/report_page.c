@@ -236,12 +236,16 @@ static void put_judges(html *h, const cJSON *page)
 	{
 		if (!(k = report_get(one, "kappa")))
 			continue;
-		html_add(h, any ? ""
-		                : "<h3 id=judges>Judges, window by window</h3>\n<div class=scroll><table><thead><tr>"
-		                  "<th>A</th><th>B</th><th class=n>features</th><th class=n>windows of both</th><th "
-		                  "class=n>of one alone</th><th class=n>agree</th><th class=n>by chance</th>"
-		                  "<th class=n>Cohen's kappa, 95 %</th><th class=n>both yes</th><th class=n>only A"
-		                  "</th><th class=n>only B</th><th class=n>both no</th></tr></thead><tbody>\n");
+		html_add(h,
+		         any ? ""
+		             : "<h3 id=judges>Judges, window by window</h3>\n<div "
+		               "class=scroll><table><thead><tr>"
+		               "<th>A</th><th>B</th><th class=n>features</th><th class=n>windows of "
+		               "both</th><th "
+		               "class=n>of one alone</th><th class=n>agree</th><th class=n>by chance</th>"
+		               "<th class=n>Cohen's kappa, 95 %</th><th class=n>both yes</th><th "
+		               "class=n>only A"
+		               "</th><th class=n>only B</th><th class=n>both no</th></tr></thead><tbody>\n");
 		any = true;
 		html_add(h, "<tr><td>");
 		report_series_name(h, page, (size_t)answer_number(one, "a"));
@@ -262,10 +266,79 @@ static void put_judges(html *h, const cJSON *page)
 		report_number_cell(h, answer_number(k, "both_no"), "%.0f");
 		html_add(h, "</tr>\n");
 	}
-	html_add(h, any ? "</tbody></table></div>\n<p class=mute>Two judges get the same windows where scorer, label, "
+	html_add(h, any ? "</tbody></table></div>\n<p class=mute>Two judges get the same windows where "
+	                  "scorer, label, "
 	                  "seed and counts are the same. The interval lets windows of one feature hang "
 	                  "together.</p>\n"
 	                : "");
+}
+
+/* ---- A person ---------------------------------------------------------------------------------------------------------- */
+
+static void put_interval_cell(html *h, const cJSON *v)
+{
+	html_add(h, "<td class=n>");
+	report_interval(h, v);
+	html_add(h, "</td>");
+}
+
+static void put_golden_row(html *h, const cJSON *page, const cJSON *j)
+{
+	const cJSON *c = report_get(j, "calibration"), *corrected = report_get(j, "corrected");
+	const char *const names[] = { "accuracy", "tpr", "tnr", "kappa" };
+
+	html_add(h, "<tr><td>");
+	report_series_name(h, page, (size_t)answer_number(j, "series"));
+	html_add(h, "</td>");
+	report_number_cell(h, answer_number(j, "features"), "%.0f");
+	report_number_cell(h, answer_number(j, "n"), "%.0f");
+	for (size_t i = 0; i < ARRAY_LEN(names); i++)
+		put_interval_cell(h, report_get(j, names[i]));
+	report_number_cell(h, answer_number(corrected, "uncorrected"), "%.3f");
+	put_interval_cell(h, corrected);
+	report_number_cell(h, answer_number(c, "brier"), "%.4f");
+	report_number_cell(h, answer_number(c, "ece"), "%.4f");
+	report_number_cell(h, answer_number(c, "slope"), "%.3f");
+	report_number_cell(h, answer_number(c, "intercept"), "%+.3f");
+	report_number_cell(h, answer_number(c, "brier_after"), "%.4f");
+	html_add(h, "</tr>\n");
+}
+
+static void put_golden(html *h, const cJSON *page)
+{
+	const cJSON *golden = report_get(page, "golden"), *one;
+
+	if (!golden)
+		return;
+	html_add(h, "<h2 id=golden>Judges against a person</h2>\n");
+	cJSON_ArrayForEach(one, report_get(golden, "person"))
+	{
+		if (!(answer_number(one, "answers") > 0))
+			continue;
+		html_addf(h,
+		          "<p>A person judged %.0f windows of %.0f features blind (%s). As a judge of the "
+		          "labels, all features together, the person has ",
+		          answer_number(one, "answers"), answer_number(one, "features"),
+		          answer_string(one, "question"));
+		report_interval(h, one);
+		html_add(h, ".</p>\n");
+	}
+	if (cJSON_GetArraySize(report_get(golden, "judges")) == 0)
+		return;
+	html_add(h, "<div class=scroll><table><thead><tr><th>judge</th><th class=n>features</th><th "
+	            "class=n>windows"
+	            "</th><th class=n>accuracy</th><th class=n>says yes where the person does</th><th "
+	            "class=n>says no "
+	            "where the person does</th><th class=n>kappa</th><th class=n>mean score</th><th "
+	            "class=n>corrected</th><th class=n>Brier</th><th class=n>calibration error</th><th "
+	            "class=n>Platt: "
+	            "slope</th><th class=n>intercept</th><th class=n>Brier then</th></tr></thead><tbody>\n");
+	cJSON_ArrayForEach(one, report_get(golden, "judges")) put_golden_row(h, page, one);
+	html_add(h,
+	         "</tbody></table></div>\n<p class=mute>Corrected: the mean score had the person judged, if "
+	         "the judge "
+	         "errs at these rates on every window; – where the judge may be no better than chance by the "
+	         "person's answers. Intervals let windows of one feature hang together.</p>\n");
 }
 
 /* ---- Cost ------------------------------------------------------------------------------------------------------------------ */
@@ -340,6 +413,7 @@ int report_page(char **out, const cJSON *page, error *err)
 	report_put_scorers(&h, page);
 	put_agreement(&h, page);
 	put_judges(&h, page);
+	put_golden(&h, page);
 	put_cost(&h, page);
 	report_put_shown(&h, page);
 	report_put_table(&h, page);

@@ -273,6 +273,8 @@ static int make_page(cJSON **out, report *r, error *err)
 		report_put_series(put_object(list, NULL, &failed), r, &r->series[i], &failed);
 	rc = report_put_agreement(put_array(page, "agreement", &failed), r, &failed, err);
 	if (rc == 0)
+		rc = report_put_golden(page, r, &failed, err);
+	if (rc == 0)
 		rc = report_put_cost(put_object(page, "cost", &failed), r, &failed, err);
 	if (rc == 0)
 		rc = report_put_features(page, r, &failed, err);

@@ -25,6 +25,9 @@ explain_report_opts explain_report_opts_default(void);
  *  "agreement":[{"a","b": series,"n","pearson":{},"spearman":{},"difference":{mean},
  *   ("kappa": of two judges of one scorer, over the windows that both answered: {"value","low","high","n": windows,"features","apart": windows
  *   of one judge alone,"agree","by_chance": shares,"both_yes","a_yes","b_yes","both_no"})}],
+ *  ("golden": where a person judged windows: {"person":[{"question","answers","features","value","low","high": balanced accuracy,"tpr","tnr"}],
+ *   "judges":[{"series","n","features","accuracy","tpr","tnr": rates,"kappa","corrected":{"youden","uncorrected","value","low","high"},
+ *   "calibration":{"n","brier","ece","slope","intercept","brier_after","auroc"}}]}),
  *  "cost":{"jobs":[...],"scorers":[...]},
  *  "features":[{"source","feature","label","method","model","density","fires","scores":[{"series","value",...}],"flags":[...],
  *   ("windows":[{"context","tokens","values"}])}] by `by`, the best first,"best","worst": those with windows, the best and the worst first}

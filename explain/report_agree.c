@@ -62,7 +62,8 @@ static int answers_add(answers *x, int a, int b, uint32_t cluster, error *err)
 	return 0;
 }
 
-static int compare_items(answers *x, const report_score *a, const report_score *b, uint32_t cluster, error *err)
+static int compare_items(answers *x, const report_score *a, const report_score *b, uint32_t cluster,
+                         error *err)
 {
 	judged_item *p = NULL, *q = NULL;
 	size_t n = 0, m = 0, i = 0, k = 0;
@@ -72,7 +73,8 @@ static int compare_items(answers *x, const report_score *a, const report_score *
 		rc = judged_read(&q, &m, b->details, err);
 	while (rc == 0 && i < n && k < m) {
 		int order = (p[i].key > q[k].key) - (p[i].key < q[k].key);
-		int u = judged_class(a->row->scorer, p[i].answer), v = judged_class(a->row->scorer, q[k].answer);
+		int u = judged_class(a->row->scorer, p[i].answer),
+		    v = judged_class(a->row->scorer, q[k].answer);
 
 		if (order == 0 && u >= 0 && v >= 0)
 			rc = answers_add(x, u, v, cluster, err);

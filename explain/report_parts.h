@@ -46,6 +46,7 @@ int report_by_feature(const report_score *a, const report_score *b); /* by sourc
 
 void report_put_series(cJSON *to, report *r, const report_series *x, bool *failed);
 int report_put_agreement(cJSON *to, report *r, bool *failed, error *err) MUST_USE;
+int report_put_golden(cJSON *page, report *r, bool *failed, error *err) MUST_USE;
 int report_put_cost(cJSON *to, report *r, bool *failed, error *err) MUST_USE;
 int report_put_features(cJSON *page, report *r, bool *failed, error *err) MUST_USE;
 

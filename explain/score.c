@@ -447,8 +447,8 @@ static int lacks(bool *out, store *s, int64_t source, const explain_opts *o, uin
 	int rc = store_explanation_latest(&e, s, source, feature, &mem, &ours);
 
 	if (rc == 0)
-		rc = store_score_exists(&scored, s, e.id, o->scorer,
-		                        o->client ? o->client->model : "lexical", &ours);
+		rc = store_score_exists(&scored, s, e.id, o->scorer, o->client ? o->client->model : "lexical",
+		                        &ours);
 	arena_clear(&mem);
 	*out = !scored;
 	return rc < 0 && rc != ERR_NOTFOUND ? error_set(err, rc, "%s", ours.msg) : 0;

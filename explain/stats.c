@@ -20,22 +20,51 @@ double stats_z(double level)
 	return low;
 }
 
-stats_rate stats_wilson(uint32_t hits, uint32_t n, double level)
+/* deviates: standard deviations that the interval reaches; as_many: items that tell so much, n or fewer. */
+static stats_rate wilson(uint32_t hits, uint32_t n, double as_many, double deviates)
 {
 	stats_rate r = { hits, n, NAN, NAN, NAN };
-	double p, z = stats_z(level), z2, centre, half, scale;
+	double p, z2, centre, half, scale;
 
 	if (n == 0)
 		return r;
 	p = (double)hits / n;
-	z2 = z * z / n;
+	z2 = deviates * deviates / as_many;
 	scale = 1 / (1 + z2);
 	centre = (p + z2 / 2) * scale;
-	half = z * sqrt(p * (1 - p) / n + z2 / (4.0 * n)) * scale;
+	half = deviates * sqrt(p * (1 - p) / as_many + z2 / (4.0 * as_many)) * scale;
 	r.value = p;
 	r.low = hits == 0 ? 0 : fmax(0, centre - half);
 	r.high = hits == n ? 1 : fmin(1, centre + half);
 	return r;
+}
+
+stats_rate stats_wilson(uint32_t hits, uint32_t n, double level)
+{
+	return wilson(hits, n, n, stats_z(level));
+}
+
+int stats_wilson_clustered(stats_rate *out, const uint8_t *hit, const uint32_t *cluster, size_t n,
+                           double level, error *err)
+{
+	double *term = calloc(n + 1, sizeof(*term)), p, alone, spread;
+	size_t clusters;
+	uint32_t hits = 0;
+
+	if (!term)
+		return error_nomem(err, "answers");
+	for (size_t i = 0; i < n; i++)
+		hits += hit[i];
+	p = n ? (double)hits / (double)n : 0;
+	for (size_t i = 0; i < n; i++)
+		term[i] = (hit[i] - p) / (double)n;
+	spread = stats_clustered(term, cluster, n, &clusters);
+	alone = n ? sqrt(p * (1 - p) / (double)n) : 0;
+	free(term);
+	*out = wilson(hits, (uint32_t)n,
+	              spread > alone && alone > 0 ? (double)n * pow(alone / spread, 2) : (double)n,
+	              clusters > 1 ? stats_t(level, clusters - 1) : stats_z(level));
+	return 0;
 }
 
 /* P(at most k of n) where each is with probability p, 0 < p < 1. */

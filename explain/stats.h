@@ -64,9 +64,26 @@ typedef struct stats_kappa {
 	double observed, chance; /* share of items on which they agree; and would by chance */
 	size_t n, clusters;
 } stats_kappa;
-int stats_kappa_of(stats_kappa *out, const uint8_t *a, const uint8_t *b, const uint32_t *cluster /* ascending */,
-                   size_t n, double level, error *err) MUST_USE;
+int stats_kappa_of(stats_kappa *out, const uint8_t *a, const uint8_t *b,
+                   const uint32_t *cluster /* ascending */, size_t n, double level, error *err) MUST_USE;
 /* The standard error of the sum of (n) terms whose mean is 0, by the rule above. */
 double stats_clustered(const double *term, const uint32_t *cluster, size_t n, size_t *clusters);
+
+/* ---- Against a truth (calibrate.c) ---------------------------------------------------------------------------------------- */
+
+/* The share of hits (n, 0 or 1) with Wilson's interval for as many items as would tell as much if those of a cluster did not hang
+ * together. */
+int stats_wilson_clustered(stats_rate *out, const uint8_t *hit, const uint32_t *cluster /* ascending */,
+                           size_t n, double level, error *err) MUST_USE;
+
+/* How well probabilities (n) say how often the truth (0 or 1) is 1. */
+typedef struct stats_calibration {
+	size_t n;
+	double brier; /* mean squared difference */
+	double ece; /* expected calibration error: over 10 bins of equal width, |mean probability - share of 1|, by items */
+	/* Platt (1999): 1 / (1 + exp(-(slope * log-odds + intercept))) fits best; NaN: one class alone, fewer than 10, or all alike. */
+	double slope, intercept, brier_after; /* brier_after: of the fitted ones, on the same items */
+} stats_calibration;
+stats_calibration stats_calibrate(const double *p, const uint8_t *truth, size_t n);
 
 #endif

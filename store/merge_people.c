@@ -147,6 +147,7 @@ static int copy_input(counts *n, merge *m, merge_input *in, error *err)
 		{ "request", "INSERT", &task, 1, NULL },
 		{ "explanation", "INSERT", labels, ARRAY_LEN(labels), &n->labels },
 		{ "score", "INSERT", scores, ARRAY_LEN(scores), &n->scores },
+		{ "golden", "INSERT", &label, 1, NULL },
 		{ "list_item", "INSERT OR IGNORE", items, ARRAY_LEN(items), &n->items },
 		{ "note", "INSERT", notes, ARRAY_LEN(notes), &n->notes },
 		{ "meta", "INSERT OR IGNORE", NULL, 0, NULL },

@@ -4,7 +4,7 @@
 
 #include "store/store.h"
 
-/* ---- Labels, scores, jobs (labels.c, scored.c, jobs.c, tasks.c, leases.c, job_pages.c, log.c) ----------------------------------------------------------------------------------------- */
+/* ---- Labels, scores, jobs (labels.c, scored.c, golden.c, jobs.c, tasks.c, leases.c, job_pages.c, log.c) ----------------------------------------------------------------------------------------- */
 
 typedef struct store_explanation {
 	int64_t id;
@@ -63,6 +63,19 @@ typedef struct store_scored_counts {
 	uint64_t unscored_since;   /* of those features: those that have no other score */
 } store_scored_counts;
 int store_scored_count(store_scored_counts *out, store *s, int64_t source, error *err) MUST_USE;
+/* What a person said of a window of a label (golden.c). */
+typedef struct store_golden {
+	int64_t explanation_id;
+	uint32_t feature; /* its; not needed to put one */
+	uint32_t key;     /* of the window */
+	const char *scorer, *kind, *windows;
+	bool answer; /* the label fits */
+} store_golden;
+/* In place of what was said of it before. */
+int store_golden_put(store *s, const store_golden *g, error *err) MUST_USE;
+/* Of labels of a source that count, by feature, scorer, key: *out (n) malloc'd, strings in `mem`. */
+int store_golden_list(store_golden **out, size_t *n, store *s, int64_t source, arena *mem,
+                      error *err) MUST_USE;
 /* What the jobs of a source took, by job: *out (n) malloc'd, strings in `mem`. */
 typedef struct store_job_cost {
 	int64_t job;

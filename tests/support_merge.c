@@ -105,6 +105,8 @@ const char *const merge_said_there =
                               "created) SELECT id, 'detection', 'there', 0.75, 1, 1, 0, '{}', 3, "
                               "'2026-01-01T00:00:11Z' FROM explanation WHERE "
                               "text = 'second';"
+                              "INSERT INTO golden SELECT id, 'detection', 77, 'firing', '[]', 1, 'then' "
+                              "FROM explanation WHERE text = 'second';"
                               "UPDATE explanation SET withdrawn = 'soon' WHERE text = 'fifth';"
                               "INSERT INTO list VALUES (1, 'there', '2026-01-01'), (2, 'both', '2026-01-01');"
                               "INSERT INTO list_item VALUES (2, 1, 3), (2, 1, 4), (1, 1, 8);"

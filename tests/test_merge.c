@@ -437,6 +437,8 @@ START_TEST(what_was_said_comes_along)
 	            "third 5");
 	same_answer(s, "SELECT key || ' ' || feature FROM request JOIN task ON id = task_id", "key a 2");
 	same_answer(s, "SELECT text FROM task JOIN explanation e ON e.id = explanation_id", "second");
+	same_answer(s, "SELECT text || key FROM golden JOIN explanation e ON e.id = explanation_id",
+	            "second77");
 	same_answer(s,
 	            "SELECT group_concat(name || ' ' || created || ' ' || n, ';') FROM (SELECT name, "
 	            "created, (SELECT "
@@ -471,7 +473,8 @@ START_TEST(every_table_is_known)
 	            "name NOT LIKE "
 	            "'%\\_fts%' ESCAPE '\\' AND name NOT LIKE '%\\_trigram%' ESCAPE '\\' AND name NOT LIKE "
 	            "'sqlite_%' ORDER BY name)",
-	            "context,current_label,document,example,explanation,feature,feature_detail,firing,grid,"
+	            "context,current_label,document,example,explanation,feature,feature_detail,firing,golden,"
+	            "grid,"
 	            "job,list,"
 	            "list_item,meta,note,prompt,request,score,source,source_context,task,tokenizer,vector,"
 	            "vocab,worker");

@@ -423,6 +423,7 @@ static const char *const frozen[] = {
 	"d2f1d6248cf5dcc6be8bcccfc9c57927498818247df5514f8c0caae238b3d9a1",
 	"0ece4b4fa5081c54939f8dcd67caa172791944d06cb3b6e16637e1ed7d041b32",
 	"0cdf48eb1302e730b5449eaa484e7548cbc17a59c1a319c670e089c8295bd3d0",
+	"0d061750c2834a97e6e6fb068d2775497ba50bcc8e9b961c92316ddf73bfb10d",
 };
 
 START_TEST(earlier_steps_are_frozen)
