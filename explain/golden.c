@@ -69,7 +69,7 @@ static int choose(explain_golden *g, const engine_kind *k, error *err)
 
 int explain_golden_open(explain_golden **out, store *s, const explain_opts *o, unsigned n, error *err)
 {
-	const engine_kind *k = score_kind(o->scorer);
+	const engine_kind *k = score_kind(o->scorer, false);
 	explain_golden *g;
 	int rc;
 
