@@ -150,7 +150,7 @@ START_TEST(refuses_a_newer_version)
 	setup();
 	make();
 	support_run_sql(path, "PRAGMA user_version=7");
-	refused(STORE_READ, ERR_FORMAT, "newer gloss: it has version 7, this one knows up to 5");
+	refused(STORE_READ, ERR_FORMAT, "newer gloss: it has version 7, this one knows up to 6");
 	refused(STORE_CREATE, ERR_FORMAT, "newer gloss");
 	support_run_sql(path, "PRAGMA user_version=0");
 	refused(STORE_READ, ERR_FORMAT, "no version");
