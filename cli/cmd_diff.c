@@ -43,6 +43,18 @@ static const option options[] = {
 	OPTION(diff_opts, pairs, "pairs", 0, OPTION_BOOL, NULL, NULL, 0, 0,
 	       "with --json also, with --csv instead: each pair that was looked at (matches, parts, and each "
 	       "feature's 5 nearest by cosine and by correlation)"),
+	OPTION(diff_opts, labels, "labels", 0, OPTION_BOOL, NULL, NULL, 0, 0,
+	       "compare labels too: cosine of their embeddings, of matched pairs against random ones"),
+	OPTION(diff_opts, endpoint.base_url, "base-url", 0, OPTION_STRING, "URL", NULL, 0, 0,
+	       "with --labels: OpenAI-compatible endpoint, up to and with its /v1; labels go there"),
+	OPTION(diff_opts, endpoint.model, "embed-model", 0, OPTION_STRING, "NAME", NULL, 0, 0,
+	       "with --labels: its model that embeds"),
+	OPTION(diff_opts, endpoint.api_key_env, "api-key-env", 0, OPTION_STRING, "NAME", NULL, 0, 0,
+	       "environment variable that holds the key; if not given, GLOSS_API_KEY, then OPENAI_API_KEY"),
+	OPTION(diff_opts, endpoint.api_key_file, "api-key-file", 0, OPTION_STRING, "FILE", NULL, 0, 0,
+	       "file that holds the key; only its owner may be able to read it"),
+	OPTION(diff_opts, endpoint.ca_file, "ca-file", 0, OPTION_STRING, "FILE", NULL, 0, 0,
+	       "certificates (PEM) to trust in place of the system's"),
 	OPTION(diff_opts, seed, "seed", 0, OPTION_U64, "N", "0", 0, 0, "of what gives chance"),
 	OPTION(diff_opts, threads, "threads", 't', OPTION_U32, "N", NULL, 1, 4096,
 	       "threads; if not given, the CPUs this process may use"),
@@ -107,13 +119,18 @@ static int ask(cJSON **page, const cli_parsed *p, void *opts, error *err)
 	store *s[2] = { NULL, NULL }, *other = NULL;
 	int rc = o->pairs && !p->common.json && !o->csv
 	                 ? error_set(err, ERR_ARG, "--pairs goes with --json or --csv")
-	                 : store_args_open(&s[0], &o->store, err);
+	                 : diff_labels_check(o, err);
+
+	if (!rc)
+		rc = store_args_open(&s[0], &o->store, err);
 
 	if (!rc && o->with)
 		rc = store_open(&other, o->with, STORE_READ, err);
 	s[1] = other ? other : s[0];
 	if (!rc)
 		rc = compare(page, s, (const char *const[]){ p->args[0], p->args[1] }, o, err);
+	if (!rc && o->labels)
+		rc = diff_labels(*page, s[0], o, err);
 	store_close(s[0]);
 	store_close(other);
 	return rc;
@@ -123,8 +140,10 @@ static int print(const cJSON *page, const cli_parsed *p, const void *opts, error
 {
 	const diff_opts *o = opts;
 
-	return o->csv ? diff_print_csv(page, o, cli_given(p, "side") ? o->side : NULL, err)
-	              : diff_print(page, o, err);
+	int rc = o->csv ? diff_print_csv(page, o, cli_given(p, "side") ? o->side : NULL, err)
+	                : diff_print(page, o, err);
+
+	return rc == 0 && o->labels ? diff_labels_print(cJSON_GetObjectItem(page, "labels"), err) : rc;
 }
 
 static int run(const command *self, int argc, char **argv)
@@ -181,9 +200,21 @@ const command cmd_diff_command = {
 	         "value the mean, and what one in a hundred is over. Best cosine, best r: the mean over "
 	         "features of the\n"
 	         "best partner's (MMCS), matched or not. Jaccard: tokens on which both fire over those on "
-	         "which one does.",
+	         "which one does.\n"
+	         "\n"
+	         "--labels embeds the labels of matched pairs at an endpoint, each text once, and says how "
+	         "much more alike\n"
+	         "those of a pair are than A's label and the label of another pair's B: the mean cosine of "
+	         "both, the\n"
+	         "difference with a bootstrap interval, the area under the ROC curve; for all matched pairs "
+	         "and for those\n"
+	         "that are the same. Labels go to the endpoint; replies are kept beside the store, so that "
+	         "the same again\n"
+	         "costs nothing.",
 	.examples = "gloss diff layer5 layer6 -d store.db\n"
 	            "gloss diff small wide -d store.db --only split --sort fires\n"
+	            "gloss diff layer5 layer6 -d store.db --labels --base-url http://127.0.0.1:8080/v1 "
+	            "--embed-model m\n"
 	            "gloss diff sae sae -d seed0.db --with seed1.db --csv >features.csv",
 	.options = options,
 	.n_options = ARRAY_LEN(options),

@@ -2,6 +2,7 @@
 #ifndef GLOSS_CLI_DIFF_H
 #define GLOSS_CLI_DIFF_H
 
+#include "cli/explain_args.h"
 #include "cli/store_args.h"
 #include "sae/sae.h"
 
@@ -14,7 +15,8 @@ typedef struct diff_opts {
 	double min_cosine, min_correlation, min_overlap, min_gain, min_together;
 	uint32_t min_common, threads;
 	uint64_t limit, seed;
-	bool csv, pairs;
+	bool csv, pairs, labels;
+	explain_args endpoint; /* of --labels: base_url, model (which embeds), the key */
 } diff_opts;
 
 /* ---- Decoder directions (diff_directions.c) ---- */
@@ -39,5 +41,12 @@ bool diff_directions_add(cJSON *page, const diff_directions *v);
 int diff_print(const cJSON *page, const diff_opts *o, error *err) MUST_USE;
 /* side: only this one's features; NULL: both */
 int diff_print_csv(const cJSON *page, const diff_opts *o, const char *side, error *err) MUST_USE;
+
+/* ---- Labels (diff_labels.c) ---- */
+
+int diff_labels_check(const diff_opts *o, error *err) MUST_USE; /* ERR_ARG: options that do not go together */
+/* The page's "labels": explain_alike() of its matched pairs, with "without_label": those that lack one. */
+int diff_labels(cJSON *page, store *s, const diff_opts *o, error *err) MUST_USE;
+int diff_labels_print(const cJSON *labels, error *err) MUST_USE;
 
 #endif

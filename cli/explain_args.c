@@ -59,7 +59,7 @@ static int key_from_file(char **out, const char *path, error *err)
 	return rc;
 }
 
-static int find_key(char **out, const explain_args *a, error *err)
+int explain_key_find(char **out, const explain_args *a, error *err)
 {
 	const char *value;
 
@@ -240,7 +240,7 @@ int explain_session_begin(explain_session *x, const explain_args *a, const cli_p
 	*x = (explain_session){ .opts = explain_opts_default() };
 	rc = check_args(a, err);
 	if (rc == 0 && a->base_url)
-		rc = find_key(&x->key, a, err);
+		rc = explain_key_find(&x->key, a, err);
 	if (rc == 0)
 		rc = read_money(x, a, err);
 	if (rc == 0)

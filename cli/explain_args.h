@@ -114,6 +114,9 @@ typedef struct explain_args {
 	               "how far it is, on stderr: a line for people, or lines of JSON (one a second at "     \
 	               "most)")
 
+/* The key by --api-key-file, --api-key-env, else what the environment has: *out malloc'd, or NULL: none. */
+int explain_key_find(char **out, const explain_args *a, error *err) MUST_USE;
+
 /* One run: the store is open, `opts` is filled but for what the command itself sets. */
 typedef struct explain_session {
 	store *s;

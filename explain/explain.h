@@ -251,6 +251,7 @@ const char *explain_scorer_name(size_t i, const char **measure);
  * must be the job's too (its key, NULL base_url and model: as the job says). ERR_NOTFOUND: no such job. */
 int explain_resume(cJSON **summary, store *s, int64_t job, const explain_opts *o, error *err) MUST_USE;
 
+#include "explain/alike.h"
 #include "explain/golden.h"
 #include "explain/report.h"
 

@@ -1,0 +1,140 @@
+/* gloss diff --labels: whether features that match have labels that mean the same. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/diff.h"
+
+int diff_labels_check(const diff_opts *o, error *err)
+{
+	const char *lost = o->endpoint.base_url       ? "--base-url"
+	                   : o->endpoint.model        ? "--embed-model"
+	                   : o->endpoint.api_key_env  ? "--api-key-env"
+	                   : o->endpoint.api_key_file ? "--api-key-file"
+	                   : o->endpoint.ca_file      ? "--ca-file"
+	                                              : NULL;
+
+	if (!o->labels && lost)
+		return error_set(err, ERR_ARG, "%s goes with --labels", lost);
+	if (o->labels && (!o->endpoint.base_url || !o->endpoint.model))
+		return error_set(err, ERR_ARG,
+		                 "--labels needs an endpoint that embeds: --base-url URL --embed-model NAME");
+	if (o->labels && o->csv)
+		return error_set(err, ERR_ARG, "--labels does not go with --csv");
+	return 0;
+}
+
+/* Matched pairs of the page: those with two labels into *out (n) malloc'd, the others counted. */
+static int read_pairs(explain_alike_pair **out, size_t *n, size_t *missing, const cJSON *page, error *err)
+{
+	bool by_cosine = strcmp(answer_string(cJSON_GetObjectItem(page, "matched"), "by"), "cosine") == 0;
+	const cJSON *f;
+	size_t room = 0;
+
+	*out = NULL;
+	*n = *missing = 0;
+	cJSON_ArrayForEach(f, cJSON_GetObjectItem(page, "features"))
+	{
+		const char *a = answer_string(f, "label"), *b = answer_string(f, "match_label");
+
+		if (strcmp(answer_string(f, "side"), "a") != 0 || isnan(answer_number(f, "match")))
+			continue;
+		if (!a || !b) {
+			++*missing;
+			continue;
+		}
+		if (mem_grow(out, &room, *n + 1, sizeof(**out)) < 0)
+			return error_nomem(err, "labels");
+		(*out)[(*n)++] =
+		        (explain_alike_pair){ a, b, answer_number(f, by_cosine ? "cosine" : "correlation"),
+			                      strcmp(answer_string(f, "verdict"), "same") == 0 };
+	}
+	return 0;
+}
+
+int diff_labels(cJSON *page, store *s, const diff_opts *o, error *err)
+{
+	explain_client_opts client = explain_client_opts_default();
+	explain_alike_opts a = { .client = &client, .seed = o->seed, .stop = cli_stop_requested };
+	explain_alike_pair *pairs = NULL;
+	size_t n = 0, missing = 0;
+	cJSON *labels = NULL;
+	char *key = NULL;
+	int rc = explain_key_find(&key, &o->endpoint, err);
+
+	client.base_url = o->endpoint.base_url;
+	client.model = o->endpoint.model;
+	client.api_key = key;
+	client.ca_file = o->endpoint.ca_file;
+	if (rc == 0)
+		rc = read_pairs(&pairs, &n, &missing, page, err);
+	if (rc == 0 && n >= 3)
+		rc = store_log_open(&a.log, store_path(s), err);
+	if (rc == 0)
+		rc = explain_alike(&labels, pairs, n, &a, err);
+	if (rc == 0 && (!cJSON_AddNumberToObject(labels, "without_label", (double)missing) ||
+	                !cJSON_AddItemToObject(page, "labels", labels))) {
+		cJSON_Delete(labels);
+		rc = error_nomem(err, "a comparison");
+	}
+	store_log_close(a.log);
+	free(pairs);
+	if (key)
+		explicit_bzero(key, strlen(key));
+	free(key);
+	return rc;
+}
+
+/* ---- For people ------------------------------------------------------------------------------------------------------- */
+
+static int interval_cell(cli_table *t, const cJSON *v)
+{
+	double value = answer_number(v, "value"), low = answer_number(v, "low"),
+	       high = answer_number(v, "high");
+
+	if (isnan(value))
+		return cli_table_cell(t, "-");
+	return isnan(low) ? cli_table_cell(t, "%.3f", value)
+	                  : cli_table_cell(t, "%.3f (%.3f to %.3f)", value, low, high);
+}
+
+static int part_row(cli_table *t, const char *name, const cJSON *part)
+{
+	static const char *const figures[] = { "matched", "random", "difference", "auroc" };
+	int rc = cli_table_cell(t, "%s", name);
+
+	rc = rc ? rc : cli_table_cell(t, "%.0f", answer_number(part, "n"));
+	for (size_t i = 0; i < ARRAY_LEN(figures) && !rc; i++)
+		rc = interval_cell(t, cJSON_GetObjectItem(part, figures[i]));
+	return rc ? rc : cli_table_cell(t, "%.0f", answer_number(part, "equal_texts"));
+}
+
+int diff_labels_print(const cJSON *labels, error *err)
+{
+	static const cli_column columns[] = { { "labels", false, 0 },    { "pairs", true, 0 },
+		                              { "matched", true, 0 },    { "random", true, 0 },
+		                              { "difference", true, 0 }, { "AUROC", true, 0 },
+		                              { "equal", true, 0 } };
+	const cJSON *same = cJSON_GetObjectItem(labels, "same"), *one;
+	cli_table *t = NULL;
+	int rc = cli_table_new(&t, columns, ARRAY_LEN(columns), err);
+
+	if (!rc && part_row(t, "all matched", cJSON_GetObjectItem(labels, "all")))
+		rc = error_nomem(err, "a table");
+	if (!rc && cJSON_IsObject(same) && part_row(t, "same", same))
+		rc = error_nomem(err, "a table");
+	if (!rc) {
+		printf("\nlabels embedded by ");
+		cli_put(answer_string(labels, "model"));
+		printf(", cosine of matched against random pairs; %.0f matched pairs lack a label\n",
+		       answer_number(labels, "without_label"));
+		cli_table_print(t, stdout);
+		printf("by how well they match:");
+		cJSON_ArrayForEach(one, cJSON_GetObjectItem(labels, "by_strength"))
+		        printf("  under %.1f: %.3f (%.0f)", answer_number(one, "to"),
+		               answer_number(one, "value"), answer_number(one, "n"));
+		printf("\n");
+	}
+	cli_table_free(t);
+	return rc;
+}
