@@ -9,7 +9,7 @@ For every architecture of a tool, the tool makes an SAE on the rows (random feat
     in     Gloss reads the tool's folder
     out    `gloss export` of that folder, read by the tool
 are compared with what the tool computes. Rows `gloss train` are SAEs that Gloss trained, read by the tool.
-A row's error is the largest difference over its features divided by its largest activation. Where one side keeps a feature that the
+A row's error is the largest difference over its features divided by its largest activation, or a hundredth of the rows' median one. Where one side keeps a feature that the
 other does not (two values nearly equal at rank k, or one nearly at its threshold) that is a swap and left out of the error; its gap is
 how far the value is from the edge, over the row's maximum. Ends with 1 when an error is above 1e-4, or a swap is no near tie.
 Needs python3 with venv, and a network on the first run: the peers come from PyPI into --venv.

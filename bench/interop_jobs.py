@@ -10,14 +10,20 @@ from safetensors.torch import load_file, save_file
 
 LIMIT = 1e-4
 D_OUT = 77  # of transcoders whose output is another size
+K_KINDS = ("topk", "batchtopk", "groupmax", "matryoshka")
 
 
 class Case:
     """An SAE as a tool has it: `sae` with encode(x) -> (n, F) and decode(f, x) -> (n, d_out)."""
 
-    def __init__(self, tool, name, save, load, target, threshold=None, trained=None):
+    def __init__(self, tool, name, save, load, target, threshold=None, trained=None, options="", rows="rows"):
         self.tool, self.name, self.save, self.load, self.target, self.threshold = tool, name, save, load, target, threshold
-        self.trained = trained  # by Gloss, with this architecture
+        self.trained, self.options = trained, options.split()  # by Gloss, with this architecture and these options
+        self.rows = rows  # what it is given
+
+
+def trained(tool, load, target, arch, what="", options="", rows="rows"):
+    return Case(tool, f"gloss train, {arch}{what}", None, load, target, None, arch, options, rows)
 
 
 def run(*line):
@@ -36,8 +42,14 @@ class Bench:
         print(f"{'tool':19} {'architecture':30} {'dir':4} {'L0':>6} {'error':>8} {'hat':>8} {'swaps':>6} {'gap':>8}")
         self.x = self.real_rows(rows)
         self.d = self.x.shape[1]
-        save_file({"activations": self.x}, self.work / "rows.safetensors")
         self.weights()
+        # targets that are no linear map of the rows, and a second input
+        self.y, self.narrow = (self.x / self.x.std()).tanh() @ self.square_skip.T, self.x.relu() @ self.skip.T
+        for name in ("y", "narrow"):
+            save_file({"activations": getattr(self, name)}, self.work / f"{name}.safetensors")
+        self.inputs = {"rows": self.x, "both": torch.cat([self.x, self.y], 1)}
+        for name, rows in self.inputs.items():
+            save_file({"activations": rows}, self.work / f"{name}.safetensors")
 
     def real_rows(self, n):
         """The first rows of the dump of no massive norm."""
@@ -64,9 +76,9 @@ class Bench:
         self.skip = torch.randn(D_OUT, d) / d
         self.square_skip = torch.randn(d, d) / d
 
-    def ours(self, folder):
+    def ours(self, case, folder):
         out = self.work / "codes.safetensors"
-        run(self.build / "bench_codes", folder, self.work / "rows.safetensors", out, len(self.x))
+        run(self.build / "bench_codes", folder, self.work / f"{case.rows}.safetensors", out, len(self.x))
         t = load_file(out)
         dense = torch.zeros(len(self.x), self.f)
         row = torch.repeat_interleave(torch.arange(len(self.x)), t["first"].diff())
@@ -75,12 +87,16 @@ class Bench:
         return dense, t["hat"]
 
     def compare(self, tool, name, direction, ours, theirs, edge):
-        """edge: threshold (F), or None for the smallest kept value of a row."""
+        """edge: threshold (F), None for the smallest kept value of a row, or k for the largest of each of k groups."""
         (a, a_hat), (b, b_hat) = ours, theirs
         swapped, both = (a != 0) != (b != 0), (a != 0) & (b != 0)
-        top = b.abs().amax(1).clamp(min=1e-30)
+        top = b.abs().amax(1)
+        top = top.clamp(min=max(0.01 * top.median().item(), 1e-30))
         error = (((a - b).abs() * both).amax(1) / top).max().item()
-        limit = edge[None] if edge is not None else torch.where(both, b, torch.inf).amin(1, keepdim=True)
+        if isinstance(edge, int):
+            limit = b.unflatten(1, (edge, -1)).amax(2, keepdim=True).expand(-1, -1, self.f // edge).flatten(1)
+        else:
+            limit = edge[None] if edge is not None else torch.where(both, b, torch.inf).amin(1, keepdim=True)
         gap = torch.where(swapped, (torch.maximum(a, b) - limit).clamp(min=0) / top[:, None], 0.0).max().item()
         whole = ~swapped.any(1)
         hat = ((a_hat - b_hat).norm(dim=1) / b_hat.norm(dim=1).clamp(min=1e-30))[whole].max().item()
@@ -94,14 +110,23 @@ class Bench:
         )
 
     def theirs(self, case, folder):
-        sae = case.load(folder)
+        sae, x = case.load(folder), self.inputs[case.rows]
         with torch.inference_mode():
-            f = sae.encode(self.x)
-            return f, sae.decode(f, self.x)
+            f = sae.encode(x)
+            return f, sae.decode(f, x)
 
-    def train(self, folder, arch):
-        rows, size = self.work / "rows.safetensors", ["--features", self.f, "--k", 44 if self.f % 44 == 0 else 1]
-        run(self.build / "gloss", "train", rows, "-o", folder, "--arch", arch, *size, *"--batch 250 --steps 40 --holdout 0".split())
+    def train(self, case, folder):
+        rows, arch = self.work / "rows.safetensors", case.trained
+        size = ["--features", self.f] + (["--k", 44 if self.f % 44 == 0 else 1] if arch in K_KINDS else ["--target-l0", 32])
+        options = [self.work / f"{o}.safetensors" if o in ("y", "narrow") else o for o in case.options]
+        run(self.build / "gloss", "train", rows, "-o", folder, "--arch", arch, *size, *options, *"--batch 250 --steps 40 --holdout 0".split())
+
+    def edge(self, arch, folder):
+        """compare()'s, of an SAE that Gloss trained."""
+        if arch == "groupmax":
+            return 44 if self.f % 44 == 0 else 1
+        weights = load_file(folder / "sae_weights.safetensors")
+        return weights.get("threshold", torch.zeros(self.f) if arch in ("relu", "panneal") else None)
 
     def case(self, case):
         folder, back = self.work / "theirs", self.work / "back"
@@ -109,17 +134,17 @@ class Bench:
             subprocess.run(["rm", "-rf", old])
         try:
             if case.trained:
-                self.train(folder, case.trained)
+                self.train(case, folder)
             else:
                 case.save(folder)
-                self.compare(case.tool, case.name, "in", self.ours(folder), self.theirs(case, folder), case.threshold)
+                self.compare(case.tool, case.name, "in", self.ours(case, folder), self.theirs(case, folder), case.threshold)
             if case.target is None:
                 return
             run(self.build / "gloss", "export", folder, "--to", case.target, "-o", back)
             theirs, edge = self.theirs(case, back), case.threshold
-            if case.trained == "batchtopk":
-                edge = load_file(folder / "sae_weights.safetensors")["threshold"]
-            self.compare(case.tool, case.name, "out", self.ours(folder), theirs, edge)
+            if case.trained:
+                edge = self.edge(case.trained, folder)
+            self.compare(case.tool, case.name, "out", self.ours(case, folder), theirs, edge)
         except Exception as e:  # a line of the table, and the rest goes on
             self.bad += 1
             print(f"{case.tool:19} {case.name:30} FAILED: {e}", flush=True)
@@ -212,8 +237,11 @@ def sae_lens_cases(b):
     yield case("jumprelu_transcoder", off, {"b_enc": b.b_enc - b.enc @ b.mean}, threshold=b.threshold)
     yield case("jumprelu_skip_transcoder", off, {"b_enc": b.b_enc - b.enc @ b.mean}, threshold=b.threshold)
     yield from gemma_cases(b)
-    for arch in ("topk", "batchtopk"):
-        yield Case("sae-lens", f"gloss train, {arch}", None, load, "saelens", trained=arch)
+    for arch in ("topk", "batchtopk", "matryoshka", "relu", "gated", "jumprelu"):
+        yield trained("sae-lens", load, "saelens", arch)
+    for arch in ("relu", "panneal", "gated", "jumprelu", "batchtopk", "matryoshka"):
+        yield trained("sae-lens", load, "saelens", arch, " transcoder", "--target narrow")
+        yield trained("sae-lens", load, "saelens", arch, " skip", "--target narrow --skip")
 
 
 def gemma_cases(b):
@@ -254,6 +282,7 @@ def gemma_cases(b):
     yield llama_scope_case(b, loaders)
     yield Case("sae-lens", "Gemma Scope", save_npz, one, "gemma-scope", b.threshold)
     yield Case("sae-lens", "Gemma Scope 2", save, two, "gemma-scope-2", b.threshold)
+    yield trained("sae-lens", skip, "gemma-scope-2", "jumprelu", ", Gemma 2", "--target narrow --skip")
     yield Case("sae-lens", "Gemma Scope 2 transcoder", lambda f: save(f, to), skip, "gemma-scope-2", b.threshold)
 
 
@@ -328,7 +357,9 @@ def sparsify_cases(b):
     yield case("topk transcoder", k=32, transcode=True)
     yield case("topk skip transcoder", k=32, transcode=True, skip_connection=True)
     for arch in ("topk", "groupmax"):
-        yield Case("eai-sparsify", f"gloss train, {arch}", None, load, "sparsify", trained=arch)
+        yield trained("eai-sparsify", load, "sparsify", arch)
+        yield trained("eai-sparsify", load, "sparsify", arch, " transcoder", "--target y")
+        yield trained("eai-sparsify", load, "sparsify", arch, " skip transcoder", "--target y --skip")
 
 
 # ---- dictionary-learning
@@ -446,7 +477,22 @@ def llamascopium_cases(b):
     yield case("jumprelu", "jumprelu", threshold=b.threshold)
     yield case("jumprelu, decoder norms", "jumprelu", long, limit, by_norm=True)
     yield case("jumprelu, norms, dataset-wise", "jumprelu", long, limit, by_norm=True, norm="dataset-wise")
-    yield Case("llamascopium", "gloss train, batchtopk", None, load, "openmoss", trained="batchtopk")
+    yield trained("llamascopium", load, "openmoss", "batchtopk")
+    for arch in ("relu", "topk", "jumprelu"):
+        yield trained("llamascopium", load, "openmoss", arch, " transcoder", "--target y")
+
+    def load_cross(folder):
+        sae = SparseDictionary.from_pretrained(str(folder))
+        apart = lambda x: x.unflatten(1, (2, b.d))
+
+        def encode(x):
+            f = sae.encode(apart(x))
+            assert torch.allclose(f[:, 0], f[:, 1], rtol=1e-4)
+            return f[:, 0]
+
+        return Loaded(encode, lambda f, x: sae.decode(f[:, None].expand(-1, 2, -1)).flatten(1))
+
+    yield trained("llamascopium", load_cross, "openmoss", "relu", " crosscoder", "--cross y", "both")
 
 
 CASES = {"sae-lens": sae_lens_cases, "eai-sparsify": sparsify_cases, "dictionary-learning": dictionary_learning_cases, "llamascopium": llamascopium_cases}

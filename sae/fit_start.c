@@ -59,7 +59,7 @@ static void pair_task(void *payload, size_t f, unsigned worker)
 }
 
 /* The decoder row in the direction of the targets, less their mean, of rows where the feature is over its limit; the stronger there
- * the more. Of JumpReLU alone: docs/training.md has what was measured. */
+ * the more. Not of relu and p-anneal: docs/training.md has what was measured. */
 static void turn_decoder(const starting *call, float *row, const float *value, float limit, float *sum)
 {
 	const kernels *k = call->s->c.k_set;
@@ -99,7 +99,7 @@ static void limits_task(void *payload, size_t i, unsigned worker)
 		for (size_t t = 0; t < n; t++)
 			of[t] = of[t] > center ? of[t] - center : 0;
 		limit = k->kth(of, n, call->fires);
-		if (!s->c.centers && s->c.arch == FIT_JUMPRELU)
+		if (!s->c.centers && s->c.arch != FIT_RELU)
 			turn_decoder(call, s->param[FIT_W_DEC].w + (first + j) * s->c.d_out, of, limit,
 			             s->workers[worker].row);
 		if (s->c.arch == FIT_JUMPRELU)

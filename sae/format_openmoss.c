@@ -1,6 +1,7 @@
 /* OpenMOSS (Language-Model-SAEs): config.json and sae_weights.safetensors, or .pt; Llama Scope, its older form: hyperparams.json and
- * checkpoints/final.safetensors, or .pt. Only its SAEs and transcoders. */
+ * checkpoints/final.safetensors, or .pt. Only its SAEs and transcoders; crosscoders are written. */
 #include <float.h>
+#include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -188,8 +189,30 @@ static int read_config(layout *l, const char *dir, error *err)
 
 /* ---- Writing ------------------------------------------------------------------------------------------------------ */
 
+/* A crosscoder's activation function is applied in each input, to the sum of its pre-activations times the norm of the decoder row there:
+ * of relu alone that is one value for all. */
+static const char *cannot_cross(const sae_model *m)
+{
+	float *shares;
+	bool zeros = false;
+
+	if (m->arch != SAE_RELU)
+		return "its crosscoders choose by the decoder norm in each input, which only relu does not "
+		       "see";
+	shares = mem_alloc_aligned(m->d_sae, m->n_inputs * sizeof(*shares));
+	if (!shares)
+		return "there is no memory to look at it";
+	sae_crosscoder_shares(shares, m);
+	for (size_t i = 0; i < (size_t)m->d_sae * m->n_inputs; i++)
+		zeros |= !(shares[i] > 0);
+	free(shares);
+	return zeros ? "it divides by the norm of a decoder row in each input, and one is 0" : NULL;
+}
+
 static const char *cannot(const sae_model *m)
 {
+	if (m->n_inputs > 1)
+		return cannot_cross(m);
 	if (m->arch != SAE_RELU && m->arch != SAE_TOPK && m->arch != SAE_JUMPRELU)
 		return "it knows only relu, topk and jumprelu";
 	if (m->norm == SAE_NORM_LAYER)
@@ -233,7 +256,70 @@ static cJSON *config_json(const sae_model *m)
 	return NULL;
 }
 
-static int write(const sae_model *m, const char *dir, error *err)
+static cJSON *cross_json(const sae_model *m)
+{
+	const uint32_t d = m->d_in / m->n_inputs;
+	const sae_model one = { .d_in = d, .d_sae = m->d_sae };
+	cJSON *o = cJSON_CreateObject(), *hooks = cJSON_AddArrayToObject(o, "hook_points");
+	bool good = hooks != NULL;
+	char name[32];
+
+	for (uint32_t i = 0; i < m->n_inputs && good; i++) {
+		snprintf(name, sizeof(name), "input.%" PRIu32, i + 1);
+		good = cJSON_AddItemToArray(hooks, cJSON_CreateString(name));
+	}
+	if (good && cJSON_AddStringToObject(o, "sae_type", "crosscoder") &&
+	    cJSON_AddNumberToObject(o, "d_model", d) &&
+	    cJSON_AddNumberToObject(o, "expansion_factor", expansion(&one)) &&
+	    cJSON_AddTrueToObject(o, "use_decoder_bias") && cJSON_AddStringToObject(o, "act_fn", "relu") &&
+	    cJSON_AddStringToObject(o, "norm_activation", "inference") &&
+	    cJSON_AddTrueToObject(o, "sparsity_include_decoder_norm"))
+		return o;
+	cJSON_Delete(o);
+	return NULL;
+}
+
+/* Decoder rows (F, n, d) as (n, F, d); malloc'd. NULL: no memory. */
+static float *split_decoder(const sae_model *m)
+{
+	const size_t d = m->d_in / m->n_inputs, n = m->n_inputs;
+	float *out = mem_alloc_aligned(m->d_sae, m->d_in * sizeof(*out));
+
+	for (size_t i = 0; i < n && out; i++)
+		for (size_t f = 0; f < m->d_sae; f++)
+			memcpy(out + (i * m->d_sae + f) * d, m->W_dec + (f * n + i) * d, d * sizeof(*out));
+	return out;
+}
+
+/* Biases are per input there, and added up: all of ours is the first one's. */
+static int write_cross(const sae_model *m, const char *dir, error *err)
+{
+	const uint64_t n = m->n_inputs, d = m->d_in / n, features = m->d_sae;
+	float *enc = layout_turn(m->W_enc, features, m->d_in), *dec = split_decoder(m);
+	float *bias = layout_bias(m, false), *biases = mem_alloc_aligned(features, n * sizeof(*biases));
+	const sae_tensor_out tensors[] = {
+		{ "W_D", SAE_F32, 3, { n, features, d }, dec },
+		{ "W_E", SAE_F32, 3, { n, d, features }, enc },
+		{ "b_D", SAE_F32, 2, { n, d }, m->b_dec },
+		{ "b_E", SAE_F32, 2, { n, features }, biases },
+	};
+	char path[FILE_PATH_MAX];
+	int rc = enc && dec && bias && biases ? file_join(path, dir, weights_name, err)
+	                                      : error_nomem(err, "a copy of the weights");
+
+	if (rc == 0) {
+		memset(biases, 0, features * n * sizeof(*biases));
+		memcpy(biases, bias, features * sizeof(*biases));
+		rc = sae_safetensors_write(path, tensors, ARRAY_LEN(tensors), NULL, 0, err);
+	}
+	free(enc);
+	free(dec);
+	free(bias);
+	free(biases);
+	return rc < 0 ? rc : layout_write_json(cross_json(m), dir, config_name, err);
+}
+
+static int write_plain(const sae_model *m, const char *dir, error *err)
 {
 	const uint64_t d = m->d_in, n = m->d_sae;
 	float *enc = layout_turn(m->W_enc, n, d), *bias = layout_bias(m, false), *log = layout_thresholds(m);
@@ -256,6 +342,11 @@ static int write(const sae_model *m, const char *dir, error *err)
 	return rc < 0 ? rc : layout_write_json(config_json(m), dir, config_name, err);
 }
 
+static int write(const sae_model *m, const char *dir, error *err)
+{
+	return m->n_inputs > 1 ? write_cross(m, dir, err) : write_plain(m, dir, err);
+}
+
 const format format_openmoss = {
 	.name = "openmoss",
 	.config = config_name,
@@ -263,6 +354,7 @@ const format format_openmoss = {
 	.read = read_config,
 	.cannot = cannot,
 	.write = write,
+	.crosscoders = true,
 };
 
 const format format_openmoss_pt = {

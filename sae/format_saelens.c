@@ -576,4 +576,5 @@ const format format_gloss = {
 	.weights = weights_name,
 	.cannot = gloss_cannot,
 	.write = write,
+	.crosscoders = true,
 };

@@ -186,7 +186,7 @@ static int find_writer(const format **out, const char *name, error *err)
 /* Why the format cannot hold the model; NULL: it can. */
 static const char *why_not(const format *f, const sae_model *m)
 {
-	return m->n_inputs > 1 && f != &format_gloss ? "it has no crosscoders" : f->cannot(m);
+	return m->n_inputs > 1 && !f->crosscoders ? "it has no crosscoders" : f->cannot(m);
 }
 
 int sae_model_export(const sae_model *m, const char *name, const char *dir, bool force, error *err)

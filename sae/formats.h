@@ -15,6 +15,7 @@ typedef struct format {
 	/* Why it cannot hold this model; NULL: it can. Both NULL: it is only read. */
 	const char *(*cannot)(const sae_model *m);
 	int (*write)(const sae_model *m, const char *dir, error *err);
+	bool crosscoders; /* it can hold some */
 } format;
 
 extern const format format_saelens, format_gloss, format_sparsify, format_gemma_scope, format_gemma_scope_2,

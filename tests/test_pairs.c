@@ -370,6 +370,67 @@ static void check_saved(const sae_model *m, const char *dir, bool crosses)
 	sae_file_close(f);
 }
 
+/* OpenMOSS's crosscoders have inputs first, and a bias for each, which are added up. */
+static void check_openmoss(const sae_model *m, const char *dir)
+{
+	static float dec[2 * F * D], bias[2 * F];
+	error err = { 0 };
+	sae_file *f;
+
+	ck_assert_msg(sae_model_export(m, "openmoss", dir, false, &err) == 0, "%s", err.msg);
+	f = tensor_file_open(support_path(dir, "sae_weights.safetensors"));
+	ck_assert_int_eq(sae_file_read_f32(f, sae_file_tensor(f, "W_D"), 0, ARRAY_LEN(dec), dec, NULL), 0);
+	ck_assert_int_eq(sae_file_read_f32(f, sae_file_tensor(f, "b_E"), 0, ARRAY_LEN(bias), bias, NULL), 0);
+	for (size_t i = 0; i < F; i++) {
+		double through = 0;
+
+		for (size_t j = 0; j < 2 * D; j++)
+			through += (double)m->W_enc[i * 2 * D + j] * (double)m->b_dec[j];
+		ck_assert_mem_eq(dec + i * D, m->W_dec + i * 2 * D, D * sizeof(float));
+		ck_assert_mem_eq(dec + (F + i) * D, m->W_dec + (2 * i + 1) * D, D * sizeof(float));
+		ck_assert_double_le(fabs(m->b_enc[i] - through - bias[i]), 1e-4);
+		ck_assert(bias[F + i] == 0);
+	}
+	ck_assert_uint_eq(sae_file_tensor(f, "W_E")->dims[0], 2);
+	ck_assert_uint_eq(sae_file_tensor(f, "W_E")->dims[1], D);
+	sae_file_close(f);
+}
+
+static void check_not_openmoss(const sae_model *m, const char *dir, const char *words)
+{
+	error err = { 0 };
+
+	ck_assert_int_eq(sae_model_export(m, "openmoss", dir, false, &err), ERR_ARG);
+	ck_assert_msg(strstr(err.msg, words) != NULL, "%s", err.msg);
+}
+
+START_TEST(crosscoders_of_relu_are_written_for_openmoss)
+{
+	sae_train_opts o = opts_of(SAE_RELU);
+	char dir[FILE_PATH_MAX];
+	sae_model *m;
+	input in;
+
+	support_mkdir(dir);
+	o.steps = 5;
+	input_open(&in, first_input, D, second_input, false, 1);
+	m = trained(&in, &o);
+	check_saved(m, support_path(dir, "cross"), true);
+	check_openmoss(m, support_path(dir, "moss"));
+	memset(m->W_dec + 7 * 2 * D, 0, D * sizeof(float));
+	check_not_openmoss(m, support_path(dir, "no"), "one is 0");
+	sae_model_free(m);
+	o.arch = SAE_JUMPRELU;
+	m = trained(&in, &o);
+	check_saved(m, support_path(dir, "jump"), true);
+	check_not_openmoss(m, support_path(dir, "no"), "only relu");
+	sae_model_free(m);
+	input_close(&in);
+	support_rmdir(dir);
+	leave_folder();
+}
+END_TEST
+
 START_TEST(what_is_saved_is_read_back)
 {
 	sae_train_opts o = opts_of(SAE_BATCHTOPK);
@@ -516,8 +577,8 @@ static void cases(Suite *s)
 {
 	SUPPORT_CASE(s, "pairs", crosscoders_tell_shared_features_from_exclusive_ones,
 	             transcoders_find_the_target_of_planted_features, a_skip_takes_what_is_linear,
-	             what_is_saved_is_read_back, a_resumed_run_is_the_uninterrupted_one,
-	             another_target_is_not_gone_on_with);
+	             what_is_saved_is_read_back, crosscoders_of_relu_are_written_for_openmoss,
+	             a_resumed_run_is_the_uninterrupted_one, another_target_is_not_gone_on_with);
 }
 
 SUPPORT_MAIN("pairs", cases)
