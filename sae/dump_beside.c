@@ -84,6 +84,26 @@ static int compare_masks(const sae_dump *d, const sae_dump *other, error *err)
 	return 0;
 }
 
+/* Whether both are of the same tensors. */
+static bool is_same(const sae_dump *a, const sae_dump *b)
+{
+	const dump_span *x = a->rows.items, *y = b->rows.items;
+
+	return strcmp(sae_dump_shard(a, 0, NULL), sae_dump_shard(b, 0, NULL)) == 0 &&
+	       strcmp(x->tensor.name, y->tensor.name) == 0 && x->at.first == y->at.first;
+}
+
+static int check_new(const sae_dump *d, const sae_dump *other, error *err)
+{
+	for (size_t i = 0; i < dump_n_parts(d); i++)
+		if (is_same(dump_part(d, i), other))
+			return error_set(err, ERR_ARG,
+			                 "'%s': its '%.100s' is asked for twice, and can be only one of a "
+			                 "crosscoder's inputs",
+			                 sae_dump_shard(other, 0, NULL), other->rows.items->tensor.name);
+	return 0;
+}
+
 int sae_dump_add(sae_dump *d, sae_dump *other, bool target, error *err)
 {
 	const sae_dump_info *a = &d->info, *b = &other->info;
@@ -98,7 +118,8 @@ int sae_dump_add(sae_dump *d, sae_dump *other, bool target, error *err)
 		        err, ERR_FORMAT,
 		        "'%s' and '%s' do not belong together: %" PRIu64 " rows there, %" PRIu64 " here",
 		        sae_dump_shard(d, 0, NULL), sae_dump_shard(other, 0, NULL), a->n_rows, b->n_rows);
-	if (a->has_tokens && b->has_tokens)
+	rc = target ? 0 : check_new(d, other, err);
+	if (rc == 0 && a->has_tokens && b->has_tokens)
 		rc = compare_tokens(d, other, err);
 	if (rc == 0 && a->ragged && b->ragged)
 		rc = compare_masks(d, other, err);

@@ -196,11 +196,11 @@ START_TEST(batches_hold_both_and_are_scaled)
 }
 END_TEST
 
-static void refused(sae_dump *d, sae_dump *other, const char *words)
+static void refused(sae_dump *d, sae_dump *other, bool target, int code, const char *words)
 {
 	error err = { 0 };
 
-	ck_assert_int_eq(sae_dump_add(d, other, true, &err), ERR_FORMAT);
+	ck_assert_int_eq(sae_dump_add(d, other, target, &err), code);
 	ck_assert_ptr_nonnull(strstr(err.msg, words));
 	ck_assert_ptr_nonnull(strstr(err.msg, "/a/"));
 	ck_assert_ptr_null(strchr(err.msg, '\n'));
@@ -212,8 +212,12 @@ START_TEST(dumps_of_other_tokens_are_refused)
 {
 	sae_dump *d = made("a", D_A, SAE_F16, value_a, NULL, CONTEXTS);
 
-	refused(d, made("short", D_Y, SAE_F32, value_y, NULL, CONTEXTS - 1), "800 rows there, 780 here");
-	refused(d, made("other", D_Y, SAE_F32, value_y, other_token, CONTEXTS), "row 413 is of token ");
+	refused(d, made("short", D_Y, SAE_F32, value_y, NULL, CONTEXTS - 1), true, ERR_FORMAT,
+	        "800 rows there, 780 here");
+	refused(d, made("other", D_Y, SAE_F32, value_y, other_token, CONTEXTS), true, ERR_FORMAT,
+	        "row 413 is of token ");
+	refused(d, made_dump_open(in_folder("a"), NULL), false, ERR_ARG,
+	        "its 'activations' is asked for twice");
 	sae_dump_close(d);
 	leave_folder();
 }

@@ -38,6 +38,8 @@ train --skip -o t
 train --target y --cross z -o t
 train --cross z --cross z --cross-key activations -o t
 train --cross y -o t
+train --cross x -o t
+train --cross-key activations -o t
 for arch in codebook pursuit; do
 	gloss train x --target y --arch $arch --features 64 --batch 256 --steps 8 --quiet -o t 2>&1 || echo "exit $?"
 done
