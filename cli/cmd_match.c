@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "cli/commands.h"
+#include "cli/crosscoder.h"
 #include "cli/match.h"
 #include "cli/page.h"
 
@@ -75,7 +76,9 @@ static int open_first(against *a, error *err)
 /* The rows: --dump, else the folder that the truth lies in. */
 static int open_rows(against *a, error *err)
 {
-	const dump_args args = { .nan = "skip", .threads = a->o->threads };
+	dump_args args = { .nan = "skip", .threads = a->o->threads };
+	char names[SAE_PARTS_MAX][24];
+	const char *more[SAE_PARTS_MAX];
 	const char *path = a->o->dump ? a->o->dump : a->p->args[1];
 	char inside[FILE_PATH_MAX];
 	int rc = file_join(inside, path, "truth.json", err);
@@ -83,6 +86,12 @@ static int open_rows(against *a, error *err)
 	if (!rc && file_exists(inside))
 		rc = error_set(err, ERR_ARG,
 		               "'%s' holds the truth, but no rows: give --dump DUMP, or --no-codes", path);
+	for (uint32_t i = 0; i < a->truth->n_inputs && a->truth->n_inputs > 1; i++) {
+		snprintf(names[i], sizeof(names[i]), "input.%u", i + 1);
+		more[i] = names[i];
+		args.key = names[0];
+		args.cross_key = (option_list){ more + 1, i };
+	}
 	if (!rc)
 		rc = dump_input_open(&a->in, a->p, &path, 1, &args,
 		                     isinf(a->model->norm_limit) ? 0 : a->model->norm_limit, false, err);
@@ -124,6 +133,47 @@ static bool add_codes(cJSON *page, cJSON *scores, const against *a)
 		       add_scored(scores, "silent_alone", (sae_scored){ s->alone, (double)NAN });
 	return good && add_scored(scores, "shrinkage", s->shrinkage) &&
 	       add_scored(scores, "explained_variance", s->explained);
+}
+
+/* Whether a latent is of one input alone, input `of` from 1 on (0: any). */
+static bool is_alone(const float *share, uint32_t n_inputs, uint32_t of)
+{
+	for (uint32_t i = 0; i < n_inputs; i++)
+		if (share[i] > CROSSCODER_ALONE && (!of || i + 1 == of))
+			return true;
+	return false;
+}
+
+/* Of a crosscoder, and of features that have a latent with a cosine over 0.9: those of one input whose latent is that input's alone, and
+ * those of all whose latent is no input's alone. Chance: any latent instead. */
+static int add_inputs(cJSON *scores, const against *a, error *err)
+{
+	const sae_model *m = a->model;
+	crosscoder_report r;
+	sae_scored s[2] = { { 0, 0 }, { 0, 0 } };
+	double n[2] = { 0 };
+	int rc;
+
+	if (a->truth->n_inputs < 2 || m->n_inputs != a->truth->n_inputs)
+		return 0;
+	rc = crosscoder_look(&r, m, NULL, err);
+	for (uint32_t g = 0; g < a->truth->n_features && rc == 0; g++) {
+		uint32_t of = a->truth->input[g], is = of > 0;
+
+		if (!a->truth->present[g] || !(a->r.latent_cosine[g] > 0.9f))
+			continue;
+		n[is]++;
+		s[is].value +=
+		        is_alone(r.shares + (size_t)a->r.latent_of[g] * m->n_inputs, m->n_inputs, of) == is;
+		s[is].chance += (double)(is ? r.alone[of - 1] : r.shared) / (double)r.n;
+	}
+	crosscoder_clear(&r);
+	for (int i = 0; i < 2 && rc == 0; i++) {
+		s[i].value = n[i] > 0 ? s[i].value / n[i] : (double)NAN;
+		s[i].chance = n[i] > 0 ? s[i].chance / n[i] : (double)NAN;
+		rc = add_scored(scores, i ? "exclusive" : "shared", s[i]) ? 0 : error_nomem(err, "an answer");
+	}
+	return rc;
 }
 
 static bool add_latents(cJSON *page, const against *a)
@@ -169,7 +219,7 @@ static int answer(cJSON **page, const against *a, error *err)
 		good = good && add_codes(*page, scores, a);
 	if (a->o->latents)
 		good = good && add_latents(*page, a);
-	return good ? 0 : error_nomem(err, "an answer");
+	return good ? add_inputs(scores, a, err) : error_nomem(err, "an answer");
 }
 
 static int ask_truth(cJSON **page, const cli_parsed *p, const match_opts *o, error *err)
@@ -306,6 +356,12 @@ const command cmd_match_command = {
 	         "way round\n"
 	         "  recovery_90  share of features with a latent of cosine over 0.9; recovery_95\n"
 	         "  uniqueness   different best features of latents (by |cosine|) / F\n"
+	         "  exclusive    of a crosscoder and features of one input that have a latent of cosine over "
+	         "0.9: the "
+	         "latent is\n"
+	         "               that input's alone (over 0.9 of its norm); shared: of features of all "
+	         "inputs, it is "
+	         "none's\n"
 	         "\n"
 	         "Then codes, on held-out rows (--holdout, --split, --split-seed as in train): each latent "
 	         "tells whether its best "

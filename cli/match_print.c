@@ -14,6 +14,8 @@ const match_measure match_measures[] = {
 	{ "recovery_90", "share of features with a latent of cosine > 0.9" },
 	{ "recovery_95", "the same, > 0.95" },
 	{ "uniqueness", "different best features of latents / latents" },
+	{ "exclusive", "of features of one input, found: the latent is that input's alone" },
+	{ "shared", "of features of all inputs, found: the latent is no input's alone" },
 	{ "precision", "of a latent for its best feature, mean over latents, dead ones 0" },
 	{ "recall", "the same" },
 	{ "f1", "the same" },

@@ -78,6 +78,16 @@ static void draw_task(void *payload, size_t i, unsigned worker)
 
 /* ---- Shards --------------------------------------------------------------------------------------------------------------------- */
 
+/* Of several inputs each is a tensor of its own, one behind the other. */
+static size_t input_tensors(sae_tensor_out *out, char names[SAE_PARTS_MAX][24], const synth *s, uint64_t rows)
+{
+	for (uint32_t i = 0; i < s->n_inputs; i++) {
+		snprintf(names[i], sizeof(names[i]), "input.%u", i + 1);
+		out[i] = (sae_tensor_out){ names[i], SAE_F32, 2, { rows, s->o.d / s->n_inputs }, NULL };
+	}
+	return s->n_inputs;
+}
+
 /* (rows, d), or where there is text (contexts, ctx_len, d) with tokens, and with marks: every token is real, but not every row
  * counts. */
 static int shard_open(drawing *w, error *err)
@@ -92,13 +102,17 @@ static int shard_open(drawing *w, error *err)
 		                             { "tokens", SAE_I32, 2, { contexts, ctx }, NULL },
 		                             { "mask", SAE_U8, 2, { contexts, ctx }, NULL },
 		                             { "attention_mask", SAE_U8, 2, { contexts, ctx }, NULL } };
-	char name[64], path[FILE_PATH_MAX];
+	sae_tensor_out inputs[SAE_PARTS_MAX];
+	char name[64], path[FILE_PATH_MAX], names[SAE_PARTS_MAX][24];
 	int rc;
 
 	snprintf(name, sizeof(name), "acts-%05" PRIu64 "-of-%05" PRIu64 ".safetensors", first / w->shard_rows,
 	         shards);
 	rc = file_join(path, w->dir, name, err);
 	w->shard_end += n;
+	if (rc == 0 && s->n_inputs > 1)
+		return safetensors_begin(&w->shard, path, inputs, input_tensors(inputs, names, s, n), NULL, 0,
+		                         err);
 	if (rc < 0)
 		return rc;
 	return safetensors_begin(&w->shard, path, s->tokens ? text_rows : &rows,
@@ -123,15 +137,27 @@ static int shard_close(drawing *w, uint64_t first, error *err)
 	return rc ? rc : file_writer_commit(&w->shard, err);
 }
 
-static int write_block(drawing *w, error *err)
+/* One input's part of the rows of the block. */
+static int write_input(drawing *w, uint32_t input, error *err)
 {
-	int rc = file_writer_add(&w->shard, w->x, w->n * w->s->o.d * sizeof(*w->x), err);
+	const size_t d = w->s->o.d, width = d / (w->s->n_inputs > 1 ? w->s->n_inputs : 1);
+	int rc = 0;
+
+	if (width == d)
+		return file_writer_add(&w->shard, w->x, w->n * d * sizeof(*w->x), err);
+	for (uint64_t row = 0; row < w->n && rc == 0; row++)
+		rc = file_writer_add(&w->shard, w->x + row * d + input * width, width * sizeof(*w->x), err);
+	return rc;
+}
+
+/* The codes of the block. */
+static int write_codes(drawing *w, error *err)
+{
+	int rc = 0;
 
 	for (size_t i = 0; i < TASKS && i * TASK_ROWS < w->n && rc == 0; i++) {
 		const sae_codes *c = &w->codes[i];
 
-		if (w->failed[i])
-			return error_nomem(err, "codes of a synthetic dump");
 		for (size_t r = 0; r < c->n; r++)
 			w->kept[r] = !w->s->mask || w->s->mask[w->first + i * TASK_ROWS + r];
 		for (size_t k = 0; k < c->first[c->n]; k++)
@@ -142,28 +168,43 @@ static int write_block(drawing *w, error *err)
 	return rc;
 }
 
+static int write_block(drawing *w, uint32_t input, pool *p, error *err)
+{
+	size_t n_tasks = (w->n + TASK_ROWS - 1) / TASK_ROWS;
+	int rc;
+
+	pool_run(p, n_tasks, draw_task, w);
+	for (size_t i = 0; i < n_tasks; i++)
+		if (w->failed[i])
+			return error_nomem(err, "codes of a synthetic dump");
+	rc = write_input(w, input, err);
+	return rc == 0 && input == 0 ? write_codes(w, err) : rc;
+}
+
+/* Rows are drawn anew for each input: it comes behind all rows of the one before. */
+static int write_shard(drawing *w, pool *p, progress *pr, bool (*stop)(void), error *err)
+{
+	uint64_t first = w->shard_end;
+	int rc = shard_open(w, err);
+
+	for (uint32_t input = 0; rc == 0 && (input == 0 || input < w->s->n_inputs); input++)
+		for (w->first = first; w->first < w->shard_end && rc == 0; w->first += w->n) {
+			if (stop && stop())
+				return error_set(err, ERR_STOPPED, "stopped; nothing was written");
+			w->n = w->shard_end - w->first < BLOCK_ROWS ? w->shard_end - w->first : BLOCK_ROWS;
+			rc = write_block(w, input, p, err);
+			if (pr && input == 0)
+				progress_update(pr, w->first + w->n, NULL);
+		}
+	return rc == 0 ? shard_close(w, first, err) : rc;
+}
+
 static int write_rows(drawing *w, pool *p, progress *pr, bool (*stop)(void), error *err)
 {
-	uint64_t shard_first = 0;
 	int rc = 0;
 
-	for (w->first = 0; w->first < w->s->n_rows && rc == 0; w->first += w->n) {
-		if (stop && stop())
-			return error_set(err, ERR_STOPPED, "stopped; nothing was written");
-		if (w->first == w->shard_end) {
-			shard_first = w->first;
-			rc = shard_open(w, err);
-		}
-		w->n = w->shard_end - w->first < BLOCK_ROWS ? w->shard_end - w->first : BLOCK_ROWS;
-		if (rc == 0) {
-			pool_run(p, (w->n + TASK_ROWS - 1) / TASK_ROWS, draw_task, w);
-			rc = write_block(w, err);
-		}
-		if (rc == 0 && w->first + w->n == w->shard_end)
-			rc = shard_close(w, shard_first, err);
-		if (pr)
-			progress_update(pr, w->first + w->n, NULL);
-	}
+	while (w->shard_end < w->s->n_rows && rc == 0)
+		rc = write_shard(w, p, pr, stop, err);
 	return rc;
 }
 

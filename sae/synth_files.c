@@ -153,6 +153,7 @@ static int write_dictionary(const synth *s, const char *path, const uint64_t *fi
 		                       { "dictionary", SAE_F32, 2, { G, s->o.d }, s->dictionary },
 		                       { "bias", SAE_F32, 1, { s->o.d }, s->bias },
 		                       { "parent", SAE_I32, 1, { G }, s->parent },
+		                       { "input", SAE_I32, 1, { G }, s->input },
 		                       { "present", SAE_U8, 1, { G }, s->present }
 	};
 	sae_tensor_out some[ARRAY_LEN(all)];

@@ -59,6 +59,8 @@ struct synth {
 	double *probability; /* (G) share of rows it should be active on; NULL: not known */
 	uint8_t *present;    /* (G); NULL: all are */
 	int32_t *parent;     /* (G), -1: none; NULL: none has one */
+	int32_t *input;      /* (G), the one input that it is in, from 1, 0: all; NULL: there is one */
+	uint32_t n_inputs;   /* 0, 1: one */
 	float *mean, *std;   /* (G) of values; NULL: they are 1 */
 	/* The features of a row, from (seed, row) alone. */
 	void (*draw)(const synth *s, uint64_t row, synth_row *out);

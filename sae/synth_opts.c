@@ -45,6 +45,8 @@ const sae_synth_field sae_synth_fields[] = {
 	FIELD(bias, "bias", SAE_SYNTH_DOUBLE, PLANTED | HIERARCHY),
 	FIELD(orthogonal_steps, "orthogonal-steps", SAE_SYNTH_U32, PLANTED | CODEBOOK | HIERARCHY),
 	FIELD(orthogonal_lr, "orthogonal-lr", SAE_SYNTH_DOUBLE, PLANTED | CODEBOOK | HIERARCHY),
+	FIELD(inputs, "inputs", SAE_SYNTH_U32, PLANTED),
+	FIELD(exclusive, "exclusive", SAE_SYNTH_DOUBLE, PLANTED),
 	FIELD(groups, "groups", SAE_SYNTH_U32, CODEBOOK),
 	FIELD(p_max, "p-max", SAE_SYNTH_DOUBLE, HIERARCHY),
 	FIELD(p_min, "p-min", SAE_SYNTH_DOUBLE, HIERARCHY),
@@ -75,6 +77,8 @@ sae_synth_opts sae_synth_opts_default(sae_synth_kind kind)
 			                 .mean = 1,
 			                 .mean_last = 1,
 			                 .std = 0.25,
+			                 .inputs = 1,
+			                 .exclusive = 0.5,
 			                 .orthogonal_lr = 0.01 };
 	case SAE_SYNTH_CODEBOOK:
 		return (sae_synth_opts){ .rows = 100000,
@@ -134,6 +138,8 @@ int synth_check(const sae_synth_opts *o, sae_synth_kind kind, error *err)
 		{ "noise", o->noise, 0, 1e6, true },
 		{ "features", o->features, 1, MOST, kind != SAE_SYNTH_TREE && kind != SAE_SYNTH_TOKFSM },
 		{ "k", o->k, 1, MOST, kind == SAE_SYNTH_PLANTED || kind == SAE_SYNTH_CODEBOOK },
+		{ "inputs", o->inputs, 1, SAE_PARTS_MAX, kind == SAE_SYNTH_PLANTED },
+		{ "exclusive", o->exclusive, 0, 1, kind == SAE_SYNTH_PLANTED },
 		{ "mean", o->mean, -1e6, 1e6, true },
 		{ "mean-last", o->mean_last, -1e6, 1e6, true },
 		{ "std", o->std, 0, 1e6, true },

@@ -51,6 +51,36 @@ static int equal_probabilities(synth *s, double p, error *err)
 	return 0;
 }
 
+/* The last features become those of one input alone: the rest of their directions is 0. */
+static int split_inputs(synth *s, error *err)
+{
+	const uint32_t n = s->o.inputs, width = s->o.d / n, G = s->n_features;
+	const uint32_t shared = G - (uint32_t)lround(s->o.exclusive * G);
+
+	if (n < 2)
+		return 0;
+	if (s->o.d % n)
+		return error_set(err, ERR_ARG, "d %u is no multiple of inputs %u", s->o.d, n);
+	s->n_inputs = n;
+	s->input = arena_alloc(&s->mem, G, sizeof(*s->input));
+	if (!s->input)
+		return error_nomem(err, "inputs of features");
+	for (uint32_t f = shared; f < G; f++) {
+		float *row = s->dictionary + (size_t)f * s->o.d;
+		uint32_t of = (f - shared) % n;
+		double squares = 0;
+
+		s->input[f] = (int32_t)of + 1;
+		for (uint32_t j = 0; j < s->o.d; j++) {
+			row[j] = j / width == of ? row[j] : 0;
+			squares += (double)row[j] * (double)row[j];
+		}
+		for (uint32_t j = 0; j < s->o.d && squares > 0; j++)
+			row[j] = (float)((double)row[j] / sqrt(squares));
+	}
+	return 0;
+}
+
 int synth_planted_init(synth *s, pool *p, error *err)
 {
 	int rc = s->o.k > s->o.features ? error_set(err, ERR_ARG, "k %u is over the number of features, %u",
@@ -61,6 +91,8 @@ int synth_planted_init(synth *s, pool *p, error *err)
 	s->draw = draw_planted;
 	if (rc == 0)
 		rc = synth_make_dictionary(s, p, err);
+	if (rc == 0)
+		rc = split_inputs(s, err);
 	if (rc == 0)
 		rc = synth_make_values(s, err);
 	return rc ? rc : equal_probabilities(s, (double)s->o.k / s->n_features, err);

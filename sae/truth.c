@@ -103,6 +103,20 @@ static int take_parents(sae_truth *t, const int64_t *numbers, const char *path, 
 	return 0;
 }
 
+static int take_inputs(sae_truth *t, const int64_t *numbers, const char *path, error *err)
+{
+	t->n_inputs = 1;
+	for (uint32_t g = 0; g < t->n_features; g++) {
+		if (numbers[g] < 0 || numbers[g] > SAE_PARTS_MAX)
+			return error_set(err, ERR_FORMAT,
+			                 "'%s': the input of feature %u is %" PRId64 ", not in 0..%d", path,
+			                 g, numbers[g], SAE_PARTS_MAX);
+		t->input[g] = (uint32_t)numbers[g];
+		t->n_inputs = t->input[g] > t->n_inputs ? t->input[g] : t->n_inputs;
+	}
+	return 0;
+}
+
 static int read_dictionary(sae_truth *t, const char *path, error *err)
 {
 	uint64_t G = t->n_features;
@@ -123,8 +137,11 @@ static int read_dictionary(sae_truth *t, const char *path, error *err)
 	t->bias = malloc(t->d * sizeof(*t->bias));
 	t->present = malloc(G);
 	t->parent = malloc(G * sizeof(*t->parent));
+	t->input = calloc(G, sizeof(*t->input));
 	numbers = malloc(G * sizeof(*numbers));
-	rc = t->dictionary && t->bias && t->present && t->parent && numbers ? 0 : error_nomem(err, "a truth");
+	rc = t->dictionary && t->bias && t->present && t->parent && t->input && numbers
+	             ? 0
+	             : error_nomem(err, "a truth");
 	if (rc == 0)
 		rc = sae_file_read_f32(f, dictionary, 0, G * t->d, t->dictionary, err);
 	if (rc == 0)
@@ -139,6 +156,11 @@ static int read_dictionary(sae_truth *t, const char *path, error *err)
 		t->parent[g] = SAE_TRUTH_ROOT;
 	if (rc == 0 && t->has_parents)
 		rc = take_parents(t, numbers, path, err);
+	t->n_inputs = 1;
+	if (rc == 0)
+		rc = read_numbers(numbers, &found, f, "input", t->n_features, err);
+	if (rc == 0 && found)
+		rc = take_inputs(t, numbers, path, err);
 out:
 	free(numbers);
 	sae_file_close(f);
@@ -196,5 +218,6 @@ void sae_truth_close(sae_truth *t)
 	free(t->bias);
 	free(t->present);
 	free(t->parent);
+	free(t->input);
 	free(t);
 }

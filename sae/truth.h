@@ -28,7 +28,10 @@ typedef struct sae_synth_opts {
 	double bias;               /* norm of what is in every row */
 	uint32_t orthogonal_steps; /* steps of Adam that push the directions apart; 0: random ones */
 	double orthogonal_lr;      /* their size */
-	uint32_t groups;           /* SAE_SYNTH_CODEBOOK; d and features are multiples of it */
+	uint32_t
+	        inputs; /* SAE_SYNTH_PLANTED: equal parts of a row, tensors input.1 and so on of their own; 1: it is one */
+	double exclusive; /* share of the features that are in one of them alone, each in turn */
+	uint32_t groups;  /* SAE_SYNTH_CODEBOOK; d and features are multiples of it */
 	double p_max, p_min,
 	        zipf;       /* SAE_SYNTH_HIERARCHY: share of rows, from the first to the last feature */
 	uint32_t rank;      /* of the copula; 0: independent */
@@ -73,6 +76,8 @@ typedef struct sae_truth {
 	        present; /* (G) 0: in the data, but not in the rows (what a toy model left out); it does not count */
 	uint32_t *parent; /* (G); SAE_TRUTH_ROOT: none */
 	bool has_parents;
+	uint32_t *input; /* (G) the one input of n_inputs that it is in, from 1; 0: all of them */
+	uint32_t n_inputs;
 	char kind[32];
 	sae_codes_reader *codes; /* (rows, G) */
 	char codes_path[FILE_PATH_MAX];

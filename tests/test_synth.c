@@ -44,7 +44,19 @@ static made make(const char *name, sae_synth_kind kind, const sae_synth_opts *o)
 	error e = { 0 };
 
 	write_kind(name, kind, o, 2);
-	ck_assert_msg(sae_dump_open(&m.dump, &path, 1, &(sae_dump_opts){ 0 }, &e) == 0, "%s", e.msg);
+	for (uint32_t i = 0; i == 0 || i < o->inputs; i++) {
+		char key[24];
+		sae_dump *d = NULL;
+
+		snprintf(key, sizeof(key), "input.%u", i + 1);
+		ck_assert_msg(sae_dump_open(&d, &path, 1,
+		                            &(sae_dump_opts){ .key = o->inputs > 1 ? key : NULL }, &e) == 0,
+		              "%s", e.msg);
+		if (i)
+			ck_assert_msg(sae_dump_add(m.dump, d, false, &e) == 0, "%s", e.msg);
+		else
+			m.dump = d;
+	}
 	ck_assert_msg(sae_truth_open(&m.truth, path, &e) == 0, "%s", e.msg);
 	m.n = m.truth->n_rows;
 	ck_assert_uint_eq(m.n, sae_dump_get_info(m.dump)->n_rows);
@@ -155,6 +167,33 @@ START_TEST(planted_rows)
 		ck_assert_double_lt(off_by(fires[f], m.n, 4.0 / 128), 4.5);
 	}
 	free(fires);
+	made_clear(&m);
+}
+END_TEST
+
+/* Rows of three inputs side by side are what the codes say; the last features are in one of them alone. */
+START_TEST(planted_inputs)
+{
+	sae_synth_opts o = sae_synth_opts_default(SAE_SYNTH_PLANTED);
+	made m;
+
+	o.rows = 5000;
+	o.d = 60;
+	o.features = 40;
+	o.inputs = 3;
+	o.exclusive = 0.3;
+	o.shard_rows = 1999;
+	m = make_exact("i", SAE_SYNTH_PLANTED, &o, 1e-5);
+	ck_assert_uint_eq(sae_dump_n_inputs(m.dump), 3);
+	ck_assert_uint_eq(m.truth->n_inputs, 3);
+	for (uint32_t f = 0; f < 40; f++) {
+		const float *row = m.truth->dictionary + f * 60;
+
+		ck_assert_uint_eq(m.truth->input[f], f < 28 ? 0 : (f - 28) % 3 + 1);
+		ck_assert_double_eq_tol(norm(row, 60), 1, 1e-6);
+		for (uint32_t i = 0; i < 3; i++)
+			ck_assert((norm(row + 20 * i, 20) > 0) == (f < 28 || (f - 28) % 3 == i));
+	}
 	made_clear(&m);
 }
 END_TEST
@@ -567,6 +606,9 @@ START_TEST(bad_options)
 	REFUSE(SAE_SYNTH_PLANTED, k, 129, "k 129 is over");
 	REFUSE(SAE_SYNTH_PLANTED, noise, -1, "noise -1");
 	REFUSE(SAE_SYNTH_PLANTED, noise, (double)NAN, "noise nan");
+	REFUSE(SAE_SYNTH_PLANTED, inputs, 3, "d 64 is no multiple of inputs 3");
+	REFUSE(SAE_SYNTH_PLANTED, inputs, 65, "inputs 65 is not from 1 to 64");
+	REFUSE(SAE_SYNTH_PLANTED, exclusive, 1.5, "exclusive 1.5");
 	REFUSE(SAE_SYNTH_CODEBOOK, groups, 3, "groups 3");
 	REFUSE(SAE_SYNTH_CODEBOOK, k, 129, "k 129 is over the codes of a group");
 	REFUSE(SAE_SYNTH_HIERARCHY, p_max, 1, "between 0 and 1");
@@ -631,6 +673,10 @@ START_TEST(bad_truths)
 		parent[i] = i == 7 ? 7 : -1;
 	ck_assert_int_eq(sae_safetensors_write(path, t, 3, NULL, 0, NULL), 0);
 	refuse_truth(ERR_FORMAT, "the parent of feature 7 is 7");
+	t[2].name = "input";
+	parent[8] = 65;
+	ck_assert_int_eq(sae_safetensors_write(path, t, 3, NULL, 0, NULL), 0);
+	refuse_truth(ERR_FORMAT, "the input of feature 0 is -1, not in 0..64");
 	ck_assert_int_eq(sae_safetensors_write(path, t, 1, NULL, 0, NULL), 0);
 	refuse_truth(ERR_FORMAT, "no tensor 'bias'");
 }
@@ -706,6 +752,7 @@ static void cases(Suite *s)
 	tcase_add_checked_fixture(c, setup, teardown);
 	tcase_set_timeout(c, 60);
 	tcase_add_test(c, planted_rows);
+	tcase_add_test(c, planted_inputs);
 	tcase_add_test(c, codebook_rows);
 	tcase_add_test(c, hierarchy_rows);
 	tcase_add_test(c, hierarchy_values_and_correlation);
