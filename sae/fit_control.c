@@ -48,6 +48,8 @@ void train_plan_penalty(sae_train_opts *o)
 		p->target_l0 = fmin(32, o->d_sae);
 	if (p->target_l0 >= 1)
 		o->k = (uint32_t)llround(p->target_l0);
+	if (o->k < 1 || o->k > o->d_sae)
+		o->k = o->d_sae;
 	if (!(p->coef > 0))
 		p->coef = first_coef(o);
 	if (p->start_l0 == 0)

@@ -69,6 +69,7 @@ static int check_batch(const sae_train_opts *o, uint32_t d_in, error *err)
 		width = 4 * width < o->d_sae ? 4 * width : o->d_sae;
 	if (o->auxk_alpha > 0 && d_in / 2 > width)
 		width = d_in / 2;
+	width = width ? width : 1; /* k counts nothing where there is a penalty */
 	max = UINT32_MAX / width;
 	return check_whole("batch", o->batch, 1, max < MAX_BATCH ? max : MAX_BATCH, err);
 }
@@ -242,7 +243,7 @@ int sae_train_opts_check(const sae_train_opts *o, uint32_t d_in, uint64_t n_trai
 	uint32_t ends[SAE_PREFIXES], n_ends;
 	int rc = check_whole("features", o->d_sae, 1, MAX_SAE, err);
 
-	if (rc == 0)
+	if (rc == 0 && !sae_penalty_fits(o->arch, SAE_PENALTY_DEFAULT))
 		rc = check_whole("k", o->k, 1, o->d_sae, err);
 	if (rc == 0)
 		rc = check_arch(o, err);
