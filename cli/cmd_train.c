@@ -126,7 +126,7 @@ static const option options[] = {
 	       "where b_dec starts: the rows' mean, 0, or their geometric median (OpenAI, "
 	       "dictionary_learning)"),
 	OPTION(train_opts, encoder_norm, "encoder-norm", 0, OPTION_DOUBLE, "X", NULL, 1e-6, 1e6,
-	       "norm of encoder rows at the start, which are the decoder's times it; if not given, 0.4"),
+	       "norm of encoder rows at the start, in the directions of the decoder's; if not given, 0.4"),
 	OPTION(train_opts, resample, "resample", 0, OPTION_U64, "N", NULL, 2, 4e12,
 	       "every N steps, features that did not fire in the last N / 2 begin anew at rows with large "
 	       "errors, "

@@ -26,6 +26,7 @@ sae_penalty_opts train_penalty_of(const train_penalty_args *a, bool free_decoder
 		                   .kind = kind_of(a->kind),
 		                   .free_decoder =
 		                           a->decoder ? strcmp(a->decoder, "free") == 0 : free_decoder,
+		                   .decoder_norm = a->decoder_norm,
 		                   .plain_loss = strcmp(a->loss, "plain") == 0,
 		                   .bandwidth = a->bandwidth,
 		                   .threshold = a->threshold,

@@ -8,7 +8,7 @@
 typedef struct train_penalty_args {
 	const char *kind, *decoder, *loss;
 	double l1, l0, target_l0, start_l0, bandwidth, threshold, threshold_lr, tanh_scale, preact, p_end,
-	        anneal_from;
+	        anneal_from, decoder_norm;
 	bool ste_input, log_threshold, detach_gate;
 } train_penalty_args;
 
@@ -25,7 +25,7 @@ typedef struct train_penalty_args {
 	               "32 if none is given"),                                                               \
 	        OPTION(st, at.start_l0, "start-l0", 0, OPTION_DOUBLE, "X", NULL, 1e-3, 67108864,             \
 	               "biases, or thresholds, begin where so many features fire a token; if not given, "    \
-	               "twice the target, and without a target biases begin at 0"),                          \
+	               "twice the target, and without a target, or with --threshold, biases begin at 0"),    \
 	        OPTION(st, at.kind, "penalty", 0, OPTION_ENUM, TRAIN_PENALTY_KINDS, NULL, 0, 0,              \
 	               "jumprelu (step): L0, tanh of values, (L0 / target - 1)^2 of each token or of the "   \
 	               "mean L0; panneal (lp): the sum of values to the power p, or its 1/p-th power"),      \
@@ -33,13 +33,15 @@ typedef struct train_penalty_args {
 	               "hold decoder rows at norm 1, or let them be and count their norms in the penalty, "  \
 	               "of a crosscoder the norms in its inputs; if not given, unit, but free for a "        \
 	               "crosscoder's relu, panneal and gated"),                                              \
+	        OPTION(st, at.decoder_norm, "decoder-norm", 0, OPTION_DOUBLE, "X", NULL, 1e-6, 1e6,          \
+	               "of a free decoder: norm of its rows at the start; if not given, 1"),                 \
 	        OPTION(st, at.loss, "loss", 0, OPTION_ENUM, "relative|plain", "relative", 0, 0,              \
 	               "divide gradients by the batch's mean squared error, or not; the balance of error "   \
 	               "and penalty is the same"),                                                           \
 	        OPTION(st, at.bandwidth, "bandwidth", 0, OPTION_DOUBLE, "X", NULL, 1e-9, 1e6,                \
 	               "jumprelu: width of the rectangle by which thresholds learn; if not given, 0.5"),     \
 	        OPTION(st, at.threshold, "threshold", 0, OPTION_DOUBLE, "X", NULL, 1e-9, 1e6,                \
-	               "jumprelu: where thresholds begin if not by the start L0; if not given, 0.1"),        \
+	               "jumprelu: where thresholds begin; if not given, by the start L0, else 0.1"),         \
 	        OPTION(st, at.threshold_lr, "threshold-lr", 0, OPTION_DOUBLE, "X", "20", 1e-6, 1e6,          \
 	               "jumprelu: thresholds move by that times the step size"),                             \
 	        OPTION(st, at.log_threshold, "log-threshold", 0, OPTION_BOOL, NULL, NULL, 0, 0,              \

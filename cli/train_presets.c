@@ -33,10 +33,11 @@ static const struct {
 	{ "saelens-jumprelu",
 	  "{\"arch\":\"jumprelu\",\"batch\":4096,\"lr\":3e-4,\"schedule\":\"constant\",\"warmup\":0,\"clip\":"
 	  "1,"
-	  "\"normalize\":\"none\",\"l0\":1,\"penalty\":\"step\",\"bandwidth\":0.05,\"threshold\":0.01,"
+	  "\"normalize\":\"none\",\"init-bias\":\"zero\",\"encoder-norm\":0.1,\"decoder-norm\":0.1,\"l0\":1,"
+	  "\"penalty\":\"step\",\"bandwidth\":0.05,\"threshold\":0.01,"
 	  "\"threshold-lr\":1,\"decoder\":\"free\",\"loss\":\"plain\",\"sparsity-warmup\":0,"
 	  "\"dead-tokens\":4096000}",
-	  { "decoder rows start at norm 1, there at 0.1" } },
+	  { NULL } },
 	{ "sparsify",
 	  "{\"arch\":\"topk\",\"k\":32,\"batch\":65536,\"optimizer\":\"signum\",\"normalize\":\"none\","
 	  "\"init-bias\":\"mean\",\"encoder-norm\":0.577,\"auxk-alpha\":0,\"dead-tokens\":10000000}",
@@ -59,48 +60,50 @@ static const struct {
 	    DL_STOP } },
 	{ "dictionary-learning-relu",
 	  "{\"arch\":\"relu\",\"lr\":1e-3,\"l1\":0.1,\"decoder\":\"unit\",\"loss\":\"plain\","
-	  "\"schedule\":\"constant\",\"warmup\":1000,\"sparsity-warmup\":2000,\"normalize\":\"mean-square\"}",
-	  { "decoder rows start at norm 1, there at 0.1 until the first step", DL_STOP } },
+	  "\"schedule\":\"constant\",\"warmup\":1000,\"sparsity-warmup\":2000,\"init-bias\":\"zero\","
+	  "\"encoder-norm\":0.1,\"normalize\":\"mean-square\"}",
+	  { DL_STOP } },
 	{ "dictionary-learning-april",
 	  "{\"arch\":\"relu\",\"lr\":1e-3,\"l1\":0.1,\"decoder\":\"free\",\"loss\":\"plain\",\"clip\":1,"
-	  "\"schedule\":\"constant\",\"warmup\":1000,\"sparsity-warmup\":2000,\"normalize\":\"mean-square\"}",
-	  { "decoder rows start at norm 1, there at 0.1", DL_STOP } },
+	  "\"schedule\":\"constant\",\"warmup\":1000,\"sparsity-warmup\":2000,\"init-bias\":\"zero\","
+	  "\"encoder-norm\":0.1,\"decoder-norm\":0.1,\"normalize\":\"mean-square\"}",
+	  { DL_STOP } },
 	{ "dictionary-learning-gated",
 	  "{\"arch\":\"gated\",\"lr\":5e-5,\"beta1\":0,\"l1\":0.1,\"decoder\":\"unit\",\"loss\":\"plain\","
 	  "\"detach-gate\":true,\"schedule\":\"constant\",\"warmup\":1000,\"sparsity-warmup\":2000,"
-	  "\"normalize\":\"mean-square\"}",
+	  "\"init-bias\":\"zero\",\"encoder-norm\":1,\"normalize\":\"mean-square\"}",
 	  { DL_STOP } },
 	{ "dictionary-learning-jumprelu",
 	  "{\"arch\":\"jumprelu\",\"lr\":7e-5,\"beta1\":0,\"l0\":1,\"target-l0\":20,"
 	  "\"penalty\":\"quadratic-mean\",\"bandwidth\":0.001,\"threshold\":0.001,\"threshold-lr\":1,"
 	  "\"decoder\":\"unit\",\"loss\":\"plain\",\"clip\":1,\"schedule\":\"constant\",\"warmup\":1000,"
-	  "\"sparsity-warmup\":2000,\"normalize\":\"mean-square\"}",
+	  "\"sparsity-warmup\":2000,\"init-bias\":\"zero\",\"encoder-norm\":1,\"normalize\":\"mean-square\"}",
 	  { "b_dec is taken off the rows, there not",
 	    "the step's estimator is at the pre-activation, there at the value (their issue 55)", DL_STOP } },
 	{ "dictionary-learning-panneal",
 	  "{\"arch\":\"panneal\",\"lr\":1e-3,\"l1\":0.1,\"decoder\":\"unit\",\"loss\":\"plain\","
 	  "\"p-end\":0.05,\"schedule\":\"constant\",\"warmup\":1000,\"sparsity-warmup\":2000,"
-	  "\"normalize\":\"mean-square\"}",
+	  "\"init-bias\":\"zero\",\"encoder-norm\":0.1,\"normalize\":\"mean-square\"}",
 	  { "p falls from half of the steps on to 0.05, there from step 15,000 on to 0", DL_STOP } },
 	{ "gemma-scope",
 	  "{\"arch\":\"jumprelu\",\"batch\":4096,\"lr\":7e-5,\"beta1\":0,\"schedule\":\"constant\","
 	  "\"warmup\":1000,\"warmup-from\":0.1,\"warmup-shape\":\"cosine\",\"penalty\":\"step\","
 	  "\"bandwidth\":0.001,\"threshold\":0.001,\"threshold-lr\":1,\"decoder\":\"unit\",\"loss\":"
 	  "\"plain\","
-	  "\"sparsity-warmup\":10000,\"normalize\":\"mean-square\"}",
+	  "\"sparsity-warmup\":10000,\"init-bias\":\"zero\",\"encoder-norm\":1,\"normalize\":\"mean-"
+	  "square\"}",
 	  { "the coefficient is sought for the target L0 (32, or --target-l0); theirs are not published one "
-	    "by one",
-	    "encoder rows start in random directions, there He-uniform" } },
+	    "by one" } },
 	{ "anthropic-2024-04",
 	  "{\"arch\":\"relu\",\"lr\":5e-5,\"l1\":5,\"decoder\":\"free\",\"loss\":\"plain\",\"clip\":1,"
-	  "\"schedule\":\"wsd\",\"decay\":0.2,\"warmup\":0,\"normalize\":\"mean-norm\"}",
-	  { "decoder rows start at norm 1, there at 0.1",
-	    "the penalty is there from the first step on unless --sparsity-warmup says how many are 5 %" } },
+	  "\"schedule\":\"wsd\",\"decay\":0.2,\"warmup\":0,\"init-bias\":\"zero\",\"encoder-norm\":0.1,"
+	  "\"decoder-norm\":0.1,\"normalize\":\"mean-norm\"}",
+	  { "the penalty is there from the first step on unless --sparsity-warmup says how many are 5 %" } },
 	{ "anthropic-2025-01",
 	  "{\"arch\":\"jumprelu\",\"penalty\":\"tanh\",\"tanh-scale\":4,\"bandwidth\":2,\"threshold\":0.1,"
 	  "\"threshold-lr\":1,\"log-threshold\":true,\"ste-input\":true,\"preact\":3e-6,\"decoder\":\"free\","
 	  "\"loss\":\"plain\",\"clip\":1,\"schedule\":\"wsd\",\"decay\":0.2,\"warmup\":0,"
-	  "\"normalize\":\"mean-norm\"}",
+	  "\"init-bias\":\"zero\",\"encoder-norm\":0.577,\"decoder-norm\":0.577,\"normalize\":\"mean-norm\"}",
 	  { "the coefficient is sought for the target L0 unless --l0 is given; there it rises over the whole "
 	    "run",
 	    "biases start at 0, there where each feature fires 10,000 / F of the tokens" } },
@@ -115,7 +118,7 @@ static const struct {
 	  "{\"arch\":\"jumprelu\",\"penalty\":\"tanh\",\"l0\":0.3,\"tanh-scale\":4,\"bandwidth\":4,"
 	  "\"threshold\":0.1,\"threshold-lr\":0.1,\"log-threshold\":true,\"decoder\":\"free\","
 	  "\"loss\":\"plain\",\"lr\":5e-5,\"warmup\":5000,\"decay\":0.2,\"lr-floor\":0.03125,"
-	  "\"normalize\":\"mean-norm\"}",
+	  "\"init-bias\":\"zero\",\"normalize\":\"mean-norm\"}",
 	  { "the tanh penalty has no quadratic frequency term",
 	    "decoder rows start at norm 1, there at the best of a search over norms",
 	    "the penalty is there from the first step on unless --sparsity-warmup says how many are 10 %" } },

@@ -53,7 +53,7 @@ void train_plan_penalty(sae_train_opts *o)
 	if (!(p->coef > 0))
 		p->coef = first_coef(o);
 	if (p->start_l0 == 0)
-		p->start_l0 = p->target_l0 > 0 ? fmin(2 * p->target_l0, o->d_sae) : -1;
+		p->start_l0 = p->target_l0 > 0 && !(p->threshold > 0) ? fmin(2 * p->target_l0, o->d_sae) : -1;
 	if (!(p->bandwidth > 0))
 		p->bandwidth = 0.5;
 	if (!(p->threshold > 0))

@@ -18,8 +18,9 @@ typedef struct fit_control {
 #define FIT_CONTROL_DOUBLES (sizeof(fit_control) / sizeof(double))
 
 #define FIT_SAMPLE 4096 /* rows that limits are taken from */
-/* Weights at the beginning, from the seed and a sample. (fit_start.c) */
-void fit_start(fit *s, const sae_train_opts *o, uint64_t seed, const fitter_sample *sample);
+/* Weights at the beginning, from the seed and a sample. ERR_NOMEM. (fit_start.c) */
+int fit_start(fit *s, const sae_train_opts *o, uint64_t seed, const fitter_sample *sample,
+              error *err) MUST_USE;
 
 /* o: planned. */
 void fit_control_start(fit_control *c, const sae_train_opts *o);

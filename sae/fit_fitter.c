@@ -82,17 +82,17 @@ static int make(void **self, const sae_train_opts *o, uint32_t d_in, uint32_t d_
 
 static size_t sample_rows(const sae_train_opts *o)
 {
-	return o->penalty.start_l0 > 0 ? FIT_SAMPLE : 0;
+	size_t limits = o->penalty.start_l0 > 0 ? FIT_SAMPLE : 0;
+
+	return o->bias == SAE_BIAS_MEDIAN && limits < FITTER_MEDIAN_ROWS ? FITTER_MEDIAN_ROWS : limits;
 }
 
 static int start(void *self, uint64_t seed, const fitter_sample *sample, error *err)
 {
 	member *m = self;
 
-	(void)err;
-	fit_start(m->fit, m->o, seed, sample);
 	fit_control_start(&m->control, m->o);
-	return 0;
+	return fit_start(m->fit, m->o, seed, sample, err);
 }
 
 /* ---- Steps ---------------------------------------------------------------------------------------------------------- */

@@ -14,11 +14,12 @@ typedef struct starting {
 	const float *x; /* (n, d_in) */
 	const float *y; /* (n, d_out) */
 	const double *mean_x, *mean_y;
-	size_t n, fires; /* rows; on how many a feature is to fire */
+	size_t n, fires;         /* rows; on how many a feature is to fire */
+	double encoder, decoder; /* norms of rows */
 } starting;
 
-/* Decoder rows in random directions with norm 1, encoder rows the same with norm ENCODER_NORM; of a crosscoder, whose decoder rows'
- * norms add up to 1, as much longer. */
+/* Rows in random directions, the encoder's the decoder's; of a crosscoder, the norms of a decoder row's parts add up to what is asked,
+ * and the encoder row is as much longer. */
 static void directions_task(void *payload, size_t f, unsigned worker)
 {
 	const starting *call = payload;
@@ -28,11 +29,10 @@ static void directions_task(void *payload, size_t f, unsigned worker)
 	double norm = 1;
 
 	(void)worker;
-	fitter_random_row(dec, d, 1, call->seed, f);
+	fitter_random_row(dec, d, call->decoder, call->seed, f);
 	if (s->c.n_inputs > 1)
-		norm = parts_norm(dec, d, s->c.n_inputs, s->c.k_set);
-	for (size_t i = 0; i < d; i++)
-		enc[i] = (float)(dec[i] * ENCODER_NORM * norm);
+		norm = parts_norm(dec, d, s->c.n_inputs, s->c.k_set) / call->decoder;
+	fitter_random_row(enc, d, call->encoder * norm, call->seed, f);
 	if (s->c.n_inputs > 1)
 		s->c.k_set->scale(dec, (float)(1 / norm), d);
 }
@@ -48,9 +48,9 @@ static void pair_task(void *payload, size_t f, unsigned worker)
 	double mean = 0;
 
 	(void)worker;
-	fitter_random_row(enc, d, ENCODER_NORM, call->seed, f);
-	fitter_random_row(s->param[FIT_W_DEC].w + f * s->c.d_out, s->c.d_out, 1, hash64_mix(call->seed, 1),
-	                  f);
+	fitter_random_row(enc, d, call->encoder, call->seed, f);
+	fitter_random_row(s->param[FIT_W_DEC].w + f * s->c.d_out, s->c.d_out, call->decoder,
+	                  hash64_mix(call->seed, 1), f);
 	for (size_t i = 0; i < d; i++)
 		mean += call->mean_x[i] * (double)enc[i];
 	bias[f] = (float)-mean;
@@ -110,7 +110,7 @@ static void limits_task(void *payload, size_t i, unsigned worker)
 	}
 }
 
-void fit_start(fit *s, const sae_train_opts *o, uint64_t seed, const fitter_sample *sample)
+int fit_start(fit *s, const sae_train_opts *o, uint64_t seed, const fitter_sample *sample, error *err)
 {
 	double share = o->penalty.start_l0 / o->d_sae, theta = o->penalty.threshold;
 	starting call = { .s = s,
@@ -119,10 +119,14 @@ void fit_start(fit *s, const sae_train_opts *o, uint64_t seed, const fitter_samp
 		          .y = sample->y,
 		          .mean_x = sample->mean_x,
 		          .mean_y = sample->mean_y,
-		          .n = sample->n < FIT_SAMPLE ? sample->n : FIT_SAMPLE };
+		          .n = sample->n < FIT_SAMPLE ? sample->n : FIT_SAMPLE,
+		          .encoder = o->encoder_norm > 0 ? o->encoder_norm : ENCODER_NORM,
+		          .decoder = o->penalty.decoder_norm > 0 ? o->penalty.decoder_norm : 1 };
+	int rc;
 
-	for (size_t i = 0; i < s->c.d_out; i++)
-		s->param[FIT_B_DEC].w[i] = (float)sample->mean_y[i];
+	rc = fitter_start_bias(s->param[FIT_B_DEC].w, o->bias, sample, s->c.d_out, s->pool, err);
+	if (rc < 0)
+		return rc;
 	pool_run(s->pool, s->c.n_features, s->c.centers ? directions_task : pair_task, &call);
 	for (size_t f = 0; f < s->c.n_features && s->param[FIT_THETA].w; f++)
 		s->param[FIT_THETA].w[f] = (float)(s->c.log_theta ? log(theta) : theta);
@@ -130,4 +134,5 @@ void fit_start(fit *s, const sae_train_opts *o, uint64_t seed, const fitter_samp
 	if (share > 0 && call.fires < call.n)
 		pool_run(s->pool, (s->c.n_features + FEATURES - 1) / FEATURES, limits_task, &call);
 	s->fresh = false;
+	return 0;
 }

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "sae/fitter.h"
+#include "sae/median.h"
 
 /* clang-format off */
 static const struct {
@@ -58,6 +59,25 @@ uint64_t fitter_spare(const fitter_part *parts, size_t n, bool forget)
 			mem_forget(parts[i].data, parts[i].bytes);
 	}
 	return bytes;
+}
+
+int fitter_start_bias(float *b_dec, sae_bias bias, const fitter_sample *s, size_t d_out, pool *p, error *err)
+{
+	double *median = NULL;
+	const double *at = s->mean_y;
+	int rc = 0;
+
+	if (bias == SAE_BIAS_MEDIAN) {
+		at = median = mem_alloc_aligned(d_out, sizeof(*median));
+		rc = median ? geometric_median(median, s->y,
+		                               s->n < FITTER_MEDIAN_ROWS ? s->n : FITTER_MEDIAN_ROWS, d_out,
+		                               p, err)
+		            : error_nomem(err, "the median of the rows");
+	}
+	for (size_t i = 0; i < d_out && rc == 0; i++)
+		b_dec[i] = bias == SAE_BIAS_ZERO ? 0 : (float)at[i];
+	free(median);
+	return rc;
 }
 
 void fitter_random_row(float *row, size_t d, double length, uint64_t seed, size_t f)

@@ -59,6 +59,11 @@ typedef struct fitter_part {
 } fitter_part;
 uint64_t fitter_spare(const fitter_part *parts, size_t n, bool forget);
 
+/* Where b_dec (d_out) starts: at the mean of the target rows, 0, or the geometric median of a sample's first FITTER_MEDIAN_ROWS. */
+int fitter_start_bias(float *b_dec, sae_bias bias, const fitter_sample *s, size_t d_out, pool *p,
+                      error *err) MUST_USE;
+#define FITTER_MEDIAN_ROWS 32768 /* OpenAI's */
+
 /* Row f (d) of weights at the beginning: a direction by the seed, with this norm. */
 void fitter_random_row(float *row, size_t d, double length, uint64_t seed, size_t f);
 

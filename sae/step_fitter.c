@@ -5,7 +5,6 @@
 
 #include "sae/fitter.h"
 #include "sae/kmeans.h"
-#include "sae/median.h"
 #include "sae/step.h"
 
 static encode_rule rule_of(sae_arch arch)
@@ -70,38 +69,18 @@ static void end(void *self)
 	step_free(self);
 }
 
-#define MEDIAN_ROWS 32768 /* OpenAI's */
-
 static size_t sample_rows(const sae_train_opts *o)
 {
 	size_t points = o->archetypal ? kmeans_rows(o->archetypal) : 0;
 
-	return o->bias == SAE_BIAS_MEDIAN && points < MEDIAN_ROWS ? MEDIAN_ROWS : points;
-}
-
-static int start_at_median(step *s, const fitter_sample *sample, error *err)
-{
-	double *at = mem_alloc_aligned(s->d_out, sizeof(*at));
-	size_t n = sample->n < MEDIAN_ROWS ? sample->n : MEDIAN_ROWS;
-	int rc = at ? 0 : error_nomem(err, "the median of the rows");
-
-	if (rc == 0)
-		rc = geometric_median(at, sample->y, n, s->d_out, s->pool, err);
-	for (size_t i = 0; i < s->d_out && rc == 0; i++)
-		s->b_dec.w[i] = (float)at[i];
-	free(at);
-	return rc;
+	return o->bias == SAE_BIAS_MEDIAN && points < FITTER_MEDIAN_ROWS ? FITTER_MEDIAN_ROWS : points;
 }
 
 static int start(void *self, uint64_t seed, const fitter_sample *sample, error *err)
 {
 	step *s = self;
-	int rc = 0;
+	int rc = fitter_start_bias(s->b_dec.w, s->c.bias, sample, s->d_out, s->pool, err);
 
-	if (s->c.bias == SAE_BIAS_MEDIAN)
-		rc = start_at_median(s, sample, err);
-	for (size_t i = 0; i < s->d_out && s->c.bias == SAE_BIAS_MEAN; i++)
-		s->b_dec.w[i] = (float)sample->mean_y[i];
 	step_init_weights(s, seed);
 	if (s->c.d_out)
 		step_init_bias(s, sample->mean_x);

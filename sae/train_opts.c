@@ -224,6 +224,10 @@ static int check_penalty(const sae_train_opts *o, error *err)
 	if (rc == 0)
 		rc = check_real("target-l0", p->target_l0, 0, o->d_sae, err);
 	if (rc == 0)
+		rc = check_real("decoder-norm", p->decoder_norm, 0, 1e6, err);
+	if (rc == 0 && p->decoder_norm > 0 && !p->free_decoder)
+		rc = error_set(err, ERR_ARG, "option 'decoder-norm' belongs to a free decoder");
+	if (rc == 0)
 		rc = check_real("bandwidth", p->bandwidth, 0, 1e6, err);
 	if (rc == 0)
 		rc = check_real("threshold", p->threshold, 0, 1e6, err);

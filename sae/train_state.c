@@ -159,6 +159,7 @@ static bool put_penalty(cJSON *p, const sae_train_opts *o)
 	return !sae_penalty_fits(o->arch, SAE_PENALTY_DEFAULT) ||
 	       (put(p, "penalty", q->kind) && put(p, "coef", q->coef) && put(p, "target_l0", q->target_l0) &&
 	        cJSON_AddBoolToObject(p, "free_decoder", q->free_decoder) &&
+	        put_other(p, "decoder_norm", q->decoder_norm, 0) &&
 	        cJSON_AddBoolToObject(p, "plain_loss", q->plain_loss) && put(p, "bandwidth", q->bandwidth) &&
 	        put(p, "threshold", q->threshold) && put(p, "threshold_lr", q->threshold_lr) &&
 	        put(p, "start_l0", q->start_l0) && put(p, "tanh_scale", q->tanh_scale) &&

@@ -75,10 +75,11 @@ typedef enum sae_penalty {
 typedef struct sae_penalty_opts {
 	double coef; /* of the penalty; 0: adjusted to target_l0 */
 	double target_l0; /* coef is where the search for it begins; 0: none, and 32 without a coef. The quadratic penalties' t */
-	/* Biases (JumpReLU: thresholds) begin where so many features fire a row; under 0: at 0 (`threshold`); 0: the plan's */
+	/* Biases (JumpReLU: thresholds) begin where so many features fire a row; under 0: at 0 (`threshold`); 0: the plan's, twice target_l0 unless `threshold` is given */
 	double start_l0;
 	sae_penalty kind;
 	bool free_decoder; /* its rows keep their norms, and the penalty counts them; else they are held at norm 1 */
+	double decoder_norm; /* of free decoder rows at the start; 0: 1 */
 	bool plain_loss; /* gradients of the loss itself; else divided by the batch's mean squared error */
 	/* JumpReLU */
 	double bandwidth, threshold; /* of the estimator; where thresholds begin. 0: the plan's */
@@ -137,7 +138,7 @@ typedef struct sae_train_opts {
 	bool prefix_bias; /* with a prefix of no features: b_dec alone */
 	sae_normalize normalize;
 	sae_bias bias;       /* where b_dec starts */
-	double encoder_norm; /* of encoder rows at the start, which are the decoder's times it; 0: 0.4 */
+	double encoder_norm; /* of encoder rows at the start, in the directions of the decoder's; 0: 0.4 */
 	uint64_t
 	        resample; /* every so many steps, features that did not fire in half of them begin anew; 0: never */
 	uint64_t seed;       /* start of the weights */
