@@ -25,7 +25,8 @@ typedef struct train_penalty_args {
 	               "32 if none is given"),                                                               \
 	        OPTION(st, at.start_l0, "start-l0", 0, OPTION_DOUBLE, "X", NULL, 1e-3, 67108864,             \
 	               "biases, or thresholds, begin where so many features fire a token; if not given, "    \
-	               "twice the target, and without a target, or with --threshold, biases begin at 0"),    \
+	               "twice the target, and without a target, or where a threshold is given, biases "      \
+	               "begin at 0"),                                                                        \
 	        OPTION(st, at.kind, "penalty", 0, OPTION_ENUM, TRAIN_PENALTY_KINDS, NULL, 0, 0,              \
 	               "jumprelu (step): L0, tanh of values, (L0 / target - 1)^2 of each token or of the "   \
 	               "mean L0; panneal (lp): the sum of values to the power p, or its 1/p-th power"),      \
