@@ -87,12 +87,14 @@ static const trial trials[] = {
 	{ "embedding, weak encoder, AUROC", "embedding", 0, 0, 0.5, 0, false, 0.638163, OF_SCORE },
 	{ "embedding, until within 0.1, AUROC", "embedding", 0, 0, 2, 0.1, false, 0.921350, OF_SCORE },
 	{ "embedding, features that fire at random", "embedding", 0, 0, 2, 0, true, 0.5, OF_SCORE },
+	{ "intervention, nats", "intervention", 0, 0, 1, 0, false, 1, OF_SCORE },
+	{ "intervention, nothing to gain", "intervention", 0, 0, 0, 0, false, 0, OF_SCORE },
 	{ "intruder", "intruder", 0.15, 0, 0, 0, false, 0.85, OF_SCORE },
 	{ "intruder, weak judge", "intruder", 0.6, 0, 0, 0, false, 0.4, OF_SCORE },
 	{ "intruder, features that fire at random", "intruder", 0, 0, 0, 0, true, 0.2, OF_SCORE },
 };
 
-static void print_baseline(store *s)
+static void print_baseline(store *s, double chance)
 {
 	double n = sql(s, "SELECT count(baseline) FROM score"),
 	       mean = sql(s, "SELECT avg(baseline) FROM score");
@@ -100,7 +102,7 @@ static void print_baseline(store *s)
 	double half = 1.96 * sqrt(var / n);
 
 	if (n > 0)
-		printf("  %.4f +- %.4f%s", mean, half, fabs(mean - 0.5) <= half ? "" : " (!)");
+		printf("  %.4f +- %.4f%s", mean, half, fabs(mean - chance) <= half ? "" : " (!)");
 }
 
 /* On a fresh copy of the store at `made`. */
@@ -108,7 +110,8 @@ static void run(const trial *t, const char *made, const char *folder, unsigned r
 {
 	oracle judge = { .miss = t->miss, .false_alarm = t->false_alarm, .seed = 77 + number, .d = t->d };
 	subject_oracle model = { .d = t->d, .seed = 77 + number };
-	bool subject = strcmp(t->scorer, "surprisal") == 0;
+	bool steers = strcmp(t->scorer, "intervention") == 0;
+	bool subject = steers || strcmp(t->scorer, "surprisal") == 0;
 	llm_server *server = subject ? llm_start_answering(subject_answer, &model)
 	                             : llm_start_answering(oracle_answer, &judge);
 	explain_client_opts client = explain_client_opts_default();
@@ -146,7 +149,7 @@ static void run(const trial *t, const char *made, const char *folder, unsigned r
 	snprintf(query, sizeof(query), "SELECT avg(%s - %s) / 2 FROM score", t->high, t->low);
 	printf("  %.3f", sql(s, query));
 	printf("  %5.1f", (double)(subject ? model.items : judge.items) / n);
-	print_baseline(s);
+	print_baseline(s, steers ? 0 : 0.5);
 	printf("\n");
 	fflush(stdout);
 	store_close(s);
@@ -155,7 +158,9 @@ static void run(const trial *t, const char *made, const char *folder, unsigned r
 
 static void run_all(unsigned runs)
 {
-	planted p = { .features = runs, .random = RANDOM_FEATURES, .times = 400, .tokens = 64 };
+	planted p = {
+		.features = runs, .random = RANDOM_FEATURES, .times = 400, .tokens = 64, .decoder = true
+	};
 	const char *temporary = getenv("TMPDIR");
 	char folder[256], made[FILE_PATH_MAX], command[FILE_PATH_MAX];
 	store *s;

@@ -15,15 +15,19 @@ typedef struct score_cmd_opts {
 	double precision;
 	bool logprobs, golden;
 	uint32_t n_golden;
+	uint32_t n_prompts, steer_tokens, layer;
+	bool layer_given;
+	double steer_kl;
 } score_cmd_opts;
 
 static const option options[] = {
 	EXPLAIN_ARGS_OPTIONS(score_cmd_opts, args),
 	OPTION(score_cmd_opts, scorer, "scorer", 0, OPTION_STRING, "NAMES", "detection", 0, 0,
 	       "how to score, names apart by commas: detection, confidence, fuzz, embedding, intruder, "
-	       "surprisal"),
+	       "surprisal, intervention"),
 	OPTION(score_cmd_opts, args.subject, "subject", 0, OPTION_STRING, "URL", NULL, 0, 0,
-	       "surprisal: where demo/subject_server.py serves a model, like http://127.0.0.1:8091/v1 (see "
+	       "surprisal, intervention: where demo/subject_server.py serves a model, like "
+	       "http://127.0.0.1:8091/v1 (see "
 	       "docs/subject.md)"),
 	OPTION(score_cmd_opts, args.subject_model, "subject-model", 0, OPTION_STRING, "NAME", NULL, 0, 0,
 	       "what that model is called; if not given, the server is asked"),
@@ -58,6 +62,14 @@ static const option options[] = {
 	       "ask a person in the terminal in place of a judge, blind, and measure judges by the answers"),
 	OPTION(score_cmd_opts, n_golden, "n", 0, OPTION_U32, "N", "20", 1, 10000,
 	       "with --golden: windows of a feature, of those that the judge gets by the same options"),
+	OPTION(score_cmd_opts, n_prompts, "prompts", 0, OPTION_U32, "N", "30", 5, 256,
+	       "intervention: texts that the model goes on with"),
+	OPTION(score_cmd_opts, steer_kl, "steer-kl", 0, OPTION_DOUBLE, "X", "0.5", 0.001, 100,
+	       "intervention: how far the next token's distribution is moved, as KL in nats"),
+	OPTION(score_cmd_opts, steer_tokens, "steer-tokens", 0, OPTION_U32, "N", "8", 1, 256,
+	       "intervention: tokens that it goes on with"),
+	OPTION(score_cmd_opts, layer, "layer", 0, OPTION_U32, "L", NULL, 0, 10000,
+	       "intervention: block whose output the SAE's rows are, from 0; otherwise as the source says"),
 	OPTION(score_cmd_opts, logprobs, "logprobs", 0, OPTION_BOOL, NULL, NULL, 0, 0,
 	       "grade answers by their log-probabilities, for an AUROC; the server must give them"),
 };
@@ -222,6 +234,10 @@ static void fill(explain_opts *to, const score_cmd_opts *o)
 	to->precision = o->precision;
 	to->logprobs = o->logprobs;
 	to->embed_model = o->embed_model;
+	to->n_prompts = o->n_prompts;
+	to->steer_kl = o->steer_kl;
+	to->steer_tokens = o->steer_tokens;
+	to->layer = o->layer_given ? (int64_t)o->layer : -1;
 }
 
 /* The prices are those of the model that the scorer asks. */
@@ -348,6 +364,7 @@ static int run_score(const command *self, int argc, char **argv)
 		code = p.exit_code;
 		goto out;
 	}
+	o.layer_given = cli_given(&p, "layer");
 	rc = o.golden ? golden(&code, &x, &o, &p, self, &err) : score(all, &code, &x, &o, &p, self, &err);
 	if (rc < 0) {
 		code = cli_fail(self, &err);
@@ -397,6 +414,10 @@ const command cmd_score_command = {
 	        "logprobs), tells its loss on windows behind a neutral sentence and behind one with the "
 	        "label. The score is how often a firing window gains more by the label than a silent one: "
 	        "the area under the ROC curve.\n\n"
+	        "intervention: that model is steered by the feature's direction, and goes on with texts cut "
+	        "behind the first token on which the feature fires. The score is how much likelier the label "
+	        "is behind what it writes then, in nats; chance is 0. Details hold the same by a random "
+	        "direction.\n\n"
 	        "Each has a 95 % interval; a star is put where that holds chance. The column 'hard' is the "
 	        "same score against silent windows that are hard to tell, 'other label' that with the label "
 	        "of "

@@ -65,6 +65,7 @@ static int send_ask(engine_task *t, engine_ask *ask, explain_api api, char *body
                     unsigned sample, error *err)
 {
 	engine *j = t->job;
+	explain_client *to = api == EXPLAIN_SUBJECT && j->subject ? j->subject : j->client;
 	int rc;
 
 	ask->request = (explain_request){
@@ -83,7 +84,7 @@ static int send_ask(engine_task *t, engine_ask *ask, explain_api api, char *body
 	if (!ask->request.body)
 		return error_nomem(err, "a request");
 	rc = j->batch && api == EXPLAIN_CHAT ? batch_add(j->batch, &ask->request, err)
-	                                     : explain_client_add(j->client, &ask->request, err);
+	                                     : explain_client_add(to, &ask->request, err);
 	if (rc == 0) {
 		t->open++;
 		j->open++;
@@ -386,6 +387,7 @@ static bool has_room(const engine *j)
 }
 
 enum { TAKE_MOST = 64, BEAT_SECONDS = 30, WAIT_MS = 200, HOLD_KEPT = 2 /* seconds, at least */ };
+static const double TURN_SECONDS = 0.05;
 
 /* Leased and not yet begun: taken several at a time, since each time is a transaction. */
 struct engine_taken {
@@ -465,11 +467,22 @@ static int keep_hold(engine *j, error *err)
 	return store_task_hold(j->s, j->id, held, err);
 }
 
+/* Two servers take turns. */
+static int drive_both(engine *j, error *err)
+{
+	size_t open = j->subject->open;
+	int rc = open ? client_drive(j->subject, open - 1, TURN_SECONDS, j->o->stop, err) : 0;
+
+	open = j->client->open;
+	return rc == 0 && open ? client_drive(j->client, open - 1, TURN_SECONDS, j->o->stop, err) : rc;
+}
+
 /* Until a question is over, the endpoint asks to wait, or this process has to say that it lives. */
 static int drive(engine *j, error *err)
 {
-	int rc = j->batch ? batch_step(j->batch, j->o->stop, err)
-	                  : client_drive(j->client, j->open - 1, BEAT_SECONDS, j->o->stop, err);
+	int rc = j->subject ? drive_both(j, err)
+	         : j->batch ? batch_step(j->batch, j->o->stop, err)
+	                    : client_drive(j->client, j->open - 1, BEAT_SECONDS, j->o->stop, err);
 
 	return rc == 0 ? keep_hold(j, err) : rc;
 }
@@ -578,6 +591,8 @@ static void keep_replies(engine *j, int rc, error *err)
 	unsigned open;
 
 	in_any_case(client_drain(j->client, &e));
+	if (j->subject)
+		in_any_case(client_drain(j->subject, &e));
 	open = j->client->cut + j->client->in_flight;
 	if (rc == ERR_IO && (j->client->unkept || open))
 		error_set(err, rc, "%s; lost: %u replies, and %u requests under way", why.msg,
@@ -724,6 +739,7 @@ int engine_run(cJSON **summary, engine *j, const char *settings, error *err)
 	arena_clear(&taken.mem);
 	batch_free(j->batch);
 	explain_client_free(j->embed);
+	explain_client_free(j->subject);
 	explain_client_free(j->client); /* which lets go of its claims in the log */
 	store_log_close(j->log);
 	cJSON_Delete(j->schema);

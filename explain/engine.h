@@ -118,7 +118,9 @@ struct engine {
 	chat chat;
 	cJSON *schema, *form_schema[ENGINE_FORMS_MAX];
 	explain_client *client; /* NULL: lexical, or a dry run */
-	explain_client *embed;  /* of o->embed_model; NULL: none, or a dry run */
+	explain_client
+	        *subject; /* where the subject server is not the endpoint; NULL: it is, or there is none */
+	explain_client *embed; /* of o->embed_model; NULL: none, or a dry run */
 	store_log *log;
 	struct batch *batch;             /* NULL: requests go one by one */
 	engine_task *tasks, **last_task; /* begun and not yet recorded, by id */

@@ -44,6 +44,24 @@ static cJSON *take_reports(engine *j)
 
 /* ---- On the way -------------------------------------------------------------------------------------------------------- */
 
+/* Of the endpoint, and of a subject server beside it. */
+static explain_client_stats stats_of(const engine *j)
+{
+	explain_client_stats s = explain_client_get_stats(j->client), more;
+
+	if (!j->subject)
+		return s;
+	more = explain_client_get_stats(j->subject);
+	s.sent += more.sent;
+	s.from_log += more.from_log;
+	s.retried += more.retried;
+	s.failed += more.failed;
+	s.limited += more.limited;
+	s.input_tokens += more.input_tokens;
+	s.output_tokens += more.output_tokens;
+	return s;
+}
+
 /* What stands behind the bar; NULL: all is well. */
 static const char *note_of(char buf[160], const explain_progress *p)
 {
@@ -71,7 +89,7 @@ void engine_tell(const engine *j)
 	int64_t held;
 
 	if (j->client) {
-		s = explain_client_get_stats(j->client);
+		s = stats_of(j);
 		held = client_hold(j->client);
 		p.held = held ? (double)(held - clock_unix()) : 0;
 	}
@@ -114,7 +132,7 @@ static bool fill_summary(cJSON *sum, engine *j)
 	            cJSON_AddBoolToObject(sum, "dry_run", j->o->dry_run);
 
 	if (j->client)
-		s = explain_client_get_stats(j->client);
+		s = stats_of(j);
 	if (fine && j->o->dry_run)
 		fine = add_numbers(sum, dry, (uint64_t[]){ j->dry_requests, j->dry_input, j->dry_output },
 		                   3) &&

@@ -25,6 +25,10 @@ explain_opts explain_opts_default(void)
 		               .n_candidates = 1,
 		               .n_select = 20,
 		               .scorer = "detection",
+		               .n_prompts = 30,
+		               .steer_kl = 0.5,
+		               .steer_tokens = 8,
+		               .layer = -1,
 		               .group = 5,
 		               .window = 32,
 		               .peak = 0.75 };

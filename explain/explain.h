@@ -191,7 +191,11 @@ typedef struct explain_opts {
 	bool cot;          /* explain: the model gives its reasons before the label */
 	/* score: a subject server (docs/subject.md), which is asked in place of `client` by scorers that need one; NULL: none */
 	const explain_client_opts *subject;
-	unsigned n_examples; /* windows shown to the explainer. 20 */
+	unsigned n_prompts;    /* intervention: texts that the model goes on with. 30 */
+	double steer_kl;       /* at the strength with this KL. 0.5 */
+	unsigned steer_tokens; /* tokens that it goes on with. 8 */
+	int64_t layer;         /* of whose output the source's rows are, from 0; -1: as the source says */
+	unsigned n_examples;   /* windows shown to the explainer. 20 */
 	/* explain: labels sampled, of which the one is kept that a judge does best by on the select documents, 1; and how often the
 	 * best is revised by the judge's mistakes there, 0 */
 	unsigned n_candidates, n_refine;

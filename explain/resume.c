@@ -5,20 +5,28 @@
 #include <string.h>
 
 /* What decides the outcome, as the job was started with it. */
-static int read_settings(explain_opts *o, const char **prompt, const char **subject, const cJSON *settings,
+static int read_settings(explain_opts *o, const char **prompt, const char *subject[2], const cJSON *settings,
                          error *err)
 {
 	struct {
 		const char *name;
 		unsigned *value;
-	} numbers[] = { { "window", &o->window },         { "n_examples", &o->n_examples },
-		        { "n_positive", &o->n_positive }, { "n_negative", &o->n_negative },
-		        { "n_baseline", &o->n_baseline }, { "per_prompt", &o->per_prompt },
-		        { "n_hard", &o->n_hard },         { "group", &o->group },
-		        { "n_select", &o->n_select },     { "n_candidates", &o->n_candidates },
-		        { "n_refine", &o->n_refine } };
+	} numbers[] = { { "window", &o->window },
+		        { "n_examples", &o->n_examples },
+		        { "n_positive", &o->n_positive },
+		        { "n_negative", &o->n_negative },
+		        { "n_baseline", &o->n_baseline },
+		        { "per_prompt", &o->per_prompt },
+		        { "n_hard", &o->n_hard },
+		        { "group", &o->group },
+		        { "n_select", &o->n_select },
+		        { "n_candidates", &o->n_candidates },
+		        { "n_refine", &o->n_refine },
+		        { "n_prompts", &o->n_prompts },
+		        { "steer_tokens", &o->steer_tokens } };
 	const char *seed = NULL, *choice = NULL;
 	uint64_t value;
+	double layer = -1;
 	int rc = 0;
 
 	/* what jobs did before they could be asked to do otherwise */
@@ -43,7 +51,13 @@ static int read_settings(explain_opts *o, const char **prompt, const char **subj
 	if (rc == 0)
 		rc = json_get_string(&o->embed_model, settings, "embed_model", "the job's settings", err);
 	if (rc == 0)
-		rc = json_get_string(subject, settings, "subject", "the job's settings", err);
+		rc = json_get_string(&subject[0], settings, "subject", "the job's settings", err);
+	if (rc == 0)
+		rc = json_get_string(&subject[1], settings, "subject_model", "the job's settings", err);
+	if (rc == 0)
+		rc = json_get_double(&o->steer_kl, settings, "steer_kl", "the job's settings", err);
+	if (rc == 0)
+		rc = json_get_double(&layer, settings, "layer", "the job's settings", err);
 	if (rc == 0)
 		rc = json_get_bool(&o->logprobs, settings, "logprobs", "the job's settings", err);
 	if (rc == 0)
@@ -58,6 +72,7 @@ static int read_settings(explain_opts *o, const char **prompt, const char **subj
 		rc = json_get_string(&seed, settings, "seed", "the job's settings", err);
 	if (rc == 0)
 		rc = json_get_string(prompt, settings, "prompt_sha256", "the job's settings", err);
+	o->layer = (int64_t)layer;
 	o->seed = seed ? strtoull(seed, NULL, 10) : 0;
 	return rc;
 }
@@ -75,6 +90,22 @@ static int same_endpoint(explain_client_opts *c, const store_job *j, const expla
 	c->base_url = j->endpoint;
 	c->model = j->model;
 	return 0;
+}
+
+/* The subject server: the job's endpoint, or one beside it. It gets no key. */
+static const explain_client_opts *find_subject(explain_client_opts *endpoint, explain_client_opts *beside,
+                                               const char *subject[2])
+{
+	if (strcmp(subject[0], endpoint->base_url) == 0 && strcmp(subject[1], endpoint->model) == 0) {
+		endpoint->api_key = NULL;
+		return endpoint;
+	}
+	*beside = *endpoint;
+	beside->base_url = subject[0];
+	beside->model = subject[1];
+	beside->api_key = beside->ca_file = NULL;
+	beside->rpm = beside->tpm = 0;
+	return beside;
 }
 
 static int find_kind(const engine_kind **out, const store_job *j, const explain_opts *o,
@@ -95,11 +126,11 @@ static int find_kind(const engine_kind **out, const store_job *j, const explain_
 int explain_resume(cJSON **summary, store *s, int64_t job, const explain_opts *o, error *err)
 {
 	explain_opts mine = *o;
-	explain_client_opts client;
+	explain_client_opts client, beside;
 	const engine_kind *kind = NULL;
 	store_task *tasks = NULL;
 	size_t n_tasks = 0;
-	const char *prompt = NULL, *subject = NULL;
+	const char *prompt = NULL, *subject[2] = { NULL };
 	cJSON *settings = NULL;
 	arena mem = ARENA_INIT;
 	store_job j;
@@ -110,7 +141,7 @@ int explain_resume(cJSON **summary, store *s, int64_t job, const explain_opts *o
 		rc = json_parse(&settings, j.settings, strlen(j.settings), 1 << 22, 32, "the job's settings",
 		                err);
 	if (rc == 0)
-		rc = read_settings(&mine, &prompt, &subject, settings, err);
+		rc = read_settings(&mine, &prompt, subject, settings, err);
 	if (rc == 0)
 		rc = same_endpoint(&client, &j, o, err);
 	if (rc == 0 && prompt && j.endpoint)
@@ -119,10 +150,8 @@ int explain_resume(cJSON **summary, store *s, int64_t job, const explain_opts *o
 		rc = store_task_list(&tasks, &n_tasks, s, job, &mem, err);
 	mine.client = j.endpoint ? &client : NULL;
 	mine.subject = NULL;
-	if (rc == 0 && subject) { /* the job's endpoint; keys are for others */
-		client.api_key = NULL;
-		mine.subject = &client;
-	}
+	if (rc == 0 && subject[0] && subject[1] && j.endpoint)
+		mine.subject = find_subject(&client, &beside, subject);
 	mine.job = job;
 	if (rc == 0)
 		rc = find_kind(&kind, &j, &mine, settings, err);

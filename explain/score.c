@@ -12,7 +12,7 @@
 enum { TOKENS_AN_ANSWER = 32, TOKENS_A_NUMBER = 8, TOKENS_FRAME = 64, LOOKS = 4, LEXICAL_SILENT = 100 };
 
 extern const char prompt_detection[], prompt_confidence[], prompt_fuzz[], prompt_intruder[],
-        prompt_surprisal[], prompt_embedding[];
+        prompt_surprisal[], prompt_embedding[], prompt_intervention[];
 extern const char prompt_detection_graded[], prompt_fuzz_graded[];
 extern const char schema_detection_graded[], schema_fuzz_graded[];
 extern const char schema_detection[], schema_confidence[], schema_fuzz[], schema_intruder[];
@@ -20,6 +20,7 @@ extern const char schema_detection[], schema_confidence[], schema_fuzz[], schema
 static const char schema_none[] = "{}"; /* of what is no chat */
 
 static const char *const label_field[] = { "label" };
+static const char *const passage_field[] = { "passage" };
 static const char *const labelled_fields[] = { "label", "texts", "count" };
 static const char *const unlabelled_fields[] = { "texts", "count" };
 
@@ -30,7 +31,7 @@ static const scorer *scorer_of(const engine_task *t)
 
 static unsigned looks(const engine_task *t)
 {
-	return t->job->o->precision > 0 ? LOOKS : 1;
+	return t->job->o->precision > 0 && !scorer_of(t)->step ? LOOKS : 1;
 }
 
 /* Of each look's interval, so that all of them together hold the truth at 95 % (Bonferroni). */
@@ -236,7 +237,8 @@ static int begin(engine_task *t, error *err)
 {
 	const explain_opts *o = t->job->o;
 	score_wanted want = { STORE_REPORT, o->choice == EXPLAIN_BY_KIND ? EXPLAIN_DECILES : o->choice,
-		              o->n_positive, o->n_negative, o->n_hard };
+		              scorer_of(t)->step ? o->n_prompts : o->n_positive, o->n_negative,
+		              scorer_of(t)->step ? 0 : o->n_hard };
 	score_task *mine = arena_alloc(&t->mem, 1, sizeof(*mine));
 	score_material m = { 0 };
 	const char *why = NULL;
@@ -264,7 +266,7 @@ static int begin(engine_task *t, error *err)
 	if (rc == 0)
 		rc = find_baselines(t, err);
 	if (rc == 0)
-		rc = judge_all(t, 0, err);
+		rc = mine->scorer->step ? mine->scorer->step(t, err) : judge_all(t, 0, err);
 	return rc < 0 || o->client ? rc : conclude(t, err);
 }
 
@@ -303,6 +305,21 @@ static int look_on(bool *on, engine_task *t, error *err)
 	return rc;
 }
 
+static int settle_failed(engine_task *t, error *err);
+
+/* What comes next, where nothing stayed without a reply. */
+static int step_on(engine_task *t, error *err)
+{
+	unsigned before = t->n_asks;
+	int rc;
+
+	for (const engine_ask *ask = t->asks; ask; ask = ask->next)
+		if (!ask->reply)
+			return settle_failed(t, err);
+	rc = scorer_of(t)->step(t, err);
+	return rc < 0 || t->settled || t->n_asks > before ? rc : conclude(t, err);
+}
+
 /* Ask once more about what has no answer; then, if need be, about more; then conclude. */
 static int finish(engine_task *t, error *err)
 {
@@ -313,6 +330,8 @@ static int finish(engine_task *t, error *err)
 
 	if (rc < 0 || t->settled)
 		return rc;
+	if (mine->scorer->step)
+		return step_on(t, err);
 	if (!mine->again) {
 		mine->again = true;
 		rc = judge_all(t, 1, err);
@@ -493,7 +512,7 @@ static bool settings(cJSON *s, const explain_opts *o)
 	       cJSON_AddNumberToObject(s, "group", o->group) &&
 	       cJSON_AddNumberToObject(s, "precision", o->precision) &&
 	       cJSON_AddBoolToObject(s, "logprobs", o->logprobs) &&
-	       (!o->subject || cJSON_AddStringToObject(s, "subject", o->subject->base_url)) &&
+	       (!o->subject || subject_add_settings(s, o)) &&
 	       (!o->embed_model || cJSON_AddStringToObject(s, "embed_model", o->embed_model));
 }
 
@@ -516,6 +535,8 @@ static int check(const engine_kind *k, const explain_opts *o, error *err)
 		                 o->precision);
 	if (!o->client && o->embed_model)
 		return error_set(err, ERR_ARG, "embeddings need an endpoint (--base-url)");
+	if (k->scorer->steers)
+		return subject_check(o, err);
 	if (!o->client && k->scorer->subject)
 		return error_set(err, ERR_ARG,
 		                 "the scorer '%s' needs a model (--subject, or --base-url of a server that "
@@ -543,6 +564,7 @@ static const engine_kind kinds[] = {
 	SCORE_KIND(scorer_intruder, intruder, prompt_intruder, unlabelled_fields, NULL),
 	SCORE_KIND(scorer_surprisal, none, prompt_surprisal, label_field, subject_open),
 	SCORE_KIND(scorer_embedding, none, prompt_embedding, label_field, engine_embed_probe),
+	SCORE_KIND(scorer_intervention, none, prompt_intervention, passage_field, subject_open_steering),
 };
 
 /* Of these with log-probabilities: one answer at a time, whose token has alternatives. */
@@ -581,7 +603,7 @@ int explain_score(cJSON **summary, store *s, const explain_opts *o, error *err)
 		return error_set(err, ERR_ARG, "unknown scorer '%.60s'", o->scorer);
 	if (!k->scorer->subject)
 		mine.subject = NULL;
-	else if (mine.subject)
+	else if (mine.subject && (!k->scorer->steers || !mine.client))
 		mine.client = mine.subject;
 	if (k->scorer->embeds && o->client && o->embed_model) { /* the job's model is the one that it asks */
 		client = *o->client;

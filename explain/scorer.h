@@ -77,6 +77,7 @@ typedef struct scorer {
 	const char *measure; /* what the value is, for people */
 	bool labelled;       /* the judge goes by a label */
 	bool subject;        /* it asks for no chats, but for what subject.h has */
+	bool steers;         /* and needs a subject server for that */
 	bool embeds; /* it asks the embedding model (explain_opts.embed_model, else the client's), and nobody else */
 	bool together;  /* one request answers by all labels: baselines are of all items and cost no more */
 	unsigned batch; /* items a request; 0: as explain_opts.per_prompt has it */
@@ -97,6 +98,8 @@ typedef struct scorer {
 	/* Have a batch judged, and read the reply into items; score_ask() and score_take() for a chat. */
 	int (*ask)(engine_task *t, score_batch *b, unsigned sample, error *err);
 	int (*take)(engine_ask *ask, error *err);
+	/* In place of having items judged: ask what comes next, or nothing more; NULL: items are judged. take() gets the replies. */
+	int (*step)(engine_task *t, error *err);
 	/* Value, interval, counts and details of sc: score_measure_balanced(), score_measure_area() or score_measure_accuracy().
 	 * level: of the interval. */
 	int (*measure_up)(store_score *sc, engine_task *t, double level, error *err);
@@ -104,7 +107,7 @@ typedef struct scorer {
 extern const scorer scorer_detection_graded,
         scorer_fuzz_graded; /* with an object an answer, for log-probabilities */
 extern const scorer scorer_detection, scorer_confidence, scorer_fuzz, scorer_intruder, scorer_surprisal,
-        scorer_embedding;
+        scorer_embedding, scorer_intervention;
 
 /* Windows of documents of a part. *why: the reason why the feature cannot be scored by them, or NULL. */
 typedef struct score_wanted {

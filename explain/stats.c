@@ -249,3 +249,53 @@ out:
 	free(areas);
 	return rc;
 }
+
+/* ---- Means -------------------------------------------------------------------------------------------------------------- */
+
+/* Of n values: all, or resampled with this key; *se: of the mean. */
+static double mean_of(double *se, const double *x, size_t n, bool resampled, uint64_t key)
+{
+	double sum = 0, squares = 0, mean, v;
+
+	for (size_t i = 0; i < n; i++)
+		sum += x[resampled ? hash64_below(hash64_mix(key, i), n) : i];
+	mean = sum / (double)n;
+	for (size_t i = 0; i < n; i++) {
+		v = x[resampled ? hash64_below(hash64_mix(key, i), n) : i] - mean;
+		squares += v * v;
+	}
+	*se = n > 1 ? sqrt(squares / (double)(n - 1) / (double)n) : 0;
+	return mean;
+}
+
+int stats_bootstrap_t(stats_value *out, const double *x, size_t n, double level, uint64_t seed, error *err)
+{
+	double *t, se, mean, resampled, tail = (1 - level) / 2;
+	size_t kept = 0, skip;
+
+	*out = (stats_value){ NAN, NAN, NAN };
+	if (n == 0)
+		return 0;
+	mean = mean_of(&se, x, n, false, 0);
+	*out = (stats_value){ mean, mean, mean };
+	if (!(se > 0))
+		return 0;
+	t = malloc(RESAMPLES * sizeof(*t));
+	if (!t)
+		return error_nomem(err, "a mean");
+	for (size_t b = 0; b < RESAMPLES; b++) {
+		double spread;
+
+		resampled = mean_of(&spread, x, n, true, hash64_mix(seed, b));
+		if (spread > 0) /* the others drew one value n times */
+			t[kept++] = (resampled - mean) / spread;
+	}
+	qsort(t, kept, sizeof(*t), by_value);
+	skip = (size_t)(tail * (double)kept);
+	if (kept) {
+		out->low = mean - t[kept - 1 - skip] * se;
+		out->high = mean - t[skip] * se;
+	}
+	free(t);
+	return 0;
+}

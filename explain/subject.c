@@ -15,8 +15,7 @@ bool subject_is_endpoint(const explain_opts *o)
 
 /* ---- Bodies --------------------------------------------------------------------------------------------------------------- */
 
-/* Of what all requests to a subject server have; NULL: no memory. */
-static cJSON *begin_body(const char *model, const char *what)
+cJSON *subject_body(const char *model, const char *what)
 {
 	cJSON *body = cJSON_CreateObject();
 
@@ -27,7 +26,7 @@ static cJSON *begin_body(const char *model, const char *what)
 	return NULL;
 }
 
-static int print_body(char **out, cJSON *body, bool fine, error *err)
+int subject_print(char **out, cJSON *body, bool fine, error *err)
 {
 	*out = fine ? json_print_canonical(body) : NULL;
 	cJSON_Delete(body);
@@ -36,7 +35,7 @@ static int print_body(char **out, cJSON *body, bool fine, error *err)
 
 static int logprobs_body(char **out, const char *model, const subject_item *items, size_t n, error *err)
 {
-	cJSON *body = begin_body(model, "logprobs"), *list, *one;
+	cJSON *body = subject_body(model, "logprobs"), *list, *one;
 	bool fine;
 
 	list = body ? cJSON_AddArrayToObject(body, "items") : NULL;
@@ -49,7 +48,7 @@ static int logprobs_body(char **out, const char *model, const subject_item *item
 		fine = fine && cJSON_AddStringToObject(one, "prefix", items[i].prefix) &&
 		       cJSON_AddStringToObject(one, "text", items[i].text);
 	}
-	return print_body(out, body, fine, err);
+	return subject_print(out, body, fine, err);
 }
 
 /* A completion of nothing, of which the prompt's tokens are wanted. */
@@ -227,9 +226,8 @@ static void call_done(explain_request *r, const char *reply, bool from_log, cons
 		c->err = *err;
 }
 
-/* One request, waited for; body is freed. *reply: malloc'd. */
-static int call_now(char **reply, explain_client *client, explain_api api, char *body, bool (*stop)(void),
-                    error *err)
+int subject_call(char **reply, explain_client *client, explain_api api, char *body, bool (*stop)(void),
+                 error *err)
 {
 	call c = { 0 };
 	explain_request r = { .body = body, .api = api, .done = call_done, .payload = &c };
@@ -257,8 +255,8 @@ int subject_open(engine *j, error *err)
 	rc = subject ? logprobs_body(&body, c->model, &one, 1, err) : echo_body(&body, c->model, &one, err);
 	if (rc < 0)
 		return rc;
-	rc = call_now(&reply, j->client, subject ? EXPLAIN_SUBJECT : EXPLAIN_COMPLETIONS, body, j->o->stop,
-	              &e);
+	rc = subject_call(&reply, j->client, subject ? EXPLAIN_SUBJECT : EXPLAIN_COMPLETIONS, body,
+	                  j->o->stop, &e);
 	if (rc == 0)
 		rc = subject ? read_logprobs(&one, 1, reply, &e) : read_echo(&one, reply, &e);
 	free(reply);
@@ -279,11 +277,11 @@ int explain_subject_name(char **out, const explain_client_opts *o, bool (*stop)(
 
 	*out = NULL;
 	mine.model = "unknown";
-	rc = print_body(&printed, body, body && cJSON_AddStringToObject(body, "do", "info"), err);
+	rc = subject_print(&printed, body, body && cJSON_AddStringToObject(body, "do", "info"), err);
 	if (rc == 0)
 		rc = explain_client_new(&client, &mine, NULL, false, err);
 	if (rc == 0) {
-		rc = call_now(&reply, client, EXPLAIN_SUBJECT, printed, stop, err);
+		rc = subject_call(&reply, client, EXPLAIN_SUBJECT, printed, stop, err);
 		printed = NULL;
 	}
 	if (rc == 0)

@@ -22,6 +22,10 @@ typedef struct subject_question {
 /* Whether the job's endpoint is a subject server; else it is one of completions. */
 bool subject_is_endpoint(const explain_opts *o);
 
+/* What decides the outcome; false: no memory. Whether what is asked of steering makes sense: ERR_ARG. */
+bool subject_add_settings(cJSON *s, const explain_opts *o);
+int subject_check(const explain_opts *o, error *err) MUST_USE;
+
 /* Have the job's endpoint tell log-probabilities: a subject server all in one request, a server of completions one a request. The
  * asks' data are subject_questions with this `data`. */
 int subject_ask_logprobs(engine_task *t, subject_item *items, size_t n, const char *example_ids,
@@ -30,7 +34,41 @@ int subject_ask_logprobs(engine_task *t, subject_item *items, size_t n, const ch
  * were. */
 void subject_take_logprobs(engine_ask *ask);
 
-/* Before anything else is spent: whether the endpoint tells log-probabilities of what it is given. ERR_ARG: it does not. */
+/* ---- Steering (steer.c): of a subject server, the endpoint or the one beside it ------------------------------------------------- */
+
+/* scale * vector (width) is added to what block `layer` puts out, from the last token of a prompt on. */
+typedef struct subject_steer {
+	int64_t layer;
+	const float *vector;
+	uint32_t width;
+	double scale;
+} subject_steer;
+/* KL of the next token's distribution behind each of n prompts, as it is and steered. */
+int subject_ask_kl(engine_task *t, const char *const *prompts, size_t n, const subject_steer *by,
+                   const char *example_ids, void *data, error *err) MUST_USE;
+/* What follows each of n prompts, drawn at temperature 1, the i-th by seed + i, below 2^53; by: NULL: as it is. */
+int subject_ask_texts(engine_task *t, const char *const *prompts, size_t n, const subject_steer *by,
+                      unsigned tokens, uint64_t seed, const char *example_ids, void *data,
+                      error *err) MUST_USE;
+/* Read replies to those: the mean, NaN where ask->err says why not; (n) texts into out, which live in the task's arena. */
+double subject_take_kl(engine_ask *ask);
+void subject_take_texts(const char **out, engine_ask *ask);
+
+/* ---- Before the job (subject.c, steer.c) ------------------------------------------------------------------------------------------ */
+
+/* Make j->subject where the subject server is not the endpoint, and see that it steers by the directions of the job's source.
+ * ERR_ARG: it does not. */
+int subject_open_steering(engine *j, error *err) MUST_USE;
+/* Whether the endpoint tells log-probabilities of what it is given. ERR_ARG: it does not. */
 int subject_open(engine *j, error *err) MUST_USE;
+
+/* ---- Shared by both files -------------------------------------------------------------------------------------------------------- */
+
+/* Of what all requests to a subject server have; NULL: no memory. And its end: body is freed; fine: it is whole. */
+cJSON *subject_body(const char *model, const char *what);
+int subject_print(char **out, cJSON *body, bool fine, error *err) MUST_USE;
+/* One request, waited for; body is freed. *reply: malloc'd. */
+int subject_call(char **reply, explain_client *client, explain_api api, char *body, bool (*stop)(void),
+                 error *err) MUST_USE;
 
 #endif

@@ -1,5 +1,6 @@
 /* gloss export --to gguf: decoder rows as a control vector for llama.cpp. */
 #include "store/export_rows.h"
+#include "store/vectors.h"
 
 #include <math.h>
 
@@ -72,26 +73,14 @@ static void build(gguf *g, const char *model_hint, uint32_t layer, const float *
 		put(g, "", 1);
 }
 
-/* The layer whose output the source's rows are, as llama.cpp counts: what goes into block L is what comes out of L - 1. */
+/* The layer whose output the source's rows are, as llama.cpp counts. */
 static int find_layer(uint32_t *out, const store_gguf_opts *o, const store_record *of, error *err)
 {
-	const char *hook = of->hook_point ? of->hook_point : "";
-	int64_t layer = o->layer;
+	int64_t layer = 0;
+	int rc = vector_block(&layer, of, o->layer, err);
 
-	if (layer < 0) {
-		if (of->layer < 0)
-			return error_set(err, ERR_ARG,
-			                 "source '%s' does not say of which layer it is: give --layer",
-			                 of->name);
-		if (strstr(hook, "hook_z") || strstr(hook, "attn") || strstr(hook, "mlp.hook") ||
-		    strstr(hook, "ln2"))
-			return error_set(
-			        err, ERR_ARG,
-			        "the rows of source '%s' are of '%.80s', not of the residual stream: "
-			        "give --layer if its directions are to be added there all the same",
-			        of->name, hook);
-		layer = of->layer - (strstr(hook, "resid_pre") != NULL);
-	}
+	if (rc < 0)
+		return rc;
 	if (layer < 1 || layer > 10000)
 		return error_set(
 		        err, ERR_ARG,

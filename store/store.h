@@ -412,6 +412,16 @@ int store_import_neuronpedia(store_import_result *out, store *s, const char *sou
 /* Decoder vectors (F, d_in) of a source (NULL: the only one), as stored (F16), malloc'd; NULL with 0 where the store has none.
  * ERR_FORMAT: of some features only, or not finite. */
 int store_vectors(float **out, store *s, const char *source, error *err) MUST_USE;
+/* What steers by a feature: its decoder row, in units of the rows that the SAE was trained on, and the block of the model whose
+ * output these are, from 0. source: an id. layer: that block where the caller knows better, else -1. ERR_ARG: the source does not
+ * say of which block it is, or its rows are not of the residual stream; ERR_NOTFOUND: it has no decoder rows. */
+typedef struct store_direction {
+	float *row; /* (width), malloc'd */
+	uint32_t width;
+	int64_t layer;
+} store_direction;
+int store_direction_get(store_direction *out, store *s, int64_t source, uint32_t feature, int64_t layer,
+                        error *err) MUST_USE;
 
 /* What the decoder directions of two sources say of each other, found by the caller (sae/ has the products). [0] is A's, [1] B's;
  * features of the other side are named by number, UINT32_MAX: none. */

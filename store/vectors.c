@@ -113,3 +113,70 @@ int vector_read(float **out, store *s, const store_source *source, uint32_t feat
 	free(v);
 	return rc;
 }
+
+int vector_block(int64_t *out, const store_record *of, int64_t given, error *err)
+{
+	const char *hook = of->hook_point ? of->hook_point : "";
+
+	*out = given;
+	if (given >= 0)
+		return 0;
+	if (of->layer < 0)
+		return error_set(err, ERR_ARG, "source '%s' does not say of which layer it is: give --layer",
+		                 of->name);
+	if (strstr(hook, "hook_z") || strstr(hook, "attn") || strstr(hook, "mlp.hook") || strstr(hook, "ln2"))
+		return error_set(err, ERR_ARG,
+		                 "the rows of source '%s' are of '%.80s', not of the residual stream: "
+		                 "give --layer if its directions are to be added there all the same",
+		                 of->name, hook);
+	*out = of->layer - (strstr(hook, "resid_pre") != NULL);
+	return 0;
+}
+
+/* malloc'd */
+static int source_name(char **out, store *s, int64_t source, error *err)
+{
+	sqlite3_stmt *st = NULL;
+	bool row = false;
+	int rc = store_prepare(&st, s, "SELECT name FROM source WHERE id = ?1", err);
+
+	if (rc == 0)
+		rc = store_bind(s, st, err, "i", source);
+	if (rc == 0)
+		rc = store_step(s, st, &row, err);
+	if (rc == 0 && !row)
+		rc = error_set(err, ERR_NOTFOUND, "'%s': no source %lld", store_path(s), (long long)source);
+	if (rc == 0 && !(*out = strdup((const char *)sqlite3_column_text(st, 0))))
+		rc = error_nomem(err, "a source");
+	sqlite3_finalize(st);
+	return rc;
+}
+
+int store_direction_get(store_direction *out, store *s, int64_t source, uint32_t feature, int64_t layer,
+                        error *err)
+{
+	arena mem = ARENA_INIT;
+	store_record record = { 0 };
+	store_source src;
+	char *name = NULL;
+	int rc = source_name(&name, s, source, err);
+
+	*out = (store_direction){ 0 };
+	if (rc == 0)
+		rc = store_source_get(&src, s, name, err);
+	if (rc == 0)
+		rc = store_record_get(&record, s, name, &mem, err);
+	if (rc == 0)
+		rc = vector_block(&out->layer, &record, layer, err);
+	if (rc == 0)
+		rc = vector_read(&out->row, s, &src, feature, err);
+	if (rc == 0 && !out->row)
+		rc = error_set(err, ERR_NOTFOUND,
+		               "'%s' holds no decoder row of feature %u of source '%s': one packed --without "
+		               "vectors has none",
+		               store_path(s), feature, name);
+	out->width = rc == 0 ? src.d_in : 0;
+	free(name);
+	arena_clear(&mem);
+	return rc;
+}

@@ -61,6 +61,10 @@ values() { "$gloss" sql -d "$tmp/s.db" --json "SELECT explanation_id, value, low
 score surprisal --scorer surprisal --subject "$url"
 grep -q '^scored 4, skipped 0, failed 0' "$tmp/surprisal" || { cat "$tmp/surprisal" >&2; fail "not all are scored"; }
 values >"$tmp/first"
+score intervention --scorer intervention --subject "$url" --prompts 10 --steer-tokens 3
+grep -q '^scored 4, skipped 0, failed 0' "$tmp/intervention" || { cat "$tmp/intervention" >&2; fail "not all are scored by steering"; }
+met=$("$gloss" sql -d "$tmp/s.db" --json "SELECT count(*) FROM score WHERE scorer = 'intervention' AND details ->> '$.steering.kl_met' AND details ->> '$.steering.layer' = 1 AND n_positive >= 5" | grep -o '"rows":.*')
+[ "${met#*4}" != "$met" ] || fail "the KL was not met: $met"
 kill "$server"
 server=
 score again --scorer surprisal --subject "$url" --replay --subject-model "$(echo "$tmp"/llama | sed 's,.*/,,')-$(sha256sum "$tmp/llama/model.safetensors" | cut -c1-12)"

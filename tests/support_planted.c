@@ -85,6 +85,21 @@ static int add_contexts(store_index *ix, const planted *p, error *err)
 	return rc;
 }
 
+static int add_decoder(store_index *ix, uint32_t n, error *err)
+{
+	float *rows = calloc(n, 4 * sizeof(*rows));
+	int rc = rows ? 0 : error_nomem(err, "decoder rows");
+
+	for (uint32_t f = 0; f < n && rc == 0; f++) {
+		rows[4 * (size_t)f] = (float)f + 1;
+		rows[4 * (size_t)f + 3] = 1;
+	}
+	if (rc == 0)
+		rc = store_index_decoder(ix, rows, err);
+	free(rows);
+	return rc;
+}
+
 int planted_make(store *s, const planted *p, error *err)
 {
 	store_index_opts o = store_index_opts_default();
@@ -99,6 +114,8 @@ int planted_make(store *s, const planted *p, error *err)
 	o.weights_sha256 = o.dump_sha256 = "0";
 	o.config = "{}";
 	o.argv = "[]";
+	o.layer = p->decoder ? 1 : -1;
+	o.hook_point = p->decoder ? "blocks.1.hook_resid_post" : NULL;
 	o.before = 11;
 	o.after = 4;
 	rc = store_index_begin(&ix, s, &o, err);
@@ -106,5 +123,7 @@ int planted_make(store *s, const planted *p, error *err)
 		rc = add_words(ix, p->features + p->features / 2, err);
 	if (rc == 0)
 		rc = add_contexts(ix, p, err);
+	if (rc == 0 && p->decoder)
+		rc = add_decoder(ix, o.n_features, err);
 	return rc == 0 ? store_index_finish(ix, NULL, NULL, err) : rc;
 }

@@ -13,6 +13,7 @@ typedef struct planted {
 	        random; /* and so many more that fire at random, each on one token in `features`, whatever it is */
 	uint32_t times;  /* how often each word comes, about */
 	uint32_t tokens; /* of a context */
+	bool decoder; /* with decoder rows: that of feature f is (f + 1, 0, 0, 1), of rows that are the output of block 1 */
 } planted;
 void planted_word(char out[PLANTED_WORD], uint32_t feature); /* " w12" */
 /* Index it into the open store as source "planted". */

@@ -5,10 +5,13 @@
 #include "tests/support_oracle.h"
 
 #include <math.h>
+#include <openssl/evp.h>
 #include <stdlib.h>
 #include <string.h>
 
 static const char before_label[] = "fits this description: ", before_text[] = "Text:\n";
+static const char before_passage[] = "Turned up:";
+static const char steered[] = " steered by ";
 
 static void must(int rc)
 {
@@ -16,15 +19,29 @@ static void must(int rc)
 		abort();
 }
 
+/* Nats a token of a label behind a passage: that of the feature which steered it gains. */
+static double label_loss(const subject_oracle *o, const char *prefix, const char *label)
+{
+	const char *by = NULL;
+	uint64_t key = hash64(label, strlen(label), hash64(prefix, strlen(prefix), o->seed));
+	char word[64];
+
+	for (const char *at = prefix; (at = strstr(at, steered));)
+		by = at += sizeof(steered) - 1;
+	snprintf(word, sizeof(word), " %.*s", by ? (int)strcspn(by, " \n") : 0, by ? by : "");
+	return 12 - oracle_normal(key) - (by && strcmp(word, label) == 0 ? o->d : 0);
+}
+
 /* Nats a token of a text behind a prefix. */
 static double loss_of(const subject_oracle *o, const char *prefix, const char *s)
 {
 	const char *label = strstr(prefix, before_label);
 	uint64_t key = hash64(s, strlen(s), o->seed);
-	double loss = 4 + 0.3 * oracle_normal(hash64_mix(key, 1));
+	bool is_label = strstr(prefix, before_passage) != NULL;
+	double loss = is_label ? label_loss(o, prefix, s) : 4 + 0.3 * oracle_normal(hash64_mix(key, 1));
 	char word[64];
 
-	if (!label)
+	if (!label || is_label)
 		return loss;
 	label += sizeof(before_label) - 1;
 	snprintf(word, sizeof(word), "%.*s", (int)strcspn(label, "\n"), label);
@@ -95,6 +112,7 @@ static char *echo(subject_oracle *o, const cJSON *body)
 {
 	const char *prompt = cJSON_GetObjectItemCaseSensitive(body, "prompt")->valuestring;
 	const char *at = strstr(prompt, before_text), *word;
+	const char *label = strstr(prompt, before_passage);
 	text out, tokens, values;
 	double loss;
 	char buf[32];
@@ -103,6 +121,8 @@ static char *echo(subject_oracle *o, const cJSON *body)
 	text_init(&tokens, 1 << 24);
 	text_init(&values, 1 << 24);
 	at = at ? at + sizeof(before_text) - 1 : prompt;
+	for (; label; label = strstr(at, before_passage))
+		at = label + sizeof(before_passage) - 1;
 	loss = loss_of(o, prompt, at);
 	add_token(&tokens, &values, "<s>", 3, "null");
 	if (trouble_of(o) != SUBJECT_NO_ECHO && at > prompt)
@@ -123,6 +143,104 @@ static char *echo(subject_oracle *o, const cJSON *body)
 	return out.data;
 }
 
+/* ---- Steering ------------------------------------------------------------------------------------------------------------ */
+
+typedef struct steering {
+	float v[4];
+	double scale, norm;
+	int feature; /* -1: no feature's */
+} steering;
+
+static bool read_steering(steering *out, const cJSON *body)
+{
+	const cJSON *by = cJSON_GetObjectItemCaseSensitive(body, "steer");
+	const char *vector = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(by, "vector"));
+	unsigned char bytes[32];
+
+	*out = (steering){ .feature = -1 };
+	if (!vector || strlen(vector) != 24 ||
+	    EVP_DecodeBlock(bytes, (const unsigned char *)vector, 24) != 18)
+		return false;
+	memcpy(out->v, bytes, sizeof(out->v));
+	out->scale = cJSON_GetObjectItemCaseSensitive(by, "scale")->valuedouble;
+	for (int i = 0; i < 4; i++)
+		out->norm += (double)out->v[i] * out->v[i];
+	out->norm = sqrt(out->norm);
+	if (out->v[1] == 0 && out->v[2] == 0 && out->v[3] == 1)
+		out->feature = (int)out->v[0] - 1;
+	return true;
+}
+
+/* 0.02 times the square of how far it is moved, half of that by another direction; of odd prompts twice that of even ones. */
+static char *kls(subject_oracle *o, const cJSON *body)
+{
+	int n = cJSON_GetArraySize(cJSON_GetObjectItemCaseSensitive(body, "prompts"));
+	steering by;
+	bool any = read_steering(&by, body);
+	double moved = any ? by.scale * by.norm : 0;
+	text out;
+
+	o->kls++;
+	text_init(&out, 1 << 20);
+	must(text_adds(&out, "{\"object\":\"subject\",\"kl\":["));
+	for (int i = 0; i < n; i++)
+		if (o->trouble == SUBJECT_BAD_KL && o->kls > o->after)
+			must(text_addf(&out, "%snull", i ? "," : ""));
+		else
+			must(text_addf(&out, "%s%.17g", i ? "," : "",
+			               o->trouble == SUBJECT_UNMOVED
+			                       ? 0
+			                       : (i % 2 + 1) * (by.feature < 0 ? 0.01 : 0.02) * moved *
+			                                 moved));
+	must(text_adds(&out, "]}"));
+	return out.data;
+}
+
+static char *texts(subject_oracle *o, const cJSON *body)
+{
+	int n = cJSON_GetArraySize(cJSON_GetObjectItemCaseSensitive(body, "prompts"));
+	double seed = cJSON_GetObjectItemCaseSensitive(body, "seed")->valuedouble;
+	steering by;
+	bool any = read_steering(&by, body);
+	text out;
+
+	o->texts++;
+	text_init(&out, 1 << 20);
+	must(text_adds(&out, "{\"object\":\"subject\",\"items\":["));
+	for (int i = 0; i + (o->trouble == SUBJECT_FEW_TEXTS) < n; i++) {
+		must(text_addf(&out, "%s{\"text\":\" went on %.0f", i ? "," : "", seed + i));
+		if (any && by.feature >= 0)
+			must(text_addf(&out, "%sw%d", steered, by.feature));
+		else if (any)
+			must(text_addf(&out, " randomly %g", (double)by.v[1]));
+		must(text_adds(&out, " ok\"}"));
+	}
+	must(text_adds(&out, "]}"));
+	return out.data;
+}
+
+static llm_reply steer(subject_oracle *o, const char *what, const cJSON *body)
+{
+	llm_reply r = { 0 };
+
+	if (o->trouble == SUBJECT_NO_STEERING) {
+		r.status = 400;
+		r.body = "{\"error\":{\"message\":\"steer is not for this model\"}}";
+	} else {
+		r.own = strcmp(what, "kl") == 0 ? kls(o, body) : texts(o, body);
+	}
+	return r;
+}
+
+static const char *info(const subject_oracle *o)
+{
+	return o->trouble == SUBJECT_ELSE      ? "{\"data\":[]}"
+	       : o->trouble == SUBJECT_SMALL   ? "{\"object\":\"subject\",\"layers\":3,\"width\":3}"
+	       : o->trouble == SUBJECT_SHALLOW ? "{\"object\":\"subject\",\"layers\":1,\"width\":4}"
+	                                       : "{\"object\":\"subject\",\"model\":\"tiny-0123\","
+	                                         "\"layers\":3,\"width\":4}";
+}
+
 llm_reply subject_answer(const llm_seen *request, void *payload)
 {
 	subject_oracle *o = payload;
@@ -131,9 +249,9 @@ llm_reply subject_answer(const llm_seen *request, void *payload)
 	const char *what = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(body, "do"));
 
 	if (what && strcmp(what, "info") == 0) {
-		r.body = o->trouble == SUBJECT_ELSE ? "{\"data\":[]}"
-		                                    : "{\"object\":\"subject\",\"model\":\"tiny-0123\","
-		                                      "\"layers\":3,\"width\":4}";
+		r.body = info(o);
+	} else if (what && (strcmp(what, "kl") == 0 || strcmp(what, "generate") == 0)) {
+		r = steer(o, what, body);
 	} else {
 		o->questions++;
 		o->items += (unsigned)cJSON_GetArraySize(cJSON_GetObjectItemCaseSensitive(body, "items"));

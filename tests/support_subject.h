@@ -16,16 +16,25 @@ typedef enum subject_trouble {
 	SUBJECT_NULL,        /* NaN, as JSON has it */
 	SUBJECT_POSITIVE,    /* a probability over 1 */
 	SUBJECT_OTHER_TEXT,  /* completions: tokens that spell something else */
-	SUBJECT_ELSE         /* JSON of another kind */
+	SUBJECT_ELSE,        /* JSON of another kind */
+	SUBJECT_NO_STEERING, /* 400 to what asks for it */
+	SUBJECT_BAD_KL,      /* NaN for a KL */
+	SUBJECT_FEW_TEXTS,   /* the last text is missing */
+	SUBJECT_SMALL,       /* its blocks put out 3 values */
+	SUBJECT_SHALLOW,     /* it has one block */
+	SUBJECT_UNMOVED      /* no strength moves it: KL 0 */
 } subject_trouble;
 
 typedef struct subject_oracle {
-	double d; /* what a label gains where its word is in the text, in standard deviations of what it gains anywhere */
+	/* what a label gains where its word is in the text, in standard deviations of what it gains anywhere; of steering: nats that the
+	 * right label gains by the feature's direction, beside a noise of 1 in each passage */
+	double d;
 	uint64_t seed;
 	subject_trouble trouble;
 	unsigned after,
 	        until; /* trouble with requests for log-probabilities behind so many, and no more than so many; 0: all */
 	unsigned questions, items;
+	unsigned kls, texts; /* requests for them */
 } subject_oracle;
 /* As llm_start_answering() takes it; payload: a subject_oracle. */
 llm_reply subject_answer(const llm_seen *request, void *payload);

@@ -22,3 +22,7 @@ try gloss score -d small.db --scorer surprisal --subject http://127.0.0.1:9/v1 -
 try gloss score -d small.db --scorer surprisal --subject http://127.0.0.1:9/v1 --retries 0
 try gloss score -d small.db --scorer surprisal --subject ftp://127.0.0.1:9/v1
 try gloss score -d small.db --scorer embedding
+try gloss score -d small.db --scorer intervention
+try gloss score -d small.db --scorer intervention --base-url http://127.0.0.1:9/v1 --model m
+try gloss score -d small.db --scorer intervention --prompts 4
+try gloss score -d small.db --scorer intervention --steer-kl 0
