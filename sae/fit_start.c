@@ -76,7 +76,7 @@ static void turn_decoder(const starting *call, float *row, const float *value, f
 		sum[i] -= all * (float)call->mean_y[i];
 	norm = (float)sqrt(k->sum_squares(sum, d));
 	for (size_t i = 0; i < d && norm > 0; i++)
-		row[i] = sum[i] / norm;
+		row[i] = sum[i] / norm * (float)call->decoder;
 }
 
 /* What a feature's pre-activation exceeds on so many rows of the sample. */
