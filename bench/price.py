@@ -141,29 +141,35 @@ class Windows:
         return kind(tokens=torch.tensor(ids), activations=values, str_tokens=text)
 
 
-def delphi_requests(o, store, feature, ours):
-    """{stage: [messages]} as the classes of delphi build them."""
-    from delphi.explainers import DefaultExplainer
+def delphi_samples(store, feature, ours, label):
+    """A record of delphi's with the windows that Gloss's questions were about."""
     from delphi.latents.latents import Latent, LatentRecord
     from delphi.latents.samplers import normalize_activations
-    from delphi.scorers import DetectionScorer, FuzzingScorer
 
     w = Windows(store, feature)
-    train = [w.example(x) for x in ours["label"][0][0]]
-    strongest = max(e.max_activation for e in train)
-    judged = [tuple(x) for windows, _ in ours["detection"] for x in windows]
+    judged = list(dict.fromkeys(tuple(x) for windows, _ in ours["detection"] for x in windows))
     firing = [x for x in judged if max(w.values(*x)) > 0]
-    record = LatentRecord(latent=Latent("l", feature), explanation=LABEL)
-    record.train = normalize_activations(train, strongest)
+    record = LatentRecord(latent=Latent("l", feature), explanation=label)
+    if "label" in ours:
+        train = [w.example(x) for x in ours["label"][0][0]]
+        record.train = normalize_activations(train, max(e.max_activation for e in train))
     record.test = [w.example(x) for x in firing]
     record.not_active = [w.example(x, False) for x in judged if x not in firing]
+    return record
+
+
+def delphi_requests(o, record):
+    """{stage: [messages]} as the classes of delphi build them."""
+    from delphi.explainers import DefaultExplainer
+    from delphi.scorers import DetectionScorer, FuzzingScorer
+
     out = {"label": [DefaultExplainer(client=None)._build_prompt(record.train)]}
     for stage, kind in (("detection", DetectionScorer), ("fuzz", FuzzingScorer)):
         scorer = kind(client=None, n_examples_shown=o.shown)
         samples = scorer._prepare(record)
         random.Random(42).shuffle(samples)
         out[stage] = [scorer._build_prompt(record.explanation, b) for b in scorer._batch(samples)]
-    return out, len(record.test), len(record.not_active)
+    return out
 
 
 # ---- Tokens and prices ---------------------------------------------------------------------------------------------------------
@@ -201,9 +207,9 @@ def count(o, tokenizer, store, found):
             for _, body in requests:
                 schema = json.dumps(body["response_format"]["json_schema"]["schema"]) if "response_format" in body else ""
                 ours.add(stage, body["messages"], answer_to(body), schema)
-        built, n_firing, n_silent = delphi_requests(o, store, feature, stages)
-        windows = [windows[0] + len(stages["label"][0][0]), windows[1] + n_firing, windows[2] + n_silent]
-        for stage, requests in built.items():
+        record = delphi_samples(store, feature, stages, LABEL)
+        windows = [windows[0] + len(record.train), windows[1] + len(record.test), windows[2] + len(record.not_active)]
+        for stage, requests in delphi_requests(o, record).items():
             for messages in requests:
                 n = messages[-1]["content"].count("\nExample ")
                 theirs.add(stage, messages, "[EXPLANATION]: " + LABEL if stage == "label" else str([i % 2 for i in range(n)]).replace(" ", ""))

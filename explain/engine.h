@@ -14,7 +14,7 @@ typedef struct engine_form {
 	const char *name, *schema; /* of the schema, for the server; JSON */
 	const char *prompt;        /* the template */
 } engine_form;
-enum { ENGINE_FORMS_MAX = 2 }; /* of a kind, beside its own */
+enum { ENGINE_FORMS_MAX = 3 }; /* of a kind, beside its own */
 
 /* One question of a task. It lives in the task's arena. */
 typedef struct engine_ask {

@@ -7,6 +7,7 @@
 extern const char prompt_label[], prompt_label_table[], prompt_label_contrastive[], prompt_label_output[];
 extern const char prompt_label_refine[], prompt_detection[];
 extern const char schema_label[], schema_label_cot[], schema_detection[];
+extern const char prompt_detection_graded[], schema_detection_graded[];
 
 static const char *const label_fields[] = { "examples", "answer" };
 
@@ -112,10 +113,15 @@ static size_t n_forms(const explain_opts *o)
 	return label_has_choice(o) ? FORM_REFINE : 0;
 }
 
-static const engine_form forms[][2] = { { { "detection", schema_detection, prompt_detection },
-	                                  { "label", schema_label, prompt_label_refine } },
-	                                { { "detection", schema_detection, prompt_detection },
-	                                  { "label", schema_label_cot, prompt_label_refine } } };
+#define FORMS(label_schema)                                                                                  \
+	{                                                                                                    \
+		{ "detection", schema_detection, prompt_detection },                                         \
+		        { "detection_graded", schema_detection_graded, prompt_detection_graded },            \
+		{                                                                                            \
+			"label", label_schema, prompt_label_refine                                           \
+		}                                                                                            \
+	}
+static const engine_form forms[][FORM_REFINE] = { FORMS(schema_label), FORMS(schema_label_cot) };
 
 #define LABEL_KIND(an_explainer, a_schema, a_prompt, some_forms)                                             \
 	{                                                                                                    \

@@ -24,8 +24,9 @@ typedef struct explainer {
 extern const explainer explainer_marked, explainer_table, explainer_contrastive, explainer_output,
         explainer_single_token, explainer_lexical;
 
-/* Forms of the questions of a task (engine_form): for a label; for what a label is judged by; for a better label. */
-enum { FORM_LABEL, FORM_JUDGE, FORM_REFINE };
+/* Forms of the questions of a task (engine_form): for a label; for what a label is judged by, and again for what had no
+ * answer; for a better label. */
+enum { FORM_LABEL, FORM_JUDGE, FORM_JUDGE_AGAIN, FORM_REFINE };
 
 /* A task that labels a feature, as engine_kind has it (label.c). */
 int label_begin(engine_task *t, error *err) MUST_USE;

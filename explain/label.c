@@ -311,7 +311,7 @@ static int take_answers(engine_task *t, error *err)
 	int rc = 0;
 
 	for (engine_ask *ask = t->asks; ask && rc == 0 && !t->settled; ask = ask->next) {
-		bool for_label = ask->form != FORM_JUDGE;
+		bool for_label = ask->form == FORM_LABEL || ask->form == FORM_REFINE;
 		label_try *l = ask->data;
 
 		if (ask->read || !ask->over) /* asked for again just now */
@@ -334,7 +334,7 @@ static int settle_without(engine_task *t, error *err)
 	const engine_ask *last = NULL;
 
 	for (const engine_ask *ask = t->asks; ask; ask = ask->next)
-		if (ask->form != FORM_JUDGE)
+		if (ask->form == FORM_LABEL || ask->form == FORM_REFINE)
 			last = ask;
 	return engine_settle(t, engine_failure(last), last->err.msg, err);
 }

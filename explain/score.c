@@ -150,7 +150,8 @@ int score_ask(engine_task *t, score_batch *b, unsigned sample, error *err)
 {
 	const score_task *mine = t->data;
 	const char *label = mine->label[b->whose].text, *ids = NULL;
-	unsigned each = mine->scorer->other ? TOKENS_A_NUMBER : TOKENS_AN_ANSWER,
+	bool lists = mine->scorer->other && !(t->form && t->form == mine->form_again);
+	unsigned each = lists ? TOKENS_A_NUMBER : TOKENS_AN_ANSWER,
 	         limit = (unsigned)b->n * each + TOKENS_FRAME;
 	text texts, line;
 	char count[24];
@@ -203,12 +204,17 @@ int score_judge(engine_task *t, score_label whose, unsigned sample, error *err)
 	score_task *mine = t->data;
 	size_t at = 0, size = batch_size(t);
 	score_batch *b;
+	unsigned form = t->form;
 	int rc = 0;
 
+	if (sample && mine->form_again)
+		t->form = mine->form_again;
 	while (rc == 0) {
 		b = arena_alloc(&t->mem, 1, sizeof(*b) + size * sizeof(b->items[0]));
-		if (!b)
-			return error_nomem(err, "a request");
+		if (!b) {
+			rc = error_nomem(err, "a request");
+			break;
+		}
 		b->whose = whose;
 		for (; at < mine->n && b->n < size; at++)
 			if (mine->items[at].asked[whose] && isnan(mine->items[at].answer[whose]))
@@ -218,6 +224,7 @@ int score_judge(engine_task *t, score_label whose, unsigned sample, error *err)
 		mine->n_again += sample && whose == SCORE_OWN ? (uint32_t)b->n : 0;
 		rc = t->job->o->client ? mine->scorer->ask(t, b, sample, err) : judge_by_rule(t, b, err);
 	}
+	t->form = form;
 	return rc;
 }
 
@@ -249,6 +256,7 @@ static int begin(engine_task *t, error *err)
 		return error_nomem(err, "a task");
 	t->data = mine;
 	mine->hard = (double)NAN;
+	mine->form_again = t->job->n_forms ? 1 : 0;
 	mine->scorer = scorer_of(t);
 	rc = store_explanation_get(&mine->label[SCORE_OWN], t->job->s, t->row.explanation_id, &t->mem, err);
 	if (rc < 0)
@@ -548,19 +556,33 @@ static int check(const engine_kind *k, const explain_opts *o, error *err)
 	return 0;
 }
 
-#define SCORE_KIND(a_scorer, a_schema, a_prompt, some_fields, opens)                                         \
+#define SCORE_KIND_WITH(a_scorer, a_schema, a_prompt, some_fields, opens, some_forms, how_many)              \
 	{                                                                                                    \
 		.name = "score", .unit = "labels", .scorer = &(a_scorer), .schema_name = #a_schema,          \
 		.schema = schema_##a_schema, .prompt = (a_prompt), .fields = (some_fields),                  \
 		.n_fields = ARRAY_LEN(some_fields), .left_out = "without_label", .lacks = lacks,             \
 		.check = check, .choose = choose_tasks, .settings = settings, .open = (opens),               \
-		.begin = begin, .finish = finish, .report = report                                           \
+		.begin = begin, .finish = finish, .report = report, .forms = (some_forms),                   \
+		.n_forms = (how_many)                                                                        \
 	}
+#define SCORE_KIND(a_scorer, a_schema, a_prompt, some_fields, opens)                                         \
+	SCORE_KIND_WITH(a_scorer, a_schema, a_prompt, some_fields, opens, NULL, NULL)
+
+/* What has no answer in lists of numbers is asked about again in the form of the graded ones, which small models fill in. */
+static size_t n_forms(const explain_opts *o)
+{
+	return o->client ? 1 : 0;
+}
+static const engine_form detection_again[] = { { "detection_graded", schema_detection_graded,
+	                                         prompt_detection_graded } };
+static const engine_form fuzz_again[] = { { "fuzz_graded", schema_fuzz_graded, prompt_fuzz_graded } };
+#define SCORE_LIST_KIND(a_name, some_fields)                                                                 \
+	SCORE_KIND_WITH(scorer_##a_name, a_name, prompt_##a_name, some_fields, NULL, a_name##_again, n_forms)
 
 static const engine_kind kinds[] = {
-	SCORE_KIND(scorer_detection, detection, prompt_detection, labelled_fields, NULL),
+	SCORE_LIST_KIND(detection, labelled_fields),
 	SCORE_KIND(scorer_confidence, confidence, prompt_confidence, labelled_fields, NULL),
-	SCORE_KIND(scorer_fuzz, fuzz, prompt_fuzz, labelled_fields, NULL),
+	SCORE_LIST_KIND(fuzz, labelled_fields),
 	SCORE_KIND(scorer_intruder, intruder, prompt_intruder, unlabelled_fields, NULL),
 	SCORE_KIND(scorer_surprisal, none, prompt_surprisal, label_field, subject_open),
 	SCORE_KIND(scorer_embedding, none, prompt_embedding, label_field, engine_embed_probe),

@@ -130,7 +130,7 @@ int score_take(engine_ask *ask, error *err)
 	double *grade = ask->reply ? arena_alloc(&ask->task->mem, n + 1, sizeof(*grade)) : NULL;
 	int rc = 0;
 
-	if (mine->scorer->other)
+	if (mine->scorer->other && !(ask->form && ask->form == mine->form_again))
 		return take_lists(ask, err);
 	if (ask->reply)
 		rc = grade ? read_grades(grade, n, ask, mine->scorer->answer, err)

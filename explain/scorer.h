@@ -48,8 +48,9 @@ typedef struct score_task {
 	size_t n;
 	store_explanation label[SCORE_LABELS]; /* .text NULL: none to judge by */
 	unsigned look;
-	bool again;                /* what has no answer was asked about once more */
-	double hard;               /* the value against hard items alone; NaN: there are none */
+	bool again;          /* what has no answer was asked about once more */
+	unsigned form_again; /* the form of these questions: an object an answer, not lists; 0: the same */
+	double hard;         /* the value against hard items alone; NaN: there are none */
 	uint32_t n_again, n_stray; /* items asked about twice; answers about none that was asked about */
 	void *own;                 /* the scorer's */
 } score_task;

@@ -4,6 +4,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "explain/explainer.h"
 #include "explain/prompt.h"
 
 /* ---- Items ------------------------------------------------------------------------------------------------------------ */
@@ -42,6 +43,7 @@ int tries_items(const char **why, char buf[128], score_task **out, engine_task *
 	if (rc < 0 || *why)
 		return rc;
 	items->scorer = &scorer_detection;
+	items->form_again = FORM_JUDGE_AGAIN;
 	t->data = items;
 	rc = mix_silent(&m, n, &t->mem, err);
 	if (rc == 0)

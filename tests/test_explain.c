@@ -251,14 +251,15 @@ static char *content_of(const llm_seen *request, const char *role)
 	return content;
 }
 
-/* Takes texts that hold the label's word. */
+/* Takes texts that hold the label's word; says so in lists, and an object each. */
 static void judge_texts(text *out, const char *user, bool drop_last)
 {
 	char label[64], head[16];
-	text silent;
+	text silent, objects;
 	int n = 0;
 
 	text_init(&silent, 10000);
+	text_init(&objects, 10000);
 	ck_assert_int_eq(sscanf(user, "Description: %63s", label), 1);
 	while (snprintf(head, sizeof(head), "\n[%d] ", n + 1), strstr(user, head))
 		n++;
@@ -274,9 +275,15 @@ static void judge_texts(text *out, const char *user, bool drop_last)
 		to = strstr(line, label) ? out : &silent;
 		ck_assert_int_eq(
 		        text_addf(to, "%s%d", !to->len || to->data[to->len - 1] == '[' ? "" : ",", i), 0);
+		ck_assert_int_eq(text_addf(&objects, "%s{\"id\":%d,\"fires\":%s}", i > 1 ? "," : "", i,
+		                           to == out ? "true" : "false"),
+		                 0);
 		free(line);
 	}
-	ck_assert_int_eq(text_addf(out, "],\"silent\":[%s]}\n```", silent.len ? silent.data : ""), 0);
+	ck_assert_int_eq(text_addf(out, "],\"silent\":[%s]}\n```\n{\"answers\":[%s]}",
+	                           silent.len ? silent.data : "", objects.len ? objects.data : ""),
+	                 0);
+	text_free(&objects);
 	text_free(&silent);
 }
 

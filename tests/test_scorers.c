@@ -231,6 +231,9 @@ START_TEST(a_number_in_both_lists_is_no_answer)
 	ck_assert_double_ge(sql("SELECT details ->> 'asked_again' FROM score"), 1);
 	ck_assert_double_eq(sql("SELECT n_failed FROM score"), 0);
 	ck_assert_uint_eq(judge.both, 0);
+	/* by an object an answer, which small models fill in where they leave numbers out of lists */
+	for (size_t i = llm_count(server) - 1; i + 1 >= llm_count(server); i--)
+		ck_assert_ptr_nonnull(strstr(llm_get(server, i)->body, "\"answers\""));
 }
 END_TEST
 
