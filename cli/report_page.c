@@ -105,6 +105,8 @@ static void put_head(html *h, const cJSON *page)
 	html_add(h, "<nav><a href=\"#summary\">Summary</a> <a href=\"#scorers\">Each scorer</a> ");
 	if (cJSON_GetArraySize(report_get(page, "agreement")))
 		html_add(h, "<a href=\"#agreement\">Agreement</a> ");
+	if (report_get(page, "golden"))
+		html_add(h, "<a href=\"#golden\">Judges against a person</a> ");
 	html_add(h, "<a href=\"#cost\">Cost</a> <a href=\"#best\">Best</a> <a href=\"#worst\">Worst</a> "
 	            "<a href=\"#features\">All features</a></nav>\n");
 }
@@ -144,7 +146,7 @@ static void put_summary(html *h, const cJSON *page)
 	{
 		double n = answer_number(s, "n");
 
-		html_addf(h, "<tr><td><a href=\"#s%zu\">", i);
+		html_addf(h, "<tr><td class=name><a href=\"#s%zu\">", i);
 		report_series_name(h, page, i++);
 		html_add(h, "</a></td><td>");
 		html_text(h, answer_string(s, "measure") ? answer_string(s, "measure") : "–");
@@ -247,9 +249,9 @@ static void put_judges(html *h, const cJSON *page)
 		               "class=n>only A"
 		               "</th><th class=n>only B</th><th class=n>both no</th></tr></thead><tbody>\n");
 		any = true;
-		html_add(h, "<tr><td>");
+		html_add(h, "<tr><td class=name>");
 		report_series_name(h, page, (size_t)answer_number(one, "a"));
-		html_add(h, "</td><td>");
+		html_add(h, "</td><td class=name>");
 		report_series_name(h, page, (size_t)answer_number(one, "b"));
 		html_add(h, "</td>");
 		report_number_cell(h, answer_number(k, "features"), "%.0f");
@@ -284,10 +286,10 @@ static void put_interval_cell(html *h, const cJSON *v)
 
 static void put_golden_row(html *h, const cJSON *page, const cJSON *j)
 {
-	const cJSON *c = report_get(j, "calibration"), *corrected = report_get(j, "corrected");
+	const cJSON *corrected = report_get(j, "corrected");
 	const char *const names[] = { "accuracy", "tpr", "tnr", "kappa" };
 
-	html_add(h, "<tr><td>");
+	html_add(h, "<tr><td class=name>");
 	report_series_name(h, page, (size_t)answer_number(j, "series"));
 	html_add(h, "</td>");
 	report_number_cell(h, answer_number(j, "features"), "%.0f");
@@ -296,12 +298,40 @@ static void put_golden_row(html *h, const cJSON *page, const cJSON *j)
 		put_interval_cell(h, report_get(j, names[i]));
 	report_number_cell(h, answer_number(corrected, "uncorrected"), "%.3f");
 	put_interval_cell(h, corrected);
-	report_number_cell(h, answer_number(c, "brier"), "%.4f");
-	report_number_cell(h, answer_number(c, "ece"), "%.4f");
-	report_number_cell(h, answer_number(c, "slope"), "%.3f");
-	report_number_cell(h, answer_number(c, "intercept"), "%+.3f");
-	report_number_cell(h, answer_number(c, "brier_after"), "%.4f");
 	html_add(h, "</tr>\n");
+}
+
+/* Those whose answers are graded. */
+static void put_calibration(html *h, const cJSON *page, const cJSON *judges)
+{
+	const char *const names[] = { "brier", "ece", "slope", "intercept", "brier_after" };
+	const cJSON *one, *c;
+	bool any = false;
+
+	cJSON_ArrayForEach(one, judges)
+	{
+		if (!(c = report_get(one, "calibration")))
+			continue;
+		html_add(h, any ? ""
+		                : "<h3>Graded answers as probabilities</h3>\n<div "
+		                  "class=scroll><table><thead><tr><th>"
+		                  "judge</th><th class=n>windows</th><th class=n>area under the ROC "
+		                  "curve</th><th "
+		                  "class=n>Brier score</th><th class=n>calibration error</th><th "
+		                  "class=n>Platt: slope"
+		                  "</th><th class=n>intercept</th><th class=n>Brier "
+		                  "then</th></tr></thead><tbody>\n");
+		any = true;
+		html_add(h, "<tr><td class=name>");
+		report_series_name(h, page, (size_t)answer_number(one, "series"));
+		html_add(h, "</td>");
+		report_number_cell(h, answer_number(c, "n"), "%.0f");
+		put_interval_cell(h, report_get(c, "auroc"));
+		for (size_t i = 0; i < ARRAY_LEN(names); i++)
+			report_number_cell(h, answer_number(c, names[i]), "%.4f");
+		html_add(h, "</tr>\n");
+	}
+	html_add(h, any ? "</tbody></table></div>\n" : "");
 }
 
 static void put_golden(html *h, const cJSON *page)
@@ -330,15 +360,14 @@ static void put_golden(html *h, const cJSON *page)
 	            "</th><th class=n>accuracy</th><th class=n>says yes where the person does</th><th "
 	            "class=n>says no "
 	            "where the person does</th><th class=n>kappa</th><th class=n>mean score</th><th "
-	            "class=n>corrected</th><th class=n>Brier</th><th class=n>calibration error</th><th "
-	            "class=n>Platt: "
-	            "slope</th><th class=n>intercept</th><th class=n>Brier then</th></tr></thead><tbody>\n");
+	            "class=n>corrected</th></tr></thead><tbody>\n");
 	cJSON_ArrayForEach(one, report_get(golden, "judges")) put_golden_row(h, page, one);
 	html_add(h,
 	         "</tbody></table></div>\n<p class=mute>Corrected: the mean score had the person judged, if "
 	         "the judge "
 	         "errs at these rates on every window; – where the judge may be no better than chance by the "
 	         "person's answers. Intervals let windows of one feature hang together.</p>\n");
+	put_calibration(h, page, report_get(golden, "judges"));
 }
 
 /* ---- Cost ------------------------------------------------------------------------------------------------------------------ */

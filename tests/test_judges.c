@@ -311,22 +311,24 @@ START_TEST(answers_stay_and_are_not_asked_for_again)
 	explain_opts o = options("detection", "A");
 	explain_golden *g = NULL;
 	explain_golden_question q, again;
+	char first[4096];
 	bool more;
 
 	OK(explain_golden_open(&g, s, &o, 4, &err));
 	OK(explain_golden_get(&q, &more, g, 0, &err));
 	ck_assert(more);
+	snprintf(first, sizeof(first), "%s", q.text);
 	OK(explain_golden_answer(g, 0, true, &err));
 	NEAR(sql("SELECT count(*) FROM golden"), 1); /* at once */
 	OK(explain_golden_answer(g, 0, false, &err));
 	NEAR(sql("SELECT count(*) FROM golden WHERE answer = 0"), 1);
 	OK(explain_golden_get(&again, &more, g, 1, &err));
-	ck_assert_str_ne(again.text, q.text);
+	ck_assert_str_ne(again.text, first);
 	explain_golden_close(g);
 	g = NULL;
 	OK(explain_golden_open(&g, s, &o, 4, &err));
 	OK(explain_golden_get(&again, &more, g, 0, &err));
-	ck_assert_str_ne(again.text, q.text);
+	ck_assert_str_ne(again.text, first);
 	ck_assert_uint_eq(again.feature, q.feature);
 	ck_assert_uint_eq(again.n, 3);
 	explain_golden_close(g);
