@@ -31,10 +31,7 @@ static int pairs_new(golden_pairs *g, size_t room, error *err)
 	g->right = malloc(room + 1);
 	g->cluster = malloc((room + 1) * sizeof(*g->cluster));
 	g->p = malloc((room + 1) * sizeof(*g->p));
-	if (g->judge && g->person && g->right && g->cluster && g->p)
-		return 0;
-	pairs_clear(g);
-	return error_nomem(err, "answers");
+	return g->judge && g->person && g->right && g->cluster && g->p ? 0 : error_nomem(err, "answers");
 }
 
 /* Confidence asks what detection asks. */
@@ -261,9 +258,7 @@ static int put_judges(cJSON *list, report *r, store_golden **rows, const size_t 
 		const report_series *x = &r->series[k];
 		golden_pairs g;
 
-		rc = pairs_new(&g, all, err);
-		if (rc < 0)
-			return rc;
+		rc = pairs_new(&g, all, err); /* to be cleared after a failure too */
 		for (size_t i = 0; i < x->n && rc == 0; i++)
 			rc = take_pairs(&g, x->score[i], (uint32_t)i, rows[x->score[i]->source],
 			                n[x->score[i]->source], err);
