@@ -91,6 +91,7 @@ cJSON *train_step_json(const sae_train_step *s)
 	                (isnan(s->sparsity) || add_number(line, "sparsity", s->sparsity)) &&
 	                (isnan(s->coef) || add_number(line, "coef", s->coef)) &&
 	                (isnan(s->k) || add_number(line, "k", s->k)) &&
+	                (isnan(s->dense_steps) || add_number(line, "dense_steps", s->dense_steps)) &&
 	                (!s->n_resampled || add_number(line, "n_resampled", (double)s->n_resampled)) &&
 	                add_number(line, "grad_norm", s->grad_norm) &&
 	                add_number(line, "seconds", s->seconds) && add_number(line, "tokens_per_s", speed));

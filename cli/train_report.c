@@ -269,6 +269,41 @@ static bool add_target_l0(cJSON *o, const train_report *r)
 	        add_number(t, "reached", reached(r)) && cJSON_AddBoolToObject(t, "met", is_met(r)));
 }
 
+/* Tokens a second of so many steps, their own time alone; 0: there were none. */
+static double phase_speed(const sae_train_step *s, double steps, double seconds)
+{
+	return steps > 0 && seconds > 0 ? steps * (double)s->tokens / (double)s->step / seconds : 0;
+}
+
+static bool add_phase(cJSON *o, const char *name, const sae_train_step *s, double steps, double seconds)
+{
+	cJSON *part = cJSON_AddObjectToObject(o, name);
+
+	return part && add_number(part, "steps", steps) &&
+	       add_number(part, "tokens_per_s", phase_speed(s, steps, seconds));
+}
+
+static bool add_phases(cJSON *o, const sae_train_step *s)
+{
+	cJSON *phases = isnan(s->dense_steps) ? NULL : cJSON_AddObjectToObject(o, "phases");
+
+	return isnan(s->dense_steps) ||
+	       (phases && add_phase(phases, "dense", s, s->dense_steps, s->dense_seconds) &&
+	        add_phase(phases, "sparse", s, (double)s->step - s->dense_steps,
+	                  s->step_seconds - s->dense_seconds));
+}
+
+static void print_phases(const sae_train_step *s)
+{
+	double sparse = (double)s->step - s->dense_steps;
+
+	if (isnan(s->dense_steps))
+		return;
+	printf("steps by dense tiles: %.0f (%.0f tokens/s), by lists of what fires: %.0f (%.0f tokens/s)\n",
+	       s->dense_steps, phase_speed(s, s->dense_steps, s->dense_seconds), sparse,
+	       phase_speed(s, sparse, s->step_seconds - s->dense_seconds));
+}
+
 /* In which lines the run departs from the original that its preset is named after. */
 static bool add_departs(cJSON *o, const train_report *r)
 {
@@ -287,7 +322,7 @@ cJSON *train_report_json(const train_report *r)
 	cJSON *o = cJSON_CreateObject();
 
 	if (add_string(o, "dir", r->dir) && add_end(o, r) && add_plan(o, r->plan) &&
-	    add_number(o, "steps", (double)r->last.steps) && add_target_l0(o, r) &&
+	    add_number(o, "steps", (double)r->last.steps) && add_target_l0(o, r) && add_phases(o, &r->last) &&
 	    add_number(o, "resumed_at", (double)r->resumed_at) &&
 	    add_string(o, "weights_sha256", r->weights_sha256) &&
 	    add_string(o, "arch", sae_arch_name(r->plan->arch)) && add_string(o, "kernels", r->kernels) &&
@@ -389,6 +424,7 @@ void train_report_print(const train_report *r)
 		       i ? ", " : "            fvu of the first features alone: ", s->prefix_ends[i],
 		       s->prefix_fvu[i], i + 2 < s->n_prefixes ? "" : "\n");
 	print_inputs(s->input_fvu, s->n_inputs);
+	print_phases(s);
 	if (r->held_out) {
 		printf("held out:   fvu %.4f, l0 %.1f\n", r->held_out->fvu, r->held_out->l0);
 		print_inputs(r->held_out->input_fvu, r->held_out->n_inputs);

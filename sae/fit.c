@@ -409,7 +409,8 @@ bool fit_gradients(fit *s, float *x, float *y, size_t n, float input_scale, cons
 	rule_init(s, now);
 	r->n_dead = list_dead(s, now->preact > 0);
 	fit_refresh(s);
-	if (s->entries > limit || !fit_sparse(s))
+	r->dense = s->entries > limit || !fit_sparse(s);
+	if (r->dense)
 		fit_dense(s);
 	sum_tiles(s);
 	s->rate = results(s, r);

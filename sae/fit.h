@@ -76,6 +76,7 @@ typedef struct fit_result {
 	double next_penalty;    /* with next_p */
 	double l0, grad_norm;   /* grad_norm: before clipping */
 	uint64_t n_dead;
+	bool dense;                      /* by dense tiles, else by lists */
 	double input_fvu[SAE_PARTS_MAX]; /* of a crosscoder */
 } fit_result;
 

@@ -110,7 +110,8 @@ static void run(void *self, float *x, float *y, size_t n, float input_scale, con
 		            .l0 = found.l0,
 		            .coef = step.coef,
 		            .grad_norm = found.grad_norm,
-		            .n_dead = found.n_dead };
+		            .n_dead = found.n_dead,
+		            .dense = found.dense };
 	if (!isfinite(found.fvu))
 		return;
 	r->n_inputs = m->o->n_inputs > 1 ? m->o->n_inputs : 0;

@@ -28,6 +28,7 @@ typedef struct step_result {
 	double coef;          /* of the sparsity penalty, as it was in force, if there is one */
 	double l0, grad_norm; /* grad_norm: of what the optimiser is given; NaN: not computed */
 	uint64_t n_dead, n_resampled;
+	bool dense;     /* of a kind that has both: the step went by dense tiles, not by lists */
 	bool no_memory; /* there were too many candidates or codes: fvu is NaN, nothing was updated */
 } step_result;
 

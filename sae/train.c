@@ -197,6 +197,14 @@ static double raw_error(const sae_trainer *t, double scaled)
 	return scaled / (train_scale_out(t) * train_scale_out(t));
 }
 
+/* `before` and what step s adds to it; NaN where steps are all of one sort. */
+static double phase_sum(const train_member *m, uint64_t s, double before, double more)
+{
+	if (!sae_penalty_fits(m->o.arch, SAE_PENALTY_DEFAULT))
+		return NAN;
+	return (s > 1 ? before : 0) + more;
+}
+
 /* One step of one member on its own copy of the rows, x, and of their targets. */
 static void member_step(sae_trainer *t, train_member *m, float *x, float *y)
 {
@@ -217,24 +225,28 @@ static void member_step(sae_trainer *t, train_member *m, float *x, float *y)
 		return;
 	}
 	count_fires(m, s);
-	m->seconds += clock_now() - began;
-	m->last = (sae_train_step){ .step = s,
-		                    .steps = m->o.steps,
-		                    .tokens = s * m->o.batch,
-		                    .fvu = result.fvu,
-		                    .mse = raw_error(t, result.squared_error),
-		                    .l0 = result.l0,
-		                    .auxk = result.auxk,
-		                    .lr = now.lr,
-		                    .sparsity = m->o.sparsity_warmup ? now.sparsity : (double)NAN,
-		                    .coef = sae_penalty_fits(m->o.arch, SAE_PENALTY_DEFAULT) ? result.coef
-		                                                                             : (double)NAN,
-		                    .k = m->o.k_start ? now.k : (double)NAN,
-		                    .grad_norm = result.grad_norm,
-		                    .n_dead = result.n_dead,
-		                    .n_resampled = m->last.n_resampled + result.n_resampled,
-		                    .step_seconds = m->seconds,
-		                    .n_prefixes = result.n_prefixes };
+	began = clock_now() - began;
+	m->seconds += began;
+	m->last = (sae_train_step){
+		.step = s,
+		.steps = m->o.steps,
+		.tokens = s * m->o.batch,
+		.fvu = result.fvu,
+		.mse = raw_error(t, result.squared_error),
+		.l0 = result.l0,
+		.auxk = result.auxk,
+		.lr = now.lr,
+		.sparsity = m->o.sparsity_warmup ? now.sparsity : (double)NAN,
+		.coef = sae_penalty_fits(m->o.arch, SAE_PENALTY_DEFAULT) ? result.coef : (double)NAN,
+		.k = m->o.k_start ? now.k : (double)NAN,
+		.grad_norm = result.grad_norm,
+		.n_dead = result.n_dead,
+		.n_resampled = m->last.n_resampled + result.n_resampled,
+		.step_seconds = m->seconds,
+		.dense_steps = phase_sum(m, s, m->last.dense_steps, result.dense),
+		.dense_seconds = phase_sum(m, s, m->last.dense_seconds, result.dense ? began : 0),
+		.n_prefixes = result.n_prefixes
+	};
 	memcpy(m->last.prefix_ends, result.prefix_ends, sizeof(m->last.prefix_ends));
 	memcpy(m->last.prefix_fvu, result.prefix_fvu, sizeof(m->last.prefix_fvu));
 	m->last.n_inputs = result.n_inputs;

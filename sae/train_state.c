@@ -278,10 +278,12 @@ static bool put_member(cJSON *list, const train_member *m)
 	       put(o, "tokens", (double)s->tokens) && put(o, "fvu", s->fvu) && put(o, "mse", s->mse) &&
 	       put(o, "l0", s->l0) && put(o, "auxk", s->auxk) && put(o, "lr", s->lr) &&
 	       (isnan(s->sparsity) || put(o, "sparsity", s->sparsity)) &&
-	       (isnan(s->k) || put(o, "k", s->k)) && put_other(o, "n_resampled", (double)s->n_resampled, 0) &&
-	       put(o, "grad_norm", s->grad_norm) && put(o, "n_dead", (double)s->n_dead) &&
-	       put(o, "run_seconds", s->seconds) && put_prefixes(o, s) &&
-	       (!s->n_inputs || put_list(o, "input_fvu", s->input_fvu, s->n_inputs));
+	       (isnan(s->k) || put(o, "k", s->k)) &&
+	       (isnan(s->dense_steps) ||
+	        (put(o, "dense_steps", s->dense_steps) && put(o, "dense_seconds", s->dense_seconds))) &&
+	       put_other(o, "n_resampled", (double)s->n_resampled, 0) && put(o, "grad_norm", s->grad_norm) &&
+	       put(o, "n_dead", (double)s->n_dead) && put(o, "run_seconds", s->seconds) &&
+	       put_prefixes(o, s) && (!s->n_inputs || put_list(o, "input_fvu", s->input_fvu, s->n_inputs));
 }
 
 /* Of the dumps side by side; of one alone there is nothing to tell. */
@@ -596,10 +598,15 @@ static int read_member(train_member *m, const cJSON *o, const char *what, error 
 	rc = rc == 0 ? json_get_double(&s->l0, o, "l0", what, err) : rc;
 	rc = rc == 0 ? json_get_double(&s->auxk, o, "auxk", what, err) : rc;
 	rc = rc == 0 ? json_get_double(&s->lr, o, "lr", what, err) : rc;
-	s->sparsity = s->k = NAN; /* where they are not noted */
+	s->sparsity = s->k = s->dense_steps = s->dense_seconds = NAN; /* where they are not noted */
 	rc = rc == 0 && part(o, "sparsity") ? json_get_double(&s->sparsity, o, "sparsity", what, err) : rc;
 	rc = rc == 0 && part(o, "n_resampled") ? json_get_u64(&s->n_resampled, o, "n_resampled", what, err)
 	                                       : rc;
+	rc = rc == 0 && part(o, "dense_steps") ? json_get_double(&s->dense_steps, o, "dense_steps", what, err)
+	                                       : rc;
+	rc = rc == 0 && part(o, "dense_seconds")
+	             ? json_get_double(&s->dense_seconds, o, "dense_seconds", what, err)
+	             : rc;
 	rc = rc == 0 && part(o, "k") ? json_get_double(&s->k, o, "k", what, err) : rc;
 	rc = rc == 0 ? json_get_double(&s->grad_norm, o, "grad_norm", what, err) : rc;
 	rc = rc == 0 ? json_get_u64(&s->n_dead, o, "n_dead", what, err) : rc;

@@ -57,6 +57,9 @@ typedef struct sae_train_step {
 	uint32_t n_inputs; /* of a crosscoder, else 0: the FVU of each */
 	double input_fvu[SAE_PARTS_MAX];
 
+	/* So far, of steps that went by dense tiles, before few enough features fired; NaN: the architecture has none, or they are not
+	 * known */
+	double dense_steps, dense_seconds;
 	double seconds;      /* since the start, those before a resume counted */
 	double step_seconds; /* of them in this SAE's own steps */
 } sae_train_step;

@@ -39,3 +39,14 @@ train -o free --arch gated --decoder free --loss plain --clip 1 --l1 0.5 --steps
 train -o far --arch relu --target-l0 2 --start-l0 100 --steps 8 | sed -n 's/: [0-9.]* was reached.*/: .../p'
 # a run gone on with is that run
 train -o jumprelu --arch jumprelu --steps 150 --target-l0 12 --lr 3e-3 --resume | tail -1
+# many features fire at the beginning, few at the end: which steps went how, also over a resume
+phases() {
+	python3 -c "
+import json, sys
+r = json.load(sys.stdin)
+p = r['phases']
+print({k: v['steps'] > 0 and v['tokens_per_s'] > 0 for k, v in p.items()}, sum(v['steps'] for v in p.values()) == r['last']['step'], r['last']['dense_steps'] == p['dense']['steps'])"
+}
+long="--arch relu --features 2048 --target-l0 4 --start-l0 300 --lr 3e-3 --json"
+train -o phases $long --steps 30 | phases
+train -o phases $long --steps 40 --resume --extend | phases
