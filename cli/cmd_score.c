@@ -23,7 +23,8 @@ typedef struct score_cmd_opts {
 static const option options[] = {
 	EXPLAIN_ARGS_OPTIONS(score_cmd_opts, args),
 	OPTION(score_cmd_opts, scorer, "scorer", 0, OPTION_STRING, "NAMES", "detection", 0, 0,
-	       "how to score, names apart by commas: detection, confidence, fuzz, embedding, intruder, "
+	       "how to score, names apart by commas: detection, confidence, fuzz, simulation, embedding, "
+	       "intruder, "
 	       "surprisal, intervention"),
 	OPTION(score_cmd_opts, args.subject, "subject", 0, OPTION_STRING, "URL", NULL, 0, 0,
 	       "surprisal, intervention: where demo/subject_server.py serves a model, like "
@@ -71,7 +72,9 @@ static const option options[] = {
 	OPTION(score_cmd_opts, layer, "layer", 0, OPTION_U32, "L", NULL, 0, 10000,
 	       "intervention: block whose output the SAE's rows are, from 0; otherwise as the source says"),
 	OPTION(score_cmd_opts, logprobs, "logprobs", 0, OPTION_BOOL, NULL, NULL, 0, 0,
-	       "grade answers by their log-probabilities, for an AUROC; the server must give them"),
+	       "grade answers by their log-probabilities, for an AUROC; the server must give them. "
+	       "simulation: "
+	       "go by those of the prompt or not at all (else: by them where the server gives them)"),
 };
 
 /* Each name of the list, in turn; *next NULL: there are no more. */
@@ -404,6 +407,9 @@ const command cmd_score_command = {
 	        "fuzz: it gets windows with tokens marked, and says whether what is marked is what the label "
 	        "means: rightly marked firing windows, silent windows with tokens marked, and firing windows "
 	        "with wrong tokens marked. The score is the balanced accuracy.\n\n"
+	        "simulation: the judge predicts how active the feature is on every token of firing windows "
+	        "and of windows drawn at random, a request a window. The score is the correlation with the "
+	        "true activations over all tokens together; chance is 0. The dearest by far.\n\n"
 	        "embedding: a text encoder makes vectors of the label and of windows, and nobody judges. The "
 	        "score is how often a firing window lies nearer to the label than a silent one: the area "
 	        "under the ROC curve.\n\n"

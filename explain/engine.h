@@ -90,7 +90,7 @@ typedef struct engine_kind {
 	/* Add to what the summary says of the settled task. false: no memory. */
 	bool (*report)(const engine_task *t, cJSON *about);
 } engine_kind;
-/* NULL: there is no such scorer (score.c). logprobs: answers are to be graded by them. */
+/* NULL: there is no such scorer (score.c). logprobs: answers are to be graded, or activations simulated, by them. */
 const engine_kind *score_kind(const char *scorer, bool logprobs);
 /* NULL: there is no such explainer (explain.c). cot: with reasons before the label. */
 const engine_kind *label_kind(const char *explainer, bool cot);
@@ -157,6 +157,8 @@ void engine_free_tasks(store_task *tasks, size_t n);
 int kind_start(cJSON **summary, const engine_kind *k, store *s, const explain_opts *o, error *err) MUST_USE;
 int kind_run(cJSON **summary, const engine_kind *k, store *s, int64_t source, const explain_opts *o,
              const store_task *tasks, size_t n, error *err) MUST_USE;
+/* Template and schema of the job, by which it asks from now on: hashed, and kept in the store where a model is asked. */
+int kind_keep(engine *j, error *err) MUST_USE;
 
 /* A question; system, user, example_ids and data must live in t->mem. sample: see chat_question. user NULL: nobody is asked, only
  * the windows that a rule was made of or applied to are recorded; the question is over at once. */

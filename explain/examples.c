@@ -193,6 +193,14 @@ int examples_silent(store_window **out, size_t *n, engine_task *t, store_part pa
 	                            j->o->seed, &t->mem, err);
 }
 
+int examples_random(store_window **out, size_t *n, engine_task *t, store_part part, size_t want, error *err)
+{
+	const engine *j = t->job;
+
+	return store_windows_random(out, n, j->s, j->source, t->row.feature, part, j->o->window, want,
+	                            j->o->seed, &t->mem, err);
+}
+
 struct token_count {
 	uint32_t token, n;
 };

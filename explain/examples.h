@@ -32,6 +32,9 @@ int examples_choose(size_t **out, size_t *n, const example_set *e, explain_choic
 /* Silent windows of the job's length: random ones, or hard ones by `by`, whose tokens are the peaks of `e`. */
 int examples_silent(store_window **out, size_t *n, engine_task *t, store_part part, size_t want,
                     error *err) MUST_USE;
+/* Windows of the job's length as they come, whether it fires in them or not, with its values. */
+int examples_random(store_window **out, size_t *n, engine_task *t, store_part part, size_t want,
+                    error *err) MUST_USE;
 int examples_hard(store_window **out, size_t *n, engine_task *t, store_part part, store_hard by,
                   const example_set *e, size_t want, error *err) MUST_USE;
 

@@ -211,7 +211,8 @@ typedef struct explain_opts {
 	/* score by a model: one of the same endpoint that embeds: the scorer embedding asks it (NULL: the client's model), and it
 	 * tells the hard windows nearest by embedding (NULL: none of these) */
 	const char *embed_model;
-	bool logprobs; /* score by a model: grade answers by their log-probabilities. ERR_ARG: the server has none */
+	bool logprobs; /* score by a model: grade answers by their log-probabilities; simulation: go by those of the prompt
+	                * alone. ERR_ARG: the server has none */
 	double precision; /* score: stop asking when the interval is no wider than this to each side; 0: ask about all */
 	unsigned n_hard; /* score: silent windows of the hard kinds, in equal shares. 24 */
 	uint64_t seed;
@@ -242,7 +243,7 @@ const char *explain_explainer_of(const explain_opts *o); /* the one that these o
 /* Score the latest label of each feature on documents the explainer did not see, by o->scorer. Detection and fuzzing: balanced
  * accuracy over n_positive firing windows and n_negative verified-silent ones, apart from it that over n_hard hard ones, and the
  * same with the label of another feature and with none (lexical: over all windows, else over n_baseline of each kind).
- * Embedding: area under the ROC curve of cosines, by embed_model, else the client's. Intruder: accuracy over n_negative groups, and
+ * Simulation: correlation of activations. Embedding: area under the ROC curve of cosines, by embed_model, else the client's. Intruder: accuracy over n_negative groups, and
  * apart n_hard; no label is shown. All with 95 % intervals. ERR_ARG: no such
  * scorer, or it needs a model. */
 int explain_score(cJSON **summary, store *s, const explain_opts *o, error *err) MUST_USE;

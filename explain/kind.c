@@ -87,7 +87,7 @@ static int keep(char hex[SHA256_HEX], const engine *j, const char *prompt, error
 	return rc == 0 && j->o->client && !j->o->dry_run ? store_prompt_add(j->s, prompt, err) : rc;
 }
 
-static int keep_all(engine *j, error *err)
+int kind_keep(engine *j, error *err)
 {
 	int rc = keep(j->prompt_sha256, j, j->prompt, err);
 
@@ -126,7 +126,7 @@ int kind_run(cJSON **summary, const engine_kind *k, store *s, int64_t source, co
 	if (rc == 0)
 		rc = prompt_check(j.prompt, k->fields, k->n_fields, o->prompt_name, err);
 	if (rc == 0)
-		rc = keep_all(&j, err);
+		rc = kind_keep(&j, err);
 	if (rc == 0)
 		rc = make_settings(&settings, &j, err);
 	if (rc == 0)

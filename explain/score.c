@@ -3,6 +3,7 @@
  * has no answer, the same questions with other labels as baselines, stopping when the interval is narrow enough. */
 #include "explain/prompt.h"
 #include "explain/scorer.h"
+#include "explain/simulate.h"
 #include "explain/subject.h"
 
 #include <math.h>
@@ -12,15 +13,18 @@
 enum { TOKENS_AN_ANSWER = 32, TOKENS_A_NUMBER = 8, TOKENS_FRAME = 64, LOOKS = 4, LEXICAL_SILENT = 100 };
 
 extern const char prompt_detection[], prompt_confidence[], prompt_fuzz[], prompt_intruder[],
-        prompt_surprisal[], prompt_embedding[], prompt_intervention[];
+        prompt_surprisal[], prompt_embedding[], prompt_intervention[], prompt_simulation[],
+        prompt_simulation_logprobs[];
 extern const char prompt_detection_graded[], prompt_fuzz_graded[];
 extern const char schema_detection_graded[], schema_fuzz_graded[];
-extern const char schema_detection[], schema_confidence[], schema_fuzz[], schema_intruder[];
+extern const char schema_detection[], schema_confidence[], schema_fuzz[], schema_intruder[],
+        schema_simulation[];
 
 static const char schema_none[] = "{}"; /* of what is no chat */
 
 static const char *const label_field[] = { "label" };
 static const char *const passage_field[] = { "passage" };
+static const char *const echo_fields[] = { "label", "texts" };
 static const char *const labelled_fields[] = { "label", "texts", "count" };
 static const char *const unlabelled_fields[] = { "texts", "count" };
 
@@ -585,14 +589,16 @@ static const engine_kind kinds[] = {
 	SCORE_LIST_KIND(fuzz, labelled_fields),
 	SCORE_KIND(scorer_intruder, intruder, prompt_intruder, unlabelled_fields, NULL),
 	SCORE_KIND(scorer_surprisal, none, prompt_surprisal, label_field, subject_open),
+	SCORE_KIND(scorer_simulation, simulation, prompt_simulation, labelled_fields, simulate_open),
 	SCORE_KIND(scorer_embedding, none, prompt_embedding, label_field, engine_embed_probe),
 	SCORE_KIND(scorer_intervention, none, prompt_intervention, passage_field, subject_open_steering),
 };
 
-/* Of these with log-probabilities: one answer at a time, whose token has alternatives. */
+/* Of these with log-probabilities: one answer at a time, whose token has alternatives; a prompt's. */
 static const engine_kind graded[] = {
 	SCORE_KIND(scorer_detection_graded, detection_graded, prompt_detection_graded, labelled_fields, NULL),
 	SCORE_KIND(scorer_fuzz_graded, fuzz_graded, prompt_fuzz_graded, labelled_fields, NULL),
+	SCORE_KIND(scorer_simulation_echo, none, prompt_simulation_logprobs, echo_fields, simulate_open_echo),
 };
 
 const engine_kind *score_kind(const char *name, bool logprobs)
@@ -627,6 +633,10 @@ int explain_score(cJSON **summary, store *s, const explain_opts *o, error *err)
 		mine.subject = NULL;
 	else if (mine.subject && (!k->scorer->steers || !mine.client))
 		mine.client = mine.subject;
+	if (k->scorer->no_hard) {
+		mine.n_hard = 0;
+		mine.embed_model = NULL;
+	}
 	if (k->scorer->embeds && o->client && o->embed_model) { /* the job's model is the one that it asks */
 		client = *o->client;
 		client.model = o->embed_model;

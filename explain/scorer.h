@@ -10,7 +10,7 @@
 /* What an item is, and so which rate its answer counts in. */
 typedef enum score_stratum {
 	SCORE_FIRING,    /* the feature fires */
-	SCORE_SILENT,    /* it is silent, at random */
+	SCORE_SILENT,    /* it is silent, at random; of simulation: any at random */
 	SCORE_MISMARKED, /* fuzzing: it fires, and other tokens are marked */
 	SCORE_DECODER,   /* hard ones, as store_hard has them: the first of it */
 	SCORE_COFIRING,
@@ -80,6 +80,7 @@ typedef struct scorer {
 	bool subject;        /* it asks for no chats, but for what subject.h has */
 	bool steers;         /* and needs a subject server for that */
 	bool embeds; /* it asks the embedding model (explain_opts.embed_model, else the client's), and nobody else */
+	bool no_hard;   /* it has no use for hard windows */
 	bool together;  /* one request answers by all labels: baselines are of all items and cost no more */
 	unsigned batch; /* items a request; 0: as explain_opts.per_prompt has it */
 	const char
@@ -108,7 +109,7 @@ typedef struct scorer {
 extern const scorer scorer_detection_graded,
         scorer_fuzz_graded; /* with an object an answer, for log-probabilities */
 extern const scorer scorer_detection, scorer_confidence, scorer_fuzz, scorer_intruder, scorer_surprisal,
-        scorer_embedding, scorer_intervention;
+        scorer_embedding, scorer_intervention, scorer_simulation, scorer_simulation_echo;
 
 /* Windows of documents of a part. *why: the reason why the feature cannot be scored by them, or NULL. */
 typedef struct score_wanted {

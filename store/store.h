@@ -586,6 +586,10 @@ int store_windows_firing(store_window **out, size_t *n, store *s, int64_t source
 int store_windows_silent(store_window **out, size_t *n, store *s, int64_t source, uint32_t feature,
                          store_part part, uint32_t length, size_t want, uint64_t seed, arena *mem,
                          error *err) MUST_USE;
+/* The same windows and those in which it fires, drawn alike, with its values: any of the text as it comes. */
+int store_windows_random(store_window **out, size_t *n, store *s, int64_t source, uint32_t feature,
+                         store_part part, uint32_t length, size_t want, uint64_t seed, arena *mem,
+                         error *err) MUST_USE;
 /* Silent windows that are easily taken for firing ones, one a context at most: verified as above, with one of these at index
  * `before` (nearer to an edge where the context ends). */
 typedef enum store_hard {

@@ -93,17 +93,19 @@ out:
 	return rc;
 }
 
-/* ---- Silent windows ------------------------------------------------------------------------------------------- */
+/* ---- Silent and random windows -------------------------------------------------------------------------------- */
 
-/* A place where a silent window may be taken. */
+/* A place where a window may be taken. */
 struct candidate {
 	uint64_t hash;
 	uint32_t context, first, length;
+	bool fires;
 };
 
 struct candidates {
 	struct candidate *items;
 	size_t n, cap;
+	bool firing; /* also those in which the feature fires */
 };
 
 static int by_hash(const void *a, const void *b)
@@ -117,7 +119,7 @@ static int by_hash(const void *a, const void *b)
 	return x->first < y->first ? -1 : x->first > y->first;
 }
 
-/* The silent windows of one context: side by side, from a start that the hash picks. A context shorter than the window
+/* The windows of one context: side by side, from a start that the hash picks. A context shorter than the window
  * offers itself whole. */
 static int add_candidates(struct candidates *all, const firing_context *c, uint32_t index,
                           const firing_place *places, size_t n_places, uint32_t length, uint64_t key,
@@ -128,41 +130,84 @@ static int add_candidates(struct candidates *all, const firing_context *c, uint3
 	uint32_t first = (uint32_t)hash64_below(context_key, c->row.n_tokens % size + 1);
 
 	for (; first + size <= c->row.n_tokens; first += size) {
-		if (window_fires_in(places, n_places, first, size) || !window_counts(c, first, size))
+		bool fires = window_fires_in(places, n_places, first, size);
+
+		if ((fires && !all->firing) || !window_counts(c, first, size))
 			continue;
 		if (mem_grow(&all->items, &all->cap, all->n + 1, sizeof(*all->items)) < 0)
 			return error_nomem(err, "silent windows");
 		all->items[all->n++] =
-		        (struct candidate){ hash64_mix(context_key, first), index, first, size };
+		        (struct candidate){ hash64_mix(context_key, first), index, first, size, fires };
 	}
 	return 0;
+}
+
+/* The feature's values in a window of a context (the row's), out of the codes that `row` selects. */
+static int read_values(store_window *w, float *values, const context_row *c, uint32_t feature,
+                       const firing_cache *cache, store *s, sqlite3_stmt *row, arena *mem, error *err)
+{
+	unsigned char *wanted = arena_alloc(mem, c->n_tokens / 8 + 1, 1);
+	store_codes codes = { 0 };
+	bool found = false;
+	error cause = { 0 };
+	int rc = wanted ? store_bind(s, row, err, "ii", cache->source, c->id) : error_nomem(err, "windows");
+
+	for (uint32_t i = w->first; wanted && i < w->first + w->length; i++)
+		wanted[i / 8] |= (unsigned char)(1u << (i % 8));
+	if (rc == 0)
+		rc = store_step(s, row, &found, err);
+	if (rc < 0)
+		return rc;
+	if (!found ||
+	    store_codes_pick(&codes, sqlite3_column_blob(row, 0), (size_t)sqlite3_column_bytes(row, 0),
+	                     cache->n_features, c->n_tokens, wanted, NULL, &cause) < 0)
+		rc = error_set(err, ERR_FORMAT, "'%s': context %" PRId64 " is corrupt: %s", store_path(s),
+		               c->id, found ? cause.msg : "its firings are gone");
+	for (uint32_t i = 0; i < w->length && rc == 0; i++)
+		for (uint32_t k = codes.start[w->first + i]; k < codes.start[w->first + i + 1]; k++)
+			if (codes.feature[k] == feature)
+				values[i] = codes.value[k];
+	for (uint32_t i = 0; i < w->length; i++)
+		if (values[i] > w->activation) {
+			w->activation = values[i];
+			w->peak = i;
+		}
+	sqlite3_reset(row);
+	store_codes_free(&codes);
+	return rc;
 }
 
 static int take_candidates(struct window_list *list, const struct candidates *all, const firing_cache *cache,
-                           size_t want, arena *mem, error *err)
+                           store *s, uint32_t feature, size_t want, arena *mem, error *err)
 {
+	sqlite3_stmt *row = NULL;
 	store_window w;
 	float *values;
-	int rc;
+	int rc = 0;
 
-	for (size_t i = 0; i < all->n && list->n < want; i++) {
+	if (all->firing)
+		rc = store_prepare(&row, s,
+		                   "SELECT codes FROM firing WHERE source_id = ?1 AND context_id = ?2", err);
+	for (size_t i = 0; i < all->n && list->n < want && rc == 0; i++) {
 		const struct candidate *at = &all->items[i];
+		const context_row *c = &cache->contexts[at->context].row;
 
-		rc = window_make(&w, &values, &cache->contexts[at->context].row, at->first, at->length, mem,
-		                 err);
+		rc = window_make(&w, &values, c, at->first, at->length, mem, err);
+		if (rc == 0 && at->fires)
+			rc = read_values(&w, values, c, feature, cache, s, row, mem, err);
 		if (rc == 0 && !window_list_has_tokens(list, w.token, w.length))
 			rc = window_list_add(list, &w, err);
-		if (rc < 0)
-			return rc;
 	}
-	return 0;
+	sqlite3_finalize(row);
+	return rc;
 }
 
-int store_windows_silent(store_window **out, size_t *n, store *s, int64_t source, uint32_t feature,
-                         store_part part, uint32_t length, size_t want, uint64_t seed, arena *mem, error *err)
+static int draw_windows(store_window **out, size_t *n, store *s, int64_t source, uint32_t feature,
+                        store_part part, uint32_t length, size_t want, uint64_t seed, bool firing, arena *mem,
+                        error *err)
 {
 	struct window_list list = { 0 };
-	struct candidates all = { 0 };
+	struct candidates all = { .firing = firing };
 	const firing_cache *cache;
 	size_t place, end;
 	int rc;
@@ -192,11 +237,23 @@ int store_windows_silent(store_window **out, size_t *n, store *s, int64_t source
 	}
 	if (all.n)
 		qsort(all.items, all.n, sizeof(*all.items), by_hash);
-	rc = take_candidates(&list, &all, cache, want, mem, err);
+	rc = take_candidates(&list, &all, cache, s, feature, want, mem, err);
 	if (rc == 0)
 		rc = window_list_finish(out, n, &list, mem, err);
 out:
 	free(all.items);
 	window_list_clear(&list);
 	return rc;
+}
+
+int store_windows_silent(store_window **out, size_t *n, store *s, int64_t source, uint32_t feature,
+                         store_part part, uint32_t length, size_t want, uint64_t seed, arena *mem, error *err)
+{
+	return draw_windows(out, n, s, source, feature, part, length, want, seed, false, mem, err);
+}
+
+int store_windows_random(store_window **out, size_t *n, store *s, int64_t source, uint32_t feature,
+                         store_part part, uint32_t length, size_t want, uint64_t seed, arena *mem, error *err)
+{
+	return draw_windows(out, n, s, source, feature, part, length, want, seed, true, mem, err);
 }

@@ -298,6 +298,106 @@ static void groups(saying *out, oracle *o, const char *user)
 	o->items += (unsigned)i;
 }
 
+/* Whether it says 10 on token number i of a question: where the word stands, but for errors. */
+static bool simulates(const oracle *o, const char *question, const char *token, size_t len, const char *word,
+                      size_t i)
+{
+	uint64_t key = hash64_mix(hash64(question, strlen(question), o->seed), i);
+	bool yes = oracle_has_word(token, len, word);
+
+	return o->all_yes ? yes : yes != happens(key, yes ? o->miss : o->false_alarm);
+}
+
+/* Pairs of number and activation for lines "[i] token"; those of "[-] token" are not asked about. */
+static void simulate(saying *out, oracle *o, const char *user)
+{
+	char word[WORD_MAX], item[64];
+	const char *at = strchr(user, ' ') + 1, *line = strstr(user, "\nTokens:\n") + 9;
+	size_t number = 0, said = 0;
+
+	snprintf(word, sizeof(word), "%.*s", (int)strcspn(at, "\n"), at);
+	say(out, "{\"answers\":[");
+	for (; *line == '['; line += strcspn(line, "\n") + 1) {
+		const char *token = strchr(line, ' ') + 1;
+		bool last = !strchr(line, '\n') || strchr(line, '\n')[1] != '[';
+
+		number++;
+		if (line[1] == '-')
+			continue;
+		o->items++;
+		if (last && o->leave_out && o->leave_out--)
+			break;
+		snprintf(item, sizeof(item), "%s[%zu,%d]", said++ ? "," : "", number,
+		         simulates(o, user, token, strcspn(token, "\n"), word, number) ? 10 : 0);
+		say(out, item);
+	}
+	if (o->stray && o->stray--) {
+		snprintf(item, sizeof(item), "%s[%zu,5],[1,3],[2,11],[0,1],[3]", said ? "," : "", number + 7);
+		say(out, item);
+	}
+	say(out, "]}");
+}
+
+/* A prompt with log-probabilities, where "unknown" stands behind a tab: 10 with probability 0.9 where it says 10, else with 0.1, and else 0. */
+static char *echo(oracle *o, const char *body)
+{
+	cJSON *json = cJSON_Parse(body);
+	const char *prompt = cJSON_GetObjectItemCaseSensitive(json, "prompt")->valuestring, *from = prompt,
+	           *at;
+	const char *about = strstr(prompt, "Unit 3\nActive on: ");
+	text tokens, values, tops, out;
+	char word[WORD_MAX];
+	size_t i = 0;
+	bool broken = false;
+
+	about = about ? about + 18 : "";
+	snprintf(word, sizeof(word), "%.*s", (int)strcspn(about, "\n"), about);
+	if (strcmp(word, "the word cat") != 0 && o->leave_out) { /* not what sees whether it can */
+		o->leave_out--;
+		broken = true;
+	}
+	text_init(&tokens, 1 << 20);
+	text_init(&values, 1 << 20);
+	text_init(&tops, 1 << 20);
+	text_init(&out, 1 << 20);
+	while ((at = strstr(from, "\tunknown"))) {
+		const char *line = at;
+		bool yes;
+
+		while (line > prompt && line[-1] != '\n')
+			line--;
+		yes = simulates(o, about, line, (size_t)(at - line), word, i++);
+		must(text_adds(&tokens, tokens.len ? "," : ""));
+		must(text_add_json(&tokens, from, (size_t)(at - from)));
+		/* the tab and what follows are one token in every other place */
+		must(text_adds(&tokens, i == 1 && broken ? ",\"\\t\",\"un\",\"knwon\""
+		                        : i % 2          ? ",\"\\t\",\"un\",\"known\""
+		                                         : ",\"\\tunknown\""));
+		must(text_addf(&values, i % 2 ? "%s,-1,-2,-3" : "%s,-1", i > 1 ? ",-1" : "null"));
+		must(text_addf(
+		        &tops,
+		        i % 2 ? "%snull,{\"\\t\":-0.1},{\"10\":%.17g,\"0\":%.17g,\"cat\":-1,\"007\":-1},null"
+		              : "%snull,{\"\\t10\":%.17g,\"\\t0\":%.17g,\"0\":-0.1,\"\\tcat\":-1}",
+		        i > 1 ? "," : "", o->no_number ? 0 : log(yes ? 0.45 : 0.05), log(yes ? 0.05 : 0.45)));
+		from = at + 8;
+		o->items += at > about; /* those before are examples */
+	}
+	must(text_adds(&tokens, ","));
+	must(text_add_json(&tokens, from, strlen(from)));
+	must(text_adds(&out, "{\"choices\":[{\"text\":"));
+	must(text_add_json(&out, prompt, strlen(prompt)));
+	must(text_addf(
+	        &out,
+	        ",\"logprobs\":{\"tokens\":[%s],\"token_logprobs\":[%s,-1],\"top_logprobs\":[%s,null]}}],"
+	        "\"usage\":{\"prompt_tokens\":11,\"completion_tokens\":0}}",
+	        tokens.data, values.data, tops.data));
+	text_free(&tokens);
+	text_free(&values);
+	text_free(&tops);
+	cJSON_Delete(json);
+	return out.data;
+}
+
 /* How near a text is to a query: by normal grades that are d apart. The word of the query is its last. */
 static double nearness(const oracle *o, const char *query, const char *s)
 {
@@ -400,6 +500,13 @@ llm_reply oracle_answer(const llm_seen *request, void *payload)
 		r.status = o->no_embeddings ? 404 : 200;
 		return r;
 	}
+	if (!strstr(request->path, "/chat/")) {
+		o->echoes++;
+		r.own = o->echo ? echo(o, request->body) : NULL;
+		r.body = "{\"error\":{\"message\":\"no echo here\"}}";
+		r.status = o->echo ? 200 : 400;
+		return r;
+	}
 	user = user_of(request);
 
 	text_init(&s.content, 1 << 20);
@@ -410,6 +517,8 @@ llm_reply oracle_answer(const llm_seen *request, void *payload)
 		o->questions++;
 		if (strncmp(user, "Group ", 6) == 0)
 			groups(&s, o, user);
+		else if (strstr(user, "\nTokens:\n"))
+			simulate(&s, o, user);
 		else
 			yes_or_no(&s, o, user, request->body);
 	}

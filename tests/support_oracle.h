@@ -18,7 +18,9 @@ typedef struct oracle {
 	unsigned no_number, longer; /* so many more replies' last embedding holds no number, or one more */
 	unsigned both;              /* so many more replies have their first item in both lists */
 	bool no_embeddings;
-	unsigned embeddings;       /* requests for some so far */
+	bool echo;           /* completions echo their prompt with log-probabilities: see simulate_echo.c */
+	unsigned echoes;     /* requests for that so far */
+	unsigned embeddings; /* requests for some so far */
 	unsigned questions, items; /* asked so far */
 } oracle;
 /* As llm_start_answering() takes it; payload: an oracle. */

@@ -26,3 +26,4 @@ try gloss score -d small.db --scorer intervention
 try gloss score -d small.db --scorer intervention --base-url http://127.0.0.1:9/v1 --model m
 try gloss score -d small.db --scorer intervention --prompts 4
 try gloss score -d small.db --scorer intervention --steer-kl 0
+try gloss score -d small.db --scorer simulation --features 0
