@@ -257,7 +257,7 @@ def main():
         print(f"\n{o.arch}, F {features}, k {o.k}, batch {o.batch}, {o.steps} steps of which {o.warm} not timed, {turns}")
         table(o, summary, versions)
         for run in summary.get("gloss", {}).get("runs", []) if o.arch in PENALTY else []:
-            print(f"gloss: L0 of the timed steps {run['timed_l0']:.1f}, after {o.settle} steps; dense in tiles over {features // 32} entries a row")
+            print(f"gloss: L0 of the timed steps {run['timed_l0']:.1f}, after {o.settle} steps; dense in tiles over {features // 12} entries a row, those of the band that do not fire as a quarter")
     if o.json:
         o.json.write_text(json.dumps(about | {"results": results}, indent=1) + "\n")
     return 1 if any("failed" in s for summary in results.values() for s in summary.values()) else 0

@@ -157,6 +157,8 @@ void subject_take_texts(const char **out, engine_ask *a)
 	if (rc == 0)
 		cJSON_ArrayForEach(x, list)
 		{
+			if (rc < 0)
+				break;
 			s = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(x, "text"));
 			if (!s)
 				rc = error_set(&a->err, ERR_FORMAT, "item %zu has no text", i);

@@ -5,8 +5,9 @@
 #include "sae/encode.h"
 #include "sae/fit.h"
 
-#define SPARSE_SHARE 32  /* entries a row up to F over this: sparse lists */
+#define SPARSE_SHARE 12  /* entries a row up to F over this: lists, which are faster than tiles still */
 #define MOST_ENTRIES 512 /* and up to this */
+#define QUIET_COST   4   /* entries that do not fire cost a product each, others as much as so many */
 #define CHUNK_FLOATS (UINT64_C(1) << 24)
 #define LEAST_FVU    1e-9 /* a batch explained better than that is taken as explained so well */
 
@@ -88,6 +89,7 @@ static int workers_init(fit *s, error *err)
 {
 	size_t d = s->c.d_in > s->c.d_out ? s->c.d_in : s->c.d_out, found = FIT_TOKENS * s->width;
 
+	found = found > s->c.batch ? found : s->c.batch;
 	ROOM(s, s->workers, pool_threads(s->pool), sizeof(*s->workers));
 	for (size_t i = 0; i < pool_threads(s->pool); i++) {
 		fit_worker *w = &s->workers[i];
@@ -129,6 +131,12 @@ static int batch_init(fit *s, error *err)
 	return 0;
 }
 
+/* Whether entries that do not fire are to be expected: JumpReLU's in the rectangle, which only thresholds learn from. */
+static bool has_quiet(const fit *s)
+{
+	return s->c.arch == FIT_JUMPRELU && !s->c.ste_input;
+}
+
 static void sizes_init(fit *s)
 {
 	size_t n = s->c.n_features;
@@ -136,7 +144,8 @@ static void sizes_init(fit *s)
 
 	s->n_blocks = (n + FIT_FEATURES - 1) / FIT_FEATURES;
 	s->max_tiles = (s->c.batch + FIT_TOKENS - 1) / FIT_TOKENS;
-	s->width = 2 * (n / SPARSE_SHARE < MOST_ENTRIES ? n / SPARSE_SHARE : MOST_ENTRIES) + 1;
+	s->most = n / SPARSE_SHARE < MOST_ENTRIES ? n / SPARSE_SHARE : MOST_ENTRIES;
+	s->width = (has_quiet(s) ? 4 : 2) * s->most + 1;
 	s->chunk_tiles = chunk < 2 ? 2 : (size_t)chunk;
 	if (s->chunk_tiles > s->max_tiles)
 		s->chunk_tiles = s->max_tiles;
@@ -397,8 +406,6 @@ static void keep_thresholds(fit *s)
 
 bool fit_gradients(fit *s, float *x, float *y, size_t n, float input_scale, const fit_now *now, fit_result *r)
 {
-	double limit = (double)(s->width - 1) / 2;
-
 	*r = (fit_result){ 0 };
 	s->x = x;
 	s->y = y;
@@ -409,14 +416,17 @@ bool fit_gradients(fit *s, float *x, float *y, size_t n, float input_scale, cons
 	rule_init(s, now);
 	r->n_dead = list_dead(s, now->preact > 0);
 	fit_refresh(s);
-	r->dense = s->entries > limit || !fit_sparse(s);
+	r->dense = s->entries > (double)s->most || !fit_sparse(s);
 	if (r->dense)
 		fit_dense(s);
 	sum_tiles(s);
 	s->rate = results(s, r);
 	if (!isfinite(r->fvu))
 		return false;
-	s->entries = (double)s->tiles[0].entries / (double)n;
+	s->entries = (double)s->tiles[0].entries;
+	if (has_quiet(s))
+		s->entries -= (s->entries - (double)s->tiles[0].fired) * (1 - 1. / QUIET_COST);
+	s->entries /= (double)n;
 	fit_finish(s, -2 / (double)n);
 	return true;
 }

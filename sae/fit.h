@@ -16,7 +16,8 @@
  * (f n)^(p - 1) is taken at no less than f n = FIT_LEAST.
  *
  * Two ways to the same gradients, chosen by the entries of the batch before (entry: f != 0, or theta's rectangle, or a loss reaches it):
- * sparse lists where they are at most F / 32 a row, else dense products of tiles of rows and blocks of features. */
+ * sparse lists where they are at most F / 12 a row, else dense products of tiles of rows and blocks of features. Entries that only
+ * thresholds learn from cost a product each, not four, and count as a quarter. */
 #ifndef GLOSS_SAE_FIT_H
 #define GLOSS_SAE_FIT_H
 
@@ -132,7 +133,8 @@ typedef struct fit_worker {
 	float *row;                /* (d_in or d_out) */
 	uint32_t *index;           /* (FIT_BLOCK) of one row */
 	float *value;
-	uint32_t *found_row, *found_index; /* (FIT_TOKENS * width) of a tile, by block of features */
+	uint32_t *found_row,
+	        *found_index; /* (FIT_TOKENS * width, or batch) of a tile, by block of features; then of what is combined */
 	float *found;
 	float *gather; /* (batch) */
 } fit_worker;
@@ -160,7 +162,7 @@ typedef struct fit {
 	fit_param param[FIT_PARAMS];
 	optim *optim;
 	uint64_t *silent; /* (F) tokens since the feature last fired */
-	double entries;   /* a row, of the last batch */
+	double entries;   /* a row, of the last batch; those that cost less count less */
 	uint32_t *fires;  /* (F) of the last batch */
 	/* of the weights; filled anew when `fresh` is false */
 	bool fresh;
@@ -178,6 +180,7 @@ typedef struct fit {
 	fit_block *blocks;
 	fit_worker *workers;
 	/* sparse */
+	size_t most;  /* entries up to which lists are used */
 	size_t width; /* entries a row that there is room for, in the mean of a tile */
 	sparse_batch codes;
 	float *a, *gate, *dot_gate; /* (batch * width) of the codes by row */

@@ -84,6 +84,20 @@ static void encode_task(void *payload, size_t i, unsigned worker)
 
 /* ---- Errors and the gradients of entries ---------------------------------------------------------------------------- */
 
+/* combine() without the entries of 0: those in JumpReLU's band that do not fire, which only thresholds learn from. */
+static void combine(const fit *s, fit_worker *w, float *out, const float *rows, size_t d,
+                    const uint32_t *index, const float *coef, size_t n)
+{
+	size_t m = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		w->found_index[m] = index[i];
+		w->found[m] = coef[i];
+		m += coef[i] != 0;
+	}
+	s->c.k_set->combine(out, rows, d, w->found_index, w->found, m);
+}
+
 /* e -= sum of value times decoder row, and each entry's product with what is left. */
 static void decode_row(const fit *s, fit_worker *w, float *e, size_t at, size_t n, const float *value,
                        float *dot)
@@ -92,7 +106,7 @@ static void decode_row(const fit *s, fit_worker *w, float *e, size_t at, size_t 
 	const float *dec = s->param[FIT_W_DEC].w, *rows[KERNELS_DOTS];
 	size_t d = s->c.d_out;
 
-	k->combine(w->row, dec, d, s->codes.index + at, value + at, n);
+	combine(s, w, w->row, dec, d, s->codes.index + at, value + at, n);
 	k->center(e, e, 1, w->row, d);
 	for (size_t i = 0, m; i < n; i += m) {
 		for (m = 0; m < KERNELS_DOTS && i + m < n; m++)
@@ -132,9 +146,9 @@ static void gradient_task(void *payload, size_t f, unsigned worker)
 	size_t at = codes->first[f], n = codes->first[f + 1] - at, d = s->c.d_out;
 	float *dec = s->param[FIT_W_DEC].g + f * d, factor = -2 / (float)s->n;
 
-	k->combine(s->param[FIT_W_ENC].g + f * s->c.d_in, s->x, s->c.d_in, codes->row + at,
-	           codes->by_grad + at, n);
-	k->combine(dec, s->e, d, codes->row + at, codes->by_value + at, n);
+	combine(s, w, s->param[FIT_W_ENC].g + f * s->c.d_in, s->x, s->c.d_in, codes->row + at,
+	        codes->by_grad + at, n);
+	combine(s, w, dec, s->e, d, codes->row + at, codes->by_value + at, n);
 	if (s->e_gate && !s->c.detached) {
 		for (size_t i = 0; i < n; i++)
 			w->gather[i] = s->gate[codes->entry[at + i]];
