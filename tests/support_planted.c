@@ -1,6 +1,10 @@
 /* See support_planted.h. */
 #include "tests/support_planted.h"
 
+#include "store/store_internal.h"
+
+#include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -126,4 +130,32 @@ int planted_make(store *s, const planted *p, error *err)
 	if (rc == 0 && p->decoder)
 		rc = add_decoder(ix, o.n_features, err);
 	return rc == 0 ? store_index_finish(ix, NULL, NULL, err) : rc;
+}
+
+static bool first_row(sqlite3_stmt **st, store *s, const char *query)
+{
+	error err = { 0 };
+
+	return store_prepare(st, s, query, &err) == 0 && sqlite3_step(*st) == SQLITE_ROW &&
+	       sqlite3_column_type(*st, 0) != SQLITE_NULL;
+}
+
+double planted_number(store *s, const char *query)
+{
+	sqlite3_stmt *st = NULL;
+	double x = first_row(&st, s, query) ? sqlite3_column_double(st, 0) : (double)NAN;
+
+	sqlite3_finalize(st);
+	return x;
+}
+
+const char *planted_text(store *s, const char *query)
+{
+	static char out[512];
+	sqlite3_stmt *st = NULL;
+
+	snprintf(out, sizeof(out), "%s",
+	         first_row(&st, s, query) ? (const char *)sqlite3_column_text(st, 0) : "");
+	sqlite3_finalize(st);
+	return out;
 }

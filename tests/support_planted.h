@@ -18,5 +18,9 @@ typedef struct planted {
 void planted_word(char out[PLANTED_WORD], uint32_t feature); /* " w12" */
 /* Index it into the open store as source "planted". */
 int planted_make(store *s, const planted *p, error *err) MUST_USE;
+/* The first column of a query's first row; NaN where there is none, or it is NULL or fails. */
+double planted_number(store *s, const char *query);
+/* The same as text, until the next call; "" where there is none. */
+const char *planted_text(store *s, const char *query);
 
 #endif

@@ -61,26 +61,12 @@ static explain_opts options(const char *features)
 
 static double sql(const char *query)
 {
-	sqlite3_stmt *st = NULL;
-	double x = (double)NAN;
-
-	OK(store_prepare(&st, s, query, &err));
-	if (sqlite3_step(st) == SQLITE_ROW && sqlite3_column_type(st, 0) != SQLITE_NULL)
-		x = sqlite3_column_double(st, 0);
-	sqlite3_finalize(st);
-	return x;
+	return planted_number(s, query);
 }
 
 static const char *text_of(const char *query)
 {
-	static char out[256];
-	sqlite3_stmt *st = NULL;
-
-	OK(store_prepare(&st, s, query, &err));
-	ck_assert_int_eq(sqlite3_step(st), SQLITE_ROW);
-	snprintf(out, sizeof(out), "%s", (const char *)sqlite3_column_text(st, 0));
-	sqlite3_finalize(st);
-	return out;
+	return planted_text(s, query);
 }
 
 /* ---- Scores ----------------------------------------------------------------------------------------------------------- */
