@@ -243,8 +243,7 @@ static void make_many(void)
 	planted p = { .features = MANY, .times = 0, .tokens = 64 };
 	store *s = NULL;
 
-	MUST(store_open(&s, path_of("many.db"), STORE_CREATE, &err));
-	MUST(planted_make(s, &p, &err));
+	MUST(planted_open(&s, path_of("many.db"), &p, &err));
 	store_close(s);
 	exit(0);
 }
@@ -403,8 +402,7 @@ int main(int argc, char **argv)
 	if (child == 0)
 		expand();
 	bad += wait_for(child) != 0;
-	MUST(store_open(&made, path_of("planted.db"), STORE_CREATE, &err));
-	MUST(planted_make(made, &p, &err));
+	MUST(planted_open(&made, path_of("planted.db"), &p, &err));
 	store_close(made);
 	server_start(&s);
 	copy_store("whole.db");

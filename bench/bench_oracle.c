@@ -43,21 +43,6 @@ static double sql(store *s, const char *query)
 
 /* ---- Through the whole program ---------------------------------------------------------------------------------------- */
 
-static void add_labels(store *s, uint32_t features, uint32_t random)
-{
-	store_label *labels = calloc(features + random, sizeof(*labels));
-	char(*word)[PLANTED_WORD] = calloc(features + random, sizeof(*word));
-	size_t bad;
-
-	for (uint32_t f = 0; f < features + random; f++) {
-		planted_word(word[f], f % features);
-		labels[f] = (store_label){ f, word[f] + 1 };
-	}
-	must(store_labels_add(&bad, s, NULL, labels, features + random, &err));
-	free(labels);
-	free(word);
-}
-
 typedef struct trial {
 	const char *name, *scorer;
 	double miss, false_alarm, d, precision;
@@ -196,9 +181,8 @@ static void run_all(unsigned runs, const char *only)
 	if (!mkdtemp(folder))
 		exit(1);
 	snprintf(made, sizeof(made), "%s/made.db", folder);
-	must(store_open(&s, made, STORE_CREATE, &err));
-	must(planted_make(s, &p, &err));
-	add_labels(s, runs, RANDOM_FEATURES);
+	must(planted_open(&s, made, &p, &err));
+	must(planted_label(s, &p, &err));
 	store_close(s);
 	printf("%-40s %5s  %6s  %6s  %7s    %6s  %5s  %s\n", "", "runs", "truth", "mean", "holds it", "half",
 	       "items", "by another label, mean");

@@ -7,7 +7,6 @@ import shutil
 import sys
 import time
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import torch
@@ -84,27 +83,13 @@ def train_eai_sparsify(job, feed):
     """sparsify: Trainer.fit() on a 'model' whose one module hands it the rows that the token ids name. Adam at a constant rate."""
     from sparsify import SparseCoderConfig, TrainConfig, Trainer
 
-    class RowModel(torch.nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.rows = torch.nn.Identity()
-            self.device, self.config = torch.device("cpu"), SimpleNamespace(num_hidden_layers=1)
-            self.dummy_inputs = {"input_ids": torch.zeros(1, 1, dtype=torch.long)}
-
-        base_model = property(lambda self: self)
-
-        def forward(self, input_ids):
-            return self.rows(torch.from_numpy(feed.rows[input_ids.numpy()]))
-
-    class Batches:  # one 'sequence' is one batch of row ids
-        __len__ = lambda self: job["steps"]
-        __getitem__ = lambda self, i: {"input_ids": torch.from_numpy(feed.ids())}
+    from sparsify_rows import Batches, RowModel
 
     cfg = TrainConfig(
         SparseCoderConfig(num_latents=job["features"], k=job["k"]), batch_size=1, optimizer="adam", lr=job["lr"],
         lr_warmup_steps=0, hookpoints=["rows"], init_seeds=[job["seed"]], save_every=job["steps"] + 2, log_to_wandb=False,
     )  # fmt: skip
-    trainer = Trainer(cfg, Batches(), RowModel())
+    trainer = Trainer(cfg, Batches(job, feed), RowModel(feed))
     trainer.lr_schedulers.clear()  # its schedule falls to 0; here the rate is constant
     trainer.save = lambda: None  # would write the optimiser's state too
     trainer.fit()

@@ -79,34 +79,17 @@ def sae_lens(job):
 
 
 def sparsify(job):
-    from types import SimpleNamespace
-
     from sparsify import SparseCoderConfig, TrainConfig, Trainer
 
+    from sparsify_rows import Batches, RowModel
+
     feed = Feed(job)
-
-    class RowModel(torch.nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.rows = torch.nn.Identity()
-            self.device, self.config = torch.device("cpu"), SimpleNamespace(num_hidden_layers=1)
-            self.dummy_inputs = {"input_ids": torch.zeros(1, 1, dtype=torch.long)}
-
-        base_model = property(lambda self: self)
-
-        def forward(self, input_ids):
-            return self.rows(torch.from_numpy(feed.rows[input_ids.numpy()]))
-
-    class Batches:  # one 'sequence' is one batch of row ids
-        __len__ = lambda self: job["steps"]
-        __getitem__ = lambda self, i: {"input_ids": torch.from_numpy(feed.ids())}
-
     coder = SparseCoderConfig(num_latents=job["features"], k=job["k"])
     cfg = TrainConfig(
         coder, batch_size=1, hookpoints=["rows"], init_seeds=[job["seed"]], save_every=job["steps"] + 2, log_to_wandb=False,
         dead_feature_threshold=job["dead_tokens"],
     )  # fmt: skip
-    trainer = Trainer(cfg, Batches(), RowModel())
+    trainer = Trainer(cfg, Batches(job, feed), RowModel(feed))
     trainer.save = lambda: None
     trainer.fit()
     for optimizer in trainer.optimizers:  # schedule-free: what is used is the average

@@ -104,7 +104,7 @@ static int add_decoder(store_index *ix, uint32_t n, error *err)
 	return rc;
 }
 
-int planted_make(store *s, const planted *p, error *err)
+static int index_all(store *s, const planted *p, error *err)
 {
 	store_index_opts o = store_index_opts_default();
 	store_index *ix = NULL;
@@ -130,6 +130,38 @@ int planted_make(store *s, const planted *p, error *err)
 	if (rc == 0 && p->decoder)
 		rc = add_decoder(ix, o.n_features, err);
 	return rc == 0 ? store_index_finish(ix, NULL, NULL, err) : rc;
+}
+
+int planted_open(store **out, const char *path, const planted *p, error *err)
+{
+	int rc = store_open(out, path, STORE_CREATE, err);
+
+	if (rc == 0)
+		rc = index_all(*out, p, err);
+	if (rc < 0) {
+		store_close(*out);
+		*out = NULL;
+	}
+	return rc;
+}
+
+int planted_label(store *s, const planted *p, error *err)
+{
+	uint32_t n = p->features + p->twins + p->random;
+	store_label *labels = calloc(n, sizeof(*labels));
+	char(*word)[PLANTED_WORD] = calloc(n, sizeof(*word));
+	int rc = labels && word ? 0 : error_nomem(err, "labels");
+	size_t bad;
+
+	for (uint32_t f = 0; f < n && rc == 0; f++) {
+		planted_word(word[f], f % p->features);
+		labels[f] = (store_label){ f, word[f] + 1 };
+	}
+	if (rc == 0)
+		rc = store_labels_add(&bad, s, NULL, labels, n, err);
+	free(labels);
+	free(word);
+	return rc;
 }
 
 static bool first_row(sqlite3_stmt **st, store *s, const char *query)

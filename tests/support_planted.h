@@ -16,8 +16,10 @@ typedef struct planted {
 	bool decoder; /* with decoder rows: that of feature f is (f + 1, 0, 0, 1), of rows that are the output of block 1 */
 } planted;
 void planted_word(char out[PLANTED_WORD], uint32_t feature); /* " w12" */
-/* Index it into the open store as source "planted". */
-int planted_make(store *s, const planted *p, error *err) MUST_USE;
+/* Make a store at `path` and index it as source "planted"; *out is the caller's to close, NULL where that fails. */
+int planted_open(store **out, const char *path, const planted *p, error *err) MUST_USE;
+/* Label each feature with its word: feature i, those that are no word's own too, with that of word i % features. */
+int planted_label(store *s, const planted *p, error *err) MUST_USE;
 /* The first column of a query's first row; NaN where there is none, or it is NULL or fails. */
 double planted_number(store *s, const char *query);
 /* The same as text, until the next call; "" where there is none. */

@@ -198,8 +198,7 @@ static void setup(void)
 	err = (error){ 0 };
 	v = (provider){ .ending = "expired" };
 	support_mkdir(folder);
-	ck_assert_int_eq(store_open(&s, support_path(folder, "s.db"), STORE_CREATE, &err), 0);
-	ck_assert_msg(planted_make(s, &p, &err) == 0, "%s", err.msg);
+	ck_assert_msg(planted_open(&s, support_path(folder, "s.db"), &p, &err) == 0, "%s", err.msg);
 	c = explain_client_opts_default();
 	c.model = "m";
 	c.api_key = "sk-batch-key-123456";

@@ -23,18 +23,10 @@ static explain_client_opts client;
 static void setup(void)
 {
 	planted p = { .features = FEATURES, .random = RANDOM, .times = 300, .tokens = 64 };
-	store_label labels[FEATURES + RANDOM];
-	char word[FEATURES + RANDOM][PLANTED_WORD];
-	size_t bad;
 
 	support_mkdir(folder);
-	OK(store_open(&s, support_path(folder, "s.db"), STORE_CREATE, &err));
-	OK(planted_make(s, &p, &err));
-	for (uint32_t f = 0; f < FEATURES + RANDOM; f++) {
-		planted_word(word[f], f % FEATURES);
-		labels[f] = (store_label){ f, word[f] + 1 };
-	}
-	OK(store_labels_add(&bad, s, NULL, labels, FEATURES + RANDOM, &err));
+	OK(planted_open(&s, support_path(folder, "s.db"), &p, &err));
+	OK(planted_label(s, &p, &err));
 	encoder = (oracle){ .seed = 5, .d = 2 };
 	server = llm_start_answering(oracle_answer, &encoder);
 	client = llm_client(llm_url(server));

@@ -80,8 +80,7 @@ static void setup(void)
 	atomic_store(&answers_left, UINT_MAX);
 	atomic_store(&padded, false);
 	support_mkdir(folder);
-	ck_assert_int_eq(store_open(&s, support_path(folder, "s.db"), STORE_CREATE, &err), 0);
-	ck_assert_msg(planted_make(s, &p, &err) == 0, "%s", err.msg);
+	ck_assert_msg(planted_open(&s, support_path(folder, "s.db"), &p, &err) == 0, "%s", err.msg);
 	c = llm_client(NULL);
 	c.concurrency = 2;
 	o = explain_opts_default();

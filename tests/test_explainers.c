@@ -46,8 +46,7 @@ static void setup(void)
 	planted p = { .features = FEATURES, .random = RANDOM, .times = 300, .tokens = 64 };
 
 	support_mkdir(folder);
-	OK(store_open(&s, support_path(folder, "s.db"), STORE_CREATE, &err));
-	OK(planted_make(s, &p, &err));
+	OK(planted_open(&s, support_path(folder, "s.db"), &p, &err));
 	says = plain_reply;
 	server = llm_start_answering(answer, NULL);
 	client = llm_client(llm_url(server));

@@ -25,18 +25,10 @@ static explain_client_opts client;
 static void setup(void)
 {
 	planted p = { .features = FEATURES, .times = 300, .tokens = 64, .decoder = true };
-	store_label labels[FEATURES];
-	char word[FEATURES][PLANTED_WORD];
-	size_t bad;
 
 	support_mkdir(folder);
-	OK(store_open(&s, support_path(folder, "s.db"), STORE_CREATE, &err));
-	OK(planted_make(s, &p, &err));
-	for (uint32_t f = 0; f < FEATURES; f++) {
-		planted_word(word[f], f);
-		labels[f] = (store_label){ f, word[f] + 1 };
-	}
-	OK(store_labels_add(&bad, s, NULL, labels, FEATURES, &err));
+	OK(planted_open(&s, support_path(folder, "s.db"), &p, &err));
+	OK(planted_label(s, &p, &err));
 	model = (subject_oracle){ .d = 2, .seed = 5 };
 	server = llm_start_answering(subject_answer, &model);
 	client = llm_client(llm_url(server));

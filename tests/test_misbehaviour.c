@@ -187,8 +187,7 @@ static void setup(void)
 	store *s = NULL;
 
 	support_mkdir(folder);
-	ck_assert_int_eq(store_open(&s, support_path(folder, "s.db"), STORE_CREATE, &err), 0);
-	ck_assert_msg(planted_make(s, &p, &err) == 0, "%s", err.msg);
+	ck_assert_msg(planted_open(&s, support_path(folder, "s.db"), &p, &err) == 0, "%s", err.msg);
 	store_close(s);
 }
 

@@ -21,28 +21,13 @@ static explain_client_opts client;
 
 #define OK(call) ck_assert_msg((call) == 0, "%s", err.msg)
 
-/* Every feature's label is its word; those that fire at random get one too. */
-static void add_labels(void)
-{
-	store_label labels[FEATURES + TWINS + RANDOM];
-	char word[FEATURES + TWINS + RANDOM][PLANTED_WORD];
-	size_t bad;
-
-	for (uint32_t f = 0; f < ARRAY_LEN(labels); f++) {
-		planted_word(word[f], f < FEATURES ? f : f - FEATURES);
-		labels[f] = (store_label){ f, word[f] + 1 };
-	}
-	OK(store_labels_add(&bad, s, NULL, labels, ARRAY_LEN(labels), &err));
-}
-
 static void setup(void)
 {
 	planted p = { .features = FEATURES, .twins = TWINS, .random = RANDOM, .times = 300, .tokens = 64 };
 
 	support_mkdir(folder);
-	OK(store_open(&s, support_path(folder, "s.db"), STORE_CREATE, &err));
-	OK(planted_make(s, &p, &err));
-	add_labels();
+	OK(planted_open(&s, support_path(folder, "s.db"), &p, &err));
+	OK(planted_label(s, &p, &err));
 	judge = (oracle){ .seed = 5 };
 	server = llm_start_answering(oracle_answer, &judge);
 	client = explain_client_opts_default();

@@ -22,25 +22,13 @@ static explain_client_opts client;
 
 #define OK(call) ck_assert_msg((call) == 0, "%s", err.msg)
 
-static void add_label(uint32_t f)
-{
-	char word[PLANTED_WORD];
-	store_label label = { f, word + 1 };
-	size_t bad;
-
-	planted_word(word, f % FEATURES);
-	OK(store_labels_add(&bad, s, NULL, &label, 1, &err));
-}
-
 static void setup(void)
 {
 	planted p = { .features = FEATURES, .times = 300, .tokens = 64 };
 
 	support_mkdir(folder);
-	OK(store_open(&s, support_path(folder, "s.db"), STORE_CREATE, &err));
-	OK(planted_make(s, &p, &err));
-	for (uint32_t f = 0; f < FEATURES; f++)
-		add_label(f);
+	OK(planted_open(&s, support_path(folder, "s.db"), &p, &err));
+	OK(planted_label(s, &p, &err));
 	judge = (oracle){ .seed = 5 };
 	server = llm_start_answering(oracle_answer, &judge);
 	client = llm_client(llm_url(server));

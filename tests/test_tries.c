@@ -64,8 +64,7 @@ static void setup(void)
 	planted p = { .features = FEATURES, .twins = TWINS, .times = 300, .tokens = 64 };
 
 	support_mkdir(folder);
-	OK(store_open(&s, support_path(folder, "s.db"), STORE_CREATE, &err));
-	OK(planted_make(s, &p, &err));
+	OK(planted_open(&s, support_path(folder, "s.db"), &p, &err));
 	script = (struct script){ .judge = { .seed = 5 } };
 	server = llm_start_answering(answer, &script);
 	client = llm_client(llm_url(server));
