@@ -3,6 +3,7 @@
 #include "cli/explain_args.h"
 
 #include <math.h>
+#include <string.h>
 
 enum { SHOWN = 40, REASONS = 5, LABEL_WIDTH = 90 };
 
@@ -11,6 +12,8 @@ typedef struct explain_cmd_opts {
 	const char *explainer;
 	uint32_t n_examples, n_candidates, n_refine, n_select;
 	bool cot;
+	uint32_t n_prompts, layer;
+	double steer_kl;
 } explain_cmd_opts;
 
 static const option options[] = {
@@ -39,6 +42,17 @@ static const option options[] = {
 	OPTION(explain_cmd_opts, n_examples, "examples", 0, OPTION_U32, "N", "20", 1, 1000,
 	       "windows shown to the model"),
 	EXPLAIN_CHOICE_OPTION(explain_cmd_opts, args, "mix"),
+	OPTION(explain_cmd_opts, args.subject, "subject", 0, OPTION_STRING, "URL", NULL, 0, 0,
+	       "output: where demo/subject_server.py serves the SAE's model, like http://127.0.0.1:8091/v1 "
+	       "(see docs/subject.md): what steering by the feature makes likelier is shown too"),
+	OPTION(explain_cmd_opts, args.subject_model, "subject-model", 0, OPTION_STRING, "NAME", NULL, 0, 0,
+	       "what that model is called; if not given, the server is asked"),
+	OPTION(explain_cmd_opts, n_prompts, "prompts", 0, OPTION_U32, "N", "10", 5, 256,
+	       "with --subject: texts of the label documents that it is steered on"),
+	OPTION(explain_cmd_opts, steer_kl, "steer-kl", 0, OPTION_DOUBLE, "X", "0.5", 0.001, 100,
+	       "with --subject: how far the next token's distribution is moved, as KL in nats"),
+	OPTION(explain_cmd_opts, layer, "layer", 0, OPTION_U32, "L", NULL, 0, 10000,
+	       "with --subject: block whose output the SAE's rows are, from 0; otherwise as the source says"),
 };
 
 static int add_row(cli_table *t, const cJSON *feature, error *err)
@@ -99,6 +113,9 @@ static int run_explain(const command *self, int argc, char **argv)
 		x.opts.n_candidates = o.n_candidates;
 		x.opts.n_refine = o.n_refine;
 		x.opts.n_select = o.n_select;
+		x.opts.n_prompts = o.n_prompts;
+		x.opts.steer_kl = o.steer_kl;
+		x.opts.layer = cli_given(&p, "layer") ? (int64_t)o.layer : -1;
 		rc = explain_run(&summary, x.s, &x.opts, &err);
 		progress_end(&x.progress);
 	}
@@ -119,6 +136,8 @@ static int run_explain(const command *self, int argc, char **argv)
 	explain_print_reasons(summary, "failed", REASONS);
 	explain_print_reasons(summary, "skipped", REASONS);
 	explain_print_counts(summary, "labelled");
+	if (o.explainer && strcmp(o.explainer, "output") == 0 && !o.args.subject)
+		printf("what steering raises was not shown: that needs --subject URL\n");
 out:
 	cJSON_Delete(summary);
 	explain_session_end(&x);

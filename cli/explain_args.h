@@ -8,7 +8,7 @@
 typedef struct explain_args {
 	const char *store, *source, *features, *where;
 	const char *base_url, *model, *api_key_env, *api_key_file, *ca_file;
-	const char *subject, *subject_model; /* options of `score` alone */
+	const char *subject, *subject_model; /* each command's own, with its help */
 	uint32_t concurrency, retries, window;
 	double peak;
 	const char *choice; /* an option of each command, with its own default */

@@ -2,7 +2,7 @@
 """Serve what scorers need of the model that an SAE was trained on: token log-probabilities and steering, on loopback.
 
 The protocol is in docs/subject.md. Any causal language model of transformers from a local folder, in F32; nothing is downloaded.
-Prints its address, for `gloss score --subject`, and serves until it is stopped.
+Prints its address, for --subject of `gloss score` and `gloss explain`, and serves until it is stopped.
 Needs: pip install torch transformers (and gguf for --gguf).
 
     subject_server.py --model FOLDER --port 8091
@@ -26,6 +26,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 BODY_MAX = 8 << 20  # bytes
 ITEMS_MAX = 256  # texts or prompts in a request
+TOP_MAX = 64  # tokens of a prompt whose probability rose
 NEW_MAX = 256  # tokens generated for a prompt
 RESIDUAL_MAX = 4096  # rows in a reply
 PASS_MAX = 1024  # tokens in one forward pass: its logits are held for all of them
@@ -266,6 +267,19 @@ class Subject:
             raise Refused("steered so, the model's probabilities are not finite")
         return {"kl": kls}, sum(map(len, prompts)), 0
 
+    def raised(self, of):
+        prompts, steering, top = self.prompts(of), self.steering(of), whole(of, "top", 1, TOP_MAX)
+        if not steering:
+            raise Refused("steer is missing")
+        items = []
+        for clean, steered in zip(self.clean_logprobs(prompts), self.last_logprobs(prompts, steering)):
+            p, q = clean.exp(), steered.exp()
+            if not torch.isfinite(q).all():
+                raise Refused("steered so, the model's probabilities are not finite")
+            ids = (q - p).topk(min(top, len(p))).indices.tolist()
+            items.append({"tokens": [{"id": i, "text": self.tokenizer.decode([i]), "before": p[i].item(), "after": q[i].item()} for i in ids if q[i] > p[i]]})
+        return {"items": items}, sum(map(len, prompts)), 0
+
     def generate(self, of):
         n, seed = whole(of, "max_tokens", 1, NEW_MAX), whole(of, "seed", 0, 2**63 - 1, 0)
         temperature = real(of, "temperature", 0, 100, 0.0)
@@ -313,7 +327,7 @@ class Subject:
         x = seen[0].reshape(len(ids), -1).float().cpu().contiguous()
         return {"ids": ids, "shape": list(x.shape), "f32": base64.b64encode(x.numpy().tobytes()).decode()}, len(ids), 0
 
-    DOES = {"info": info, "logprobs": logprobs, "kl": kl, "generate": generate, "residual": residual}
+    DOES = {"info": info, "logprobs": logprobs, "kl": kl, "raised": raised, "generate": generate, "residual": residual}
 
     @torch.inference_mode()
     def answer(self, of):

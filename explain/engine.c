@@ -2,7 +2,7 @@
  * too, whatever came back first: the rows of a run that was cut short and taken up again are those of one that was not. */
 #include "explain/batch.h"
 #include "explain/client.h"
-#include "explain/engine.h"
+#include "explain/subject.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -37,6 +37,12 @@ static void take_reply(engine_ask *ask, const char *reply, chat_usage *usage)
 		error_nomem(&ask->err, "a reply");
 }
 
+/* What is asked of a subject server beside the endpoint costs nothing. */
+static bool is_free(const engine *j, explain_api api)
+{
+	return api == EXPLAIN_SUBJECT && subject_is_beside(j->o);
+}
+
 static void ask_done(explain_request *r, const char *reply, bool from_log, const error *err)
 {
 	engine_ask *ask = r->payload;
@@ -46,9 +52,11 @@ static void ask_done(explain_request *r, const char *reply, bool from_log, const
 	(void)from_log;
 	if (reply) {
 		take_reply(ask, reply, &usage);
-		t->input += usage.input;
-		t->cached += usage.cached;
-		t->output += usage.output;
+		if (!is_free(t->job, r->api)) {
+			t->input += usage.input;
+			t->cached += usage.cached;
+			t->output += usage.output;
+		}
 		ask->end = usage.end;
 	} else {
 		ask->err = *err;
@@ -73,9 +81,11 @@ static int send_ask(engine_task *t, engine_ask *ask, explain_api api, char *body
 	};
 	if (j->o->dry_run) {
 		j->dry_requests++;
-		j->dry_bytes += strlen(body);
-		j->dry_input += (strlen(body) + BYTES_A_TOKEN - 1) / BYTES_A_TOKEN;
-		j->dry_output += reply_tokens;
+		if (!is_free(j, api)) {
+			j->dry_bytes += strlen(body);
+			j->dry_input += (strlen(body) + BYTES_A_TOKEN - 1) / BYTES_A_TOKEN;
+			j->dry_output += reply_tokens;
+		}
 		free(body);
 		return 0;
 	}

@@ -1,5 +1,6 @@
 /* explain: the job that labels features: its options, its kinds. */
 #include "explain/explainer.h"
+#include "explain/subject.h"
 
 #include <math.h>
 #include <string.h>
@@ -43,6 +44,8 @@ static bool report(const engine_task *t, cJSON *about)
 		return true;
 	if (t->row.twins && !cJSON_AddRawToObject(about, "same_for", t->row.twins))
 		return false;
+	if (!label_report_steering(t, about))
+		return false;
 	if (t->chosen_by && !(cJSON_AddNumberToObject(about, "tried", (double)t->n_rejected + 1) &&
 	                      cJSON_AddNumberToObject(about, "select", t->chosen_by[t->n_rejected].value)))
 		return false;
@@ -52,6 +55,19 @@ static bool report(const engine_task *t, cJSON *about)
 }
 
 /* ---- The job -------------------------------------------------------------------------------------------------------------------- */
+
+static int check_steering(const explainer *x, const explain_opts *o, error *err)
+{
+	if (!o->subject)
+		return 0;
+	if (!x->steers)
+		return error_set(err, ERR_ARG, "the explainer '%s' steers no model: leave out --subject",
+		                 x->name);
+	if (o->batch)
+		return error_set(err, ERR_ARG,
+		                 "steering does not go by batches: leave out --batch or --subject");
+	return subject_check(o, err);
+}
 
 static int check(const engine_kind *k, const explain_opts *o, error *err)
 {
@@ -84,7 +100,7 @@ static int check(const engine_kind *k, const explain_opts *o, error *err)
 		        "the labels of the explainer '%s' are not about texts: no judge of texts can choose "
 		        "among them",
 		        x->name);
-	return 0;
+	return check_steering(x, o, err);
 }
 
 /* Features that fire alike share a task. */
@@ -101,7 +117,7 @@ static bool settings(cJSON *s, const explain_opts *o)
 {
 	return cJSON_AddStringToObject(s, "explainer", explain_explainer_of(o)) &&
 	       cJSON_AddNumberToObject(s, "n_examples", o->n_examples) &&
-	       cJSON_AddBoolToObject(s, "cot", o->cot) &&
+	       cJSON_AddBoolToObject(s, "cot", o->cot) && (!o->subject || subject_add_settings(s, o)) &&
 	       (!label_has_choice(o) || (cJSON_AddNumberToObject(s, "n_candidates", o->n_candidates) &&
 	                                 cJSON_AddNumberToObject(s, "n_refine", o->n_refine) &&
 	                                 cJSON_AddNumberToObject(s, "n_select", o->n_select) &&
@@ -129,8 +145,8 @@ static const engine_form forms[][FORM_REFINE] = { FORMS(schema_label), FORMS(sch
 		.schema = (a_schema), .prompt = (a_prompt), .fields = label_fields,                          \
 		.n_fields = ARRAY_LEN(label_fields), .none_yet = "label IS NULL",                            \
 		.left_out = "share_a_label", .check = check, .choose = choose_tasks, .settings = settings,   \
-		.begin = label_begin, .finish = label_finish, .report = report, .forms = (some_forms),       \
-		.n_forms = n_forms                                                                           \
+		.open = label_open, .begin = label_begin, .finish = label_finish, .report = report,          \
+		.forms = (some_forms), .n_forms = n_forms                                                    \
 	}
 #define LABEL_KINDS(x, p)                                                                                    \
 	{                                                                                                    \

@@ -189,9 +189,11 @@ typedef struct explain_opts {
 	const char *
 	        explainer; /* explain: how (explain_explainer_name()). NULL: "marked", without a client "lexical" */
 	bool cot;          /* explain: the model gives its reasons before the label */
-	/* score: a subject server (docs/subject.md), which is asked in place of `client` by scorers that need one; NULL: none */
+	/* score: a subject server (docs/subject.md), which is asked in place of `client` by scorers that need one; explain: one that
+	 * is steered, for the explainer `output`; NULL: none */
 	const explain_client_opts *subject;
-	unsigned n_prompts;    /* intervention: texts that the model goes on with. 30 */
+	unsigned
+	        n_prompts; /* intervention: texts that the model goes on with; output: that it is steered on. 30 */
 	double steer_kl;       /* at the strength with this KL. 0.5 */
 	unsigned steer_tokens; /* tokens that it goes on with. 8 */
 	int64_t layer;         /* of whose output the source's rows are, from 0; -1: as the source says */

@@ -16,6 +16,7 @@ typedef struct explainer {
 	const char *name;
 	const char *about; /* what it goes by, for people */
 	bool windows;      /* it needs windows in which the feature fires */
+	bool steers;       /* it shows what steering does where there is a subject server (raised.h) */
 	/* Settle the task by a label that no model has to be asked for, or leave it; NULL: it has none. */
 	int (*rule)(engine_task *t, explain_view *v, error *err);
 	/* What {{examples}} stands for, and v->shown; *why: why there is nothing to show, or NULL. NULL: it asks no model. */
@@ -31,6 +32,9 @@ enum { FORM_LABEL, FORM_JUDGE, FORM_JUDGE_AGAIN, FORM_REFINE };
 /* A task that labels a feature, as engine_kind has it (label.c). */
 int label_begin(engine_task *t, error *err) MUST_USE;
 int label_finish(engine_task *t, error *err) MUST_USE;
+/* Before the first task, of an explainer that steers. */
+int label_open(engine *j, error *err) MUST_USE;
+bool label_report_steering(const engine_task *t, cJSON *about); /* false: no memory */
 /* Several labels, or revised ones, are chosen between by a judge. */
 bool label_has_choice(const explain_opts *o);
 

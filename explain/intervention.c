@@ -8,8 +8,7 @@
 #include "explain/intervention.h"
 #include "explain/prompt.h"
 
-enum { TOKENS_LEAST = 4, ITEMS_A_REQUEST = 16, PROMPTS_A_REQUEST = 8, LOG_LOW = -3, LOG_HIGH = 4 };
-static const double tolerance = 0.1; /* of the wanted KL */
+enum { ITEMS_A_REQUEST = 16, PROMPTS_A_REQUEST = 8 };
 
 enum { STAGE_SEARCH, STAGE_WRITE, STAGE_READ, STAGE_DONE };
 
@@ -28,15 +27,6 @@ static double chance(const explain_opts *o)
 
 /* ---- Items: prompts ------------------------------------------------------------------------------------------------------ */
 
-/* The window up to the first token on which the feature fires; 0: too little is before it. */
-static uint32_t cut_at(const store_window *w)
-{
-	for (uint32_t i = 0; i < w->length; i++)
-		if (w->value[i] > 0)
-			return i + 1 >= TOKENS_LEAST ? i + 1 : 0;
-	return 0;
-}
-
 static int make(const char **why, char buf[128], engine_task *t, const score_material *m, error *err)
 {
 	const score_task *mine = t->data;
@@ -48,29 +38,16 @@ static int make(const char **why, char buf[128], engine_task *t, const score_mat
 			            .truth = 1 };
 		store_window w = m->all.w[m->chosen[i]];
 
-		w.length = cut_at(&w);
+		w.length = steer_cut(&w);
 		if (w.length)
 			rc = score_items_add(t, &like, &w, NULL, 1, err);
 	}
 	if (rc == 0 && mine->n < EXAMPLES_LEAST) {
 		snprintf(buf, 128, "of %zu windows %zu have %d tokens before it fires, %d are needed",
-		         m->n_chosen, mine->n, TOKENS_LEAST - 1, EXAMPLES_LEAST);
+		         m->n_chosen, mine->n, STEER_TOKENS_LEAST - 1, EXAMPLES_LEAST);
 		*why = buf;
 	}
 	return rc;
-}
-
-static int text_of(const char **out, engine_task *t, const store_window *w, error *err)
-{
-	text raw;
-	int rc = 0;
-
-	text_init(&raw, PROMPT_MAX);
-	for (uint32_t i = 0; i < w->length && rc == 0; i++)
-		rc = text_adds(&raw, w->text[i]);
-	*out = rc == 0 ? arena_strdup(&t->mem, raw.data ? raw.data : "") : NULL;
-	text_free(&raw);
-	return *out ? 0 : error_nomem(err, "a text");
 }
 
 static int make_prompts(intervention *v, engine_task *t, error *err)
@@ -84,7 +61,7 @@ static int make_prompts(intervention *v, engine_task *t, error *err)
 		return error_nomem(err, "prompts");
 	for (size_t i = 0; i < mine->n && rc == 0; i++) {
 		w[i] = &mine->items[i].shown->w;
-		rc = text_of(&v->prompt[i], t, w[i], err);
+		rc = steer_prompt(&v->prompt[i], t, w[i], err);
 	}
 	return rc < 0 ? rc : engine_example_ids(t, &v->ids, w, mine->n, err);
 }
@@ -108,33 +85,24 @@ static void make_random(float *out, uint32_t width, double norm, uint64_t key)
 
 static int make_directions(intervention *v, engine_task *t, error *err)
 {
-	const engine *j = t->job;
-	store_direction d = { 0 };
-	float *own, *other;
+	subject_steer own = { 0 };
+	float *other;
 	double squares = 0;
-	int rc = store_direction_get(&d, j->s, j->source, t->row.feature, j->o->layer, err);
+	int rc = steer_direction(&own, t, err);
 
-	own = rc == 0 ? arena_alloc(&t->mem, d.width + 1, sizeof(*own)) : NULL;
-	other = rc == 0 ? arena_alloc(&t->mem, d.width + 1, sizeof(*other)) : NULL;
-	if (rc == 0 && (!own || !other))
+	other = rc == 0 ? arena_alloc(&t->mem, own.width + 1, sizeof(*other)) : NULL;
+	if (rc == 0 && !other)
 		rc = error_nomem(err, "directions");
-	for (uint32_t i = 0; i < d.width && rc == 0; i++) {
-		own[i] = d.row[i];
-		squares += (double)own[i] * own[i];
-	}
-	v->layer = d.layer;
-	v->width = d.width;
-	v->norm = sqrt(squares);
-	free(d.row);
 	if (rc < 0)
 		return rc;
-	make_random(other, v->width, v->norm, hash64_mix(hash64_mix(j->o->seed, t->row.feature), 11));
-	for (int k = 0; k < STEER_DIRECTIONS; k++)
-		v->by[k] = (search){ .vector = k == STEER_FEATURE ? own : other,
-			             .low = LOG_LOW,
-			             .high = LOG_HIGH,
-			             .best = (double)NAN,
-			             .kl = (double)NAN };
+	for (uint32_t i = 0; i < own.width; i++)
+		squares += (double)own.vector[i] * own.vector[i];
+	v->layer = own.layer;
+	v->width = own.width;
+	v->norm = sqrt(squares);
+	make_random(other, v->width, v->norm, hash64_mix(hash64_mix(t->job->o->seed, t->row.feature), 11));
+	steer_search_init(&v->by[STEER_FEATURE], own.vector);
+	steer_search_init(&v->by[STEER_RANDOM], other);
 	return 0;
 }
 
@@ -185,27 +153,9 @@ static int ask_kl(engine_task *t, int what, steer_by by, double scale, error *er
 static int ask_search(engine_task *t, steer_by by, error *err)
 {
 	const score_task *mine = t->data;
-	search *s = &((intervention *)mine->own)->by[by];
+	steer_search *s = &((intervention *)mine->own)->by[by];
 
-	if (s->over)
-		return 0;
-	s->tried = pow(10, (s->low + s->high) / 2);
-	return ask_kl(t, PART_SEARCH, by, s->tried, err);
-}
-
-/* The nearest to what is wanted so far is kept. */
-static void take_search(search *s, double kl, double wanted)
-{
-	if (isnan(s->kl) || fabs(kl - wanted) < fabs(s->kl - wanted)) {
-		s->kl = kl;
-		s->best = s->tried;
-	}
-	if (kl < wanted)
-		s->low = log10(s->tried);
-	else
-		s->high = log10(s->tried);
-	s->met = fabs(s->kl - wanted) <= tolerance * wanted;
-	s->over = ++s->steps == INTERVENTION_STEPS || s->met;
+	return s->over ? 0 : ask_kl(t, PART_SEARCH, by, steer_search_next(s), err);
 }
 
 /* ---- Texts ------------------------------------------------------------------------------------------------------------------- */
@@ -214,7 +164,7 @@ static int ask_texts(engine_task *t, steer_text which, error *err)
 {
 	const score_task *mine = t->data;
 	intervention *v = mine->own;
-	const search *own = &v->by[STEER_FEATURE], *random = &v->by[STEER_RANDOM];
+	const steer_search *own = &v->by[STEER_FEATURE], *random = &v->by[STEER_RANDOM];
 	uint64_t seed = hash64_mix(hash64_mix(t->job->o->seed, t->row.feature), which == TEXT_ZERO ? 13 : 12);
 	subject_steer s = which == TEXT_STEERED     ? steering(v, STEER_FEATURE, own->best)
 	                  : which == TEXT_RANDOM_KL ? steering(v, STEER_RANDOM, random->best)
@@ -379,7 +329,7 @@ static int take(engine_ask *ask, error *err)
 		if (p->what == PART_RANDOM_KL)
 			v->kl_random = kl;
 		else if (!isnan(kl))
-			take_search(&v->by[p->which], kl, ask->task->job->o->steer_kl);
+			steer_search_take(&v->by[p->which], kl, ask->task->job->o->steer_kl);
 	}
 	if (ask->err.code)
 		v->failed = ask;
@@ -393,7 +343,7 @@ static int dry_run(engine_task *t, error *err)
 	intervention *v = mine->own;
 	int rc = 0;
 
-	for (unsigned i = 0; i < INTERVENTION_STEPS && rc == 0; i++) {
+	for (unsigned i = 0; i < STEER_STEPS && rc == 0; i++) {
 		rc = ask_search(t, STEER_FEATURE, err);
 		if (rc == 0)
 			rc = ask_search(t, STEER_RANDOM, err);

@@ -5,8 +5,6 @@
 #include "explain/scorer.h"
 #include "explain/subject.h"
 
-enum { INTERVENTION_STEPS = 12 };
-
 /* What is steered by. */
 typedef enum steer_by { STEER_FEATURE, STEER_RANDOM, STEER_DIRECTIONS } steer_by;
 
@@ -21,22 +19,13 @@ typedef enum steer_text {
 	STEER_TEXTS
 } steer_text;
 
-/* For the strength at which the mean KL is the wanted one: by halves of the logarithm's range. */
-typedef struct search {
-	const float *vector; /* (width) */
-	double low, high;    /* log10 of the strength */
-	double tried, best, kl;
-	unsigned steps;
-	bool over, met; /* met: within the tolerance */
-} search;
-
 typedef struct intervention {
 	int64_t layer;
 	uint32_t width;
 	double norm, max_act; /* of the decoder row; the feature's strongest in the report documents */
 	const char **prompt;  /* (n): of the items, in their order */
 	const char *ids;
-	search by[STEER_DIRECTIONS];
+	steer_search by[STEER_DIRECTIONS];
 	double kl_random; /* of the random direction at the feature's strength; NaN: not known */
 	const char **text[STEER_TEXTS];
 	subject_item *label[STEER_TEXTS]; /* (2 n) the own label behind each passage, then the other one */

@@ -59,7 +59,7 @@ static int add_mean(cJSON **to, cJSON *o, const char *name, const engine_task *t
 	return 0;
 }
 
-static bool add_search(cJSON *o, const search *s)
+static bool add_search(cJSON *o, const steer_search *s)
 {
 	return measure_add_number(o, "strength", s->best) && measure_add_number(o, "kl", s->kl) &&
 	       cJSON_AddBoolToObject(o, "kl_met", s->met) && measure_add_number(o, "steps", s->steps);
@@ -67,7 +67,7 @@ static bool add_search(cJSON *o, const search *s)
 
 static bool add_steering(cJSON *o, const engine_task *t, const intervention *v)
 {
-	const search *s = &v->by[STEER_FEATURE];
+	const steer_search *s = &v->by[STEER_FEATURE];
 	cJSON *to = cJSON_AddObjectToObject(o, "steering");
 
 	return to && add_search(to, s) && measure_add_number(to, "kl_wanted", t->job->o->steer_kl) &&

@@ -6,6 +6,8 @@
 
 #include "explain/explainer.h"
 #include "explain/prompt.h"
+#include "explain/raised.h"
+#include "explain/subject.h"
 #include "explain/tries.h"
 
 enum { LABEL_TOKENS = 200, COT_TOKENS = 600, LABEL_MAX = 1000, MISTAKES = 6 /* of a kind, shown */ };
@@ -36,6 +38,7 @@ typedef struct label_task {
 	const char *examples, *ids;
 	const store_window **shown; /* (n_shown) */
 	size_t n_shown;
+	raised *raised;   /* NULL: nothing is steered */
 	label_try *tries; /* (n_tries) first the candidates, then what became of the best by refinement */
 	size_t n_tries, first; /* first: of those that are under way */
 	label_try *best;
@@ -194,6 +197,8 @@ static int prepare(const char **why, char buf[128], engine_task *t, explain_view
 	rc = t->job->kind->explainer->show(why, &examples, t, v, err);
 	if (rc == 0 && !*why)
 		rc = engine_example_ids(t, &mine->ids, v->shown, v->n_shown, err);
+	if (rc == 0 && !*why && t->job->o->subject)
+		rc = raised_new(&mine->raised, why, t, err);
 	if (rc == 0 && !*why && label_has_choice(t->job->o))
 		rc = tries_items(why, buf, &mine->items, t, err);
 	mine->shown = v->shown;
@@ -204,6 +209,37 @@ static int prepare(const char **why, char buf[128], engine_task *t, explain_view
 	return rc < 0 || mine->examples ? rc : error_nomem(err, "a prompt");
 }
 
+/* What it raised stands behind what was to be shown before, and its texts are among the windows that the question is about. */
+static int show_raised(engine_task *t, error *err)
+{
+	label_task *mine = t->data;
+	text all;
+	int rc;
+
+	text_init(&all, PROMPT_MAX);
+	rc = text_addf(&all, "%s%s", mine->examples, mine->examples[0] ? "\n" : "");
+	rc = rc < 0 ? error_set(err, ERR_LIMIT, "the prompt is too long")
+	            : raised_add(&all, mine->raised, err);
+	mine->shown = raised_windows(mine->raised, &mine->n_shown);
+	if (rc == 0)
+		rc = engine_example_ids(t, &mine->ids, mine->shown, mine->n_shown, err);
+	mine->examples = arena_strdup(&t->mem, all.data ? all.data : "");
+	text_free(&all);
+	return rc < 0 || mine->examples ? rc : error_nomem(err, "a prompt");
+}
+
+/* Steering first, then the question. */
+static int steer(engine_task *t, error *err)
+{
+	label_task *mine = t->data;
+	bool over = false;
+	int rc = raised_step(&over, mine->raised, t, err);
+
+	if (rc == 0 && over)
+		rc = show_raised(t, err);
+	return rc < 0 || !over ? rc : ask_first(t, err);
+}
+
 static int show(engine_task *t, explain_view *v, error *err)
 {
 	const char *why = NULL;
@@ -212,7 +248,9 @@ static int show(engine_task *t, explain_view *v, error *err)
 
 	if (rc < 0)
 		return rc;
-	return why ? engine_settle(t, STORE_TASK_SKIPPED, why, err) : ask_first(t, err);
+	if (why)
+		return engine_settle(t, STORE_TASK_SKIPPED, why, err);
+	return ((label_task *)t->data)->raised ? steer(t, err) : ask_first(t, err);
 }
 
 /* What a rule went by is recorded like what a model was asked about. */
@@ -249,6 +287,20 @@ int label_begin(engine_task *t, error *err)
 		                     "it fires on several tokens: a model has to look at it (--base-url)",
 		                     err);
 	return show(t, &v, err);
+}
+
+int label_open(engine *j, error *err)
+{
+	int rc = engine_open_chat(j, err);
+
+	return rc == 0 && j->o->subject ? subject_open_steering(j, err) : rc;
+}
+
+bool label_report_steering(const engine_task *t, cJSON *about)
+{
+	const label_task *mine = t->data;
+
+	return !mine || !mine->raised || raised_report(about, mine->raised);
 }
 
 /* ---- Answers ---------------------------------------------------------------------------------------------------------- */
@@ -317,6 +369,13 @@ static int take_answers(engine_task *t, error *err)
 		if (ask->read || !ask->over) /* asked for again just now */
 			continue;
 		ask->read = true;
+		if (ask->request.api == EXPLAIN_SUBJECT) {
+			if (!ask->err.code)
+				raised_take(mine->raised, ask);
+			if (ask->err.code)
+				return engine_settle(t, engine_failure(ask), ask->err.msg, err);
+			continue;
+		}
 		if (!ask->answer && ask->err.code != ERR_FORMAT)
 			return engine_settle(t, engine_failure(ask), ask->err.msg, err);
 		if (ask->answer)
@@ -432,6 +491,8 @@ int label_finish(engine_task *t, error *err)
 
 	if (rc < 0 || t->settled || t->n_asks > before)
 		return rc;
+	if (mine->raised && !mine->tries)
+		return steer(t, err);
 	for (size_t i = 0; i < mine->n_tries; i++)
 		any |= mine->tries[i].label.text != NULL;
 	if (!any)

@@ -547,6 +547,9 @@ static int check(const engine_kind *k, const explain_opts *o, error *err)
 		                 o->precision);
 	if (!o->client && o->embed_model)
 		return error_set(err, ERR_ARG, "embeddings need an endpoint (--base-url)");
+	if (k->scorer->steers && !o->subject)
+		return error_set(err, ERR_ARG, "the scorer '%s' needs a model to steer (--subject)",
+		                 k->scorer->name);
 	if (k->scorer->steers)
 		return subject_check(o, err);
 	if (!o->client && k->scorer->subject)
@@ -591,7 +594,7 @@ static const engine_kind kinds[] = {
 	SCORE_KIND(scorer_surprisal, none, prompt_surprisal, label_field, subject_open),
 	SCORE_KIND(scorer_simulation, simulation, prompt_simulation, labelled_fields, simulate_open),
 	SCORE_KIND(scorer_embedding, none, prompt_embedding, label_field, engine_embed_probe),
-	SCORE_KIND(scorer_intervention, none, prompt_intervention, passage_field, subject_open_steering),
+	SCORE_KIND(scorer_intervention, none, prompt_intervention, passage_field, subject_open_intervention),
 };
 
 /* Of these with log-probabilities: one answer at a time, whose token has alternatives; a prompt's. */

@@ -233,18 +233,22 @@ static int show_logits(const char **why, text *out, engine_task *t, explain_view
 		rc = store_logits(&bottom, &n_bottom, j->s, j->source, t->row.feature, false, &t->mem, err);
 	if (rc < 0)
 		return rc;
-	if (n_top == 0) {
+	if (n_top == 0 && !j->o->subject) {
 		*why = "the store has no logits of the feature: index with --unembed";
 		return 0;
 	}
-	if (add_logits(out, "Raised most:", top, n_top) < 0 ||
-	    add_logits(out, "\nLowered most:", bottom, n_bottom) < 0)
+	if (n_top && (add_logits(out, "Raised most:", top, n_top) < 0 ||
+	              add_logits(out, "\nLowered most:", bottom, n_bottom) < 0))
+		return too_long(err);
+	if (!j->o->subject && text_adds(out, "\nTurned up while the model reads: not tried") < 0)
 		return too_long(err);
 	return 0;
 }
 
 const explainer explainer_output = {
 	.name = "output",
-	.about = "the tokens that the feature makes more likely and less likely to come next",
+	.about = "the tokens that the feature makes more likely and less likely to come next, and with a "
+	         "subject server what steering raises",
+	.steers = true,
 	.show = show_logits
 };

@@ -109,6 +109,16 @@ int subject_ask_texts(engine_task *t, const char *const *prompts, size_t n, cons
 	return ask(t, body, fine, n, (unsigned)n * tokens, example_ids, data, err);
 }
 
+int subject_ask_raised(engine_task *t, const char *const *prompts, size_t n, const subject_steer *by,
+                       unsigned top, const char *example_ids, void *data, error *err)
+{
+	cJSON *body = subject_body(t->job->o->subject->model, "raised");
+	bool fine = body && add_prompts(body, prompts, n) && add_steering(body, by) &&
+	            cJSON_AddNumberToObject(body, "top", top);
+
+	return ask(t, body, fine, n, 0, example_ids, data, err);
+}
+
 /* ---- Replies -------------------------------------------------------------------------------------------------------------- */
 
 /* The reply's list called `name` of one member for each prompt. */
@@ -169,6 +179,53 @@ void subject_take_texts(const char **out, engine_ask *a)
 	cJSON_Delete(json);
 }
 
+static bool probability_in(double *out, const cJSON *of, const char *name)
+{
+	const cJSON *x = cJSON_GetObjectItemCaseSensitive(of, name);
+
+	*out = cJSON_IsNumber(x) ? x->valuedouble : (double)NAN;
+	return *out >= 0 && *out <= 1 + 1e-6;
+}
+
+static int read_raised(subject_raised *out, engine_task *t, const cJSON *one, size_t item, error *err)
+{
+	const cJSON *list = cJSON_GetObjectItemCaseSensitive(one, "tokens"), *x;
+	const char *s;
+
+	if (!cJSON_IsArray(list))
+		return error_set(err, ERR_FORMAT, "item %zu has no tokens", item);
+	out->token = arena_alloc(&t->mem, (size_t)cJSON_GetArraySize(list) + 1, sizeof(*out->token));
+	if (!out->token)
+		return error_nomem(err, "tokens");
+	cJSON_ArrayForEach(x, list)
+	{
+		subject_token *to = &out->token[out->n];
+
+		s = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(x, "text"));
+		if (!s || !probability_in(&to->before, x, "before") ||
+		    !probability_in(&to->after, x, "after"))
+			return error_set(err, ERR_FORMAT,
+			                 "item %zu has a token without text or probabilities", item);
+		to->text = arena_strdup(&t->mem, s);
+		if (!to->text)
+			return error_nomem(err, "tokens");
+		out->n++;
+	}
+	return 0;
+}
+
+void subject_take_raised(subject_raised *out, engine_ask *a)
+{
+	cJSON *json = NULL;
+	const cJSON *list, *one;
+	size_t i = 0;
+	int rc = list_in(&json, &list, a, "items", &a->err);
+
+	for (one = rc == 0 ? list->child : NULL; one && rc == 0; one = one->next, i++)
+		rc = read_raised(&out[i], a->task, one, i, &a->err);
+	cJSON_Delete(json);
+}
+
 /* ---- Options ------------------------------------------------------------------------------------------------------------- */
 
 bool subject_add_settings(cJSON *s, const explain_opts *o)
@@ -183,9 +240,6 @@ bool subject_add_settings(cJSON *s, const explain_opts *o)
 
 int subject_check(const explain_opts *o, error *err)
 {
-	if (!o->subject)
-		return error_set(err, ERR_ARG,
-		                 "the scorer 'intervention' needs a model to steer (--subject)");
 	if (o->n_prompts < 5 || o->n_prompts > PROMPTS_MAX)
 		return error_set(err, ERR_ARG, "%u prompts are asked for, 5 to %d are allowed", o->n_prompts,
 		                 PROMPTS_MAX);
@@ -283,13 +337,14 @@ static int see_that_it_steers(engine *j, const store_direction *d, error *err)
 
 int subject_open_steering(engine *j, error *err)
 {
+	explain_price free_of_charge = { .known = j->o->price.known }; /* prices are the endpoint's */
 	store_direction d = { 0 };
 	int rc = 0;
 
-	if (!subject_is_endpoint(j->o)) {
+	if (subject_is_beside(j->o)) {
 		rc = explain_client_new(&j->subject, j->o->subject, j->log, j->o->replay, err);
 		if (rc == 0)
-			client_for_job(j->subject, j->uid, "probe", &j->o->price, &j->o->budget);
+			client_for_job(j->subject, j->uid, "probe", &free_of_charge, &j->o->budget);
 	} else {
 		client_for_job(j->client, j->uid, "probe", &j->o->price, &j->o->budget);
 	}
@@ -297,10 +352,15 @@ int subject_open_steering(engine *j, error *err)
 		rc = store_direction_get(&d, j->s, j->source, j->list[0].feature, j->o->layer, err);
 	if (rc == 0)
 		rc = see_that_it_steers(j, &d, err);
-	if (rc == 0)
-		rc = subject_open(j, err);
 	if (rc == 0 && j->subject)
-		client_for_job(j->subject, j->uid, j->kind->name, &j->o->price, &j->o->budget);
+		client_for_job(j->subject, j->uid, j->kind->name, &free_of_charge, &j->o->budget);
 	free(d.row);
 	return rc;
+}
+
+int subject_open_intervention(engine *j, error *err)
+{
+	int rc = subject_open_steering(j, err);
+
+	return rc < 0 ? rc : subject_open(j, err);
 }

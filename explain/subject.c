@@ -13,6 +13,11 @@ bool subject_is_endpoint(const explain_opts *o)
 	return o->subject && o->client == o->subject;
 }
 
+bool subject_is_beside(const explain_opts *o)
+{
+	return o->subject && o->client != o->subject;
+}
+
 /* ---- Bodies --------------------------------------------------------------------------------------------------------------- */
 
 cJSON *subject_body(const char *model, const char *what)

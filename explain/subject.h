@@ -21,6 +21,8 @@ typedef struct subject_question {
 
 /* Whether the job's endpoint is a subject server; else it is one of completions. */
 bool subject_is_endpoint(const explain_opts *o);
+/* Whether it is one beside the endpoint: what it is asked costs nothing. */
+bool subject_is_beside(const explain_opts *o);
 
 /* What decides the outcome; false: no memory. Whether what is asked of steering makes sense: ERR_ARG. */
 bool subject_add_settings(cJSON *s, const explain_opts *o);
@@ -50,15 +52,53 @@ int subject_ask_kl(engine_task *t, const char *const *prompts, size_t n, const s
 int subject_ask_texts(engine_task *t, const char *const *prompts, size_t n, const subject_steer *by,
                       unsigned tokens, uint64_t seed, const char *example_ids, void *data,
                       error *err) MUST_USE;
+/* Of each of n prompts the `top` tokens whose probability of coming next is raised most. */
+int subject_ask_raised(engine_task *t, const char *const *prompts, size_t n, const subject_steer *by,
+                       unsigned top, const char *example_ids, void *data, error *err) MUST_USE;
 /* Read replies to those: the mean, NaN where ask->err says why not; (n) texts into out, which live in the task's arena. */
 double subject_take_kl(engine_ask *ask);
 void subject_take_texts(const char **out, engine_ask *ask);
+/* (n), the tokens in the task's arena, those raised most first. */
+typedef struct subject_token {
+	const char *text;
+	double before, after; /* probability as it is, and steered */
+} subject_token;
+typedef struct subject_raised {
+	subject_token *token; /* (n) */
+	size_t n;
+} subject_raised;
+void subject_take_raised(subject_raised *out, engine_ask *ask);
+
+/* ---- The strength (strength.c) ---------------------------------------------------------------------------------------------------- */
+
+enum { STEER_STEPS = 12, STEER_TOKENS_LEAST = 4 };
+
+/* For the strength at which the mean KL is the wanted one: by halves of the logarithm's range. */
+typedef struct steer_search {
+	const float *vector; /* (width) */
+	double low, high;    /* log10 of the strength */
+	double tried, best,
+	        kl; /* best: the strength with the KL nearest to the wanted one so far, and that; NaN: none */
+	unsigned steps;
+	bool over, met; /* met: within the tolerance */
+} steer_search;
+void steer_search_init(steer_search *s, const float *vector);
+double steer_search_next(steer_search *s); /* the strength to try; for one that is not over */
+void steer_search_take(steer_search *s, double kl, double wanted);
+
+/* The decoder row of the task's feature, in its arena; scale 1. */
+int steer_direction(subject_steer *out, engine_task *t, error *err) MUST_USE;
+/* Tokens of the window up to the first on which the feature fires; 0: too few are before it. */
+uint32_t steer_cut(const store_window *w);
+/* Its text, in the task's arena. */
+int steer_prompt(const char **out, engine_task *t, const store_window *w, error *err) MUST_USE;
 
 /* ---- Before the job (subject.c, steer.c) ------------------------------------------------------------------------------------------ */
 
 /* Make j->subject where the subject server is not the endpoint, and see that it steers by the directions of the job's source.
- * ERR_ARG: it does not. */
+ * ERR_ARG: it does not. And the same, and subject_open(). */
 int subject_open_steering(engine *j, error *err) MUST_USE;
+int subject_open_intervention(engine *j, error *err) MUST_USE;
 /* Whether the endpoint tells log-probabilities of what it is given. ERR_ARG: it does not. */
 int subject_open(engine *j, error *err) MUST_USE;
 

@@ -111,6 +111,21 @@ for text, kl in zip(TEXTS + [PREFIX], kls):
     assert abs(kl - (p.exp() * (p - q)).sum().item()) <= 1e-4 * max(1, kl), (text, kl)
 assert max(ask(do="kl", prompts=TEXTS, steer=steer(1, packed, 0.0))["kl"]) <= 1e-9
 
+# what steering raises: the largest differences of probability, by hand
+raised = ask(do="raised", prompts=TEXTS, steer=steer(1, packed, 0.7), top=4)["items"]
+for text, item in zip(TEXTS, raised):
+    ids = tokenizer(text)["input_ids"]
+    add = torch.zeros(len(ids), 48)
+    p = direct(ids, 1, add)[-1].softmax(-1)
+    add[-1] = 0.7 * vector
+    q = direct(ids, 1, add)[-1].softmax(-1)
+    want = (q - p).topk(4)
+    assert [t["id"] for t in item["tokens"]] == want.indices.tolist(), (text, item)
+    for t, rise in zip(item["tokens"], want.values):
+        assert abs(t["after"] - t["before"] - rise) <= 1e-5 and t["text"] == tokenizer.decode([t["id"]])
+still = ask(do="raised", prompts=TEXTS, steer=steer(1, packed, 0.0), top=3)["items"]
+assert all(0 < t["after"] - t["before"] <= 1e-6 for i in still for t in i["tokens"])
+
 # generation: greedy as by hand, with and without steering from the last prompt token on; by seed, and no two alike
 for scale in 0.0, 1.5:
     got = ask(do="generate", prompts=TEXTS[:2], max_tokens=6, steer=steer(1, packed, scale))["items"]
@@ -152,6 +167,8 @@ refused("the model takes", do="logprobs", items=[{"prefix": "a", "text": "a " * 
 refused("prompts is missing", do="kl")
 refused("prompt 1 has no token", do="kl", prompts=["a", []], steer=steer(1, packed))
 refused("steer is missing", **good)
+refused("steer is missing", do="raised", prompts=TEXTS, top=1)
+refused("top is 65", do="raised", prompts=TEXTS, top=65, steer=steer(1, packed))
 refused("layer is 3, 0 to 2", **good, steer=steer(3, packed))
 refused("has 47 numbers, the model's blocks put out 48", **good, steer=steer(1, vector.tolist()[:47]))
 refused("neither a list of numbers nor the base64", **good, steer=steer(1, packed[:-3]))

@@ -65,6 +65,8 @@ score intervention --scorer intervention --subject "$url" --prompts 10 --steer-t
 grep -q '^scored 4, skipped 0, failed 0' "$tmp/intervention" || { cat "$tmp/intervention" >&2; fail "not all are scored by steering"; }
 met=$("$gloss" sql -d "$tmp/s.db" --json "SELECT count(*) FROM score WHERE scorer = 'intervention' AND details ->> '$.steering.kl_met' AND details ->> '$.steering.layer' = 1 AND n_positive >= 5" | grep -o '"rows":.*')
 [ "${met#*4}" != "$met" ] || fail "the KL was not met: $met"
+"$gloss" explain -d "$tmp/s.db" --features all --random 2 --explainer output --subject "$url" --base-url http://127.0.0.1:9/v1 --model none --dry-run --quiet >"$tmp/log"
+grep -q '^dry run: 29 requests' "$tmp/log" || { cat "$tmp/log" >&2; fail "steering is not counted"; }
 kill "$server"
 server=
 score again --scorer surprisal --subject "$url" --replay --subject-model "$(echo "$tmp"/llama | sed 's,.*/,,')-$(sha256sum "$tmp/llama/model.safetensors" | cut -c1-12)"

@@ -219,6 +219,31 @@ static char *texts(subject_oracle *o, const cJSON *body)
 	return out.data;
 }
 
+/* The feature's own word rises by its strength, up to 0.9, and one of its neighbour's less. */
+static char *raised(subject_oracle *o, const cJSON *body)
+{
+	int n = cJSON_GetArraySize(cJSON_GetObjectItemCaseSensitive(body, "prompts"));
+	steering by;
+	double after;
+	text out;
+
+	must(read_steering(&by, body) ? 0 : -1);
+	o->raised++;
+	after = o->trouble == SUBJECT_UNMOVED ? 0.1 : 0.1 + fmin(by.scale * by.norm / 100, 0.8);
+	text_init(&out, 1 << 20);
+	must(text_adds(&out, "{\"object\":\"subject\",\"items\":["));
+	for (int i = 0; i + (o->trouble == SUBJECT_FEW_TEXTS) < n; i++)
+		must(text_addf(
+		        &out,
+		        "%s{\"tokens\":[{\"id\":1,\"text\":\" w%d\",\"before\":%s,\"after\":%g},{\"id\":2,%s"
+		        "\"before\":0.1,\"after\":%g}]}",
+		        i ? "," : "", by.feature, o->trouble == SUBJECT_POSITIVE ? "1.5" : "0.1", after,
+		        o->trouble == SUBJECT_NULL ? "" : "\"text\":\"\\n\\\"<<\",",
+		        o->trouble == SUBJECT_UNMOVED ? 0.1004 : 0.125));
+	must(text_adds(&out, "],\"usage\":{\"prompt_tokens\":1000000,\"completion_tokens\":0}}"));
+	return out.data;
+}
+
 static llm_reply steer(subject_oracle *o, const char *what, const cJSON *body)
 {
 	llm_reply r = { 0 };
@@ -227,7 +252,9 @@ static llm_reply steer(subject_oracle *o, const char *what, const cJSON *body)
 		r.status = 400;
 		r.body = "{\"error\":{\"message\":\"steer is not for this model\"}}";
 	} else {
-		r.own = strcmp(what, "kl") == 0 ? kls(o, body) : texts(o, body);
+		r.own = strcmp(what, "kl") == 0       ? kls(o, body)
+		        : strcmp(what, "raised") == 0 ? raised(o, body)
+		                                      : texts(o, body);
 	}
 	return r;
 }
@@ -250,7 +277,8 @@ llm_reply subject_answer(const llm_seen *request, void *payload)
 
 	if (what && strcmp(what, "info") == 0) {
 		r.body = info(o);
-	} else if (what && (strcmp(what, "kl") == 0 || strcmp(what, "generate") == 0)) {
+	} else if (what && (strcmp(what, "kl") == 0 || strcmp(what, "raised") == 0 ||
+	                    strcmp(what, "generate") == 0)) {
 		r = steer(o, what, body);
 	} else {
 		o->questions++;

@@ -13,7 +13,7 @@ typedef enum subject_trouble {
 	SUBJECT_NO_ECHO,     /* completions: of the continuation alone */
 	SUBJECT_TOO_FEW,     /* the last item is missing */
 	SUBJECT_SHORT,       /* each item lacks the last token's */
-	SUBJECT_NULL,        /* NaN, as JSON has it */
+	SUBJECT_NULL,        /* NaN, as JSON has it; raised tokens without text */
 	SUBJECT_POSITIVE,    /* a probability over 1 */
 	SUBJECT_OTHER_TEXT,  /* completions: tokens that spell something else */
 	SUBJECT_ELSE,        /* JSON of another kind */
@@ -34,7 +34,7 @@ typedef struct subject_oracle {
 	unsigned after,
 	        until; /* trouble with requests for log-probabilities behind so many, and no more than so many; 0: all */
 	unsigned questions, items;
-	unsigned kls, texts; /* requests for them */
+	unsigned kls, texts, raised; /* requests for them */
 } subject_oracle;
 /* As llm_start_answering() takes it; payload: a subject_oracle. */
 llm_reply subject_answer(const llm_seen *request, void *payload);

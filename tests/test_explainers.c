@@ -141,7 +141,8 @@ static const struct shown {
 	  { "Sample 15: ", "\n\nCounterexamples:\nCounterexample 1: ", "\nCounterexample 5: ", "active: " },
 	  20 },
 	{ "output",
-	  { "Raised most: \" w1\" +2.50, \" w30\" +1.25\nLowered most: \" w2\" -3.00\n", "", "", "" },
+	  { "Raised most: \" w1\" +2.50, \" w30\" +1.25\nLowered most: \" w2\" -3.00\n",
+	    "\nTurned up while the model reads: not tried\n", "", "" },
 	  0 },
 	{ "single-token", { "Sample 1: ", "Sample 20: ", ">>", "\nactive: \"" }, 20 },
 };

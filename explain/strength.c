@@ -1,0 +1,74 @@
+/* strength: what steering needs of a feature: its direction, texts to go on with, the strength with the wanted KL; see subject.h. */
+#include "explain/prompt.h"
+#include "explain/subject.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+enum { LOG_LOW = -3, LOG_HIGH = 4 };
+static const double tolerance = 0.1; /* of the wanted KL */
+
+void steer_search_init(steer_search *s, const float *vector)
+{
+	*s = (steer_search){
+		.vector = vector, .low = LOG_LOW, .high = LOG_HIGH, .best = (double)NAN, .kl = (double)NAN
+	};
+}
+
+double steer_search_next(steer_search *s)
+{
+	s->tried = pow(10, (s->low + s->high) / 2);
+	return s->tried;
+}
+
+void steer_search_take(steer_search *s, double kl, double wanted)
+{
+	if (isnan(s->kl) || fabs(kl - wanted) < fabs(s->kl - wanted)) {
+		s->kl = kl;
+		s->best = s->tried;
+	}
+	if (kl < wanted)
+		s->low = log10(s->tried);
+	else
+		s->high = log10(s->tried);
+	s->met = fabs(s->kl - wanted) <= tolerance * wanted;
+	s->over = ++s->steps == STEER_STEPS || s->met;
+}
+
+int steer_direction(subject_steer *out, engine_task *t, error *err)
+{
+	const engine *j = t->job;
+	store_direction d = { 0 };
+	float *own;
+	int rc = store_direction_get(&d, j->s, j->source, t->row.feature, j->o->layer, err);
+
+	if (rc < 0)
+		return rc;
+	own = arena_alloc(&t->mem, d.width + 1, sizeof(*own));
+	for (uint32_t i = 0; i < d.width && own; i++)
+		own[i] = d.row[i];
+	*out = (subject_steer){ d.layer, own, d.width, 1 };
+	free(d.row);
+	return own ? 0 : error_nomem(err, "a direction");
+}
+
+uint32_t steer_cut(const store_window *w)
+{
+	for (uint32_t i = 0; i < w->length; i++)
+		if (w->value[i] > 0)
+			return i + 1 >= STEER_TOKENS_LEAST ? i + 1 : 0;
+	return 0;
+}
+
+int steer_prompt(const char **out, engine_task *t, const store_window *w, error *err)
+{
+	text raw;
+	int rc = 0;
+
+	text_init(&raw, PROMPT_MAX);
+	for (uint32_t i = 0; i < w->length && rc == 0; i++)
+		rc = text_adds(&raw, w->text[i]);
+	*out = rc == 0 ? arena_strdup(&t->mem, raw.data ? raw.data : "") : NULL;
+	text_free(&raw);
+	return *out ? 0 : error_nomem(err, "a text");
+}
