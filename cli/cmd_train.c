@@ -230,8 +230,6 @@ static int check_options(const train_job *j, const train_opts *o, error *err)
 		return error_set(err, ERR_ARG, "--extend needs --resume");
 	if (o->force && o->resume)
 		return error_set(err, ERR_ARG, "--force and --resume cannot both be given");
-	if (cli_given(j->parsed, "k-anneal") && !cli_given(j->parsed, "k-start"))
-		return error_set(err, ERR_ARG, "--k-anneal needs --k-start");
 	if (o->patience && !o->eval_every)
 		return error_set(err, ERR_ARG, "--patience needs --eval-every");
 	if (o->eval_every && !(o->split.holdout > 0))

@@ -50,7 +50,8 @@ void train_sweep_clear(train_sweep *s);
 /* In the options as JSON, null for what is swept. */
 int train_sweep_hide(cJSON *options, const train_opts *o, error *err) MUST_USE;
 
-/* ERR_ARG: an option was given that belongs to other architectures, schedules or optimisers than those of the SAEs; names both.
+/* ERR_ARG: an option was given that belongs to other architectures, schedules or optimisers than those of the SAEs, or needs
+ * another option that was not given; names both.
  * The table of them is in train_belongs.c. */
 int train_check_belongs(const cli_parsed *p, const train_sweep *s, error *err) MUST_USE;
 /* The options as the trainer takes them, not yet planned; tokens: to train on, 0: not given. */

@@ -1,4 +1,4 @@
-/* Which options of `gloss train` belong to which architectures, schedules and optimisers. */
+/* Which options of `gloss train` belong to which architectures, schedules and optimisers, and which need another option. */
 #include <string.h>
 
 #include "cli/train_args.h"
@@ -64,6 +64,16 @@ static const struct {
 	{ "momentum", "optimizer", "signum|muon" },
 };
 
+/* Options that do nothing without another one. */
+static const struct {
+	const char *option, *needed;
+} needs[] = {
+	{ "k-anneal", "k-start" },
+	{ "k-shape", "k-start" },
+	{ "replace-noise", "replace-every" },
+	{ "archetypal-delta", "archetypal" },
+};
+
 /* Whether `word` is one of those in "a|b|c". */
 static bool is_among(const char *word, const char *list)
 {
@@ -112,5 +122,8 @@ int train_check_belongs(const cli_parsed *p, const train_sweep *s, error *err)
 			return error_set(err, ERR_ARG, "--%s belongs to --%s %s, not to %s",
 			                 belongs[i].option, of, belongs[i].values, value_of(&s->opts[0], of));
 	}
+	for (size_t i = 0; i < ARRAY_LEN(needs); i++)
+		if (cli_given(p, needs[i].option) && !cli_given(p, needs[i].needed))
+			return error_set(err, ERR_ARG, "--%s needs --%s", needs[i].option, needs[i].needed);
 	return 0;
 }

@@ -7,7 +7,6 @@
 #include "sae/kmeans.h"
 #include "sae/row_norm.h"
 
-#define LEAST_FVU    1e-9
 #define GUESS_MARGIN 0.95f
 #define GUESS_SHARE  1000 /* one row in so many may be below the guess */
 
@@ -288,13 +287,11 @@ static void sum_up(codebook *b, step_result *r)
 	size_t d = b->coder.d;
 
 	for (size_t g = 0; g < b->c.groups; g++) {
-		double scatter = 0, fvu;
+		double scatter = fitter_scatter(all->sum_x + g * d, all->squares_x[g], d, b->rows_n), fvu;
 
-		for (size_t j = g * d; j < (g + 1) * d; j++)
-			scatter += all->sum_x[j] * all->sum_x[j];
-		scatter = all->squares_x[g] - scatter / (double)b->rows_n;
 		fvu = scatter > 0 ? all->squares_e[g] / scatter : 0;
-		b->factor[g] = scatter > 0 ? -2 / (scatter * (fvu > LEAST_FVU ? fvu : LEAST_FVU)) : 0;
+		b->factor[g] =
+		        scatter > 0 ? -2 / (scatter * (fvu > FITTER_LEAST_FVU ? fvu : FITTER_LEAST_FVU)) : 0;
 		squares_x += all->squares_x[g];
 		squares_e += all->squares_e[g];
 		total += scatter;

@@ -9,7 +9,6 @@
 #define MOST_ENTRIES 512 /* and up to this */
 #define QUIET_COST   4   /* entries that do not fire cost a product each, others as much as so many */
 #define CHUNK_FLOATS (UINT64_C(1) << 24)
-#define LEAST_FVU    1e-9 /* a batch explained better than that is taken as explained so well */
 
 const char *const fit_param_names[FIT_PARAMS] = { "W_enc", "W_dec", "b_enc", "b_dec",
 	                                          "theta", "r_mag", "b_mag", "W_skip" };
@@ -336,11 +335,8 @@ static double penalty_of(const fit *s, double l0)
 static double results(fit *s, fit_result *r)
 {
 	const fit_tile *all = &s->tiles[0];
-	double mean_part = 0, total, n = (double)s->n;
+	double n = (double)s->n, total = fitter_scatter(all->sum_y, all->squares_y, s->c.d_out, s->n);
 
-	for (size_t j = 0; j < s->c.d_out; j++)
-		mean_part += all->sum_y[j] * all->sum_y[j];
-	total = all->squares_y - mean_part / n;
 	r->fvu = total == 0 ? 0 : all->squares_e / total;
 	if (!(all->squares_y < FLT_MAX && all->squares_e < FLT_MAX))
 		r->fvu = INFINITY; /* gradients in FP32 would not be finite */
@@ -354,7 +350,7 @@ static double results(fit *s, fit_result *r)
 		parts_fvu(r->input_fvu, &all->parts, all->sum_y, s->c.d_out, s->c.n_inputs, s->n);
 	if (!s->c.relative || !(total > 0))
 		return 1;
-	return n / (r->fvu > LEAST_FVU ? all->squares_e : total * LEAST_FVU);
+	return n / (r->fvu > FITTER_LEAST_FVU ? all->squares_e : total * FITTER_LEAST_FVU);
 }
 
 static void rule_init(fit *s, const fit_now *now)

@@ -80,6 +80,17 @@ int fitter_start_bias(float *b_dec, sae_bias bias, const fitter_sample *s, size_
 	return rc;
 }
 
+double fitter_scatter(const double *sum, double squares, size_t d, size_t rows)
+{
+	const double least = 1e-12; /* of the squares: rows that differ by more do so in single precision */
+	double mean_part = 0;
+
+	for (size_t i = 0; i < d; i++)
+		mean_part += sum[i] * sum[i];
+	mean_part /= (double)rows;
+	return squares - mean_part > least * squares ? squares - mean_part : 0;
+}
+
 void fitter_random_row(float *row, size_t d, double length, uint64_t seed, size_t f)
 {
 	double squares = 0, norm;

@@ -65,6 +65,11 @@ int fitter_start_bias(float *b_dec, sae_bias bias, const fitter_sample *s, size_
                       error *err) MUST_USE;
 #define FITTER_MEDIAN_ROWS 32768 /* OpenAI's */
 
+/* Sum over `rows` rows (d) of the squared distance from their mean, of their sum (d) and their squares: what an FVU is of. 0 where they are
+ * the same but for rounding. */
+double fitter_scatter(const double *sum, double squares, size_t d, size_t rows);
+#define FITTER_LEAST_FVU 1e-9 /* a batch explained better than that is taken as explained so well */
+
 /* Row f (d) of weights at the beginning: a direction by the seed, with this norm. */
 void fitter_random_row(float *row, size_t d, double length, uint64_t seed, size_t f);
 

@@ -1,6 +1,7 @@
 /* The inputs of a crosscoder as parts of a row: see parts.h. */
 #include <math.h>
 
+#include "sae/fitter.h"
 #include "sae/parts.h"
 
 void parts_add(double *squares, const float *row, size_t d, uint32_t n, const kernels *k)
@@ -20,11 +21,8 @@ void parts_join(parts_sums *all, const parts_sums *s, uint32_t n)
 void parts_fvu(double *fvu, const parts_sums *s, const double *sum_y, size_t d, uint32_t n, size_t rows)
 {
 	for (uint32_t i = 0; i < n; i++) {
-		double mean_part = 0, total;
+		double total = fitter_scatter(sum_y + i * (d / n), s->y[i], d / n, rows);
 
-		for (size_t j = i * (d / n); j < (i + 1) * (d / n); j++)
-			mean_part += sum_y[j] * sum_y[j];
-		total = s->y[i] - mean_part / (double)rows;
 		fvu[i] = total > 0 ? s->e[i] / total : 0;
 	}
 }

@@ -5,7 +5,6 @@
 
 #include "sae/pursuit_step.h"
 
-#define LEAST_FVU  1e-9
 #define WAVE_BYTES (UINT64_C(128) << 20)
 
 /* ---- Making ------------------------------------------------------------------------------------------------------- */
@@ -280,7 +279,7 @@ static void forward(pursuit_step *s)
 static void sum_up(pursuit_step *s, step_result *r)
 {
 	pursuit_tile *all = &s->tiles[0];
-	double mean_part = 0, total;
+	double total;
 
 	for (size_t i = 1; i < (s->rows_n + STEP_TOKENS - 1) / STEP_TOKENS; i++) {
 		for (size_t j = 0; j < s->c.d; j++) {
@@ -291,9 +290,7 @@ static void sum_up(pursuit_step *s, step_result *r)
 		all->squares_e += s->tiles[i].squares_e;
 		all->fired += s->tiles[i].fired;
 	}
-	for (size_t j = 0; j < s->c.d; j++)
-		mean_part += all->sum_x[j] * all->sum_x[j];
-	total = all->squares_x - mean_part / (double)s->rows_n;
+	total = fitter_scatter(all->sum_x, all->squares_x, s->c.d, s->rows_n);
 	r->fvu = total > 0 ? all->squares_e / total : 0;
 	if (!(all->squares_x < FLT_MAX && all->squares_e < FLT_MAX))
 		r->fvu = INFINITY; /* gradients in FP32 would not be finite */
@@ -301,7 +298,7 @@ static void sum_up(pursuit_step *s, step_result *r)
 	r->l0 = (double)all->fired / (double)s->rows_n;
 	for (size_t f = 0; f < s->c.n_features; f++)
 		r->n_dead += s->silent[f] >= s->c.dead_tokens;
-	s->factor = total > 0 ? 1 / (total * (r->fvu > LEAST_FVU ? r->fvu : LEAST_FVU)) : 0;
+	s->factor = total > 0 ? 1 / (total * (r->fvu > FITTER_LEAST_FVU ? r->fvu : FITTER_LEAST_FVU)) : 0;
 }
 
 static void refresh_task(void *payload, size_t f, unsigned worker)

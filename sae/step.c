@@ -4,8 +4,6 @@
 
 #include "sae/step.h"
 
-#define LEAST_FVU 1e-9 /* a batch explained better than that is taken as explained so well */
-
 const char *const step_part_names[STEP_PARTS] = { "center", "product", "select",    "exact",
 	                                          "decode", "auxk",    "transpose", "update" };
 
@@ -411,16 +409,6 @@ static bool forward(step *s)
 
 /* ---- The batch as a whole -------------------------------------------------------------------------------------------- */
 
-/* Sum over rows of the squared distance from their mean. */
-static double scatter(const double *sum, double squares, size_t d, size_t n)
-{
-	double mean_part = 0;
-
-	for (size_t i = 0; i < d; i++)
-		mean_part += sum[i] * sum[i];
-	return squares - mean_part / (double)n;
-}
-
 /* Add up the tiles in order (into the first tile's sums) and fill *r. */
 static void sum_tiles(step *s, step_result *r)
 {
@@ -441,8 +429,8 @@ static void sum_tiles(step *s, step_result *r)
 		all->squares_multi += s->tiles[i].squares_multi;
 		all->fired += s->tiles[i].fired;
 	}
-	total = scatter(all->sum_x, all->squares_x, s->d_out, s->n);
-	rest = s->n_dead && s->k_aux ? scatter(all->sum_e, all->squares_e, s->d_out, s->n) : 0;
+	total = fitter_scatter(all->sum_x, all->squares_x, s->d_out, s->n);
+	rest = s->n_dead && s->k_aux ? fitter_scatter(all->sum_e, all->squares_e, s->d_out, s->n) : 0;
 	r->fvu = total == 0 ? 0 : all->squares_e / total;
 	main = s->c.prefixes.n ? step_prefix_sum(s, total, r) : r->fvu;
 	r->multi = s->c.multi && total > 0 ? all->squares_multi / total : 0;
@@ -454,7 +442,7 @@ static void sum_tiles(step *s, step_result *r)
 	r->n_inputs = s->c.blocks > 1 ? s->c.blocks : 0;
 	parts_fvu(r->input_fvu, &all->parts, all->sum_x, s->d_out, r->n_inputs, s->n);
 	r->n_dead = s->n_dead;
-	scale = main > LEAST_FVU ? 1 / main : 1 / LEAST_FVU;
+	scale = main > FITTER_LEAST_FVU ? 1 / main : 1 / FITTER_LEAST_FVU;
 	s->factor = total > 0 ? -2 * scale / total : 0;
 	s->factor_multi = STEP_MULTI_WEIGHT * s->factor;
 	if (s->c.prefixes.n)

@@ -223,6 +223,8 @@ static int check_penalty(const sae_train_opts *o, error *err)
 	rc = check_real("coefficient of the penalty", p->coef, 0, 1e9, err);
 	if (rc == 0)
 		rc = check_real("target-l0", p->target_l0, 0, o->d_sae, err);
+	if (rc == 0 && p->start_l0 > 0)
+		rc = check_real("start-l0", p->start_l0, 0, o->d_sae, err);
 	if (rc == 0)
 		rc = check_real("decoder-norm", p->decoder_norm, 0, 1e6, err);
 	if (rc == 0 && p->decoder_norm > 0 && !p->free_decoder)

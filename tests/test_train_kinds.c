@@ -17,8 +17,12 @@ typedef struct input {
 	pool *pool;
 } input;
 
+static bool all_alike; /* the rows of the next input */
+
 static float value(uint64_t row, uint32_t j)
 {
+	if (all_alike)
+		return 0.1F * (float)(j + 1);
 	uint64_t f = hash64_below(hash64_mix(3, row), 12);
 
 	return (float)(7 * hash64_unit(hash64_mix(f, j)) + 0.7 * hash64_unit(hash64_mix(99, row * D + j)));
@@ -182,6 +186,38 @@ START_TEST(the_model_is_of_raw_rows)
 }
 END_TEST
 
+/* Rounding leaves a scatter of either sign, of which nothing is a share. */
+START_TEST(rows_that_are_all_alike_have_nothing_to_explain)
+{
+	static const sae_arch archs[] = { SAE_TOPK, SAE_MATRYOSHKA, SAE_PURSUIT, SAE_CODEBOOK,
+		                          SAE_RELU, SAE_GATED,      SAE_JUMPRELU };
+	sae_train_opts o = sae_train_opts_default();
+	sae_trainer *t = NULL;
+	sae_train_step last;
+	error err = { 0 };
+	input in;
+
+	o.arch = archs[_i];
+	o.d_sae = F;
+	o.k = 3;
+	o.batch = 96;
+	o.steps = 3;
+	all_alike = true;
+	input_open(&in, 1);
+	ck_assert_msg(sae_trainer_new(&t, in.dump, in.rows, &o, 1, in.pool, &err) == 0, "%s", err.msg);
+	ck_assert_msg(sae_trainer_start(t, &err) == 0, "%s", err.msg);
+	while (sae_trainer_steps(t) < o.steps)
+		ck_assert_msg(sae_trainer_step(t, &err) == 0, "%s", err.msg);
+	ck_assert_int_eq(sae_trainer_member(t, 0, &last, NULL), SAE_MEMBER_RUNS);
+	ck_assert_double_eq(last.fvu, 0);
+	for (uint32_t i = 0; i < last.n_prefixes; i++)
+		ck_assert_double_eq(last.prefix_fvu[i], 0);
+	sae_trainer_free(t);
+	input_close(&in);
+	all_alike = false;
+}
+END_TEST
+
 static void bad_groups(sae_train_opts *o)
 {
 	o->codebook.groups = 5;
@@ -280,6 +316,7 @@ static void cases(Suite *s)
 
 	tcase_add_loop_test(t, a_resumed_run_ends_with_the_same_bits, 0, KINDS);
 	tcase_add_loop_test(t, the_model_is_of_raw_rows, 0, KINDS);
+	tcase_add_loop_test(t, rows_that_are_all_alike_have_nothing_to_explain, 0, 7);
 	tcase_add_loop_test(t, each_failing_allocation_is_reported, 0, KINDS);
 	tcase_add_loop_test(t, options_that_do_not_fit_are_named, 0, (int)ARRAY_LEN(bad));
 	suite_add_tcase(s, t);

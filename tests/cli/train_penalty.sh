@@ -14,6 +14,7 @@ train -o wrong --arch gated --preact 1
 train -o wrong --arch jumprelu --detach-gate
 train -o wrong --arch relu --screening off
 train -o wrong --arch relu --target-l0 300
+train -o wrong --arch jumprelu --start-l0 300
 train -o wrong --arch relu --target-l0 0
 for arch in relu panneal gated jumprelu; do
 	train -o $arch --arch $arch --steps 150 --target-l0 12 --lr 3e-3 --json | python3 -c "

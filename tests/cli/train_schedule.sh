@@ -9,6 +9,7 @@ train -o wrong --cooldown 5
 train -o wrong --schedule constant --decay 0.5
 train -o wrong --optimizer adamw --momentum 0.5
 train -o wrong --k-anneal 5
+train -o wrong --k-shape power
 train -o wrong --k-start 2
 train -o wrong --k-power 2 --k-start 8
 train -o wrong --arch groupmax --k-start 8
