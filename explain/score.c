@@ -262,7 +262,9 @@ static int begin(engine_task *t, error *err)
 	mine->hard = (double)NAN;
 	mine->form_again = t->job->n_forms ? 1 : 0;
 	mine->scorer = scorer_of(t);
-	rc = store_explanation_get(&mine->label[SCORE_OWN], t->job->s, t->row.explanation_id, &t->mem, err);
+	rc = t->row.explanation_id ? store_explanation_get(&mine->label[SCORE_OWN], t->job->s,
+	                                                   t->row.explanation_id, &t->mem, err)
+	                           : 0;
 	if (rc < 0)
 		return rc;
 	if (!o->client && !mine->label[SCORE_OWN].rule)
@@ -418,6 +420,26 @@ static int add_lexical(engine_task *t, error *err)
 	return rc;
 }
 
+/* The score of a feature without a label: on the row that stands for that, made now where there is none. */
+static int hang_on_feature(engine_task *t, store_score *sc, error *err)
+{
+	int rc = store_unlabelled_get(&sc->explanation_id, t->job->s, t->job->source, t->row.feature, err);
+
+	if (rc < 0 || sc->explanation_id)
+		return rc;
+	t->explanation = arena_alloc(&t->mem, 1, sizeof(*t->explanation));
+	if (!t->explanation)
+		return error_nomem(err, "a score");
+	*t->explanation = (store_explanation){ .text = "(no label)",
+		                               .method = STORE_UNLABELLED,
+		                               .source_id = t->job->source,
+		                               .feature = t->row.feature,
+		                               .confidence = (double)NAN,
+		                               .rejected = true };
+	t->chosen_by = sc;
+	return 0;
+}
+
 static int conclude(engine_task *t, error *err)
 {
 	const score_task *mine = t->data;
@@ -438,7 +460,9 @@ static int conclude(engine_task *t, error *err)
 	if (isnan(sc->value))
 		return settle_failed(t, err);
 	t->score = sc;
-	return engine_settle(t, STORE_TASK_DONE, NULL, err);
+	if (!sc->explanation_id)
+		rc = hang_on_feature(t, sc, err);
+	return rc < 0 ? rc : engine_settle(t, STORE_TASK_DONE, NULL, err);
 }
 
 static bool add_number(cJSON *o, const char *name, double x)
@@ -468,40 +492,47 @@ static bool report(const engine_task *t, cJSON *about)
 
 /* ---- The job ---------------------------------------------------------------------------------------------------------- */
 
-/* Whether the label that counts has no score by this scorer and judge. */
+/* Whether the label that counts, or of a scorer that takes none the feature, has no score by this scorer and judge. */
 static int lacks(bool *out, store *s, int64_t source, const explain_opts *o, uint32_t feature, error *err)
 {
+	const char *judge = o->client ? o->client->model : "lexical";
 	store_explanation e;
 	error ours = { 0 };
 	arena mem = ARENA_INIT;
 	bool scored = false;
-	int rc = store_explanation_latest(&e, s, source, feature, &mem, &ours);
+	int rc;
 
+	if (!score_kind(o->scorer, false)->scorer->labelled) {
+		rc = store_feature_scored(&scored, s, source, feature, o->scorer, judge, err);
+		*out = !scored;
+		return rc;
+	}
+	rc = store_explanation_latest(&e, s, source, feature, &mem, &ours);
 	if (rc == 0)
-		rc = store_score_exists(&scored, s, e.id, o->scorer, o->client ? o->client->model : "lexical",
-		                        &ours);
+		rc = store_score_exists(&scored, s, e.id, o->scorer, judge, &ours);
 	arena_clear(&mem);
 	*out = !scored;
 	return rc < 0 && rc != ERR_NOTFOUND ? error_set(err, rc, "%s", ours.msg) : 0;
 }
 
-/* Features without a label have no task. */
+/* Features without a label have no task, but where the scorer takes no label. */
 static int choose_tasks(store_task *tasks, size_t *n_tasks, store *s, const store_source *source,
                         const explain_opts *o, const uint32_t *features, size_t n, error *err)
 {
 	store_explanation e;
 	error ours = { 0 };
 	arena mem = ARENA_INIT;
+	bool labelled = score_kind(o->scorer, false)->scorer->labelled;
 	int rc = 0;
 
-	(void)o;
 	*n_tasks = 0;
 	for (size_t i = 0; i < n; i++) {
 		rc = store_explanation_latest(&e, s, source->id, features[i], &mem, &ours);
-		if (rc == 0)
-			tasks[(*n_tasks)++] = (store_task){ .feature = features[i], .explanation_id = e.id };
-		else if (rc != ERR_NOTFOUND)
+		if (rc < 0 && rc != ERR_NOTFOUND)
 			break;
+		if (rc == 0 || !labelled)
+			tasks[(*n_tasks)++] =
+			        (store_task){ .feature = features[i], .explanation_id = rc == 0 ? e.id : 0 };
 		arena_clear(&mem);
 		rc = 0;
 	}

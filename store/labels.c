@@ -157,3 +157,43 @@ int store_score_exists(bool *out, store *s, int64_t explanation, const char *sco
 	sqlite3_finalize(st);
 	return rc;
 }
+
+int store_unlabelled_get(int64_t *out, store *s, int64_t source, uint32_t feature, error *err)
+{
+	sqlite3_stmt *st = NULL;
+	bool row = false;
+	int rc = store_prepare(&st, s,
+	                       "SELECT max(id) FROM explanation WHERE source_id = ?1 AND feature = ?2 AND "
+	                       "method = '" STORE_UNLABELLED "'",
+	                       err);
+
+	*out = 0;
+	if (rc == 0)
+		rc = store_bind(s, st, err, "ii", source, (int64_t)feature);
+	if (rc == 0)
+		rc = store_step(s, st, &row, err);
+	if (rc == 0 && row)
+		*out = sqlite3_column_int64(st, 0);
+	sqlite3_finalize(st);
+	return rc;
+}
+
+int store_feature_scored(bool *out, store *s, int64_t source, uint32_t feature, const char *scorer,
+                         const char *judge, error *err)
+{
+	sqlite3_stmt *st = NULL;
+	bool row = false;
+	int rc = store_prepare(
+	        &st, s,
+	        "SELECT 1 FROM explanation e JOIN score s ON s.explanation_id = e.id WHERE "
+	        "e.source_id = ?1 AND e.feature = ?2 AND s.scorer = ?3 AND s.judge = ?4 LIMIT 1",
+	        err);
+
+	if (rc == 0)
+		rc = store_bind(s, st, err, "iitt", source, (int64_t)feature, scorer, judge);
+	if (rc == 0)
+		rc = store_step(s, st, &row, err);
+	*out = row;
+	sqlite3_finalize(st);
+	return rc;
+}

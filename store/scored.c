@@ -4,23 +4,38 @@
 #include <math.h>
 #include <stdlib.h>
 
-/* Of a source (?1): the latest score of each judge and scorer of each label that counts. */
+#define COLUMNS                                                                                              \
+	", f.feature, f.density, f.n_fires, coalesce(e.text, ''), coalesce(e.method, '" STORE_UNLABELLED     \
+	"'), e.model, e.same_as, s.scorer AS scorer, s.judge AS judge, s.details, s.created, s.value, "      \
+	"s.low, s.high, s.baseline, s.n_positive, s.n_negative, s.n_failed "
+
+/* Of a source (?1): the latest score of each judge and scorer of each label that counts; and of those of the feature itself, made
+ * when it had no label, where the label has none of that kind. */
 static const char scored[] =
-        "SELECT s.id, e.id, e.feature, f.density, f.n_fires, e.text, e.method, e.model, e.same_as, s.scorer, "
-        "s.judge, s.details, s.created, s.value, s.low, s.high, s.baseline, s.n_positive, s.n_negative, "
-        "s.n_failed "
-        "FROM current_label c JOIN explanation e ON e.id = c.explanation_id "
+        "SELECT s.id, e.id" COLUMNS "FROM current_label c JOIN explanation e ON e.id = c.explanation_id "
         "JOIN feature f ON f.source_id = c.source_id AND f.feature = c.feature "
         "JOIN score s ON s.explanation_id = e.id "
         "WHERE c.source_id = ?1 AND s.id = (SELECT max(id) FROM score x WHERE x.explanation_id = e.id AND "
-        "x.scorer = s.scorer AND x.judge = s.judge) ORDER BY e.feature, s.scorer, s.judge";
+        "x.scorer = s.scorer AND x.judge = s.judge) "
+        "UNION ALL SELECT s.id, coalesce(e.id, u.id)" COLUMNS
+        "FROM explanation u JOIN feature f ON f.source_id = u.source_id AND f.feature = u.feature "
+        "JOIN score s ON s.explanation_id = u.id "
+        "LEFT JOIN current_label c ON c.source_id = u.source_id AND c.feature = u.feature "
+        "LEFT JOIN explanation e ON e.id = c.explanation_id "
+        "WHERE u.source_id = ?1 AND u.method = '" STORE_UNLABELLED "' AND s.id = (SELECT max(x.id) FROM "
+        "explanation y JOIN score x ON x.explanation_id = y.id WHERE y.source_id = u.source_id AND "
+        "y.feature = u.feature AND y.method = '" STORE_UNLABELLED "' AND "
+        "x.scorer = s.scorer AND x.judge = s.judge AND NOT EXISTS (SELECT 1 FROM score z WHERE "
+        "z.explanation_id = c.explanation_id AND z.scorer = s.scorer AND z.judge = s.judge)) "
+        "ORDER BY 3, scorer, judge";
 
 static const char counts[] =
         "SELECT (SELECT count(*) FROM current_label WHERE source_id = ?1), count(*), "
         "count(DISTINCT e.feature), count(DISTINCT iif(EXISTS (SELECT 1 FROM current_label c JOIN score x ON "
         "x.explanation_id = c.explanation_id WHERE c.source_id = ?1 AND c.feature = e.feature), NULL, "
         "e.feature)) "
-        "FROM score s JOIN explanation e ON e.id = s.explanation_id WHERE e.source_id = ?1 AND NOT EXISTS "
+        "FROM score s JOIN explanation e ON e.id = s.explanation_id WHERE e.source_id = ?1 AND e.method <> "
+        "'" STORE_UNLABELLED "' AND NOT EXISTS "
         "(SELECT 1 FROM current_label c WHERE c.source_id = ?1 AND c.feature = e.feature AND "
         "c.explanation_id = e.id)";
 

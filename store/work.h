@@ -41,13 +41,20 @@ int store_score_add(store *s, const store_score *sc, error *err) MUST_USE;
 int store_score_exists(bool *out, store *s, int64_t explanation, const char *scorer, const char *judge,
                        error *err) MUST_USE;
 
+/* Scores of the feature itself, whatever its label. Where it has no label, they hang on a row of method "none", withdrawn from the
+ * start, which no list takes for a label: store_unlabelled_get() tells its id, 0: there is none yet. */
+#define STORE_UNLABELLED "none"
+int store_unlabelled_get(int64_t *out, store *s, int64_t source, uint32_t feature, error *err) MUST_USE;
+int store_feature_scored(bool *out, store *s, int64_t source, uint32_t feature, const char *scorer,
+                         const char *judge, error *err) MUST_USE;
+
 /* A score of a label that counts, with its feature; of each judge and scorer of the label the latest (scored.c). */
 typedef struct store_scored {
 	int64_t id, explanation_id;
 	uint32_t feature;
 	double density;
 	uint64_t n_fires;
-	const char *label, *method, *model; /* model NULL: none */
+	const char *label, *method, *model; /* model NULL: none; of a feature without a label "" and "none" */
 	bool shared; /* the label was made for another feature that fires on the same tokens */
 	const char *scorer, *judge, *details, *created;
 	double value, low, high, baseline; /* NaN: none */

@@ -136,6 +136,52 @@ START_TEST(who_says_yes_to_all_is_at_chance)
 }
 END_TEST
 
+/* A feature needs no label for that, and what it got stays when it has one. */
+START_TEST(intruders_need_no_label)
+{
+	explain_opts o = options("intruder"), with_label = options("detection");
+	explain_report_opts r = explain_report_opts_default();
+	store_label label = { 1, "w1" };
+	cJSON *page = NULL;
+	size_t bad;
+
+	OK(store_exec(s, "UPDATE explanation SET withdrawn = '2026' WHERE feature < 4", &err));
+	OK(explain_score(NULL, s, &o, &err));
+	ck_assert_double_eq(sql("SELECT count(*) FROM score WHERE value = 1 AND details ->> 'chance' = 0.2"),
+	                    SOME);
+	ck_assert_double_eq(sql("SELECT count(*) FROM label WHERE feature < 6"), 2);
+	ck_assert_double_eq(
+	        sql("SELECT count(*) FROM explanation WHERE method = 'none' AND withdrawn IS NOT NULL"), 4);
+	OK(explain_score(NULL, s, &with_label, &err));
+	ck_assert_double_eq(sql("SELECT count(*) FROM score WHERE scorer = 'detection'"), 2);
+	o.only_new = true; /* none is left */
+	ck_assert_int_lt(explain_score(NULL, s, &o, &err), 0);
+	OK(store_labels_add(&bad, s, NULL, &label, 1, &err));
+	ck_assert_int_lt(explain_score(NULL, s, &o, &err), 0);
+	o.only_new = false; /* again, and no second row stands for no label */
+	o.replay = true;
+	o.features = "0,2";
+	o.seed = 0;
+	ck_assert_int_eq(explain_score(NULL, s, &o, &err), 0);
+	ck_assert_double_eq(sql("SELECT count(*) FROM explanation WHERE method = 'none'"), 4);
+	r.n_shown = 0;
+	OK(explain_report(&page, s, &r, &err));
+	ck_assert_int_eq(cJSON_GetArraySize(cJSON_GetObjectItem(page, "features")), SOME);
+	for (int i = 0; i < SOME; i++) {
+		const cJSON *one = cJSON_GetArrayItem(cJSON_GetObjectItem(page, "features"), i);
+		double f = cJSON_GetObjectItem(one, "feature")->valuedouble;
+		bool named = f == 1 || f >= 4;
+
+		ck_assert_str_eq(cJSON_GetObjectItem(one, "method")->valuestring, named ? "person" : "none");
+		ck_assert_int_eq(cJSON_GetObjectItem(one, "label")->valuestring[0] != '\0', named);
+		ck_assert_int_eq(cJSON_GetArraySize(cJSON_GetObjectItem(one, "scores")), f >= 4 ? 2 : 1);
+	}
+	ck_assert_double_eq(cJSON_GetObjectItem(cJSON_GetObjectItem(page, "replaced"), "scores")->valuedouble,
+	                    0);
+	cJSON_Delete(page);
+}
+END_TEST
+
 /* ---- Answers ---------------------------------------------------------------------------------------------------------- */
 
 START_TEST(only_what_is_missing_is_asked_again)
@@ -518,6 +564,7 @@ static void cases(Suite *suite)
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_set_timeout(t, 60);
 	tcase_add_loop_test(t, who_knows_the_rule_makes_no_mistake, 0, 3);
+	tcase_add_test(t, intruders_need_no_label);
 	tcase_add_loop_test(t, intervals_hold_the_truth, 0, 3);
 	tcase_add_loop_test(t, random_features_are_at_chance, 2, 3);
 	tcase_add_loop_test(t, who_says_yes_to_all_is_at_chance, 0, 2);

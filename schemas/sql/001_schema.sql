@@ -142,7 +142,7 @@ CREATE TABLE explanation (
 	short_text TEXT,
 	rule TEXT,                    -- JSON, for labels a program can apply (the lexical explainer)
 	confidence REAL,
-	method TEXT NOT NULL,         -- 'lexical', 'llm', 'person'
+	method TEXT NOT NULL,         -- 'lexical', 'llm', 'person'; 'none': there was no label, and scores of the feature itself hang here
 	model TEXT,                   -- of the endpoint
 	prompt_sha256 TEXT,           -- of the template
 	task_id INTEGER REFERENCES task(id),
