@@ -78,6 +78,14 @@ void cli_parse(cli_parsed *p, const command *self, void *opts, int argc, char **
 void cli_parsed_clear(cli_parsed *p);
 /* Whether the user gave the option (flag, config or preset), not just its default. */
 bool cli_given(const cli_parsed *p, const char *name);
+/* Options that do nothing without another: `needed` is one name, or some of which one will do, as "candidates|refine". */
+typedef struct cli_need {
+	const char *option, *needed;
+} cli_need;
+/* ERR_ARG: one was given without what it needs; names both. */
+int cli_check_needs(const cli_parsed *p, const cli_need *needs, size_t n, error *err) MUST_USE;
+/* Whether the n letters of `word` are one of those in "a|b|c". */
+bool cli_is_choice(const char *word, size_t n, const char *choices);
 /* The options as one JSON object (what a run stores): every option with the value in force. NULL: no memory. */
 cJSON *cli_options_json(const command *self, const void *opts);
 

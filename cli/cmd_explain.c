@@ -55,6 +55,13 @@ static const option options[] = {
 	       "with --subject: block whose output the SAE's rows are, from 0; otherwise as the source says"),
 };
 
+static const cli_need needs[] = {
+	{ "select", "candidates|refine" },
+	{ "prompts", "subject" },
+	{ "steer-kl", "subject" },
+	{ "layer", "subject" },
+};
+
 static int add_row(cli_table *t, const cJSON *feature, error *err)
 {
 	const cJSON *label = cJSON_GetObjectItemCaseSensitive(feature, "label");
@@ -105,7 +112,9 @@ static int run_explain(const command *self, int argc, char **argv)
 		code = p.exit_code;
 		goto out;
 	}
-	rc = explain_session_begin(&x, &o.args, &p, self, &o, &err);
+	rc = cli_check_needs(&p, needs, ARRAY_LEN(needs), &err);
+	if (rc == 0)
+		rc = explain_session_begin(&x, &o.args, &p, self, &o, &err);
 	if (rc == 0) {
 		x.opts.explainer = o.explainer;
 		x.opts.cot = o.cot;

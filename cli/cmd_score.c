@@ -98,13 +98,45 @@ static int next_scorer(const char **name, const char **next, error *err)
 	                 all);
 }
 
-static int check_scorers(const char *names, error *err)
+/* An option that is not here belongs to all. */
+static const struct {
+	const char *option, *scorers;
+} belongs[] = {
+	{ "group", "intruder" },
+	{ "subject", "surprisal|intervention" },
+	{ "prompts", "intervention" },
+	{ "steer-kl", "intervention" },
+	{ "steer-tokens", "intervention" },
+	{ "layer", "intervention" },
+};
+static const cli_need needs[] = { { "n", "golden" } };
+
+/* Each is known and named once, and each option is of one of them. */
+static int check_scorers(const char *names, const cli_parsed *p, error *err)
 {
 	const char *name, *next = names;
-	int rc = 0;
+	bool used[ARRAY_LEN(belongs)] = { false };
+	uint32_t seen = 0;
+	int rc = cli_check_needs(p, needs, ARRAY_LEN(needs), err);
 
-	while (next && rc == 0)
+	while (next && rc == 0) {
+		size_t i = 0;
+
 		rc = next_scorer(&name, &next, err);
+		if (rc < 0)
+			return rc;
+		while (explain_scorer_name(i, NULL) != name)
+			i++;
+		if (seen & 1U << i)
+			return error_set(err, ERR_ARG, "--scorer names '%s' twice", name);
+		seen |= 1U << i;
+		for (i = 0; i < ARRAY_LEN(belongs); i++)
+			used[i] = used[i] || cli_is_choice(name, strlen(name), belongs[i].scorers);
+	}
+	for (size_t i = 0; i < ARRAY_LEN(belongs) && rc == 0; i++)
+		if (!used[i] && cli_given(p, belongs[i].option))
+			rc = error_set(err, ERR_ARG, "--%s belongs to --scorer %s, not to %s",
+			               belongs[i].option, belongs[i].scorers, names);
 	return rc;
 }
 
@@ -279,7 +311,7 @@ static int score(cJSON *all, int *code, explain_session *x, const score_cmd_opts
 	cJSON *summary;
 	int rc, one;
 
-	rc = check_scorers(o->scorer, err);
+	rc = check_scorers(o->scorer, p, err);
 	if (rc == 0 && several && o->args.template)
 		rc = error_set(err, ERR_ARG, "--template is for one scorer: name one with --scorer");
 	if (rc == 0)

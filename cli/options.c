@@ -390,6 +390,29 @@ bool cli_given(const cli_parsed *p, const char *name)
 	return false;
 }
 
+bool cli_is_choice(const char *word, size_t n, const char *choices)
+{
+	for (const char *at = choices; at; at = strchr(at, '|')) {
+		at += *at == '|';
+		if (strncmp(at, word, n) == 0 && (at[n] == '|' || at[n] == '\0'))
+			return true;
+	}
+	return false;
+}
+
+int cli_check_needs(const cli_parsed *p, const cli_need *needs, size_t n, error *err)
+{
+	for (size_t i = 0; i < n; i++) {
+		bool met = !cli_given(p, needs[i].option);
+
+		for (size_t j = 0; j < p->n_given && !met; j++)
+			met = cli_is_choice(p->given[j], strlen(p->given[j]), needs[i].needed);
+		if (!met)
+			return error_set(err, ERR_ARG, "--%s needs --%s", needs[i].option, needs[i].needed);
+	}
+	return 0;
+}
+
 static cJSON *whole_json(uint64_t number)
 {
 	char digits[24];

@@ -64,28 +64,12 @@ static const struct {
 	{ "momentum", "optimizer", "signum|muon" },
 };
 
-/* Options that do nothing without another one. */
-static const struct {
-	const char *option, *needed;
-} needs[] = {
+static const cli_need needs[] = {
 	{ "k-anneal", "k-start" },
 	{ "k-shape", "k-start" },
 	{ "replace-noise", "replace-every" },
 	{ "archetypal-delta", "archetypal" },
 };
-
-/* Whether `word` is one of those in "a|b|c". */
-static bool is_among(const char *word, const char *list)
-{
-	size_t n = strlen(word);
-
-	for (const char *at = list; at; at = strchr(at, '|')) {
-		at += *at == '|';
-		if (strncmp(at, word, n) == 0 && (at[n] == '|' || at[n] == '\0'))
-			return true;
-	}
-	return false;
-}
 
 static bool is_given(const cli_parsed *p, const option_list *sweep, const char *name)
 {
@@ -116,14 +100,14 @@ int train_check_belongs(const cli_parsed *p, const train_sweep *s, error *err)
 		const char *of = belongs[i].of;
 		bool used = false;
 
-		for (size_t j = 0; j < s->n && !used; j++)
-			used = is_among(value_of(&s->opts[j], of), belongs[i].values);
+		for (size_t j = 0; j < s->n && !used; j++) {
+			const char *value = value_of(&s->opts[j], of);
+
+			used = cli_is_choice(value, strlen(value), belongs[i].values);
+		}
 		if (!used && is_given(p, &s->opts[0].sweep, belongs[i].option))
 			return error_set(err, ERR_ARG, "--%s belongs to --%s %s, not to %s",
 			                 belongs[i].option, of, belongs[i].values, value_of(&s->opts[0], of));
 	}
-	for (size_t i = 0; i < ARRAY_LEN(needs); i++)
-		if (cli_given(p, needs[i].option) && !cli_given(p, needs[i].needed))
-			return error_set(err, ERR_ARG, "--%s needs --%s", needs[i].option, needs[i].needed);
-	return 0;
+	return cli_check_needs(p, needs, ARRAY_LEN(needs), err);
 }

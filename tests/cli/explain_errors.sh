@@ -32,4 +32,6 @@ try gloss explain -d none.db --explainer best
 sh "$GLOSS_SOURCE/tests/small_store.sh" small.db
 try gloss explain -d small.db --explainer table
 try gloss explain -d small.db --cot
+try gloss explain -d small.db --select 5
+try gloss explain -d small.db --layer 1
 try gloss explain -d small.db --base-url http://127.0.0.1:9/v1 --model m --explainer lexical

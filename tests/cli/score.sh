@@ -16,6 +16,11 @@ try gloss score -d small.db --precision 0.7
 try gloss score -d small.db --peak 2
 try gloss score -d small.db --choice best
 try gloss score -d small.db --group 2
+try gloss score -d small.db --scorer detection,fuzz --group 4
+try gloss score -d small.db --scorer detection,surprisal --steer-kl 1
+try gloss score -d small.db --subject http://127.0.0.1:9/v1
+try gloss score -d small.db --scorer detection,fuzz,detection
+try gloss score -d small.db --n 3
 try gloss score -d small.db --scorer surprisal
 try gloss score -d small.db --subject-model m
 try gloss score -d small.db --scorer surprisal --subject http://127.0.0.1:9/v1 --replay
