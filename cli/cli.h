@@ -108,6 +108,10 @@ void cli_put(const char *string);
 FILE *cli_progress_stream(const cli_parsed *p);
 /* Whether stdout gets colours: --color, else a terminal, TERM not dumb, NO_COLOR unset. */
 bool cli_color(const cli_parsed *p);
+/* Write a file of a command's own kind, of which all begin alike. ERR_EXISTS: a file is there that is not empty and begins in another
+ * way, such as the one that was read; it is left alone. */
+int cli_write_file(const char *path, const char *data, const char *begin, const char *kind,
+                   error *err) MUST_USE;
 /* Print a JSON value and a newline on stdout; frees `value`. Returns EXIT_. */
 int cli_print_json(const command *self, cJSON *value);
 

@@ -107,7 +107,7 @@ static int plot(const command *self, const plot_opts *o, const cli_parsed *p, in
 	warn_of_broken(self, &runs);
 	rc = o->pareto ? plot_pareto(&picture, &json, &q, err) : plot_curves(&picture, &json, &q, err);
 	if (rc == 0 && o->output)
-		rc = file_write(o->output, picture, strlen(picture), err);
+		rc = cli_write_file(o->output, picture, "<svg", "picture", err);
 	else if (rc == 0 && !json)
 		fputs(picture, stdout);
 	if (rc == 0 && json) {

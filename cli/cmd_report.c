@@ -35,7 +35,7 @@ static int write_html(const cJSON *page, const char *path, error *err)
 	int rc = report_page(&all, page, err);
 
 	if (rc == 0)
-		rc = file_write(path, all, strlen(all), err);
+		rc = cli_write_file(path, all, "<!doctype html>", "page of HTML", err);
 	free(all);
 	return rc;
 }

@@ -1,4 +1,5 @@
 /* What commands print: errors, JSON, colours, and the flag that a signal sets. */
+#include <assert.h>
 #include <errno.h>
 #include <math.h>
 #include <poll.h>
@@ -6,6 +7,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/time.h>
 #include <unistd.h>
 
@@ -107,6 +109,29 @@ static void put_json(const char *printed)
 	}
 	fwrite(printed + done, 1, left - done, stdout);
 	putchar('\n');
+}
+
+int cli_write_file(const char *path, const char *data, const char *begin, const char *kind, error *err)
+{
+	char there[32] = "";
+	size_t n = strlen(begin);
+	struct stat st;
+	int fd = -1, rc = 0;
+
+	assert(n < sizeof(there));
+	if (stat(path, &st) == 0 && S_ISREG(st.st_mode) && st.st_size > 0) {
+		uint64_t size;
+
+		rc = file_open_read(&fd, &size, path, err);
+		if (rc == 0 && size >= n)
+			rc = file_pread(fd, there, n, 0, path, err);
+		if (rc == 0 && strncmp(there, begin, n) != 0)
+			rc = error_set(err, ERR_EXISTS,
+			               "'%s' is there already, and is no %s: name another file", path, kind);
+		if (fd >= 0)
+			close(fd);
+	}
+	return rc == 0 ? file_write(path, data, strlen(data), err) : rc;
 }
 
 int cli_print_json(const command *self, cJSON *value)

@@ -17,6 +17,9 @@ gloss plot runs/empty -o a.svg 2>&1 || echo "exit $?"
 gloss plot runs/empty -o a.svg --pareto 2>&1 || echo "exit $?"
 gloss plot runs/good -o no_such_folder/a.svg 2>&1 || echo "exit $?"
 gloss plot runs/good -o none 2>&1 || echo "exit $?"
+gloss plot runs/good -o runs/good/train.jsonl 2>&1 || echo "exit $?"
+gloss plot runs/good -o b.svg && gloss plot runs/good -o b.svg || echo "exit $?"
+rm b.svg
 GLOSS_FAULT=write:0 gloss plot runs/good -o a.svg 2>&1 || echo "exit $?"
 ls
 # a broken log is drawn as far as it goes, the others whole
