@@ -75,7 +75,8 @@ static int embed(alike *x, const explain_alike_opts *o, error *err)
 	return rc;
 }
 
-static void normalise(float *v, size_t dim)
+/* False: it is all zeros. */
+static bool normalise(float *v, size_t dim)
 {
 	double norm = 0;
 
@@ -83,6 +84,7 @@ static void normalise(float *v, size_t dim)
 		norm += (double)v[i] * v[i];
 	for (size_t i = 0; i < dim && norm > 0; i++)
 		v[i] = (float)(v[i] / sqrt(norm));
+	return norm > 0;
 }
 
 static const float *vector_of(const alike *x, const char *label)
@@ -110,7 +112,9 @@ static int look_up(alike *x, error *err)
 	if (!x->a || !x->b || !x->cosine || !x->random)
 		return error_nomem(err, "labels");
 	for (size_t i = 0; i < x->n_texts; i++)
-		normalise(x->vectors + i * x->dim, x->dim);
+		if (!normalise(x->vectors + i * x->dim, x->dim))
+			return error_set(err, ERR_FORMAT, "the embedding of '%.60s' is all zeros",
+			                 x->texts[i]);
 	for (size_t i = 0; i < x->n; i++) {
 		x->a[i] = vector_of(x, x->pairs[i].a);
 		x->b[i] = vector_of(x, x->pairs[i].b);
@@ -183,7 +187,7 @@ static int put_lists(cJSON *to, const lists *l, const alike *x, bool same, const
 	stats_mean matched = stats_mean_of(l->matched, l->n, LEVEL), random;
 	stats_value difference, area;
 	size_t n = 0;
-	int rc = stats_bootstrap_mean(&difference, l->difference, l->n, LEVEL, o->seed, err);
+	int rc = stats_bootstrap_t(&difference, l->difference, l->n, LEVEL, o->seed, err);
 
 	if (rc == 0)
 		rc = stats_auroc(&area, l->matched, l->n, l->random, RANDOM * l->n, LEVEL, o->seed, err);

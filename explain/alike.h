@@ -19,7 +19,7 @@ typedef struct explain_alike_opts {
  * {"model","texts": embedded,"all":{"n","matched":{mean cosine},"random":{mean over all other pairs},"difference":{mean, bootstrap over
  *  pairs},"auroc":{a matched pair's over a random one's},"equal_texts": pairs},"same": the same of pairs with that verdict,
  *  "by_strength":[{"from","to","n",mean}]}; a part of fewer than 3 pairs is null.
- * ERR_NOTFOUND: fewer than 3 pairs. The server is asked for one vector before all others: its error where it gives none. */
+ * ERR_NOTFOUND: fewer than 3 pairs; ERR_FORMAT: a vector of zeros. The server is asked for one vector before all others: its error where it gives none. */
 int explain_alike(cJSON **out, const explain_alike_pair *pairs, size_t n, const explain_alike_opts *o,
                   error *err) MUST_USE;
 

@@ -4,19 +4,6 @@
 
 #include "explain/stats.h"
 
-static int by_value(const void *a, const void *b)
-{
-	const double *x = a, *y = b;
-
-	return (*x > *y) - (*x < *y);
-}
-
-void stats_sort(double *x, size_t n)
-{
-	if (n)
-		qsort(x, n, sizeof(*x), by_value);
-}
-
 double stats_quantile(const double *sorted, size_t n, double share)
 {
 	double at = share * ((double)n - 1);
@@ -76,30 +63,6 @@ stats_mean stats_mean_of(const double *x, size_t n, double level)
 	m.low = m.value - half;
 	m.high = m.value + half;
 	return m;
-}
-
-int stats_bootstrap_mean(stats_value *out, const double *x, size_t n, double level, uint64_t seed, error *err)
-{
-	enum { RESAMPLES = 2000 };
-	double *means = malloc(RESAMPLES * sizeof(*means)), tail = (1 - level) / 2;
-
-	*out = (stats_value){ stats_mean_of(x, n, level).value, NAN, NAN };
-	if (!means)
-		return error_nomem(err, "means");
-	for (size_t b = 0; b < RESAMPLES && n > 1; b++) {
-		uint64_t key = hash64_mix(seed, b);
-
-		means[b] = 0;
-		for (size_t i = 0; i < n; i++)
-			means[b] += x[hash64_below(hash64_mix(key, i), n)] / (double)n;
-	}
-	if (n > 1) {
-		stats_sort(means, RESAMPLES);
-		out->low = stats_quantile(means, RESAMPLES, tail);
-		out->high = stats_quantile(means, RESAMPLES, 1 - tail);
-	}
-	free(means);
-	return 0;
 }
 
 static double correlation(const double *x, const double *y, size_t n)

@@ -170,13 +170,6 @@ static void windows_free(windows *w)
 
 /* ---- Intervals -------------------------------------------------------------------------------------------------------- */
 
-static int by_value(const void *a, const void *b)
-{
-	const double *x = a, *y = b;
-
-	return (*x > *y) - (*x < *y);
-}
-
 static void draw(simulate_sums *to, const simulate_sums *from, size_t n, uint64_t key)
 {
 	for (size_t i = 0; i < n; i++)
@@ -204,7 +197,7 @@ static int interval(stats_value *out, const simulate_sums *a, size_t n, const si
 	out->low = -1;
 	out->high = 1;
 	if (found >= RESAMPLES / 2) {
-		qsort(r, found, sizeof(*r), by_value);
+		stats_sort(r, found);
 		skip = (size_t)((1 - level) / 2 * (double)found);
 		out->low = fmin(r[skip], out->value);
 		out->high = fmax(r[found - 1 - skip], out->value);

@@ -121,6 +121,12 @@ static int by_value(const void *a, const void *b)
 	return (*x > *y) - (*x < *y);
 }
 
+void stats_sort(double *x, size_t n)
+{
+	if (n)
+		qsort(x, n, sizeof(*x), by_value);
+}
+
 double stats_area(const double *positive, size_t n, const double *negative, size_t m)
 {
 	double sum = 0;
@@ -146,7 +152,7 @@ static int rank_all(uint32_t **rank, size_t *n_ranks, const double *positive, si
 	}
 	memcpy(sorted, positive, n * sizeof(*sorted));
 	memcpy(sorted + n, negative, m * sizeof(*sorted));
-	qsort(sorted, n + m, sizeof(*sorted), by_value);
+	stats_sort(sorted, n + m);
 	for (size_t i = 0; i < n + m; i++)
 		if (i == 0 || sorted[i] > sorted[distinct - 1])
 			sorted[distinct++] = sorted[i];
@@ -205,7 +211,7 @@ static void percentiles(stats_value *out, double *area_of, double level)
 	double tail = (1 - level) / 2;
 	size_t skip = (size_t)(tail * RESAMPLES);
 
-	qsort(area_of, RESAMPLES, sizeof(*area_of), by_value);
+	stats_sort(area_of, RESAMPLES);
 	out->low = area_of[skip];
 	out->high = area_of[RESAMPLES - 1 - skip];
 }
@@ -290,7 +296,7 @@ int stats_bootstrap_t(stats_value *out, const double *x, size_t n, double level,
 		if (spread > 0) /* the others drew one value n times */
 			t[kept++] = (resampled - mean) / spread;
 	}
-	qsort(t, kept, sizeof(*t), by_value);
+	stats_sort(t, kept);
 	skip = (size_t)(tail * (double)kept);
 	if (kept) {
 		out->low = mean - t[kept - 1 - skip] * se;

@@ -48,11 +48,7 @@ stats_mean stats_mean_of(const double *x, size_t n, double level);
 double stats_t(double level, size_t v);
 /* The value that a share of (n) values sorted ascending is at or below, by interpolation; NaN: there are none. */
 double stats_quantile(const double *sorted, size_t n, double share);
-void stats_sort(double *x, size_t n);
-
-/* The mean of (n) values with the percentiles of 2,000 means of resamples, seeded; no interval for n < 2. ERR_NOMEM. */
-int stats_bootstrap_mean(stats_value *out, const double *x, size_t n, double level, uint64_t seed,
-                         error *err) MUST_USE;
+void stats_sort(double *x, size_t n); /* ascending */
 
 /* How (n) pairs go together: Pearson's correlation, and Spearman's, of ranks, equal values sharing one. Intervals by Fisher's
  * transformation (Spearman's with the variance of Fieller, Hartley and Pearson 1957); NaN for fewer than 4 pairs, or where a side does not

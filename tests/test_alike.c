@@ -204,21 +204,18 @@ START_TEST(what_cannot_be_compared)
 }
 END_TEST
 
-START_TEST(bootstrap_of_a_mean)
+START_TEST(a_vector_of_zeros_is_no_embedding)
 {
-	double x[200];
-	stats_value v;
-	stats_mean m;
+	explain_alike_opts o = { .client = &client };
+	explain_alike_pair pairs[PAIRS];
+	char label[PAIRS][2][16];
+	cJSON *out = NULL;
 
-	for (size_t i = 0; i < 200; i++)
-		x[i] = hash64_unit(hash64_mix(9, i));
-	OK(stats_bootstrap_mean(&v, x, 200, 0.95, 1, &err));
-	m = stats_mean_of(x, 200, 0.95);
-	NEAR(v.value, m.value);
-	ck_assert_double_eq_tol(v.low, m.low, 0.004);
-	ck_assert_double_eq_tol(v.high, m.high, 0.004);
-	OK(stats_bootstrap_mean(&v, x, 1, 0.95, 1, &err));
-	ck_assert(isnan(v.low));
+	make(pairs, label, PAIRS);
+	snprintf(label[3][1], sizeof(label[3][1]), "d99");
+	ck_assert_int_eq(explain_alike(&out, pairs, PAIRS, &o, &err), ERR_FORMAT);
+	ck_assert_str_eq(err.msg, "the embedding of 'd99' is all zeros");
+	ck_assert_ptr_null(out);
 }
 END_TEST
 
@@ -226,7 +223,7 @@ static void cases(Suite *suite)
 {
 	TCase *c = SUPPORT_CASE(suite, "labels", matched_labels_are_told_from_random_ones, half_of_them_right,
 	                        what_all_labels_lean_to_counts_for_nothing, the_same_again_asks_nobody,
-	                        what_cannot_be_compared, bootstrap_of_a_mean);
+	                        what_cannot_be_compared, a_vector_of_zeros_is_no_embedding);
 
 	tcase_add_checked_fixture(c, setup, teardown);
 }
