@@ -47,6 +47,7 @@ static const option options[] = {
 	       "(see docs/subject.md): what steering by the feature makes likelier is shown too"),
 	OPTION(explain_cmd_opts, args.subject_model, "subject-model", 0, OPTION_STRING, "NAME", NULL, 0, 0,
 	       "what that model is called; if not given, the server is asked"),
+	EXPLAIN_SAE_OPTION(explain_cmd_opts, args),
 	OPTION(explain_cmd_opts, n_prompts, "prompts", 0, OPTION_U32, "N", "10", 5, 256,
 	       "with --subject: texts of the label documents that it is steered on"),
 	OPTION(explain_cmd_opts, steer_kl, "steer-kl", 0, OPTION_DOUBLE, "X", "0.5", 0.001, 100,

@@ -23,6 +23,8 @@ typedef struct jobs_opts {
 static const option options[] = {
 	STORE_ARG_OPTION(jobs_opts, args),
 	EXPLAIN_ENDPOINT_OPTIONS(jobs_opts, args),
+	OPTION(jobs_opts, args.sae, "sae", 0, OPTION_STRING, "DIR", NULL, 0, 0,
+	       "resume: where the SAE is now that the job was begun with"),
 	OPTION(jobs_opts, refused, "refused", 0, OPTION_BOOL, NULL, NULL, 0, 0,
 	       "retry: also what the model refused and what a content filter stopped"),
 	OPTION(jobs_opts, all, "all", 0, OPTION_BOOL, NULL, NULL, 0, 0,

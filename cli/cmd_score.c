@@ -32,6 +32,7 @@ static const option options[] = {
 	       "docs/subject.md)"),
 	OPTION(score_cmd_opts, args.subject_model, "subject-model", 0, OPTION_STRING, "NAME", NULL, 0, 0,
 	       "what that model is called; if not given, the server is asked"),
+	EXPLAIN_SAE_OPTION(score_cmd_opts, args),
 	EXPLAIN_CHOICE_OPTION(score_cmd_opts, args, "deciles"),
 	OPTION(score_cmd_opts, n_positive, "positive", 0, OPTION_U32, "N", "50", 5, 10000,
 	       "firing windows judged"),

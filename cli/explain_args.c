@@ -1,5 +1,6 @@
 /* What `gloss explain` and `gloss score` share: the endpoint, the key, the counts at the end. */
 #include "cli/explain_args.h"
+#include "sae/sae.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -91,6 +92,8 @@ static int check_args(const explain_args *a, error *err)
 		return error_set(err, ERR_ARG, "--base-url needs --model NAME");
 	if (a->subject_model && !a->subject)
 		return error_set(err, ERR_ARG, "--subject-model goes with --subject");
+	if (a->choice && a->sae && !a->subject) /* gloss jobs takes it from the job */
+		return error_set(err, ERR_ARG, "--sae goes with --subject");
 	if (a->subject && a->replay && !a->subject_model)
 		return error_set(err, ERR_ARG,
 		                 "--replay asks nobody, not even what the subject's model is called: give "
@@ -151,6 +154,21 @@ static int fill_subject(explain_session *x, const explain_args *a, error *err)
 	                                     : "subject";
 	x->opts.subject = &x->subject;
 	return rc;
+}
+
+static int load_rows(explain_session *x, const explain_args *a, error *err)
+{
+	int rc = a->sae ? sae_model_load_hashed(&x->sae, a->sae, err) : 0;
+
+	if (rc < 0 || !x->sae)
+		return rc;
+	x->rows = (explain_rows){ .path = a->sae,
+		                  .row = x->sae->W_dec,
+		                  .n = x->sae->d_sae,
+		                  .width = x->sae->d_out,
+		                  .sha256 = x->sae->weights_sha256 };
+	x->opts.rows = &x->rows;
+	return 0;
 }
 
 /* All options but the store's own name, which may be another when the job is taken up. No key is among them. */
@@ -251,6 +269,8 @@ int explain_session_begin(explain_session *x, const explain_args *a, const cli_p
 		rc = explain_choice_find(&x->opts.choice, a->choice, err);
 	if (rc == 0)
 		rc = store_open(&x->s, a->store, STORE_WRITE, err);
+	if (rc == 0)
+		rc = load_rows(x, a, err);
 	if (rc < 0)
 		return rc;
 	fill_client(x, a);
@@ -294,6 +314,7 @@ void explain_session_end(explain_session *x)
 	free(x->options);
 	free(x->subject_name);
 	free(x->template);
+	sae_model_free(x->sae);
 	store_close(x->s);
 }
 

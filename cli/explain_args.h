@@ -8,7 +8,7 @@
 typedef struct explain_args {
 	const char *store, *source, *features, *where;
 	const char *base_url, *model, *api_key_env, *api_key_file, *ca_file;
-	const char *subject, *subject_model; /* each command's own, with its help */
+	const char *subject, *subject_model, *sae; /* each command's own, with its help */
 	uint32_t concurrency, retries, window;
 	double peak;
 	const char *choice; /* an option of each command, with its own default */
@@ -61,6 +61,11 @@ typedef struct explain_args {
 	       "by strength; two fifths the strongest and the others of each tenth; each firing token with " \
 	       "the "                                                                                        \
 	       "same chance")
+
+#define EXPLAIN_SAE_OPTION(st, args)                                                                         \
+	OPTION(st, args.sae, "sae", 0, OPTION_STRING, "DIR", NULL, 0, 0,                                     \
+	       "with --subject: the SAE that the source was made of, whose decoder rows steer: for a store " \
+	       "without them (made from codes, or packed without vectors)")
 
 /* How the endpoint is asked: what `gloss jobs resume` can change too. */
 #define EXPLAIN_ENDPOINT_OPTIONS(st, args)                                                                   \
@@ -122,6 +127,8 @@ typedef struct explain_session {
 	store *s;
 	explain_client_opts client;
 	explain_opts opts;
+	struct sae_model *sae; /* of --sae */
+	explain_rows rows;
 	progress progress;
 	explain_client_opts subject;
 	char *subject_name; /* as the server says */

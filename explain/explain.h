@@ -178,6 +178,14 @@ const char *explain_choice_name(explain_choice how); /* "top"; "default" for EXP
 int explain_choice_find(explain_choice *out, const char *name,
                         error *err) MUST_USE; /* ERR_ARG: names those there are */
 
+/* Decoder rows of the source's SAE, for steering, in place of the store's. */
+typedef struct explain_rows {
+	const char *path; /* of the SAE, for errors */
+	const float *row; /* (n, width), in units of the rows that it was trained on */
+	uint32_t n, width;
+	const char *sha256; /* of its weights */
+} explain_rows;
+
 typedef struct explain_opts {
 	const char *source;   /* NULL: the only one */
 	const char *features; /* "all" or a list */
@@ -194,10 +202,11 @@ typedef struct explain_opts {
 	const explain_client_opts *subject;
 	unsigned
 	        n_prompts; /* intervention: texts that the model goes on with; output: that it is steered on. 30 */
-	double steer_kl;       /* at the strength with this KL. 0.5 */
-	unsigned steer_tokens; /* tokens that it goes on with. 8 */
-	int64_t layer;         /* of whose output the source's rows are, from 0; -1: as the source says */
-	unsigned n_examples;   /* windows shown to the explainer. 20 */
+	double steer_kl;          /* at the strength with this KL. 0.5 */
+	unsigned steer_tokens;    /* tokens that it goes on with. 8 */
+	int64_t layer;            /* of whose output the source's rows are, from 0; -1: as the source says */
+	const explain_rows *rows; /* to steer by; NULL: the store's */
+	unsigned n_examples;      /* windows shown to the explainer. 20 */
 	/* explain: labels sampled, of which the one is kept that a judge does best by on the select documents, 1; and how often the
 	 * best is revised by the judge's mistakes there, 0 */
 	unsigned n_candidates, n_refine;

@@ -92,6 +92,20 @@ static int same_endpoint(explain_client_opts *c, const store_job *j, const expla
 	return 0;
 }
 
+/* The rows that it steers by are the store's, or those of the SAE that it was begun with. */
+static int same_rows(explain_opts *o, const cJSON *settings, int64_t job, error *err)
+{
+	const char *of = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(settings, "rows_sha256"));
+
+	if (of && (!o->rows || strcmp(o->rows->sha256, of) != 0))
+		return error_set(err, ERR_ARG,
+		                 "job %lld steers by the rows of an SAE, %.12s...: give it with --sae",
+		                 (long long)job, of);
+	if (!of)
+		o->rows = NULL;
+	return 0;
+}
+
 /* The subject server: the job's endpoint, or one beside it. It gets no key. */
 static const explain_client_opts *find_subject(explain_client_opts *endpoint, explain_client_opts *beside,
                                                const char *subject[2])
@@ -142,6 +156,8 @@ int explain_resume(cJSON **summary, store *s, int64_t job, const explain_opts *o
 		                err);
 	if (rc == 0)
 		rc = read_settings(&mine, &prompt, subject, settings, err);
+	if (rc == 0)
+		rc = same_rows(&mine, settings, job, err);
 	if (rc == 0)
 		rc = same_endpoint(&client, &j, o, err);
 	if (rc == 0 && prompt && j.endpoint)

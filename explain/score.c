@@ -663,6 +663,8 @@ int explain_score(cJSON **summary, store *s, const explain_opts *o, error *err)
 
 	if (!k)
 		return error_set(err, ERR_ARG, "unknown scorer '%.60s'", o->scorer);
+	if (!k->scorer->steers)
+		mine.rows = NULL;
 	if (!k->scorer->subject)
 		mine.subject = NULL;
 	else if (mine.subject && (!k->scorer->steers || !mine.client))

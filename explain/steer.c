@@ -235,6 +235,7 @@ bool subject_add_settings(cJSON *s, const explain_opts *o)
 	       cJSON_AddNumberToObject(s, "n_prompts", o->n_prompts) &&
 	       cJSON_AddNumberToObject(s, "steer_kl", o->steer_kl) &&
 	       cJSON_AddNumberToObject(s, "steer_tokens", o->steer_tokens) &&
+	       (!o->rows || cJSON_AddStringToObject(s, "rows_sha256", o->rows->sha256)) &&
 	       (o->layer < 0 || cJSON_AddNumberToObject(s, "layer", (double)o->layer));
 }
 
@@ -349,7 +350,7 @@ int subject_open_steering(engine *j, error *err)
 		client_for_job(j->client, j->uid, "probe", &j->o->price, &j->o->budget);
 	}
 	if (rc == 0)
-		rc = store_direction_get(&d, j->s, j->source, j->list[0].feature, j->o->layer, err);
+		rc = steer_row(&d, j, j->list[0].feature, err);
 	if (rc == 0)
 		rc = see_that_it_steers(j, &d, err);
 	if (rc == 0 && j->subject)

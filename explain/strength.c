@@ -4,6 +4,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum { LOG_LOW = -3, LOG_HIGH = 4 };
 static const double tolerance = 0.1; /* of the wanted KL */
@@ -35,18 +36,37 @@ void steer_search_take(steer_search *s, double kl, double wanted)
 	s->over = ++s->steps == STEER_STEPS || s->met;
 }
 
+int steer_row(store_direction *out, const engine *j, uint32_t feature, error *err)
+{
+	const explain_rows *r = j->o->rows;
+	int rc;
+
+	*out = (store_direction){ 0 };
+	if (!r)
+		return store_direction_get(out, j->s, j->source, feature, j->o->layer, err);
+	rc = store_direction_block(&out->layer, j->s, j->source, j->o->layer, r->path, r->n, r->width,
+	                           r->sha256, err);
+	if (rc < 0)
+		return rc;
+	out->width = r->width;
+	out->row = malloc(((size_t)r->width + 1) * sizeof(*out->row));
+	if (!out->row)
+		return error_nomem(err, "a direction");
+	memcpy(out->row, r->row + (size_t)feature * r->width, r->width * sizeof(*out->row));
+	return 0;
+}
+
 int steer_direction(subject_steer *out, engine_task *t, error *err)
 {
-	const engine *j = t->job;
-	store_direction d = { 0 };
+	store_direction d;
 	float *own;
-	int rc = store_direction_get(&d, j->s, j->source, t->row.feature, j->o->layer, err);
+	int rc = steer_row(&d, t->job, t->row.feature, err);
 
 	if (rc < 0)
 		return rc;
 	own = arena_alloc(&t->mem, d.width + 1, sizeof(*own));
-	for (uint32_t i = 0; i < d.width && own; i++)
-		own[i] = d.row[i];
+	if (own)
+		memcpy(own, d.row, d.width * sizeof(*own));
 	*out = (subject_steer){ d.layer, own, d.width, 1 };
 	free(d.row);
 	return own ? 0 : error_nomem(err, "a direction");

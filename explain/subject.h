@@ -86,7 +86,9 @@ void steer_search_init(steer_search *s, const float *vector);
 double steer_search_next(steer_search *s); /* the strength to try; for one that is not over */
 void steer_search_take(steer_search *s, double kl, double wanted);
 
-/* The decoder row of the task's feature, in its arena; scale 1. */
+/* The decoder row of a feature of the job's source, of the store or of o->rows; out->row malloc'd. Errors as
+ * store_direction_get(), store_direction_block(). And that of the task's, in its arena; scale 1. */
+int steer_row(store_direction *out, const engine *j, uint32_t feature, error *err) MUST_USE;
 int steer_direction(subject_steer *out, engine_task *t, error *err) MUST_USE;
 /* Tokens of the window up to the first on which the feature fires; 0: too few are before it. */
 uint32_t steer_cut(const store_window *w);

@@ -422,6 +422,10 @@ typedef struct store_direction {
 } store_direction;
 int store_direction_get(store_direction *out, store *s, int64_t source, uint32_t feature, int64_t layer,
                         error *err) MUST_USE;
+/* That block alone, for a caller who has the rows: an SAE of n features and width values with these weights. ERR_ARG too: the source was
+ * made of another SAE; path: of the caller's, for that. */
+int store_direction_block(int64_t *out, store *s, int64_t source, int64_t layer, const char *path, uint32_t n,
+                          uint32_t width, const char *weights_sha256, error *err) MUST_USE;
 
 /* What the decoder directions of two sources say of each other, found by the caller (sae/ has the products). [0] is A's, [1] B's;
  * features of the other side are named by number, UINT32_MAX: none. */

@@ -172,10 +172,45 @@ int store_direction_get(store_direction *out, store *s, int64_t source, uint32_t
 		rc = vector_read(&out->row, s, &src, feature, err);
 	if (rc == 0 && !out->row)
 		rc = error_set(err, ERR_NOTFOUND,
-		               "'%s' holds no decoder row of feature %u of source '%s': one packed --without "
-		               "vectors has none",
+		               "'%s' holds no decoder row of feature %u of source '%s' (made from codes, or "
+		               "packed --without vectors): give its SAE with --sae",
 		               store_path(s), feature, name);
 	out->width = rc == 0 ? src.d_in : 0;
+	free(name);
+	arena_clear(&mem);
+	return rc;
+}
+
+/* Codes may bear a hash of their own, which says nothing of the SAE's. */
+static int check_sae(const store_record *of, const char *path, uint32_t n, uint32_t width,
+                     const char *weights_sha256, error *err)
+{
+	bool codes = strcmp(of->kind, "codes") == 0;
+
+	if (n != of->n_features || (of->d_in && width != of->d_in))
+		return error_set(err, ERR_ARG,
+		                 "the SAE '%.200s' has %u features of %u values, source '%s' has %u of %u",
+		                 path, n, width, of->name, of->n_features, of->d_in ? of->d_in : width);
+	if (!codes && (!of->weights_sha256 || strcmp(of->weights_sha256, weights_sha256) != 0))
+		return error_set(err, ERR_ARG, "source '%s' was not made of the SAE '%.200s', by its hash",
+		                 of->name, path);
+	return 0;
+}
+
+int store_direction_block(int64_t *out, store *s, int64_t source, int64_t layer, const char *path, uint32_t n,
+                          uint32_t width, const char *weights_sha256, error *err)
+{
+	arena mem = ARENA_INIT;
+	store_record record = { 0 };
+	char *name = NULL;
+	int rc = source_name(&name, s, source, err);
+
+	if (rc == 0)
+		rc = store_record_get(&record, s, name, &mem, err);
+	if (rc == 0)
+		rc = check_sae(&record, path, n, width, weights_sha256, err);
+	if (rc == 0)
+		rc = vector_block(out, &record, layer, err);
 	free(name);
 	arena_clear(&mem);
 	return rc;

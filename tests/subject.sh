@@ -67,6 +67,12 @@ met=$("$gloss" sql -d "$tmp/s.db" --json "SELECT count(*) FROM score WHERE score
 [ "${met#*4}" != "$met" ] || fail "the KL was not met: $met"
 "$gloss" explain -d "$tmp/s.db" --features all --random 2 --explainer output --subject "$url" --base-url http://127.0.0.1:9/v1 --model none --dry-run --quiet >"$tmp/log"
 grep -q '^dry run: 29 requests' "$tmp/log" || { cat "$tmp/log" >&2; fail "steering is not counted"; }
+# a store without decoder rows says what to do, and takes those of the SAE
+"$gloss" pack "$tmp/s.db" -o "$tmp/bare.db" --without vectors >"$tmp/log"
+if "$gloss" score -d "$tmp/bare.db" --scorer intervention --subject "$url" --quiet >"$tmp/log" 2>&1; then fail "steered by nothing"; fi
+grep -q 'holds no decoder row of feature .*: give its SAE with --sae$' "$tmp/log" || { cat "$tmp/log" >&2; fail "did not say what to do"; }
+"$gloss" score -d "$tmp/bare.db" --scorer intervention --subject "$url" --sae "$tmp/sae" --prompts 10 --steer-tokens 3 --quiet >"$tmp/log" ||
+	{ cat "$tmp/log" >&2; fail "not steered by the SAE's rows"; }
 kill "$server"
 server=
 score again --scorer surprisal --subject "$url" --replay --subject-model "$(echo "$tmp"/llama | sed 's,.*/,,')-$(sha256sum "$tmp/llama/model.safetensors" | cut -c1-12)"

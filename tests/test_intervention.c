@@ -260,6 +260,48 @@ START_TEST(sources_that_cannot_steer_say_why)
 }
 END_TEST
 
+/* A store made from codes has no rows, and may not know its layer; the SAE's folder gives them, and the job asks for the same. */
+START_TEST(rows_may_come_from_the_sae)
+{
+	enum { WIDTH = 4 };
+	explain_opts o = options(), rest = explain_opts_default();
+	float row[FEATURES][WIDTH] = { 0 };
+	explain_rows rows = { "here/sae", row[0], FEATURES, WIDTH, "abcdef" }, other = rows;
+
+	for (uint32_t f = 0; f < FEATURES; f++) {
+		row[f][0] = (float)(f + 1);
+		row[f][3] = 1;
+	}
+	OK(store_exec(s, "DELETE FROM vector; UPDATE source SET kind = 'codes'", &err));
+	o.features = "0,1";
+	o.rows = &rows;
+	client.concurrency = 1;
+	o.budget.max_requests = 9;
+	ck_assert_int_eq(explain_score(NULL, s, &o, &err), ERR_STOPPED);
+	rest.client = &client;
+	ck_assert_int_eq(explain_resume(NULL, s, (int64_t)sql("SELECT max(id) FROM job"), &rest, &err),
+	                 ERR_ARG);
+	ck_assert_ptr_nonnull(strstr(err.msg, "steers by the rows of an SAE, abcdef...: give it with --sae"));
+	other.sha256 = "123";
+	rest.rows = &other;
+	ck_assert_int_eq(explain_resume(NULL, s, (int64_t)sql("SELECT max(id) FROM job"), &rest, &err),
+	                 ERR_ARG);
+	rest.rows = &rows;
+	OK(explain_resume(NULL, s, (int64_t)sql("SELECT max(id) FROM job"), &rest, &err));
+	ck_assert_double_gt(sql("SELECT min(value) FROM score"), 1);
+	ck_assert_double_eq(sql("SELECT count(*) FROM score WHERE details ->> '$.steering.kl_met'"), 2);
+
+	o.budget.max_requests = 0;
+	OK(store_exec(s, "UPDATE source SET kind = 'sae'", &err));
+	ck_assert_int_eq(explain_score(NULL, s, &o, &err), ERR_ARG);
+	ck_assert_str_eq(err.msg, "source 'planted' was not made of the SAE 'here/sae', by its hash");
+	rows.n--;
+	ck_assert_int_eq(explain_score(NULL, s, &o, &err), ERR_ARG);
+	ck_assert_str_eq(err.msg,
+	                 "the SAE 'here/sae' has 23 features of 4 values, source 'planted' has 24 of 4");
+}
+END_TEST
+
 START_TEST(too_few_prompts_are_too_few)
 {
 	explain_opts o = options();
@@ -313,6 +355,7 @@ static void cases(Suite *suite)
 	tcase_add_loop_test(t, who_cannot_is_refused_before_anything_is_spent, 0, (int)ARRAY_LEN(cannot));
 	tcase_add_loop_test(t, wrong_replies_fail_the_task, 0, (int)ARRAY_LEN(later));
 	tcase_add_loop_test(t, sources_that_cannot_steer_say_why, 0, (int)ARRAY_LEN(sources));
+	tcase_add_test(t, rows_may_come_from_the_sae);
 	tcase_add_test(t, too_few_prompts_are_too_few);
 	tcase_add_test(t, it_checks_what_it_is_asked_for);
 	suite_add_tcase(suite, t);
