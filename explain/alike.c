@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "explain/chat.h"
 #include "explain/put.h"
 
 enum { TEXTS_A_REQUEST = 64, LEAST = 3, RANDOM = 10, STRENGTHS = 5 };
@@ -45,29 +46,13 @@ static int collect_texts(alike *x, error *err)
 	return 0;
 }
 
-/* One vector before all others, so that a server that gives none is found out at once. */
-static int probe(explain_client *c, const explain_alike_opts *o, error *err)
-{
-	const char *one = "a";
-	float *vector = NULL;
-	size_t dim;
-	error e = { 0 };
-	int rc = explain_embed(&vector, &dim, c, &one, 1, 1, o->stop, &e);
-
-	free(vector);
-	if (rc < 0 && rc != ERR_STOPPED)
-		return error_set(err, rc, "'%.80s' gives no embeddings by '%.60s': %.100s",
-		                 o->client->base_url, o->client->model, e.msg);
-	return rc < 0 ? error_set(err, rc, "%s", e.msg) : 0;
-}
-
 static int embed(alike *x, const explain_alike_opts *o, error *err)
 {
 	explain_client *c = NULL;
 	int rc = explain_client_new(&c, o->client, o->log, false, err);
 
 	if (rc == 0)
-		rc = probe(c, o, err);
+		rc = embed_probe(c, o->client->base_url, o->stop, err);
 	if (rc == 0)
 		rc = explain_embed(&x->vectors, &x->dim, c, x->texts, x->n_texts, TEXTS_A_REQUEST, o->stop,
 		                   err);

@@ -1,5 +1,6 @@
 /* calls: completions and embeddings over a client. */
 #include "explain/chat.h"
+#include "explain/client.h"
 #include "explain/http.h"
 
 #include <float.h>
@@ -187,6 +188,23 @@ static int batch_send(batch *b, explain_client *c, const char *const *texts, err
 	return explain_client_add(c, &b->request, err);
 }
 
+int embed_probe(explain_client *c, const char *base_url, bool (*stop)(void), error *err)
+{
+	const char *one = "a";
+	float *vector = NULL;
+	size_t dim;
+	error e = { 0 };
+	int rc = explain_embed(&vector, &dim, c, &one, 1, 1, stop, &e);
+
+	if (rc == 0)
+		free(vector);
+	if (rc == ERR_STOPPED)
+		return error_set(err, rc, "%s", e.msg);
+	return rc < 0 ? error_set(err, rc, "'%.80s' gives no embeddings by '%.60s': %.200s", base_url,
+	                          client_model(c), e.msg)
+	              : 0;
+}
+
 int explain_embed(float **out, size_t *dim, explain_client *c, const char *const *texts, size_t n,
                   size_t batch_size, bool (*stop)(void), error *err)
 {
@@ -203,7 +221,7 @@ int explain_embed(float **out, size_t *dim, explain_client *c, const char *const
 		rc = batch_send(&batches[i], c, texts, err);
 	}
 	/* Even after a failure: what was added points to our memory. */
-	ran = batches ? explain_client_run(c, 0, stop, rc == 0 ? err : &e) : 0;
+	ran = batches ? client_run_out(c, stop, rc == 0 ? err : &e) : 0;
 	if (rc == 0)
 		rc = ran;
 	if (rc == 0 && v.err.code)

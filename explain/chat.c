@@ -1,5 +1,6 @@
 /* chat: bodies of chat completions, and what a server was found to accept of them. */
 #include "explain/chat.h"
+#include "explain/client.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -234,7 +235,7 @@ static int probe_once(probe *p, const chat *c, const chat_question *q, explain_c
 	r.body = body;
 	rc = explain_client_add(client, &r, err);
 	if (rc == 0)
-		rc = explain_client_run(client, 0, stop, err);
+		rc = client_run_out(client, stop, err);
 	free(body);
 	return rc;
 }

@@ -77,6 +77,8 @@ int tokens_read(explain_tokens *out, const cJSON *logprobs, error *err) MUST_USE
 
 /* The canonical body for EXPLAIN_EMBEDDINGS of n texts, malloc'd. */
 int embed_body(char **out, const char *model, const char *const *texts, size_t n, error *err) MUST_USE;
+/* One vector before all others, so that a server that gives none is found out at once: its error names the server and the model. */
+int embed_probe(explain_client *c, const char *base_url, bool (*stop)(void), error *err) MUST_USE;
 /* As explain_completion_body(), of a model by its name. */
 int completion_body(char **out, const char *model, const char *prompt, unsigned max_tokens, unsigned top,
                     bool echo, error *err) MUST_USE;

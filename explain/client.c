@@ -456,6 +456,20 @@ int explain_client_run(explain_client *c, size_t leave, bool (*stop)(void), erro
 	return rc;
 }
 
+int client_run_out(explain_client *c, bool (*stop)(void), error *err)
+{
+	error e = { 0 };
+	int rc = explain_client_run(c, 0, stop, &e);
+
+	if (rc == 0)
+		return 0;
+	if (!c->fatal.code) {
+		c->fatal = e;
+		(void)!fail_all(c, err);
+	}
+	return error_set(err, rc, "%s", e.msg);
+}
+
 /* ---- Life ------------------------------------------------------------------------------------------------------------------ */
 
 static int check_opts(const explain_client_opts *o, error *err)

@@ -67,6 +67,10 @@ int client_drive(explain_client *c, size_t leave, double seconds, bool (*stop)(v
 /* Nothing more is sent, replies under way are kept: ERR_STOPPED, or what goes wrong meanwhile. */
 int client_drain(explain_client *c, error *err) MUST_USE;
 
+/* Until nothing is open, for requests that do not outlive the call: stopped, all that is open is told so (EXPLAIN_OVER) and given up, and the
+ * client can only be freed. */
+int client_run_out(explain_client *c, bool (*stop)(void), error *err) MUST_USE;
+
 double client_now(const explain_client *c); /* seconds of its clock */
 int64_t client_unix(const explain_client *c,
                     double then);     /* that as unix seconds, rounded up; 0: it is over */

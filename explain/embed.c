@@ -11,22 +11,6 @@ enum { TEXTS_A_REQUEST = 64, BYTES_A_TOKEN = 4, QUERIES = 10, CANDIDATES = 200 }
 
 /* ---- The client ------------------------------------------------------------------------------------------------------- */
 
-static int see_that_it_embeds(engine *j, explain_client *c, const char *model, error *err)
-{
-	const char *one = "a";
-	float *vector = NULL;
-	size_t dim;
-	error e = { 0 };
-	int rc = explain_embed(&vector, &dim, c, &one, 1, 1, j->o->stop, &e);
-
-	free(vector);
-	if (rc < 0)
-		error_set(err, rc,
-		          rc == ERR_STOPPED ? "%s" : "'%.80s' gives no embeddings by '%.60s': %.200s",
-		          rc == ERR_STOPPED ? e.msg : j->o->client->base_url, model, e.msg);
-	return rc;
-}
-
 int engine_embed_open(engine *j, error *err)
 {
 	explain_client_opts c = *j->o->client;
@@ -37,7 +21,7 @@ int engine_embed_open(engine *j, error *err)
 	if (rc < 0)
 		return rc;
 	client_for_job(j->embed, j->uid, "embed", &j->o->price, &j->o->budget);
-	return see_that_it_embeds(j, j->embed, c.model, err);
+	return embed_probe(j->embed, j->o->client->base_url, j->o->stop, err);
 }
 
 int engine_embed_probe(engine *j, error *err)
@@ -45,7 +29,7 @@ int engine_embed_probe(engine *j, error *err)
 	if (j->o->embed_model)
 		return 0;
 	client_for_job(j->client, j->uid, "probe", &j->o->price, &j->o->budget);
-	return see_that_it_embeds(j, j->client, j->o->client->model, err);
+	return embed_probe(j->client, j->o->client->base_url, j->o->stop, err);
 }
 
 static void count_dry(engine *j, const char *const *texts, size_t n)

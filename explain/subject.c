@@ -1,6 +1,6 @@
 /* subject: see subject.h. Bodies are canonical JSON, so that equal questions are one in the log. */
 #include "explain/subject.h"
-#include "explain/claims.h"
+#include "explain/client.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -215,14 +215,14 @@ void subject_take_logprobs(engine_ask *ask)
 
 /* ---- Before the job ------------------------------------------------------------------------------------------------------- */
 
-typedef struct call {
+typedef struct heard {
 	char *reply;
 	error err;
-} call;
+} heard;
 
 static void call_done(explain_request *r, const char *reply, bool from_log, const error *err)
 {
-	call *c = r->payload;
+	heard *c = r->payload;
 
 	(void)from_log;
 	if (reply && !(c->reply = strdup(reply)))
@@ -234,12 +234,12 @@ static void call_done(explain_request *r, const char *reply, bool from_log, cons
 int subject_call(char **reply, explain_client *client, explain_api api, char *body, bool (*stop)(void),
                  error *err)
 {
-	call c = { 0 };
+	heard c = { 0 };
 	explain_request r = { .body = body, .api = api, .done = call_done, .payload = &c };
 	int rc = explain_client_add(client, &r, err);
 
 	if (rc == 0)
-		rc = explain_client_run(client, 0, stop, err);
+		rc = client_run_out(client, stop, err);
 	if (rc == 0 && c.err.code)
 		rc = error_set(err, c.err.code, "%s", c.err.msg);
 	free(body);

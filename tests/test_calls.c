@@ -228,6 +228,33 @@ static const struct bad_vectors {
 	  "501: no embeddings here" },
 };
 
+static bool at_once(void)
+{
+	return true;
+}
+
+/* What was asked for is on no list of the client's any more: it was the caller's, who is gone. */
+START_TEST(stopped_calls_leave_nothing_behind)
+{
+	const char *texts[] = { "a", "b" };
+	llm_server *s = llm_start_answering(embed, NULL);
+	explain_client *c = client_for(s);
+	chat known = { .model = "m" };
+	float *v = NULL;
+	size_t dim;
+	error e;
+
+	ck_assert_int_eq(_i ? chat_probe(&known, c, 0, false, at_once, &e)
+	                    : explain_embed(&v, &dim, c, texts, 2, 1, at_once, &e),
+	                 ERR_STOPPED);
+	ck_assert_int_eq(explain_client_run(c, 0, NULL, &e), ERR_STOPPED);
+	ck_assert_uint_eq(llm_count(s), 0);
+	ck_assert_ptr_null(v);
+	explain_client_free(c);
+	llm_stop(s);
+}
+END_TEST
+
 START_TEST(bad_embeddings_are_refused)
 {
 	static const char *const texts[] = { "a", "b" };
@@ -522,6 +549,7 @@ int main(void)
 	tcase_add_loop_test(t, completion_without_memory, 0, 2);
 	tcase_add_test(t, completion_goes_to_its_own_path);
 	tcase_add_test(t, embeddings_come_in_order);
+	tcase_add_loop_test(t, stopped_calls_leave_nothing_behind, 0, 2);
 	tcase_add_loop_test(t, bad_embeddings_are_refused, 0, ARRAY_LEN(bad_vectors));
 	tcase_add_loop_test(t, logprobs_count_where_they_spell_the_answer, 0, ARRAY_LEN(spellings));
 	tcase_add_loop_test(t, answers_end_in_one_of_five_ways, 0, ARRAY_LEN(endings));
