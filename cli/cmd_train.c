@@ -108,8 +108,9 @@ static const option options[] = {
 	OPTION(train_opts, average, "average", 0, OPTION_DOUBLE, "X", "0", 0, 0.9999999,
 	       "what is measured and saved is the running mean of the weights, which keeps X of itself each "
 	       "step, as 0.999; 0: the weights"),
-	OPTION(train_opts, auxk_alpha, "auxk-alpha", 0, OPTION_DOUBLE, "X", "0.03125", 0, 1000,
-	       "weight of the auxiliary loss that revives dead features; 0: none"),
+	OPTION(train_opts, auxk_alpha, "auxk-alpha", 0, OPTION_DOUBLE, "X", NULL, 0, 1000,
+	       "weight of the auxiliary loss that revives dead features; 0: none; if not given, 0.03125, of "
+	       "relu, panneal, gated and jumprelu none"),
 	OPTION(train_opts, dead_tokens, "dead-tokens", 0, OPTION_U64, "N", NULL, 1, 9e15,
 	       "a feature is dead after N tokens without firing; if not given, 10 % of the run, at most 10M"),
 	OPTION(train_opts, beta1, "beta1", 0, OPTION_DOUBLE, "X", "0.9", 0, 0.999999,

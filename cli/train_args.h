@@ -54,6 +54,8 @@ int train_sweep_hide(cJSON *options, const train_opts *o, error *err) MUST_USE;
  * another option that was not given; names both.
  * The table of them is in train_belongs.c. */
 int train_check_belongs(const cli_parsed *p, const train_sweep *s, error *err) MUST_USE;
+/* Whether an option was given, by itself or swept. */
+bool train_is_given(const cli_parsed *p, const option_list *sweep, const char *name);
 /* The options as the trainer takes them, not yet planned; tokens: to train on, 0: not given. */
 sae_train_opts train_plan_of(const train_opts *o, const cli_parsed *p, uint64_t tokens);
 

@@ -8,7 +8,7 @@ static const struct {
 	const char *option, *of, *values;
 } belongs[] = {
 	{ "k", "arch", "topk|batchtopk|groupmax|matryoshka|multitopk|pursuit|codebook" },
-	{ "auxk-alpha", "arch", "topk|batchtopk|groupmax|matryoshka|multitopk" },
+	{ "auxk-alpha", "arch", "topk|batchtopk|groupmax|matryoshka|multitopk|relu|panneal|gated|jumprelu" },
 	{ "optimizer-state", "arch", "topk|batchtopk|groupmax|matryoshka|multitopk" },
 	{ "screening", "arch", "topk|batchtopk|groupmax|matryoshka|multitopk|pursuit|codebook" },
 	{ "groups", "arch", "matryoshka" },
@@ -71,7 +71,7 @@ static const cli_need needs[] = {
 	{ "archetypal-delta", "archetypal" },
 };
 
-static bool is_given(const cli_parsed *p, const option_list *sweep, const char *name)
+bool train_is_given(const cli_parsed *p, const option_list *sweep, const char *name)
 {
 	size_t n = strlen(name);
 
@@ -105,7 +105,7 @@ int train_check_belongs(const cli_parsed *p, const train_sweep *s, error *err)
 
 			used = cli_is_choice(value, strlen(value), belongs[i].values);
 		}
-		if (!used && is_given(p, &s->opts[0].sweep, belongs[i].option))
+		if (!used && train_is_given(p, &s->opts[0].sweep, belongs[i].option))
 			return error_set(err, ERR_ARG, "--%s belongs to --%s %s, not to %s",
 			                 belongs[i].option, of, belongs[i].values, value_of(&s->opts[0], of));
 	}

@@ -92,7 +92,8 @@ sae_train_opts train_plan_of(const train_opts *o, const cli_parsed *p, uint64_t 
 	t.steps = o->steps;
 	t.tokens = tokens;
 	t.penalty = train_penalty_of(&o->penalty, crosses && t.arch != SAE_JUMPRELU);
-	t.auxk_alpha = o->auxk_alpha;
+	if (train_is_given(p, &o->sweep, "auxk-alpha"))
+		t.auxk_alpha = o->auxk_alpha;
 	t.random_prefixes = o->random_prefixes;
 	t.prefix_sum = strcmp(o->prefix_loss, "sum") == 0;
 	t.prefix_bias = o->prefix_bias;

@@ -58,6 +58,7 @@ static int features_init(fit *s, error *err)
 	ROOM(s, s->ones, n, sizeof(float));
 	ROOM(s, s->low, n, sizeof(float));
 	ROOM(s, s->dead, n, sizeof(*s->dead));
+	ROOM(s, s->dead_list, n, sizeof(*s->dead_list));
 	ROOM(s, s->through, s->c.d_in, sizeof(double));
 	for (size_t f = 0; f < n; f++)
 		s->ones[f] = 1;
@@ -173,6 +174,8 @@ int fit_new(fit **out, const fit_config *c, pool *p, error *err)
 		rc = batch_init(s, err);
 	if (rc == 0)
 		rc = fit_optim_init(s, err);
+	if (rc == 0 && c->auxk_alpha > 0)
+		rc = fit_aux_init(s, err);
 	if (rc == 0 && c->resamples)
 		rc = fit_resample_init(s, err);
 	if (rc < 0) {
@@ -331,12 +334,13 @@ static double penalty_of(const fit *s, double l0)
 	}
 }
 
-/* Fills *r; returns what gradients are multiplied by, but for clipping. */
-static double results(fit *s, fit_result *r)
+/* Fills *r; returns what gradients are multiplied by, but for clipping. *scatter: of the targets. */
+static double results(fit *s, fit_result *r, double *scatter)
 {
 	const fit_tile *all = &s->tiles[0];
 	double n = (double)s->n, total = fitter_scatter(all->sum_y, all->squares_y, s->c.d_out, s->n);
 
+	*scatter = total;
 	r->fvu = total == 0 ? 0 : all->squares_e / total;
 	if (!(all->squares_y < FLT_MAX && all->squares_e < FLT_MAX))
 		r->fvu = INFINITY; /* gradients in FP32 would not be finite */
@@ -375,14 +379,14 @@ static void rule_init(fit *s, const fit_now *now)
 /* Marks the dead. */
 static uint64_t list_dead(fit *s, bool reach_them)
 {
-	uint64_t n = 0;
-
-	for (size_t f = 0; f < s->c.n_features; f++) {
+	s->n_dead = 0;
+	for (uint32_t f = 0; f < s->c.n_features; f++) {
 		s->dead[f] = s->silent[f] >= s->c.dead_tokens;
-		n += s->dead[f];
+		if (s->dead[f])
+			s->dead_list[s->n_dead++] = f;
 	}
-	s->rule.dead = reach_them && n ? s->dead : NULL;
-	return n;
+	s->rule.dead = reach_them && s->n_dead ? s->dead : NULL;
+	return s->n_dead;
 }
 
 static void count_silence(fit *s)
@@ -402,6 +406,8 @@ static void keep_thresholds(fit *s)
 
 bool fit_gradients(fit *s, float *x, float *y, size_t n, float input_scale, const fit_now *now, fit_result *r)
 {
+	double scatter;
+
 	*r = (fit_result){ 0 };
 	s->x = x;
 	s->y = y;
@@ -416,9 +422,10 @@ bool fit_gradients(fit *s, float *x, float *y, size_t n, float input_scale, cons
 	if (r->dense)
 		fit_dense(s);
 	sum_tiles(s);
-	s->rate = results(s, r);
+	s->rate = results(s, r, &scatter);
 	if (!isfinite(r->fvu))
 		return false;
+	r->auxk = s->k_aux && s->n_dead ? fit_aux(s, scatter) : 0;
 	s->entries = (double)s->tiles[0].entries;
 	if (has_quiet(s))
 		s->entries -= (s->entries - (double)s->tiles[0].fired) * (1 - 1. / QUIET_COST);

@@ -10,6 +10,10 @@
  *             P = sum g n,   + mean |y - (sum g_j W_dec_j + b_dec)|^2, its decoder and b_dec (and W_skip) constants if `detached`
  *   jumprelu  h = a + b_enc, f = h [h > theta]           P = L0 (step), sum tanh(s f n), (L0 / t - 1)^2 of each row, or of the mean L0
  *             + pre-activation loss: c_pre mean sum over dead j of max(theta - h, 0) n
+ * Each may have AuxK: + alpha (V / rows) sum |e - ehat|^2 / U, ehat = sum over the k_aux dead features of a row with the largest v of
+ * v_j W_dec_j, k_aux = max(d_out / 2, 1), V = sum |y - mean y|^2, U = sum |e - mean e|^2; e, U and V are constants in it, a term over 0
+ * is 0: beside |e|^2 it weighs what the sparse step's (step.h) does. v has no ReLU, since a dead feature of these would be 0 there and
+ * learn nothing: v = a + b_enc, of gated min(a + b_enc, a exp(r_mag) + b_mag), whichever keeps the feature silent.
  * theta has no gradient of its own; the estimators are those of a rectangle of width w around it:
  *   d f / d theta = -(theta / w) [|h - theta| < w / 2],   d [h > theta] / d theta = -(1 / w) [the same]
  * and with ste_input minus that is added to the derivatives by h. The second is taken at the pre-activation h, not at f.
@@ -58,7 +62,8 @@ typedef struct fit_config {
 	double theta_lr; /* thresholds move by that times the learning rate */
 	optim_config optim;
 	uint64_t dead_tokens;
-	bool resamples; /* there will be fit_resample()s; not with targets */
+	double auxk_alpha; /* 0: no AuxK */
+	bool resamples;    /* there will be fit_resample()s; not with targets */
 	const kernels *k_set;
 } fit_config;
 
@@ -75,6 +80,7 @@ typedef struct fit_result {
 	double gate;            /* of gated's second error, likewise */
 	double penalty, preact; /* means over rows, without coefficients */
 	double next_penalty;    /* with next_p */
+	double auxk;            /* sum |e - ehat|^2 / U */
 	double l0, grad_norm;   /* grad_norm: before clipping */
 	uint64_t n_dead;
 	bool dense;                      /* by dense tiles, else by lists */
@@ -137,12 +143,18 @@ typedef struct fit_worker {
 	        *found_index; /* (FIT_TOKENS * width, or batch) of a tile, by block of features; then of what is combined */
 	float *found;
 	float *gather; /* (batch) */
+	/* AuxK */
+	float *dead_rows;     /* (FIT_BLOCK, d_in) encoder rows brought together */
+	uint32_t *dead_index; /* (FIT_TOKENS, 2 k_aux + FIT_BLOCK) what may be among a row's largest */
+	float *dead_value;
+	size_t *dead_count; /* (FIT_TOKENS) */
+	float *dead_order;  /* (2 k_aux + FIT_BLOCK) */
 } fit_worker;
 
 /* Sums of one tile of rows. */
 typedef struct fit_tile {
 	double *sum_y, *sum_e, *sum_gate; /* (d_out) */
-	double squares_y, squares_e, squares_gate;
+	double squares_y, squares_e, squares_gate, squares_aux;
 	parts_sums parts;
 	fit_losses losses;
 	uint64_t fired, entries;
@@ -168,6 +180,8 @@ typedef struct fit {
 	bool fresh;
 	float *norm, *theta, *scale, *ones, *low; /* (F) */
 	uint8_t *dead;
+	uint32_t *dead_list; /* (F) ascending */
+	size_t n_dead;
 	fit_rule rule;
 	/* the batch */
 	float *x, *y; /* the caller's */
@@ -190,8 +204,13 @@ typedef struct fit {
 	size_t first_tile;              /* of the chunk */
 	double *through;                /* (d_in) */
 	double rate;                    /* what all gradients are multiplied by */
-	double *loss;                   /* (2, batch) resampling; else NULL */
-	uint32_t *chosen, *silenced;    /* (batch), (F) */
+	/* AuxK; k_aux 0: none */
+	size_t k_aux;
+	sparse_batch aux;
+	float *e_aux;                /* (batch, d_out) */
+	double aux_factor;           /* of its gradients by v, which are -2 <e - ehat, W_dec_j> times it */
+	double *loss;                /* (2, batch) resampling; else NULL */
+	uint32_t *chosen, *silenced; /* (batch), (F) */
 } fit;
 
 /* Memory for all steps is asked for here; weights are zero. */
@@ -214,6 +233,10 @@ int fit_optim_init(fit *s, error *err) MUST_USE;
 /* fit_pair.c: take the skip's share off tile i's errors; W_skip's gradient, when all errors are known. */
 void fit_skip_rows(fit *s, size_t i);
 void fit_skip_gradient(fit *s);
+/* fit_aux.c */
+int fit_aux_init(fit *s, error *err) MUST_USE;
+/* AuxK's share of the gradients, when errors are known; total: V. Returns AuxK. */
+double fit_aux(fit *s, double total);
 /* fit_resample.c */
 int fit_resample_init(fit *s, error *err) MUST_USE;
 /* After a step, as step_resample(): decoder rows get the mean norm of the living ones. */

@@ -64,6 +64,7 @@ static int make(void **self, const sae_train_opts *o, uint32_t d_in, uint32_t d_
 		               .target_l0 = q->target_l0,
 		               .optim = optim_config_of(o),
 		               .dead_tokens = o->dead_tokens,
+		               .auxk_alpha = o->auxk_alpha,
 		               .resamples = o->resample > 0,
 		               .k_set = kernels_get(o->kernels) };
 	member *m = calloc(1, sizeof(*m));
@@ -107,6 +108,7 @@ static void run(void *self, float *x, float *y, size_t n, float input_scale, con
 	fit_run(m->fit, x, y, n, input_scale, &step, &found);
 	*r = (step_result){ .fvu = found.fvu,
 		            .squared_error = found.squared_error,
+		            .auxk = found.auxk,
 		            .l0 = found.l0,
 		            .coef = step.coef,
 		            .grad_norm = found.grad_norm,
@@ -230,6 +232,7 @@ static uint64_t spare(void *self, bool forget)
 		{ s->gate_all, chunk },
 		{ s->e, rows },
 		{ s->e_gate, rows },
+		{ s->e_aux, rows },
 	};
 
 	return optim_spare(s->optim, forget) + fitter_spare(parts, ARRAY_LEN(parts), forget);

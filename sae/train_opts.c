@@ -35,7 +35,7 @@ sae_train_opts sae_train_opts_default(void)
 		                 .weight_decay = -1,
 		                 .momentum = 0.95,
 		                 .penalty = penalty_default(),
-		                 .auxk_alpha = 1.0 / 32,
+		                 .auxk_alpha = -1,
 		                 .codebook = { .groups = 1 },
 		                 .code_decay = 0.99,
 		                 .code_noise = 1e-4,
@@ -60,6 +60,14 @@ static int check_whole(const char *name, uint64_t value, uint64_t min, uint64_t 
 	                 (unsigned long long)value, (unsigned long long)min, (unsigned long long)max);
 }
 
+/* The weight in force. */
+static double auxk_of(const sae_train_opts *o)
+{
+	if (o->auxk_alpha < 0)
+		return sae_penalty_fits(o->arch, SAE_PENALTY_DEFAULT) ? 0 : 1.0 / 32;
+	return o->auxk_alpha;
+}
+
 /* Codes of a batch are counted in 32 bits. */
 static int check_batch(const sae_train_opts *o, uint32_t d_in, error *err)
 {
@@ -67,7 +75,7 @@ static int check_batch(const sae_train_opts *o, uint32_t d_in, error *err)
 
 	if (o->arch == SAE_MULTITOPK) /* 4 k, if there are so many */
 		width = 4 * width < o->d_sae ? 4 * width : o->d_sae;
-	if (o->auxk_alpha > 0 && d_in / 2 > width)
+	if (auxk_of(o) > 0 && d_in / 2 > width)
 		width = d_in / 2;
 	width = width ? width : 1; /* k counts nothing where there is a penalty */
 	max = UINT32_MAX / width;
@@ -272,7 +280,7 @@ int sae_train_opts_check(const sae_train_opts *o, uint32_t d_in, uint64_t n_trai
 	if (rc == 0 && sae_penalty_fits(o->arch, SAE_PENALTY_DEFAULT))
 		rc = check_penalty(o, err);
 	if (rc == 0)
-		rc = check_real("auxk-alpha", o->auxk_alpha, 0, 1e3, err);
+		rc = check_real("auxk-alpha", auxk_of(o), 0, 1e3, err);
 	if (rc == 0)
 		rc = check_whole("steps", o->steps, 0, UINT64_MAX / 2 / o->batch, err);
 	if (rc < 0)
@@ -338,6 +346,7 @@ void sae_train_plan(sae_train_opts *o, uint64_t n_train_rows)
 {
 	if (o->arch == SAE_MATRYOSHKA && !o->random_prefixes)
 		train_plan_groups(o);
+	o->auxk_alpha = auxk_of(o);
 	if (!o->steps)
 		o->steps = o->tokens ? (o->tokens + o->batch - 1) / o->batch : n_train_rows / o->batch;
 	if (!o->steps)

@@ -128,7 +128,7 @@ typedef struct sae_train_opts {
 	double clip;         /* of the gradient's global norm; 0: none */
 	double average;      /* decay of the running mean of the weights that becomes the model; 0: none */
 	sae_penalty_opts penalty;
-	double auxk_alpha; /* 1/32; 0: off */
+	double auxk_alpha; /* weight of AuxK; 0: none; under 0: 1/32, with a penalty none */
 	/* a feature is dead after this many tokens without firing; 0: min(10 M, 10 % of the run) */
 	uint64_t dead_tokens;
 	/* SAE_MATRYOSHKA: the loss is the mean, or the sum, of the FVU of prefixes of the features, whose ends are the sums of groups:

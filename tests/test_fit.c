@@ -20,6 +20,9 @@ typedef struct reference {
 	double p[MOST], start[MOST], grad[MOST], e[N * D];
 	double x[N * D], y[N * D]; /* scaled */
 	bool dead[F];
+	bool picked[N * F];             /* AuxK's features of each row */
+	double rest[N * D], mass, left; /* what they are to explain; V / N and U */
+	double aux;
 	/* at the point of departure */
 	bool on[N * F], near[N * F];
 	double lead[N * F], theta[F];              /* h - theta */
@@ -27,7 +30,8 @@ typedef struct reference {
 } reference;
 
 typedef struct row {
-	double h[F], f[F], gate[F], step[F]; /* step: 1 for features that fire, and the estimator's line */
+	double h[F], f[F], gate[F], quiet[F],
+	        step[F]; /* quiet: AuxK's v; step: 1 for features that fire, and the estimator's line */
 } row;
 
 static double theta_of(const reference *r, size_t j)
@@ -82,11 +86,13 @@ static void encode(reference *r, size_t t, bool depart, row *w)
 			a += (x[i] - (r->c.centers ? b_dec[i] : 0)) * enc[i];
 		w->h[j] = a + r->p[r->at[FIT_B_ENC] + j];
 		w->gate[j] = fmax(w->h[j], 0);
+		w->quiet[j] = w->h[j];
 		if (r->c.arch == FIT_JUMPRELU) {
 			jump(r, t, j, depart, w);
 		} else if (r->c.arch == FIT_GATED) {
 			mag = a * exp(r->p[r->at[FIT_R_MAG] + j]) + r->p[r->at[FIT_B_MAG] + j];
 			w->f[j] = w->h[j] > 0 ? fmax(mag, 0) : 0;
+			w->quiet[j] = fmin(w->h[j], mag);
 		} else {
 			w->f[j] = w->gate[j];
 		}
@@ -138,21 +144,66 @@ static double row_penalty(const reference *r, const row *w, double l0)
 	return r->c.penalty == FIT_LP_ROOT ? pow(sum, 1 / p) : sum;
 }
 
+/* The features of row t that AuxK takes: of the dead those with the largest v. */
+static void pick(reference *r, size_t t, const row *w)
+{
+	size_t most = r->c.d_out / 2;
+
+	for (size_t j = 0; j < F; j++) {
+		size_t over = 0;
+
+		for (size_t i = 0; i < F; i++)
+			over += r->dead[i] && w->quiet[i] > w->quiet[j];
+		r->picked[t * F + j] = r->dead[j] && over < most;
+	}
+}
+
+/* Squares of what AuxK's features leave of row t. */
+static double aux_squares(const reference *r, size_t t, const row *w)
+{
+	const double *dec = r->p + r->at[FIT_W_DEC];
+	double squares = 0;
+
+	for (size_t i = 0; i < r->c.d_out; i++) {
+		double e = r->rest[t * r->c.d_out + i];
+
+		for (size_t j = 0; j < F; j++)
+			e -= r->picked[t * F + j] ? w->quiet[j] * dec[j * r->c.d_out + i] : 0;
+		squares += e * e;
+	}
+	return squares;
+}
+
+/* AuxK's constants, from the errors of the last loss(). */
+static void settle(reference *r)
+{
+	row w;
+
+	memcpy(r->rest, r->e, sizeof(r->rest));
+	r->mass = support_scatter(r->y, N, r->c.d_out) / N;
+	r->left = support_scatter(r->e, N, r->c.d_out);
+	for (size_t t = 0; t < N; t++) {
+		encode(r, t, true, &w);
+		pick(r, t, &w);
+	}
+}
+
 static double loss(reference *r, bool depart)
 {
 	row w;
 
-	r->mse = r->gate_mse = r->penalty = r->preact = r->l0 = 0;
+	r->mse = r->gate_mse = r->penalty = r->preact = r->l0 = r->aux = 0;
 	for (size_t t = 0; t < N; t++) {
 		double l0 = 0;
 
 		encode(r, t, depart, &w);
 		for (size_t j = 0; j < F; j++) {
 			l0 += w.step[j];
-			if (r->dead[j])
+			if (r->dead[j] && r->now.preact > 0)
 				r->preact += fmax(theta_of(r, j) - w.h[j], 0) * norm_of(r, j) / N;
 		}
 		r->l0 += l0 / N;
+		r->aux += r->c.auxk_alpha > 0 && r->left > 0 ? aux_squares(r, t, &w) / r->left : 0;
 		r->mse += squared_error(r, t, w.f, r->p, r->e + t * r->c.d_out) / N;
 		if (r->c.arch == FIT_GATED)
 			r->gate_mse += squared_error(r, t, w.gate, r->c.detached ? r->start : r->p, NULL) / N;
@@ -160,7 +211,8 @@ static double loss(reference *r, bool depart)
 	}
 	if (r->c.penalty == FIT_QUADRATIC_MEAN)
 		r->penalty = (r->l0 / r->c.target_l0 - 1) * (r->l0 / r->c.target_l0 - 1);
-	return r->mse + r->gate_mse + r->now.coef * r->penalty + r->now.preact * r->preact;
+	return r->mse + r->gate_mse + r->now.coef * r->penalty + r->now.preact * r->preact +
+	       r->c.auxk_alpha * r->mass * r->aux;
 }
 
 /* By central differences. */
@@ -170,6 +222,8 @@ static void differences(reference *r)
 	double factor;
 
 	memcpy(r->start, r->p, sizeof(r->p));
+	loss(r, true);
+	settle(r);
 	for (size_t i = 0; i < r->at[FIT_PARAMS]; i++) {
 		double p = r->p[i], up, down;
 
@@ -267,7 +321,8 @@ static void compare(const fit *s, const reference *r)
 /* Gradients of one architecture, in lists and dense. */
 static void check_gradients(const fit_config *c, const fit_now *now, bool paired)
 {
-	static const size_t dead[] = { 2, 7, 8 };
+	static const size_t dead[] = { 2, 7, 8, 11, 14 };
+	const bool reached = now->preact > 0 || c->auxk_alpha > 0;
 
 	for (int sparse = 0; sparse < 2; sparse++) {
 		reference r = { .c = *c, .now = *now };
@@ -279,7 +334,7 @@ static void check_gradients(const fit_config *c, const fit_now *now, bool paired
 		ck_assert_int_eq(pool_new(&p, 2, NULL), 0);
 		ck_assert_int_eq(fit_new(&s, c, p, NULL), 0);
 		random_problem(&r, s, x, paired ? y : NULL);
-		for (size_t i = 0; i < ARRAY_LEN(dead) && now->preact > 0; i++) {
+		for (size_t i = 0; i < ARRAY_LEN(dead) && reached; i++) {
 			r.dead[dead[i]] = true;
 			s->silent[dead[i]] = c->dead_tokens;
 		}
@@ -290,13 +345,15 @@ static void check_gradients(const fit_config *c, const fit_now *now, bool paired
 		ck_assert_double_le(fabs(result.gate - r.gate_mse), 1e-5 * r.gate_mse);
 		ck_assert_double_le(fabs(result.penalty - r.penalty), 1e-5 * r.penalty);
 		ck_assert_double_le(fabs(result.preact - r.preact), 1e-5 * r.preact);
+		ck_assert_double_le(fabs(result.auxk - r.aux), 1e-5 * r.aux);
+		ck_assert((result.auxk > 0) == (c->auxk_alpha > 0));
 		ck_assert_double_le(fabs(result.l0 - r.l0), 1e-9);
 		if (c->n_inputs > 1)
 			support_check_inputs(result.input_fvu, r.y, r.e, N, D, c->n_inputs);
 		ck_assert_double_gt(result.l0, 1);
 		ck_assert_double_lt(result.l0, F - 1);
 		ck_assert((now->preact > 0) == (result.preact > 0));
-		ck_assert_uint_eq(result.n_dead, now->preact > 0 ? ARRAY_LEN(dead) : 0);
+		ck_assert_uint_eq(result.n_dead, reached ? ARRAY_LEN(dead) : 0);
 		compare(s, &r);
 		fit_free(s);
 		pool_free(p);
@@ -413,6 +470,31 @@ START_TEST(gradients_of_crosscoders)
 }
 END_TEST
 
+/* AuxK of each architecture, beside the pre-activation loss too; its gradient reaches encoder, biases and gated's scale. */
+START_TEST(gradients_of_auxk)
+{
+	static const double alphas[] = { 0.5, 1.0 / 32 };
+
+	for (size_t i = 0; i < 3 * ARRAY_LEN(alphas) * 2; i++) {
+		fit_config c = base_config();
+		fit_now now = { .coef = 0.3, .p = 1 };
+
+		c.arch = (fit_arch)(i % 3);
+		c.auxk_alpha = alphas[i / 3 % 2];
+		c.penalty = c.arch == FIT_JUMPRELU ? FIT_TANH : FIT_L1;
+		c.relative = i >= 6;
+		check_gradients(&c, &now, false);
+		now.preact = c.arch == FIT_JUMPRELU ? 0.7 : 0;
+		c.ste_input = c.log_theta = c.detached = i >= 6;
+		c.centers = false;
+		check_gradients(&c, &now, true);
+		c.d_out = D - 1;
+		c.skip = true;
+		check_gradients(&c, &now, true);
+	}
+}
+END_TEST
+
 /* One feature, one row, by hand: h = 0.9 is under theta = 1 and within 0.5 of it, so f = 0, and yet the threshold learns
  * (dictionary_learning's issue 55: with the estimator taken at f it would not). */
 START_TEST(thresholds_learn_from_below)
@@ -466,6 +548,7 @@ static fit_config large_config(fit_arch arch)
 		             .bandwidth = 0.1,
 		             .optim = { .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .k = kernels_get(NULL) },
 		             .dead_tokens = BATCH,
+		             .auxk_alpha = 1.0 / 32,
 		             .k_set = kernels_get(NULL) };
 }
 
@@ -522,7 +605,8 @@ START_TEST(threads_do_not_change_a_bit)
 			if (t < 3)
 				ck_assert_double_lt(runs[i]->entries, FEATURES / 16);
 		}
-		ck_assert_uint_gt(r.n_dead, 0);
+		ck_assert_uint_gt(r.n_dead, DIMS); /* more than AuxK takes of a row */
+		ck_assert_double_gt(r.auxk, 0);
 	}
 	same_weights(runs[0], runs[1]);
 	for (unsigned i = 0; i < 2; i++) {
@@ -658,7 +742,8 @@ static void cases(Suite *s)
 	TCase *loops = tcase_create("every architecture");
 
 	SUPPORT_CASE(s, "gradients", relu_gradients, p_anneal_gradients, gated_gradients, jumprelu_gradients,
-	             gradients_of_pairs, gradients_of_crosscoders, thresholds_learn_from_below);
+	             gradients_of_pairs, gradients_of_crosscoders, gradients_of_auxk,
+	             thresholds_learn_from_below);
 	tcase_add_loop_test(loops, threads_do_not_change_a_bit, 0, FIT_JUMPRELU + 1);
 	tcase_add_loop_test(loops, lengths_are_held, 0, FIT_JUMPRELU + 1);
 	tcase_add_loop_test(loops, lists_and_tiles_agree, 0, FIT_JUMPRELU + 1);

@@ -246,19 +246,22 @@ END_TEST
 
 /* ---- The same with gradient buffers ---------------------------------------------------------------------------------- */
 
-static fit *dying_fit(fit_arch arch, pool *p)
+static fit *dying_fit(fit_arch arch, pool *p, double auxk_alpha, float bias)
 {
 	const fit_config c = { .d_in = D,
 		               .d_out = D,
 		               .n_features = F,
 		               .batch = BATCH,
 		               .arch = arch,
-		               .penalty = FIT_L1,
+		               .penalty = arch == FIT_JUMPRELU ? FIT_STEP : FIT_L1,
+		               .bandwidth = 0.5,
+		               .theta_lr = 20,
 		               .centers = true,
 		               .unit_decoder = true,
 		               .relative = true,
 		               .optim = { .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .k = kernels_get(NULL) },
 		               .dead_tokens = 10 * BATCH,
+		               .auxk_alpha = auxk_alpha,
 		               .resamples = true,
 		               .k_set = kernels_get(NULL) };
 	fit *s = NULL;
@@ -274,7 +277,9 @@ static fit *dying_fit(fit_arch arch, pool *p)
 			dec[i] = (float)(dec[i] / norm);
 			s->param[FIT_W_ENC].w[f * D + i] = 0.4f * dec[i];
 		}
-		s->param[FIT_B_ENC].w[f] = f < F / 2 ? -1e3f : 0;
+		s->param[FIT_B_ENC].w[f] = f < F / 2 ? bias : 0;
+		if (arch == FIT_JUMPRELU)
+			s->param[FIT_THETA].w[f] = 0.1f;
 	}
 	return s;
 }
@@ -304,7 +309,7 @@ START_TEST(so_they_do_with_gradient_buffers)
 		double fvu[2];
 
 		for (int resamples = 0; resamples < 2; resamples++) {
-			fit *s = dying_fit((fit_arch)arch, p);
+			fit *s = dying_fit((fit_arch)arch, p, 0, -1e3f);
 			size_t n, silent = 0;
 
 			fvu[resamples] = run_fit(s, x, resamples, &n);
@@ -322,11 +327,39 @@ START_TEST(so_they_do_with_gradient_buffers)
 }
 END_TEST
 
+/* Features that no row makes fire come alive by AuxK, and only by it. */
+START_TEST(auxk_wakes_them_too)
+{
+	float *x = mem_alloc_aligned(BATCH, D * sizeof(float));
+	pool *p = NULL;
+
+	ck_assert_int_eq(pool_new(&p, 2, NULL), 0);
+	for (int arch = FIT_RELU; arch <= FIT_JUMPRELU; arch++) {
+		double fvu[2];
+
+		for (int with = 0; with < 2; with++) {
+			fit *s = dying_fit((fit_arch)arch, p, with ? 1.0 / 32 : 0, -4);
+			size_t n, silent = 0;
+
+			fvu[with] = run_fit(s, x, false, &n);
+			for (size_t f = 0; f < F / 2; f++)
+				silent += s->silent[f] >= 10 * BATCH;
+			ck_assert_uint_le(silent, with ? F - TRUE_F : F / 2); /* there is nothing for more */
+			ck_assert_uint_ge(silent, with ? 0 : F / 2);
+			fit_free(s);
+		}
+		ck_assert_msg(fvu[1] < 0.95 * fvu[0], "FVU %g, %g without", fvu[1], fvu[0]);
+	}
+	pool_free(p);
+	free(x);
+}
+END_TEST
+
 static void cases(Suite *s)
 {
 	SUPPORT_CASE(s, "draw", rows_are_drawn_by_weight, all_rows_can_be_drawn);
 	SUPPORT_CASE(s, "median", the_median_has_the_least_distances);
 	SUPPORT_CASE(s, "step", planted_dead_features_live_again, they_begin_at_rows_of_the_batch,
-	             so_they_do_with_gradient_buffers);
+	             so_they_do_with_gradient_buffers, auxk_wakes_them_too);
 }
 SUPPORT_MAIN("resample", cases)

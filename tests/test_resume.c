@@ -238,11 +238,39 @@ static void twist_panneal_gated(sae_train_opts *o, size_t member)
 	o->penalty.free_decoder = member;
 }
 
+/* AuxK beside a penalty, with features that hardly fire at the start. */
+static void twist_auxk(sae_train_opts *o, size_t member)
+{
+	o->moments8 = false;
+	o->arch = member ? SAE_JUMPRELU : SAE_RELU;
+	o->penalty.start_l0 = 0.1;
+	o->auxk_alpha = 1.0 / 32;
+	o->dead_tokens = o->batch;
+}
+
+static void twist_auxk_gated(sae_train_opts *o, size_t member)
+{
+	twist_auxk(o, member);
+	o->arch = member ? SAE_GATED : SAE_PANNEAL;
+	o->optimizer = SAE_MUON;
+}
+
+static void check_auxk(const sae_trainer *t)
+{
+	for (size_t i = 0; i < MEMBERS; i++) {
+		sae_train_step last;
+
+		(void)sae_trainer_member(t, i, &last, NULL);
+		ck_assert_msg(last.n_dead > 0 && last.auxk > 0, "%u dead of member %zu",
+		              (unsigned)last.n_dead, i);
+	}
+}
+
 START_TEST(so_is_one_of_every_optimiser_and_schedule)
 {
 	static void (*const twists[])(sae_train_opts * o, size_t member) = {
-		twist_adamw_muon, twist_signum_infinite, twist_batch_k,      twist_prefixes,
-		twist_prefixes_k, twist_relu_jumprelu,   twist_panneal_gated
+		twist_adamw_muon,    twist_signum_infinite, twist_batch_k, twist_prefixes,  twist_prefixes_k,
+		twist_relu_jumprelu, twist_panneal_gated,   twist_auxk,    twist_auxk_gated
 	};
 	char dump[FILE_PATH_MAX], dir[FILE_PATH_MAX];
 	input in, other;
@@ -258,6 +286,8 @@ START_TEST(so_is_one_of_every_optimiser_and_schedule)
 
 		twist = twists[i];
 		whole = trainer_at(&in, STEPS, 7);
+		if (twist == twist_auxk || twist == twist_auxk_gated)
+			check_auxk(whole);
 		ck_assert_msg(sae_trainer_save(whole, dir, NULL, NULL, &err) == 0, "%s", err.msg);
 		again = restored(&other, dir, STEPS, false, false);
 		go_on(whole, STEPS);
