@@ -87,13 +87,20 @@ static void print_judges(const cJSON *page)
 		const cJSON *b = cJSON_GetArrayItem(series, (int)answer_number(one, "b"));
 
 		k = cJSON_GetObjectItem(one, "kappa");
-		if (!k)
+		if (!k && !answer_string(one, "no_kappa"))
 			continue;
 		cli_put(answer_string(a, "scorer"));
 		printf(": ");
 		cli_put(answer_string(a, "judge"));
 		printf(" and ");
 		cli_put(answer_string(b, "judge"));
+		if (!k) {
+			printf(": no kappa: ");
+			cli_put(answer_string(one, "no_kappa"));
+			printf("; correlation over %.0f features %.3f\n", answer_number(one, "n"),
+			       answer_number(cJSON_GetObjectItem(one, "pearson"), "value"));
+			continue;
+		}
 		printf(" agree on %.3f of %.0f windows of %.0f features", answer_number(k, "agree"),
 		       answer_number(k, "n"), answer_number(k, "features"));
 		if (!isnan(answer_number(k, "low")))

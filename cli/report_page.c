@@ -271,8 +271,21 @@ static void put_judges(html *h, const cJSON *page)
 	html_add(h, any ? "</tbody></table></div>\n<p class=mute>Two judges get the same windows where "
 	                  "scorer, label, "
 	                  "seed and counts are the same. The interval lets windows of one feature hang "
-	                  "together.</p>\n"
+	                  "together. A confidence of 50 and more is a yes, as is a simulation with a token "
+	                  "over 3 of 10.</p>\n"
 	                : "");
+	cJSON_ArrayForEach(one, report_get(page, "agreement"))
+	{
+		if (!answer_string(one, "no_kappa"))
+			continue;
+		html_add(h, "<p class=mute>");
+		report_series_name(h, page, (size_t)answer_number(one, "a"));
+		html_add(h, " and ");
+		report_series_name(h, page, (size_t)answer_number(one, "b"));
+		html_add(h, ": no kappa, ");
+		html_text(h, answer_string(one, "no_kappa"));
+		html_add(h, "; their correlation over features stands above.</p>\n");
+	}
 }
 
 /* ---- A person ---------------------------------------------------------------------------------------------------------- */

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { KEY_DIGITS = 8, MOST_CLASS = 15 };
+enum { KEY_DIGITS = 8, MOST_CLASS = 15, SIMULATED_YES = 3 /* of 10: what is over is marked in texts */ };
 
 uint32_t judged_key(const score_item *it)
 {
@@ -134,9 +134,23 @@ int judged_read(judged_item **out, size_t *n, const cJSON *details, error *err)
 	return 0;
 }
 
+bool judged_has_class(const char *of)
+{
+	static const char *const none[] = { "embedding", "surprisal", "intervention" };
+
+	for (size_t i = 0; i < ARRAY_LEN(none); i++)
+		if (strcmp(of, none[i]) == 0)
+			return false;
+	return true;
+}
+
 int judged_class(const char *of, double answer)
 {
+	if (!judged_has_class(of))
+		return -1;
 	if (strcmp(of, "confidence") == 0)
 		return answer >= 50;
+	if (strcmp(of, "simulation") == 0)
+		return answer > SIMULATED_YES;
 	return answer >= 0 && answer <= MOST_CLASS && floor(answer) == answer ? (int)answer : -1;
 }

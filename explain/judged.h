@@ -18,8 +18,10 @@ typedef struct judged_item {
 } judged_item;
 /* The items of details with an answer, by key, no key twice: *out (n) malloc'd; none where there are none or they are not as above. */
 int judged_read(judged_item **out, size_t *n, const cJSON *details, error *err) MUST_USE;
-/* Of an answer of the scorer of this name, what counts as the same: yes or no (confidence: 50 and more is yes), or the number of an intruder; -1: it
- * is no such. */
+/* Of an answer of the scorer of this name, what counts as the same: yes or no (confidence: 50 and more is yes; simulation: a strongest
+ * token over 3 of 10), or the number of an intruder; -1: it is no such. And whether its answers are such at all: those of embedding,
+ * surprisal and intervention are numbers without a yes. */
 int judged_class(const char *of, double answer);
+bool judged_has_class(const char *of);
 
 #endif

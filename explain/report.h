@@ -24,7 +24,8 @@ explain_report_opts explain_report_opts_default(void);
  *   "by_density":[{"from","to",mean}],"by_source":[{"source",mean}],"by_decile":[{rate}]}],
  *  "agreement":[{"a","b": series,"n","pearson":{},"spearman":{},"difference":{mean},
  *   ("kappa": of two judges of one scorer, over the windows that both answered: {"value","low","high","n": windows,"features","apart": windows
- *   of one judge alone,"agree","by_chance": shares,"both_yes","a_yes","b_yes","both_no"})}],
+ *   of one judge alone,"agree","by_chance": shares,"both_yes","a_yes","b_yes","both_no"};
+ *   or of a scorer whose answers are no yes or no "no_kappa": why)}],
  *  ("golden": where a person judged windows: {"person":[{"question","answers","features","value","low","high": balanced accuracy,"tpr","tnr"}],
  *   "judges":[{"series","n","features","accuracy","tpr","tnr": rates,"kappa","corrected":{"youden","uncorrected","value","low","high"},
  *   "calibration":{"n","brier","ece","slope","intercept","brier_after","auroc"}}]}),

@@ -143,7 +143,12 @@ static int put_pair(cJSON *one, report *r, size_t a, size_t b, bool *failed, err
 	put_value(put_object(one, "pearson", failed), &pearson, failed);
 	put_value(put_object(one, "spearman", failed), &spearman, failed);
 	put_mean(put_object(one, "difference", failed), &d, failed);
-	return rc < 0 || strcmp(s->scorer, t->scorer) != 0 ? rc : put_kappa(one, s, t, failed, err);
+	if (rc < 0 || strcmp(s->scorer, t->scorer) != 0)
+		return rc;
+	if (judged_has_class(s->scorer))
+		return put_kappa(one, s, t, failed, err);
+	put_text(one, "no_kappa", "its answers are numbers without a yes or a no", failed);
+	return 0;
 }
 
 int report_put_agreement(cJSON *list, report *r, bool *failed, error *err)

@@ -272,6 +272,50 @@ START_TEST(each_judge_scores_what_is_new_to_it)
 }
 END_TEST
 
+/* Answers as they are kept, of two judges: what is yes and no, and of what there is none. */
+static void put_answers(const char *scorer, const char *as, int feature, const char *answers)
+{
+	char query[512];
+
+	snprintf(query, sizeof(query),
+	         "INSERT INTO score(explanation_id, scorer, judge, value, n_positive, n_negative, n_failed, "
+	         "details, "
+	         "created) SELECT explanation_id, '%s', '%s', 0.5, 3, 3, 0, json_object('items', "
+	         "json_object('key', "
+	         "'000000010000000200000003000000040000000500000006', 'kind', '000111', 'answer', "
+	         "json('%s'))), "
+	         "'2026' FROM current_label WHERE feature = %d",
+	         scorer, as, answers, feature);
+	OK(store_exec(s, query, &err));
+}
+
+START_TEST(kappa_of_what_has_a_yes)
+{
+	const cJSON *k;
+	cJSON *page;
+
+	/* simulation: over 3 is yes. A: 1 1 0 0 0 0 and 1 1 1 0 0 0, B: 1 0 0 0 0 1 and 1 1 1 0 0 0 */
+	put_answers("simulation", "A", 0, "[10,3.5,3,0,0,1]");
+	put_answers("simulation", "B", 0, "[4,2.9,0,0,2,9]");
+	put_answers("simulation", "A", 1, "[5,5,5,0,0,0]");
+	put_answers("simulation", "B", 1, "[10,9,8,3,0.2,0]");
+	put_answers("embedding", "A", 0, "[1,0,0.5,0,0,1]");
+	put_answers("embedding", "B", 0, "[1,0,0.25,0,1,1]");
+	page = report();
+	ck_assert_str_eq(cJSON_GetObjectItem(pair_of(page, 0, 1), "no_kappa")->valuestring,
+	                 "its answers are numbers without a yes or a no");
+	ck_assert_ptr_null(cJSON_GetObjectItem(pair_of(page, 0, 1), "kappa"));
+	k = cJSON_GetObjectItem(pair_of(page, 2, 3), "kappa");
+	NEAR(number(k, "n"), 12);
+	NEAR(number(k, "both_yes"), 4);
+	NEAR(number(k, "a_yes"), 1);
+	NEAR(number(k, "b_yes"), 1);
+	NEAR(number(k, "both_no"), 6);
+	NEAR(number(k, "value"), (10.0 / 12 - 74.0 / 144) / (1 - 74.0 / 144));
+	cJSON_Delete(page);
+}
+END_TEST
+
 /* ---- A person --------------------------------------------------------------------------------------------------------------- */
 
 /* The one answers as the other feature's word is there, and errs on every `wrong`-th. */
@@ -434,9 +478,9 @@ static void cases(Suite *suite)
 	SUPPORT_CASE(suite, "statistics", kappa_of_the_textbook, intervals_of_kappa_hold_it,
 	             windows_of_a_feature_tell_less_together, calibration_of_known_probabilities);
 	c = SUPPORT_CASE(suite, "judges", two_judges_get_the_same_windows,
-	                 each_judge_scores_what_is_new_to_it, answers_stay_and_are_not_asked_for_again,
-	                 a_person_in_the_terminal, a_judge_against_a_person,
-	                 a_judge_at_chance_is_not_corrected);
+	                 each_judge_scores_what_is_new_to_it, kappa_of_what_has_a_yes,
+	                 answers_stay_and_are_not_asked_for_again, a_person_in_the_terminal,
+	                 a_judge_against_a_person, a_judge_at_chance_is_not_corrected);
 	tcase_add_checked_fixture(c, setup, teardown);
 }
 
