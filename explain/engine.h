@@ -106,6 +106,8 @@ struct engine {
 	const char *prompt; /* the template */
 	char prompt_sha256[SHA256_HEX], schema_sha256[SHA256_HEX];
 	size_t n_forms; /* of the kind, in use */
+	const char *form_prompt
+	        [ENGINE_FORMS_MAX]; /* their templates: the kind's, or those the job was begun with */
 	struct {
 		char prompt[SHA256_HEX], schema[SHA256_HEX];
 	} form_sha256[ENGINE_FORMS_MAX];

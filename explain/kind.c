@@ -94,7 +94,7 @@ int kind_keep(engine *j, error *err)
 	if (rc == 0)
 		rc = keep(j->schema_sha256, j, j->kind->schema, err);
 	for (size_t i = 0; i < j->n_forms && rc == 0; i++) {
-		rc = keep(j->form_sha256[i].prompt, j, j->kind->forms[i].prompt, err);
+		rc = keep(j->form_sha256[i].prompt, j, j->form_prompt[i], err);
 		if (rc == 0)
 			rc = keep(j->form_sha256[i].schema, j, j->kind->forms[i].schema, err);
 	}
@@ -118,6 +118,8 @@ int kind_run(cJSON **summary, const engine_kind *k, store *s, int64_t source, co
 	char *settings = NULL;
 	int rc;
 
+	for (size_t i = 0; i < j.n_forms; i++)
+		j.form_prompt[i] = o->forms ? o->forms[i] : k->forms[i].prompt;
 	if (o->window < 4 || o->window > 4096)
 		return error_set(err, ERR_ARG, "the window is %u tokens, 4 to 4096 are allowed", o->window);
 	if (!(o->peak >= 0 && o->peak <= 1))
@@ -177,8 +179,8 @@ int engine_ask_fill(engine_task *t, const prompt_field *fields, size_t n, const 
 
 	text_init(&system, PROMPT_MAX);
 	text_init(&user, PROMPT_MAX);
-	rc = prompt_fill(&system, &user, t->form ? t->job->kind->forms[t->form - 1].prompt : t->job->prompt,
-	                 fields, n, err);
+	rc = prompt_fill(&system, &user, t->form ? t->job->form_prompt[t->form - 1] : t->job->prompt, fields,
+	                 n, err);
 	if (rc == 0) {
 		s = arena_strdup(&t->mem, system.data);
 		u = arena_strdup(&t->mem, user.data);

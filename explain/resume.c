@@ -137,6 +137,50 @@ static int find_kind(const engine_kind **out, const store_job *j, const explain_
 	                        (long long)j->id, j->kind, how ? " " : "", how ? how : "");
 }
 
+static int same_schema(const char *begun, const char *schema, const char *name, int64_t job, error *err)
+{
+	char ours[SHA256_HEX];
+	int rc = sha256_bytes(ours, schema, strlen(schema), err);
+
+	if (rc == 0 && (!begun || strcmp(ours, begun) != 0))
+		rc = error_set(
+		        err, ERR_ARG,
+		        "job %lld was begun by another version of gloss, which had another schema of the "
+		        "answer '%s': give the command anew",
+		        (long long)job, name);
+	return rc;
+}
+
+/* It goes on asking by the templates that it was begun with, which the store keeps, and reading by the schemas, which have to be
+ * ours. forms: (ENGINE_FORMS_MAX). */
+static int same_questions(explain_opts *o, const char **forms, store *s, const engine_kind *k,
+                          const cJSON *settings, int64_t job, arena *mem, error *err)
+{
+	const cJSON *list = cJSON_GetObjectItemCaseSensitive(settings, "forms_sha256"), *one;
+	const char *schema =
+	        cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(settings, "schema_sha256"));
+	size_t n = k->n_forms ? k->n_forms(o) : 0;
+	int rc = same_schema(schema, k->schema, k->schema_name, job, err);
+
+	if (rc == 0 && (size_t)cJSON_GetArraySize(list) != 2 * n)
+		rc = error_set(
+		        err, ERR_ARG,
+		        "job %lld was begun by another version of gloss, which asked %d kinds of further "
+		        "questions, not %zu: give the command anew",
+		        (long long)job, cJSON_GetArraySize(list) / 2, n);
+	one = n && rc == 0 ? list->child : NULL;
+	for (size_t i = 0; i < n && rc == 0; i++, one = one->next->next) {
+		const char *prompt = cJSON_GetStringValue(one);
+
+		rc = same_schema(cJSON_GetStringValue(one->next), k->forms[i].schema, k->forms[i].name, job,
+		                 err);
+		if (rc == 0)
+			rc = store_prompt_get(&forms[i], s, prompt ? prompt : "", mem, err);
+	}
+	o->forms = forms;
+	return rc;
+}
+
 int explain_resume(cJSON **summary, store *s, int64_t job, const explain_opts *o, error *err)
 {
 	explain_opts mine = *o;
@@ -144,7 +188,7 @@ int explain_resume(cJSON **summary, store *s, int64_t job, const explain_opts *o
 	const engine_kind *kind = NULL;
 	store_task *tasks = NULL;
 	size_t n_tasks = 0;
-	const char *prompt = NULL, *subject[2] = { NULL };
+	const char *prompt = NULL, *subject[2] = { NULL }, *forms[ENGINE_FORMS_MAX];
 	cJSON *settings = NULL;
 	arena mem = ARENA_INIT;
 	store_job j;
@@ -171,6 +215,8 @@ int explain_resume(cJSON **summary, store *s, int64_t job, const explain_opts *o
 	mine.job = job;
 	if (rc == 0)
 		rc = find_kind(&kind, &j, &mine, settings, err);
+	if (rc == 0 && j.endpoint)
+		rc = same_questions(&mine, forms, s, kind, settings, job, &mem, err);
 	if (rc == 0)
 		rc = kind_run(summary, kind, s, j.source_id, &mine, tasks, n_tasks, err);
 	free(tasks);

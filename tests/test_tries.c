@@ -288,6 +288,66 @@ START_TEST(a_stopped_run_pays_nothing_twice)
 }
 END_TEST
 
+/* The job's settings and templates as another version of gloss would have kept them. */
+static void was_begun_with(size_t form, const char *prompt)
+{
+	char hash[SHA256_HEX], query[256];
+
+	OK(sha256_bytes(hash, prompt, strlen(prompt), &err));
+	OK(store_prompt_add(s, prompt, &err));
+	snprintf(query, sizeof(query),
+	         "UPDATE job SET settings = json_set(settings, '$.forms_sha256[%zu]', '%s'), state = "
+	         "'stopped'",
+	         2 * form, hash);
+	OK(store_exec(s, query, &err));
+}
+
+/* It asks as it was begun to, by this command line or another, or says what it cannot. */
+START_TEST(resumed_with_the_prompts_it_was_begun_with)
+{
+	static const char judge_as[] = "An older judge.\n=== user\n{{label}}\n{{texts}}\nOf {{count}}.";
+	explain_opts o = options(2, 1), rest = explain_opts_default();
+
+	script.labels[0] = "w5";
+	script.labels[1] = "w9";
+	script.mute = true;
+	script.refuse_after = 3;
+	ck_assert_int_eq(explain_run(NULL, s, &o, &err), ERR_REFUSED);
+	script.refuse_after = 0;
+	rest.client = &client;
+	was_begun_with(0, judge_as);
+	OK(explain_resume(NULL, s, 1, &rest, &err));
+	ck_assert_uint_eq(asked_with("An older judge."), 2 * BATCHES);
+	ck_assert_uint_eq(asked_with("You study"), 2);
+	ck_assert_int_eq(sql("SELECT count(*) FROM job"), 1);
+
+	/* what it cannot go on with */
+	script = (struct script){ .judge = { .seed = 5 } };
+	OK(store_exec(
+	        s,
+	        "UPDATE job SET state = 'stopped', settings = json_remove(settings, '$.forms_sha256[5]');"
+	        "UPDATE task SET state = 'waiting'",
+	        &err));
+	ck_assert_int_eq(explain_resume(NULL, s, 1, &rest, &err), ERR_ARG);
+	ck_assert_str_eq(err.msg,
+	                 "job 1 was begun by another version of gloss, which asked 2 kinds of further "
+	                 "questions, not 3: give the command anew");
+	OK(store_exec(s, "UPDATE job SET settings = json_set(settings, '$.forms_sha256[5]', 'no such')",
+	              &err));
+	ck_assert_int_eq(explain_resume(NULL, s, 1, &rest, &err), ERR_ARG);
+	ck_assert_str_eq(err.msg,
+	                 "job 1 was begun by another version of gloss, which had another schema of the "
+	                 "answer 'label': give the command anew");
+	OK(store_exec(s,
+	              "UPDATE job SET settings = json_set(settings, '$.forms_sha256[5]', settings ->> "
+	              "'$.schema_sha256', '$.forms_sha256[0]', 'not kept')",
+	              &err));
+	ck_assert_int_eq(explain_resume(NULL, s, 1, &rest, &err), ERR_NOTFOUND);
+	ck_assert_ptr_nonnull(strstr(err.msg, "does not hold the template not kept"));
+	ck_assert_uint_eq(script.seen, 0);
+}
+END_TEST
+
 START_TEST(a_dry_run_counts_the_judge_too)
 {
 	explain_opts o = options(3, 2);
@@ -394,6 +454,7 @@ static void cases(Suite *suite)
 	tcase_add_test(t, a_label_is_made_better_by_its_mistakes);
 	tcase_add_test(t, a_worse_one_is_not_kept);
 	tcase_add_loop_test(t, a_stopped_run_pays_nothing_twice, 0, 5);
+	tcase_add_test(t, resumed_with_the_prompts_it_was_begun_with);
 	tcase_add_test(t, a_dry_run_counts_the_judge_too);
 	tcase_add_test(t, one_of_no_use_leaves_the_others);
 	tcase_add_loop_test(t, what_cannot_be_chosen_ends_in_one_line, 0, ARRAY_LEN(troubles));
