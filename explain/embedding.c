@@ -47,22 +47,6 @@ static int query_text(const char **out, engine_task *t, const char *label, error
 	return rc == 0 && !*out ? error_nomem(err, "a query") : rc;
 }
 
-/* As it stands in the document. */
-static int window_text(const char **out, engine_task *t, const store_window *w, error *err)
-{
-	text plain;
-	int rc = 0;
-
-	text_init(&plain, TEXT_MAX);
-	for (uint32_t i = 0; i < w->length && rc == 0; i++)
-		rc = text_adds(&plain, w->text[i]);
-	if (rc < 0)
-		error_set(err, rc, "a window is too long");
-	*out = rc == 0 ? arena_strdup(&t->mem, plain.len ? plain.data : " ") : NULL;
-	text_free(&plain);
-	return rc == 0 && !*out ? error_nomem(err, "a text") : rc;
-}
-
 static int ask(engine_task *t, score_batch *b, unsigned sample, error *err)
 {
 	const score_task *mine = t->data;
@@ -74,8 +58,11 @@ static int ask(engine_task *t, score_batch *b, unsigned sample, error *err)
 
 	for (size_t i = 0; i < n && rc == 0; i++)
 		rc = query_text(&texts[i], t, mine->label[whose[i]].text, err);
-	for (size_t i = 0; i < b->n && rc == 0; i++)
-		rc = window_text(&texts[n + i], t, &b->items[i]->shown->w, err);
+	for (size_t i = 0; i < b->n && rc == 0; i++) {
+		rc = prompt_raw(&texts[n + i], &t->mem, &b->items[i]->shown->w, err);
+		if (rc == 0 && !texts[n + i][0])
+			texts[n + i] = " "; /* which encoders take */
+	}
 	if (rc == 0)
 		rc = embed_body(&body, t->job->o->client->model, texts, n + b->n, err);
 	return rc < 0 ? rc : engine_ask_call(t, NULL, EXPLAIN_EMBEDDINGS, body, ids, 0, sample, b, err);

@@ -61,7 +61,7 @@ static int make_prompts(intervention *v, engine_task *t, error *err)
 		return error_nomem(err, "prompts");
 	for (size_t i = 0; i < mine->n && rc == 0; i++) {
 		w[i] = &mine->items[i].shown->w;
-		rc = steer_prompt(&v->prompt[i], t, w[i], err);
+		rc = prompt_raw(&v->prompt[i], &t->mem, w[i], err);
 	}
 	return rc < 0 ? rc : engine_example_ids(t, &v->ids, w, mine->n, err);
 }

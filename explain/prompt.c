@@ -131,6 +131,21 @@ store_window prompt_cut(const store_window *w, unsigned length, unsigned before)
 	return cut;
 }
 
+int prompt_raw(const char **out, arena *mem, const store_window *w, error *err)
+{
+	text raw;
+	int rc = 0;
+
+	text_init(&raw, PROMPT_MAX);
+	for (uint32_t i = 0; i < w->length && rc == 0; i++)
+		rc = text_adds(&raw, w->text[i]);
+	*out = rc == 0 ? arena_strdup(mem, raw.data ? raw.data : "") : NULL;
+	text_free(&raw);
+	if (rc == ERR_LIMIT)
+		return error_set(err, rc, "a window is too long");
+	return *out ? 0 : error_nomem(err, "a text");
+}
+
 /* Tokens from..to-1 joined, on one line. */
 static int join_visible(text *out, const store_window *w, uint32_t from, uint32_t to)
 {

@@ -25,6 +25,8 @@ unsigned prompt_before(const explain_opts *o);
 /* The window cut to at most `length` tokens, `before` of them before its peak where the text allows. Shares w's arrays. */
 store_window prompt_cut(const store_window *w, unsigned length, unsigned before);
 
+/* The window's text as it stands in the document, in the arena. */
+int prompt_raw(const char **out, arena *mem, const store_window *w, error *err) MUST_USE;
 /* The window's text on one line. */
 int prompt_add_plain(text *t, const store_window *w, error *err) MUST_USE;
 /* The same with << >> around tokens whose value is over 0.3 of the window's strongest (a literal << cannot be taken for one),

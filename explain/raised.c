@@ -31,7 +31,7 @@ static int add_prompt(raised *r, engine_task *t, const store_window *whole, uint
 	*w = *whole;
 	w->length = length;
 	r->w[r->n] = w;
-	return steer_prompt(&r->prompt[r->n++], t, w, err);
+	return prompt_raw(&r->prompt[r->n++], &t->mem, w, err);
 }
 
 /* Those in which enough tokens are before the first that it fires on. */

@@ -1,5 +1,4 @@
 /* strength: what steering needs of a feature: its direction, texts to go on with, the strength with the wanted KL; see subject.h. */
-#include "explain/prompt.h"
 #include "explain/subject.h"
 
 #include <math.h>
@@ -78,17 +77,4 @@ uint32_t steer_cut(const store_window *w)
 		if (w->value[i] > 0)
 			return i + 1 >= STEER_TOKENS_LEAST ? i + 1 : 0;
 	return 0;
-}
-
-int steer_prompt(const char **out, engine_task *t, const store_window *w, error *err)
-{
-	text raw;
-	int rc = 0;
-
-	text_init(&raw, PROMPT_MAX);
-	for (uint32_t i = 0; i < w->length && rc == 0; i++)
-		rc = text_adds(&raw, w->text[i]);
-	*out = rc == 0 ? arena_strdup(&t->mem, raw.data ? raw.data : "") : NULL;
-	text_free(&raw);
-	return *out ? 0 : error_nomem(err, "a text");
 }

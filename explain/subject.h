@@ -92,8 +92,6 @@ int steer_row(store_direction *out, const engine *j, uint32_t feature, error *er
 int steer_direction(subject_steer *out, engine_task *t, error *err) MUST_USE;
 /* Tokens of the window up to the first on which the feature fires; 0: too few are before it. */
 uint32_t steer_cut(const store_window *w);
-/* Its text, in the task's arena. */
-int steer_prompt(const char **out, engine_task *t, const store_window *w, error *err) MUST_USE;
 
 /* ---- Before the job (subject.c, steer.c) ------------------------------------------------------------------------------------------ */
 

@@ -71,20 +71,6 @@ static int prefix_of(const char **out, engine_task *t, const char *label, bool i
 	return rc;
 }
 
-/* The window as it stands in the document. */
-static int text_of(const char **out, engine_task *t, const store_window *w, error *err)
-{
-	text raw;
-	int rc = 0;
-
-	text_init(&raw, PROMPT_MAX);
-	for (uint32_t i = 0; i < w->length && rc == 0; i++)
-		rc = text_adds(&raw, w->text[i]);
-	*out = rc == 0 ? arena_strdup(&t->mem, raw.data ? raw.data : "") : NULL;
-	text_free(&raw);
-	return *out ? 0 : error_nomem(err, "a text");
-}
-
 /* Of the batch those whose loss behind this sentence is not known, and of the neutral one has not been asked about. */
 static int ask_part(engine_task *t, score_batch *b, bool neutral, unsigned sample, error *err)
 {
@@ -111,7 +97,7 @@ static int ask_part(engine_task *t, score_batch *b, bool neutral, unsigned sampl
 		p->items[n] = b->items[i];
 		p->first[n].prefix = prefix;
 		p->first[n].logprob = (double)NAN;
-		rc = text_of(&p->first[n].text, t, &b->items[i]->shown->w, err);
+		rc = prompt_raw(&p->first[n].text, &t->mem, &b->items[i]->shown->w, err);
 		n++;
 	}
 	return rc < 0 ? rc : subject_ask_logprobs(t, p->first, n, ids, sample, p, err);
