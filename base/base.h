@@ -91,6 +91,7 @@ void text_free(text *t);
 int text_add(text *t, const void *bytes, size_t n) MUST_USE;
 int text_adds(text *t, const char *s) MUST_USE;
 int text_addf(text *t, const char *fmt, ...) PRINTF_LIKE(2, 3) MUST_USE;
+int text_addv(text *t, const char *fmt, va_list args) PRINTF_LIKE(2, 0) MUST_USE;
 /* Adds the bytes with every ill-formed UTF-8 sequence and NUL replaced by U+FFFD: what a TEXT column may hold. */
 int text_add_utf8(text *t, const void *bytes, size_t n) MUST_USE;
 /* Adds the bytes made safe and visible for a terminal: as text_add_utf8, and newline as U+21B5, tab as U+21E5, other

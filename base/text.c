@@ -79,24 +79,33 @@ int text_adds(text *t, const char *s)
 	return text_add(t, s, strlen(s));
 }
 
-int text_addf(text *t, const char *fmt, ...)
+int text_addv(text *t, const char *fmt, va_list args)
 {
-	va_list args;
+	va_list again;
 	int rc, n;
 
-	va_start(args, fmt);
-	n = vsnprintf(NULL, 0, fmt, args);
-	va_end(args);
+	va_copy(again, args);
+	n = vsnprintf(NULL, 0, fmt, again);
+	va_end(again);
 	if (n < 0)
 		return ERR_LIMIT; /* longer than an int can say */
 	rc = reserve(t, (size_t)n);
 	if (rc < 0)
 		return rc;
-	va_start(args, fmt);
 	vsnprintf(t->data + t->len, (size_t)n + 1, fmt, args);
-	va_end(args);
 	t->len += (size_t)n;
 	return 0;
+}
+
+int text_addf(text *t, const char *fmt, ...)
+{
+	va_list args;
+	int rc;
+
+	va_start(args, fmt);
+	rc = text_addv(t, fmt, args);
+	va_end(args);
+	return rc;
 }
 
 /* Well-formed second bytes (Unicode 15, table 3-7): shorter, surrogate and too large forms differ only there. */

@@ -19,15 +19,12 @@ void html_add(html *h, const char *markup)
 
 void html_addf(html *h, const char *fmt, ...)
 {
-	char piece[1024];
 	va_list args;
-	int n;
 
 	va_start(args, fmt);
-	n = vsnprintf(piece, sizeof(piece), fmt, args);
-	va_end(args);
 	if (h->rc == 0)
-		h->rc = n < 0 || n >= (int)sizeof(piece) ? ERR_LIMIT : text_add(&h->out, piece, (size_t)n);
+		h->rc = text_addv(&h->out, fmt, args);
+	va_end(args);
 }
 
 void html_text(html *h, const char *utf8)

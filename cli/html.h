@@ -11,7 +11,7 @@ typedef struct html {
 
 void html_init(html *h);
 void html_add(html *h, const char *markup);
-void html_addf(html *h, const char *fmt, ...) PRINTF_LIKE(2, 3); /* markup; at most 1 kB, no text of others */
+void html_addf(html *h, const char *fmt, ...) PRINTF_LIKE(2, 3); /* markup, no text of others */
 /* Text of whatever origin: what steers (controls, marks of direction) is made visible, what HTML takes for markup is escaped. */
 void html_text(html *h, const char *utf8);
 /* For the caller to free. ERR_NOMEM, ERR_LIMIT. Frees the rest in every case. */

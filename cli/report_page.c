@@ -45,6 +45,17 @@ void report_series_name(html *h, const cJSON *page, size_t i)
 	html_text(h, answer_string(s, "judge"));
 }
 
+void report_series_heads(html *h, const cJSON *page)
+{
+	size_t n = (size_t)cJSON_GetArraySize(report_get(page, "series"));
+
+	for (size_t i = 0; i < n; i++) {
+		html_add(h, "<th class=n>");
+		report_series_name(h, page, i);
+		html_add(h, "</th>");
+	}
+}
+
 void report_picture(html *h, int rc, char *svg, const char *caption)
 {
 	if (h->rc == 0)
@@ -211,11 +222,7 @@ static void put_agreement(html *h, const cJSON *page)
 	            "scored: "
 	            "above the diagonal Spearman's correlation of ranks, below it Pearson's.</p>\n"
 	            "<div class=scroll><table><thead><tr><th></th>");
-	for (size_t b = 0; b < n; b++) {
-		html_add(h, "<th class=n>");
-		report_series_name(h, page, b);
-		html_add(h, "</th>");
-	}
+	report_series_heads(h, page);
 	html_add(h, "</tr></thead><tbody>\n");
 	for (size_t a = 0; a < n; a++) {
 		html_add(h, "<tr><th>");

@@ -199,11 +199,7 @@ void report_put_table(html *h, const cJSON *page)
 	html_add(h,
 	         "</p>\n<div class=scroll><table><thead><tr><th class=n>feature</th><th>label</th><th>by</th>"
 	         "<th class=n>density</th>");
-	for (size_t k = 0; k < n_series; k++) {
-		html_add(h, "<th class=n>");
-		report_series_name(h, page, k);
-		html_add(h, "</th>");
-	}
+	report_series_heads(h, page);
 	html_add(h, "<th>flags</th></tr></thead><tbody>\n");
 	cJSON_ArrayForEach(feature, features)
 	{

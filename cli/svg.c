@@ -11,15 +11,12 @@
 static void add(svg *s, const char *fmt, ...) PRINTF_LIKE(2, 3);
 static void add(svg *s, const char *fmt, ...)
 {
-	char piece[512];
 	va_list args;
-	int n;
 
 	va_start(args, fmt);
-	n = vsnprintf(piece, sizeof(piece), fmt, args);
-	va_end(args);
 	if (s->rc == 0)
-		s->rc = n < 0 || n >= (int)sizeof(piece) ? ERR_LIMIT : text_add(&s->out, piece, (size_t)n);
+		s->rc = text_addv(&s->out, fmt, args);
+	va_end(args);
 }
 
 static void add_escaped(svg *s, const char *utf8)
