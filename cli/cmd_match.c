@@ -278,8 +278,8 @@ static int ask_pair(cJSON *pairs, const cli_parsed *p, size_t i, size_t j, const
 	if (!rc)
 		rc = sae_model_load(&b, p->args[j], err);
 	if (!rc && (a->d_in != b->d_in || a->d_out != b->d_out))
-		rc = error_set(err, ERR_ARG, "'%s' acts on rows of %u values, '%s' of %u", p->args[i],
-		               a->d_in, p->args[j], b->d_in);
+		rc = error_set(err, ERR_ARG, "'%s' makes rows of %u values from %u, '%s' %u from %u",
+		               p->args[i], a->d_out, a->d_in, p->args[j], b->d_out, b->d_in);
 	if (!rc)
 		rc = sae_stability_measure(&s, a, b, o->min_cosine, o->seed, threads, err);
 	if (!rc && !add_pair(pairs, p->args[i], p->args[j], &s))

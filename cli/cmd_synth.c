@@ -96,6 +96,8 @@ static int take_options(sae_synth_opts *out, sae_synth_kind kind, const synth_op
 			                 sae_synth_kind_name(kind));
 		memcpy((char *)out + f->offset, (const char *)&given->o + f->offset, f->size);
 	}
+	if (cli_given(p, "exclusive") && out->inputs < 2)
+		return error_set(err, ERR_ARG, "--exclusive needs --inputs 2 or more");
 	if (cli_given(p, "mean") && !cli_given(p, "mean-last"))
 		out->mean_last = out->mean;
 	return 0;

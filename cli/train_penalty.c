@@ -18,9 +18,9 @@ static sae_penalty kind_of(const char *name)
 	return SAE_PENALTY_DEFAULT;
 }
 
-sae_penalty_opts train_penalty_of(const train_penalty_args *a, bool free_decoder)
+sae_penalty_opts train_penalty_of(const train_penalty_args *a, sae_arch arch, bool free_decoder)
 {
-	return (sae_penalty_opts){ .coef = a->l1 > 0 ? a->l1 : a->l0,
+	return (sae_penalty_opts){ .coef = arch == SAE_JUMPRELU ? a->l0 : a->l1,
 		                   .target_l0 = a->target_l0,
 		                   .start_l0 = a->start_l0,
 		                   .kind = kind_of(a->kind),

@@ -63,7 +63,7 @@ typedef struct train_penalty_args {
 	        OPTION(st, at.anneal_from, "anneal-from", 0, OPTION_DOUBLE, "SHARE", "0.5", 0, 1,            \
 	               "panneal: share of the steps after which p falls from 1, in ten steps")
 
-/* As the trainer takes them. free_decoder: where --decoder was not given. */
-sae_penalty_opts train_penalty_of(const train_penalty_args *a, bool free_decoder);
+/* As the trainer takes them, of one SAE of a sweep: its own coefficient. free_decoder: where --decoder was not given. */
+sae_penalty_opts train_penalty_of(const train_penalty_args *a, sae_arch arch, bool free_decoder);
 
 #endif

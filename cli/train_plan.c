@@ -91,7 +91,7 @@ sae_train_opts train_plan_of(const train_opts *o, const cli_parsed *p, uint64_t 
 	t.batch = o->batch;
 	t.steps = o->steps;
 	t.tokens = tokens;
-	t.penalty = train_penalty_of(&o->penalty, crosses && t.arch != SAE_JUMPRELU);
+	t.penalty = train_penalty_of(&o->penalty, t.arch, crosses && t.arch != SAE_JUMPRELU);
 	if (train_is_given(p, &o->sweep, "auxk-alpha"))
 		t.auxk_alpha = o->auxk_alpha;
 	t.random_prefixes = o->random_prefixes;

@@ -38,6 +38,8 @@ train -o root --arch panneal --penalty lp-root --l1 0.5 --p-end 0.5 --anneal-fro
 train -o free --arch gated --decoder free --loss plain --clip 1 --l1 0.5 --steps 8 | grep -c "last batch"
 # the best that eight steps can do
 train -o far --arch relu --target-l0 2 --start-l0 100 --steps 8 | sed -n 's/: [0-9.]* was reached.*/: .../p'
+# of a sweep, each architecture takes the coefficient that is its own: the other seeks the target
+train -o sweep --sweep arch=relu,jumprelu --l1 0.5 --steps 8 | grep -o '^jumprelu: target l0 32 was not met'
 # a run gone on with is that run
 train -o jumprelu --arch jumprelu --steps 150 --target-l0 12 --lr 3e-3 --resume | tail -1
 # many features fire at the beginning, few at the end: which steps went how, also over a resume
