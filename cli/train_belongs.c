@@ -18,7 +18,7 @@ static const struct {
 	{ "init-bias", "arch", "topk|batchtopk|groupmax|matryoshka|multitopk|relu|panneal|gated|jumprelu" },
 	{ "encoder-norm", "arch",
 	  "topk|batchtopk|groupmax|matryoshka|multitopk|relu|panneal|gated|jumprelu" },
-	{ "resample", "arch", "topk|batchtopk|groupmax|matryoshka|multitopk|relu|panneal|gated" },
+	{ "resample", "arch", "topk|batchtopk|groupmax|matryoshka|multitopk|relu|panneal|gated|jumprelu" },
 	{ "k-start", "arch", "topk|batchtopk|matryoshka|multitopk|codebook" },
 	{ "k-anneal", "arch", "topk|batchtopk|matryoshka|multitopk|codebook" },
 	{ "k-shape", "arch", "topk|batchtopk|matryoshka|multitopk|codebook" },

@@ -63,7 +63,9 @@ typedef struct fit_config {
 	optim_config optim;
 	uint64_t dead_tokens;
 	double auxk_alpha; /* 0: no AuxK */
-	bool resamples;    /* there will be fit_resample()s; not with targets */
+	bool resamples;    /* there will be fit_resample()s */
+	/* JumpReLU: thresholds of those begin where that share of a batch fires; 0: at start_theta */
+	double start_share, start_theta;
 	const kernels *k_set;
 } fit_config;
 
@@ -209,7 +211,7 @@ typedef struct fit {
 	sparse_batch aux;
 	float *e_aux;                /* (batch, d_out) */
 	double aux_factor;           /* of its gradients by v, which are -2 <e - ehat, W_dec_j> times it */
-	double *loss;                /* (2, batch) resampling; else NULL */
+	double *loss, *mean;         /* (2, batch), (d_in) resampling; else NULL */
 	uint32_t *chosen, *silenced; /* (batch), (F) */
 } fit;
 
@@ -239,7 +241,7 @@ int fit_aux_init(fit *s, error *err) MUST_USE;
 double fit_aux(fit *s, double total);
 /* fit_resample.c */
 int fit_resample_init(fit *s, error *err) MUST_USE;
-/* After a step, as step_resample(): decoder rows get the mean norm of the living ones. */
+/* After a step, as step_resample(): all decoder rows get the mean norm of the living ones. */
 size_t fit_resample(fit *s, uint64_t silent, uint64_t seed);
 /* fit.c, of tile i: where it ends; e = y - b_dec, x centred, its sums zero; e's own sums. */
 size_t fit_tile_end(const fit *s, size_t i);

@@ -66,6 +66,8 @@ static int make(void **self, const sae_train_opts *o, uint32_t d_in, uint32_t d_
 		               .dead_tokens = o->dead_tokens,
 		               .auxk_alpha = o->auxk_alpha,
 		               .resamples = o->resample > 0,
+		               .start_share = q->start_l0 > 0 ? q->start_l0 / o->d_sae : 0,
+		               .start_theta = q->threshold,
 		               .k_set = kernels_get(o->kernels) };
 	member *m = calloc(1, sizeof(*m));
 	int rc = m ? 0 : error_nomem(err, "a training step");

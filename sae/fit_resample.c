@@ -7,22 +7,10 @@
 int fit_resample_init(fit *s, error *err)
 {
 	s->loss = arena_alloc(&s->mem, s->c.batch, 2 * sizeof(*s->loss));
+	s->mean = arena_alloc(&s->mem, s->c.d_in, sizeof(*s->mean));
 	s->chosen = arena_alloc(&s->mem, s->c.batch, sizeof(*s->chosen));
 	s->silenced = arena_alloc(&s->mem, s->c.n_features, sizeof(*s->silenced));
-	return s->loss && s->chosen && s->silenced ? 0 : error_nomem(err, "resampling");
-}
-
-/* Norms of the errors into s->loss; returns the root mean square norm of the inputs. */
-static double measure(fit *s)
-{
-	const kernels *k = s->c.k_set;
-	double squares = 0;
-
-	for (size_t t = 0; t < s->n; t++) {
-		s->loss[t] = sqrt(k->sum_squares(s->e + t * s->c.d_out, s->c.d_out));
-		squares += k->sum_squares(s->x + t * s->c.d_in, s->c.d_in);
-	}
-	return sqrt(squares / (double)s->n);
+	return s->loss && s->mean && s->chosen && s->silenced ? 0 : error_nomem(err, "resampling");
 }
 
 static double norm_of(const fit *s, unsigned param, size_t f)
@@ -32,32 +20,56 @@ static double norm_of(const fit *s, unsigned param, size_t f)
 	return sqrt(s->c.k_set->sum_squares(p->w + f * p->columns, p->columns));
 }
 
-/* Scalars of the feature at 0: biases, and the gate's scale, which is exp(0). */
-static void begin_anew(fit *s, size_t f, size_t row, double encoder_scale, double decoder_norm)
+/* Where the threshold of a feature is to begin: as at the start of a run where that share of the batch fires, else where all do. */
+static double first_threshold(fit *s, size_t f)
 {
-	size_t d = s->c.d_in;
-	const float *x = s->x + row * d;
-	float *enc = s->param[FIT_W_ENC].w + f * d, *dec = s->param[FIT_W_DEC].w + f * d;
-	double norm = sqrt(s->c.k_set->sum_squares(x, d));
+	const kernels *k = s->c.k_set;
+	const float *enc = s->param[FIT_W_ENC].w + f * s->c.d_in, bias = s->param[FIT_B_ENC].w[f];
+	size_t fires = (size_t)ceil(s->c.start_share * (double)s->n);
+	float *h = s->workers[0].gather;
 
-	for (size_t i = 0; i < d; i++)
-		enc[i] = (float)(encoder_scale * (double)x[i]);
-	for (size_t i = 0; i < d && norm > 0; i++) /* a row of zeros has no direction: the old one stays */
-		dec[i] = (float)(decoder_norm / norm * (double)x[i]);
-	s->silent[f] = 0;
-	for (unsigned i = 0; i < FIT_PARAMS; i++) {
-		const fit_param *p = &s->param[i];
+	if (!(s->c.start_share > 0) || fires >= s->n)
+		return s->c.start_theta;
+	for (size_t t = 0; t < s->n; t++)
+		h[t] = fmaxf(k->dot(s->x + t * s->c.d_in, enc, s->c.d_in) + bias, 0);
+	return (double)k->kth(h, s->n, fires);
+}
 
-		if (!p->w || i == FIT_B_DEC)
-			continue;
-		if (p->columns == 1)
-			p->w[f] = 0;
-		optim_forget(s->optim, p->slot, f);
+/* Biases by resample.h, the gate's scale exp(0), thresholds as above. */
+static void begin_anew(fit *s, const resample_batch *b, size_t f, size_t row, double encoder_scale,
+                       double decoder_norm)
+{
+	const fit_param *p = s->param;
+	double bias = resample_begin(p[FIT_W_ENC].w + f * s->c.d_in, p[FIT_W_DEC].w + f * s->c.d_out, b, row,
+	                             encoder_scale, decoder_norm);
+
+	p[FIT_B_ENC].w[f] = (float)bias;
+	if (s->c.arch == FIT_GATED) {
+		p[FIT_B_MAG].w[f] = (float)bias;
+		p[FIT_R_MAG].w[f] = 0;
 	}
+	if (s->c.arch == FIT_JUMPRELU) {
+		float theta = (float)first_threshold(s, f);
+
+		p[FIT_THETA].w[f] = s->c.log_theta ? logf(fmaxf(theta, FIT_LEAST)) : theta;
+	}
+	s->silent[f] = 0;
+	for (unsigned i = 0; i < FIT_PARAMS; i++)
+		if (p[i].w && i != FIT_B_DEC && i != FIT_W_SKIP)
+			optim_forget(s->optim, p[i].slot, f);
 }
 
 size_t fit_resample(fit *s, uint64_t silent, uint64_t seed)
 {
+	const resample_batch b = { .k = s->c.k_set,
+		                   .x = s->x,
+		                   .e = s->e,
+		                   .n = s->n,
+		                   .d = s->c.d_in,
+		                   .d_out = s->c.d_out,
+		                   .pairs = s->y != NULL,
+		                   .loss = s->loss,
+		                   .mean = s->mean };
 	double enc = 0, dec = 0, rms;
 	size_t n = 0, count, alive;
 
@@ -70,7 +82,7 @@ size_t fit_resample(fit *s, uint64_t silent, uint64_t seed)
 		dec += norm_of(s, FIT_W_DEC, f);
 	}
 	alive = s->c.n_features - n;
-	rms = measure(s);
+	rms = resample_measure(&b);
 	count = n < s->n ? n : s->n;
 	if (!count || !alive || !(rms > 0))
 		return 0;
@@ -78,7 +90,7 @@ size_t fit_resample(fit *s, uint64_t silent, uint64_t seed)
 	dec /= (double)alive;
 	resample_choose(s->chosen, count, s->loss, s->n, seed, s->loss + s->n);
 	for (size_t i = 0; i < count; i++)
-		begin_anew(s, s->silenced[i], s->chosen[i], RESAMPLE_SHARE * enc / rms, dec);
+		begin_anew(s, &b, s->silenced[i], s->chosen[i], RESAMPLE_SHARE * enc / rms, dec);
 	s->fresh = false;
 	return count;
 }

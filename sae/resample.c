@@ -45,3 +45,36 @@ void resample_choose(uint32_t *rows, size_t count, const double *weight, size_t 
 		sink(rows, left - 1, 0, key);
 	}
 }
+
+double resample_measure(const resample_batch *b)
+{
+	double squares = 0, of_mean = 0;
+
+	memset(b->mean, 0, b->d * sizeof(*b->mean));
+	for (size_t t = 0; t < b->n; t++) {
+		b->loss[t] = sqrt(b->k->sum_squares(b->e + t * b->d_out, b->d_out));
+		squares += b->k->sum_squares(b->x + t * b->d, b->d);
+		if (b->pairs)
+			b->k->add_f64(b->mean, 1, b->x + t * b->d, b->d);
+	}
+	for (size_t i = 0; i < b->d; i++) {
+		b->mean[i] /= (double)b->n;
+		of_mean += b->mean[i] * b->mean[i];
+	}
+	return sqrt(fmax(squares / (double)b->n - of_mean, 0));
+}
+
+double resample_begin(float *enc, float *dec, const resample_batch *b, size_t row, double encoder_scale,
+                      double decoder_norm)
+{
+	const float *x = b->x + row * b->d, *to = b->pairs ? b->e + row * b->d_out : x;
+	double norm = sqrt(b->k->sum_squares(to, b->d_out)), bias = 0;
+
+	for (size_t i = 0; i < b->d; i++) {
+		enc[i] = (float)(encoder_scale * ((double)x[i] - b->mean[i]));
+		bias -= b->mean[i] * (double)enc[i];
+	}
+	for (size_t i = 0; i < b->d_out && norm > 0; i++)
+		dec[i] = (float)(decoder_norm / norm * (double)to[i]);
+	return bias;
+}

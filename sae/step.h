@@ -164,8 +164,8 @@ typedef struct step {
 	adam8_coef coef8;
 	double serial_seconds[STEP_PARTS];
 	/* keeps_gradients; else NULL */
-	double *loss;     /* (2, batch) resampling; else NULL */
-	uint32_t *chosen; /* (batch) */
+	double *loss, *mean; /* (2, batch), (d) resampling; else NULL */
+	uint32_t *chosen;    /* (batch) */
 	optim *optim;
 	float *G_enc, *G_dec, *grad_b_enc; /* (F, d), (F, d_out), (F) */
 } step;
@@ -179,9 +179,8 @@ void step_optim_model(const step *s, sae_model *m);
 
 /* step_resample.c */
 int step_resample_init(step *s, error *err) MUST_USE;
-/* After a step: features that have not fired for over `silent` tokens begin anew at rows of that batch, drawn by the norm of their error:
- * encoder the row (less b_dec) over the root mean square of the batch's, times RESAMPLE_SHARE times the mean norm of living encoder rows,
- * decoder its direction (of its target), bias 0, no moments. Returns how many; none where all are dead. */
+/* After a step: features that have not fired for over `silent` tokens begin anew at rows of that batch, drawn by the norm of their error,
+ * as resample.h has it. Returns how many; none where all are dead. */
 size_t step_resample(step *s, uint64_t silent, uint64_t seed);
 
 #define STEP_THRESHOLD_RATE                                                                                  \

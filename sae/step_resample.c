@@ -7,21 +7,9 @@
 int step_resample_init(step *s, error *err)
 {
 	s->loss = arena_alloc(&s->mem, s->c.batch, 2 * sizeof(*s->loss));
+	s->mean = arena_alloc(&s->mem, s->c.d, sizeof(*s->mean));
 	s->chosen = arena_alloc(&s->mem, s->c.batch, sizeof(*s->chosen));
-	return s->loss && s->chosen ? 0 : error_nomem(err, "resampling");
-}
-
-/* Rows of a batch as the features are to see them: norm of the errors into s->loss; returns the root mean square norm of the inputs. */
-static double measure(step *s)
-{
-	const kernels *k = s->c.k_set;
-	double squares = 0;
-
-	for (size_t t = 0; t < s->n; t++) {
-		s->loss[t] = sqrt(k->sum_squares(s->e + t * s->d_out, s->d_out));
-		squares += k->sum_squares(s->x + t * s->c.d, s->c.d);
-	}
-	return sqrt(squares / (double)s->n);
+	return s->loss && s->mean && s->chosen ? 0 : error_nomem(err, "resampling");
 }
 
 static void forget_row(const step_param *p, size_t f, size_t d)
@@ -37,22 +25,15 @@ static void forget_row(const step_param *p, size_t f, size_t d)
 	}
 }
 
-static void begin_anew(step *s, size_t f, size_t row, double encoder_scale)
+static void begin_anew(step *s, const resample_batch *b, size_t f, size_t row, double encoder_scale,
+                       double decoder_norm)
 {
-	const kernels *k = s->c.k_set;
 	size_t d = s->c.d, d_out = s->d_out;
-	const float *x = s->x + row * d, *target = s->y + row * d_out;
-	float *enc = s->W_enc.w + f * d, *dec = s->W_dec.w + f * d_out;
-	double norm = sqrt(k->sum_squares(target, d_out));
+	float *dec = s->W_dec.w + f * d_out;
 
-	for (size_t i = 0; i < d; i++)
-		enc[i] = (float)(encoder_scale * (double)x[i]);
-	for (size_t i = 0; i < d_out && norm > 0;
-	     i++) /* a row of zeros has no direction: the old one stays */
-		dec[i] = (float)((double)target[i] / norm);
+	s->b_enc.w[f] = (float)resample_begin(s->W_enc.w + f * d, dec, b, row, encoder_scale, decoder_norm);
 	if (s->c.blocks > 1)
 		(void)step_blocks_scale(s, dec);
-	s->b_enc.w[f] = 0;
 	s->silent[f] = 0;
 	if (s->optim) {
 		step_optim_forget(s, f);
@@ -66,23 +47,36 @@ static void begin_anew(step *s, size_t f, size_t row, double encoder_scale)
 size_t step_resample(step *s, uint64_t silent, uint64_t seed)
 {
 	const kernels *k = s->c.k_set;
-	double alive = 0, rms;
-	size_t n = 0, count;
+	const resample_batch b = { .k = k,
+		                   .x = s->x,
+		                   .e = s->e,
+		                   .n = s->n,
+		                   .d = s->c.d,
+		                   .d_out = s->d_out,
+		                   .pairs = s->c.d_out > 0,
+		                   .loss = s->loss,
+		                   .mean = s->mean };
+	double enc = 0, dec = 0, rms;
+	size_t n = 0, count, alive;
 
 	for (uint32_t f = 0; f < s->c.n_features; f++) {
-		if (s->silent[f] > silent)
+		if (s->silent[f] > silent) {
 			s->dead[n++] = f;
-		else
-			alive += sqrt(k->sum_squares(s->W_enc.w + f * s->c.d, s->c.d));
+			continue;
+		}
+		enc += sqrt(k->sum_squares(s->W_enc.w + f * s->c.d, s->c.d));
+		dec += sqrt(k->sum_squares(s->W_dec.w + f * s->d_out, s->d_out));
 	}
-	rms = measure(s);
+	alive = s->c.n_features - n;
+	rms = resample_measure(&b);
 	count = n < s->n ? n : s->n;
-	if (!count || n == s->c.n_features || !(rms > 0))
+	if (!count || !alive || !(rms > 0))
 		return 0;
-	alive /= (double)(s->c.n_features - n);
+	enc /= (double)alive;
+	dec = b.pairs ? dec / (double)alive : 1; /* else they are held there */
 	resample_choose(s->chosen, count, s->loss, s->n, seed, s->loss + s->n);
 	for (size_t i = 0; i < count; i++)
-		begin_anew(s, s->dead[i], s->chosen[i], RESAMPLE_SHARE * alive / rms);
+		begin_anew(s, &b, s->dead[i], s->chosen[i], RESAMPLE_SHARE * enc / rms, dec);
 	s->fresh = false;
 	return count;
 }

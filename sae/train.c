@@ -71,8 +71,6 @@ static int member_init(train_member *m, const sae_trainer *t, error *err)
 	if (o->archetypal && train_parts(t) > 1)
 		return error_set(err, ERR_ARG,
 		                 "option 'archetypal' does not go with targets or several inputs");
-	if (o->resample && t->target)
-		return error_set(err, ERR_ARG, "option 'resample' does not go with targets");
 	if (o->skip && !t->target)
 		return error_set(err, ERR_ARG, "option 'skip' is a transcoder's: there is no target");
 	rc = m->kind->make(&m->self, o, t->d, t->d_out, t->pool, err);

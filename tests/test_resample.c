@@ -1,5 +1,6 @@
 /* Dead features begun anew, the draw of rows for them, and the geometric median. */
 #include "tests/support.h"
+#include "tests/support_train.h"
 
 #include <math.h>
 
@@ -246,6 +247,28 @@ END_TEST
 
 /* ---- The same with gradient buffers ---------------------------------------------------------------------------------- */
 
+enum { D_OUT = 24 }; /* of targets */
+
+/* Of so many the same directions in the targets, and inputs far off 0. */
+static void make_targets(float *y, float *x, unsigned number)
+{
+	make_batch(x, number);
+	for (size_t t = 0; t < BATCH; t++) {
+		for (size_t i = 0; i < D_OUT; i++) {
+			double sum = 0;
+
+			for (size_t j = 0; j < K; j++) {
+				uint64_t f = hash64_below(hash64_mix(number, t * K + j), TRUE_F);
+
+				sum += 2 * hash64_unit(hash64_mix(500 + f, i)) - 1;
+			}
+			y[t * D_OUT + i] = (float)sum;
+		}
+		for (size_t i = 0; i < D; i++)
+			x[t * D + i] += 2;
+	}
+}
+
 static fit *dying_fit(fit_arch arch, pool *p, double auxk_alpha, float bias)
 {
 	const fit_config c = { .d_in = D,
@@ -263,6 +286,7 @@ static fit *dying_fit(fit_arch arch, pool *p, double auxk_alpha, float bias)
 		               .dead_tokens = 10 * BATCH,
 		               .auxk_alpha = auxk_alpha,
 		               .resamples = true,
+		               .start_share = 2. * K / F,
 		               .k_set = kernels_get(NULL) };
 	fit *s = NULL;
 
@@ -305,7 +329,7 @@ START_TEST(so_they_do_with_gradient_buffers)
 	pool *p = NULL;
 
 	ck_assert_int_eq(pool_new(&p, 2, NULL), 0);
-	for (int arch = FIT_RELU; arch <= FIT_GATED; arch++) {
+	for (int arch = FIT_RELU; arch <= FIT_JUMPRELU; arch++) {
 		double fvu[2];
 
 		for (int resamples = 0; resamples < 2; resamples++) {
@@ -326,6 +350,241 @@ START_TEST(so_they_do_with_gradient_buffers)
 	free(x);
 }
 END_TEST
+
+/* ---- Transcoders ------------------------------------------------------------------------------------------------------ */
+
+/* Row f of weights begins at a row of the batch: enc (D) at the input less the mean, dec (D_OUT) at its error, so long. Returns the bias. */
+static double check_pair(const float *enc, const float *dec, const float *x, const float *e, double scale,
+                         double length)
+{
+	double mean[D] = { 0 }, bias = 0;
+	size_t found = 0;
+
+	for (size_t t = 0; t < BATCH; t++)
+		for (size_t i = 0; i < D; i++)
+			mean[i] += (double)x[t * D + i] / BATCH;
+	for (size_t t = 0; t < BATCH; t++) {
+		double norm = 0, worst = 0;
+
+		for (size_t i = 0; i < D_OUT; i++)
+			norm += (double)e[t * D_OUT + i] * (double)e[t * D_OUT + i];
+		for (size_t i = 0; i < D_OUT; i++)
+			worst = fmax(worst,
+			             fabs((double)dec[i] - length * (double)e[t * D_OUT + i] / sqrt(norm)));
+		for (size_t i = 0; i < D; i++)
+			worst = fmax(worst, fabs((double)enc[i] - scale * ((double)x[t * D + i] - mean[i])));
+		found += worst < 1e-6;
+	}
+	ck_assert_uint_ge(found, 1);
+	for (size_t i = 0; i < D; i++)
+		bias -= mean[i] * (double)enc[i];
+	return bias;
+}
+
+/* RMS norm of rows (D) less their mean. */
+static double spread(const float *x)
+{
+	double *wide = mem_alloc_aligned((size_t)BATCH * D, sizeof(double)), squares;
+
+	for (size_t i = 0; i < (size_t)BATCH * D; i++)
+		wide[i] = (double)x[i];
+	squares = support_scatter(wide, BATCH, D);
+	free(wide);
+	return sqrt(squares / BATCH);
+}
+
+static double mean_norm(const float *w, size_t first, size_t end, size_t d)
+{
+	double sum = 0;
+
+	for (size_t f = first; f < end; f++)
+		sum += sqrt(kernels_get(NULL)->sum_squares(w + f * d, d));
+	return sum / (double)(end - first);
+}
+
+/* A step on pairs, half of whose features will never fire. */
+static step *dying_step(pool *p)
+{
+	const step_config c = { .d = D,
+		                .d_out = D_OUT,
+		                .n_features = F,
+		                .k = K,
+		                .batch = BATCH,
+		                .beta1 = 0.9,
+		                .beta2 = 0.999,
+		                .eps = 1e-8,
+		                .dead_tokens = 10 * BATCH,
+		                .resample = 20,
+		                .k_set = kernels_get(NULL) };
+	double mean[D];
+	step *s = NULL;
+
+	for (size_t i = 0; i < D; i++)
+		mean[i] = 2;
+	ck_assert_int_eq(step_new(&s, &c, p, NULL), 0);
+	step_init_weights(s, 1);
+	step_init_bias(s, mean);
+	for (size_t f = 0; f < F / 2; f++)
+		s->b_enc.w[f] = -1e3f;
+	return s;
+}
+
+static void check_first_time(step *s)
+{
+	double enc = mean_norm(s->W_enc.w, F / 2, F, D), dec = mean_norm(s->W_dec.w, F / 2, F, D_OUT);
+
+	ck_assert_uint_eq(step_resample(s, 10 * BATCH, 20), F / 2);
+	for (size_t f = 0; f < F / 2; f++) {
+		double bias = check_pair(s->W_enc.w + f * D, s->W_dec.w + f * D_OUT, s->x, s->e,
+		                         0.2 * enc / spread(s->x), dec);
+
+		ck_assert_double_le(fabs(bias - (double)s->b_enc.w[f]), 1e-4);
+	}
+}
+
+START_TEST(pairs_begin_at_inputs_and_errors)
+{
+	float *x = mem_alloc_aligned(BATCH, D * sizeof(float)),
+	      *y = mem_alloc_aligned(BATCH, D_OUT * sizeof(float));
+	double fvu[2];
+	pool *p = NULL;
+
+	ck_assert_int_eq(pool_new(&p, 2, NULL), 0);
+	for (int resamples = 0; resamples < 2; resamples++) {
+		step *s = dying_step(p);
+		size_t silent = 0;
+		step_result r;
+
+		for (unsigned t = 1; t <= 400; t++) {
+			make_targets(y, x, t);
+			step_run(s, x, y, BATCH, 1, 3e-3, &r);
+			if (resamples && t == 20)
+				check_first_time(s);
+			else if (resamples && t % 20 == 0)
+				(void)step_resample(s, 10 * BATCH, t);
+		}
+		for (size_t f = 0; f < F / 2; f++)
+			silent += s->silent[f] >= 10 * BATCH;
+		ck_assert_uint_le(silent, resamples ? 4 : F / 2);
+		ck_assert_uint_ge(silent, resamples ? 0 : F / 2);
+		fvu[resamples] = r.fvu;
+		step_free(s);
+	}
+	ck_assert_msg(fvu[1] < 0.8 * fvu[0], "FVU %g, %g without", fvu[1], fvu[0]);
+	pool_free(p);
+	free(x);
+	free(y);
+}
+END_TEST
+
+static fit *dying_pair(fit_arch arch, pool *p)
+{
+	const fit_config c = { .d_in = D,
+		               .d_out = D_OUT,
+		               .n_features = F,
+		               .batch = BATCH,
+		               .arch = arch,
+		               .penalty = arch == FIT_JUMPRELU ? FIT_STEP : FIT_L1,
+		               .bandwidth = 0.5,
+		               .theta_lr = 20,
+		               .skip = true,
+		               .by_norm = true,
+		               .relative = true,
+		               .optim = { .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .k = kernels_get(NULL) },
+		               .dead_tokens = 10 * BATCH,
+		               .resamples = true,
+		               .start_theta = 0.25,
+		               .log_theta = true,
+		               .k_set = kernels_get(NULL) };
+	fit *s = NULL;
+
+	ck_assert_int_eq(fit_new(&s, &c, p, NULL), 0);
+	support_fill(s->param[FIT_W_ENC].w, (size_t)F * D, 3);
+	support_fill(s->param[FIT_W_DEC].w, (size_t)F * D_OUT, 4);
+	for (size_t f = 0; f < F; f++) {
+		s->param[FIT_B_ENC].w[f] = f < F / 2 ? -1e3f : 0;
+		for (size_t i = 0; i < D && f >= F / 2; i++)
+			s->param[FIT_B_ENC].w[f] -=
+			        2 * s->param[FIT_W_ENC].w[f * D + i]; /* of the mean row */
+		if (arch == FIT_GATED)
+			s->param[FIT_B_MAG].w[f] = s->param[FIT_B_ENC].w[f];
+		if (arch == FIT_JUMPRELU)
+			s->param[FIT_THETA].w[f] = -2;
+	}
+	return s;
+}
+
+START_TEST(so_they_do_beside_a_penalty)
+{
+	float *x = mem_alloc_aligned(BATCH, D * sizeof(float)),
+	      *y = mem_alloc_aligned(BATCH, D_OUT * sizeof(float));
+	const fit_now now = { .lr = 3e-3, .coef = 0.02, .p = 1 };
+	const fit_param *p;
+	double enc, dec;
+	pool *threads = NULL;
+	fit_result r;
+	fit *s;
+
+	ck_assert_int_eq(pool_new(&threads, 1, NULL), 0);
+	s = dying_pair((fit_arch)_i, threads);
+	p = s->param;
+	for (unsigned t = 1; t <= 12; t++) {
+		make_targets(y, x, t);
+		fit_run(s, x, y, BATCH, 1, &now, &r);
+	}
+	enc = mean_norm(p[FIT_W_ENC].w, F / 2, F, D);
+	dec = mean_norm(p[FIT_W_DEC].w, F / 2, F, D_OUT);
+	ck_assert_uint_eq(fit_resample(s, 10 * BATCH, 5), F / 2);
+	for (size_t f = 0; f < F / 2; f++) {
+		double bias = check_pair(p[FIT_W_ENC].w + f * D, p[FIT_W_DEC].w + f * D_OUT, s->x, s->e,
+		                         0.2 * enc / spread(s->x), dec);
+
+		ck_assert_double_le(fabs(bias - (double)p[FIT_B_ENC].w[f]), 1e-4);
+		if (_i == FIT_GATED) {
+			ck_assert(p[FIT_B_MAG].w[f] == p[FIT_B_ENC].w[f] && p[FIT_R_MAG].w[f] == 0);
+		} else if (_i == FIT_JUMPRELU) {
+			ck_assert_double_le(fabs(expf(p[FIT_THETA].w[f]) - 0.25), 1e-6);
+		}
+	}
+	fit_free(s);
+	pool_free(threads);
+	free(x);
+	free(y);
+}
+END_TEST
+
+/* Thresholds begin where the share asked for fires, or at the one asked for. */
+START_TEST(thresholds_begin_where_few_fire)
+{
+	float *x = mem_alloc_aligned(BATCH, D * sizeof(float));
+	const fit_now now = { .lr = 3e-3, .coef = 0.02, .p = 1 };
+	const size_t want = (size_t)ceil(2. * K / F * BATCH);
+	pool *p = NULL;
+	fit_result r;
+	fit *s;
+
+	ck_assert_int_eq(pool_new(&p, 1, NULL), 0);
+	s = dying_fit(FIT_JUMPRELU, p, 0, -1e3f);
+	for (unsigned t = 1; t <= 12; t++) {
+		make_batch(x, t);
+		fit_run(s, x, NULL, BATCH, 1, &now, &r);
+	}
+	ck_assert_uint_eq(fit_resample(s, 10 * BATCH, 5), F / 2);
+	for (size_t f = 0; f < F / 2; f++) {
+		const float *enc = s->param[FIT_W_ENC].w + f * D, theta = s->param[FIT_THETA].w[f];
+		size_t fires = 0;
+
+		for (size_t t = 0; t < BATCH; t++)
+			fires += s->c.k_set->dot(s->x + t * D, enc, D) > theta;
+		ck_assert_uint_eq(fires + 1, want); /* the last of them is at it */
+	}
+	fit_free(s);
+	pool_free(p);
+	free(x);
+}
+END_TEST
+
+/* ---- AuxK ------------------------------------------------------------------------------------------------------------- */
 
 /* Features that no row makes fire come alive by AuxK, and only by it. */
 START_TEST(auxk_wakes_them_too)
@@ -357,9 +616,14 @@ END_TEST
 
 static void cases(Suite *s)
 {
+	TCase *pairs = tcase_create("pairs");
+
 	SUPPORT_CASE(s, "draw", rows_are_drawn_by_weight, all_rows_can_be_drawn);
 	SUPPORT_CASE(s, "median", the_median_has_the_least_distances);
 	SUPPORT_CASE(s, "step", planted_dead_features_live_again, they_begin_at_rows_of_the_batch,
-	             so_they_do_with_gradient_buffers, auxk_wakes_them_too);
+	             so_they_do_with_gradient_buffers, auxk_wakes_them_too, thresholds_begin_where_few_fire,
+	             pairs_begin_at_inputs_and_errors);
+	tcase_add_loop_test(pairs, so_they_do_beside_a_penalty, 0, FIT_JUMPRELU + 1);
+	suite_add_tcase(s, pairs);
 }
 SUPPORT_MAIN("resample", cases)

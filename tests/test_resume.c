@@ -238,12 +238,13 @@ static void twist_panneal_gated(sae_train_opts *o, size_t member)
 	o->penalty.free_decoder = member;
 }
 
-/* AuxK beside a penalty, with features that hardly fire at the start. */
+/* AuxK and resampling beside a penalty, with features that hardly fire at the start. */
 static void twist_auxk(sae_train_opts *o, size_t member)
 {
 	o->moments8 = false;
 	o->arch = member ? SAE_JUMPRELU : SAE_RELU;
 	o->penalty.start_l0 = 0.1;
+	o->resample = 10;
 	o->auxk_alpha = 1.0 / 32;
 	o->dead_tokens = o->batch;
 }

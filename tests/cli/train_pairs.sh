@@ -29,7 +29,6 @@ train() { gloss train x --features 64 --k 8 --batch 256 --steps 60 --quiet "$@" 
 dense() { gloss train x --features 64 --target-l0 8 --batch 256 --steps 60 --quiet "$@" 2>&1 || echo "exit $?"; }
 # what does not fit
 train --target other -o t
-train --target y -o t --resample 10
 train --target y -o t --normalize whiten
 train --target short -o t
 train --target nowhere -o t
@@ -63,6 +62,12 @@ for arch in relu panneal gated jumprelu; do
 import json, sys
 m = json.load(sys.stdin)['metrics']
 print('eval', 0 < m['fvu'] < 1, m['l0'] > 0)"
+done
+# dead features begin anew, in each step
+train --target y --resample 10 --auxk-alpha 0 --features 512 --k 2 -o r_topk >/dev/null
+dense --target y --resample 10 --arch jumprelu --start-l0 0.5 --auxk-alpha 0.03 -o r_jumprelu >/dev/null
+for of in r_topk r_jumprelu; do
+	sed -n 's/.*"n_resampled":[1-9].*/resampled/p' $of/train.jsonl | tail -1
 done
 gloss eval t x 2>&1 || echo "exit $?"
 gloss eval t x --target other 2>&1 || echo "exit $?"
