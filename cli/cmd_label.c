@@ -23,12 +23,16 @@ static const option options[] = {
 
 /* ---- The history ----------------------------------------------------------------------------------------------------- */
 
-/* Its latest score: "detection 0.912", or nothing. */
+/* Its latest score: "detection 0.912", or "(chosen by 0.850)" on the select documents, or nothing. */
 static int score_cell(cli_table *t, const cJSON *label)
 {
 	const cJSON *score = cJSON_GetArrayItem(cJSON_GetObjectItem(label, "scores"), 0);
 	double value = answer_number(score, "value");
 
+	double chosen = answer_number(cJSON_GetObjectItem(label, "chosen_by"), "value");
+
+	if (isnan(value) && !isnan(chosen))
+		return cli_table_cell(t, "(chosen by %.3f)", chosen);
 	return isnan(value) ? cli_table_cell(t, "-")
 	                    : cli_table_cell(t, "%s %.3f", answer_string(score, "scorer"), value);
 }

@@ -178,6 +178,17 @@ static int add_score(struct printer *p, const cJSON *score)
 	return rc ? rc : text_adds(&p->out, "\n");
 }
 
+/* What it was chosen by, which is no score of it. */
+static int add_chosen(struct printer *p, const cJSON *by)
+{
+	int rc = by ? text_addf(&p->out, "    chosen among several by %.3f on the select documents, judge ",
+	                        answer_number(by, "value"))
+	            : 0;
+
+	rc = rc || !by ? rc : add_visible(p, answer_string(by, "judge"));
+	return rc || !by ? rc : text_adds(&p->out, "\n");
+}
+
 static int add_label(struct printer *p, const cJSON *label)
 {
 	const char *model = answer_string(label, "model");
@@ -200,7 +211,7 @@ static int add_label(struct printer *p, const cJSON *label)
 	{
 		rc = rc ? rc : add_score(p, score);
 	}
-	return rc;
+	return rc ? rc : add_chosen(p, cJSON_GetObjectItem(label, "chosen_by"));
 }
 
 static int add_labels(struct printer *p)

@@ -114,7 +114,7 @@ int tries_measure(label_try *l, engine_task *t, error *err)
 	void *before = t->data;
 	int rc;
 
-	l->score = (store_score){ .scorer = "select",
+	l->score = (store_score){ .scorer = STORE_CHOSEN_BY,
 		                  .judge = t->job->method,
 		                  .prompt_sha256 = t->job->form_sha256[0].prompt,
 		                  .schema_sha256 = t->job->form_sha256[0].schema };

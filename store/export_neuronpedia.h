@@ -28,7 +28,7 @@ int np_put_explanation(json_row *r, const np_names *names, sqlite3_stmt *row, er
 #define NP_SCORES                                                                                            \
 	"SELECT x.id, x.explanation_id, e.feature, x.value, x.scorer, x.judge, x.details, x.created"         \
 	" FROM score x JOIN explanation e ON e.id = x.explanation_id"                                        \
-	" WHERE e.source_id = ?1 AND e.withdrawn IS NULL AND x.value IS NOT NULL"                            \
+	" WHERE e.source_id = ?1 AND e.withdrawn IS NULL AND x.value IS NOT NULL AND x.scorer <> 'select'"   \
 	" ORDER BY e.feature, e.id, x.id"
 int np_put_score(json_row *r, const np_names *names, sqlite3_stmt *row, error *err) MUST_USE;
 

@@ -165,7 +165,7 @@ static int write_config_file(small_file *f, const config_file *c, const np_names
 #define OF_LABELS " FROM explanation WHERE source_id = ?1 AND withdrawn IS NULL"
 #define OF_SCORES                                                                                            \
 	" FROM score x JOIN explanation e ON e.id = x.explanation_id WHERE e.source_id = ?1"                 \
-	" AND e.withdrawn IS NULL"
+	" AND e.withdrawn IS NULL AND x.scorer <> 'select'"
 
 int np_write_config(store_export_result *result, const char *config, const np_names *names,
                     const export_source *x, error *err)

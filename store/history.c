@@ -54,7 +54,11 @@ static int put_scores(cJSON *label, const feature_place *p, sqlite3_stmt *scores
 	int rc = store_bind(p->s, scores, err, "i", explanation);
 
 	while (store_next(&rc, p->s, scores, err)) {
-		item = json_put_object(list, NULL, failed);
+		bool chosen = strcmp((const char *)sqlite3_column_text(scores, 1), STORE_CHOSEN_BY) == 0;
+
+		if (chosen && cJSON_GetObjectItem(label, "chosen_by")) /* the latest is there */
+			continue;
+		item = json_put_object(chosen ? label : list, chosen ? "chosen_by" : NULL, failed);
 		put_named(item, scores, 1, failed);
 		rc = place_put_json(item, p, scores, 0, failed, err);
 	}

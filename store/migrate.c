@@ -5,7 +5,7 @@
 #include <math.h>
 
 extern const char sql_001_schema[], sql_002_samples[], sql_003_views[], sql_004_unspaced[], sql_005_jobs[],
-        sql_006_golden[];
+        sql_006_golden[], sql_007_labels[];
 extern const char sql_migrate_002_before[], sql_migrate_002_after[];
 
 /* [i] leads from version i to i + 1; before and after are left out of a new store. */
@@ -15,6 +15,7 @@ static const struct {
 	{ NULL, sql_001_schema, NULL }, { sql_migrate_002_before, sql_002_samples, sql_migrate_002_after },
 	{ NULL, sql_003_views, NULL },  { NULL, sql_004_unspaced, NULL },
 	{ NULL, sql_005_jobs, NULL },   { NULL, sql_006_golden, NULL },
+	{ NULL, sql_007_labels, NULL },
 };
 
 /* ---- From version 1 ---- */

@@ -16,7 +16,7 @@ static const char scored[] =
         "JOIN feature f ON f.source_id = c.source_id AND f.feature = c.feature "
         "JOIN score s ON s.explanation_id = e.id "
         "WHERE c.source_id = ?1 AND s.id = (SELECT max(id) FROM score x WHERE x.explanation_id = e.id AND "
-        "x.scorer = s.scorer AND x.judge = s.judge) "
+        "x.scorer = s.scorer AND x.judge = s.judge) AND s.scorer <> '" STORE_CHOSEN_BY "' "
         "UNION ALL SELECT s.id, coalesce(e.id, u.id)" COLUMNS
         "FROM explanation u JOIN feature f ON f.source_id = u.source_id AND f.feature = u.feature "
         "JOIN score s ON s.explanation_id = u.id "
@@ -32,10 +32,12 @@ static const char scored[] =
 static const char counts[] =
         "SELECT (SELECT count(*) FROM current_label WHERE source_id = ?1), count(*), "
         "count(DISTINCT e.feature), count(DISTINCT iif(EXISTS (SELECT 1 FROM current_label c JOIN score x ON "
-        "x.explanation_id = c.explanation_id WHERE c.source_id = ?1 AND c.feature = e.feature), NULL, "
+        "x.explanation_id = c.explanation_id WHERE c.source_id = ?1 AND c.feature = e.feature AND x.scorer "
+        "<> "
+        "'" STORE_CHOSEN_BY "'), NULL, "
         "e.feature)) "
         "FROM score s JOIN explanation e ON e.id = s.explanation_id WHERE e.source_id = ?1 AND e.method <> "
-        "'" STORE_UNLABELLED "' AND NOT EXISTS "
+        "'" STORE_UNLABELLED "' AND s.scorer <> '" STORE_CHOSEN_BY "' AND NOT EXISTS "
         "(SELECT 1 FROM current_label c WHERE c.source_id = ?1 AND c.feature = e.feature AND "
         "c.explanation_id = e.id)";
 

@@ -549,7 +549,7 @@ int store_note_add(store *s, const char *source, uint32_t feature, const char *w
 int store_note_delete(store *s, const char *source, uint32_t feature, int64_t id,
                       error *err) MUST_USE; /* ERR_NOTFOUND */
 
-/* {"source","feature","labels":[{"id","text","method","model","confidence","created","withdrawn","scores":[...], ...}]}: all that a
+/* {"source","feature","labels":[{"id","text","method","model","confidence","created","withdrawn","scores":[...],("chosen_by":{}: what it was chosen by among several,) ...}]}: all that a
  * feature ever had, the latest first; "withdrawn" is when it was taken back, or null. */
 int store_labels(cJSON **out, store *s, const char *source, uint32_t feature, error *err) MUST_USE;
 typedef struct store_label {

@@ -7,7 +7,7 @@
 #include "store/store.h"
 
 #define STORE_APPLICATION_ID 0x474c5353 /* 'GLSS' */
-#define STORE_VERSION        6          /* of the schema: one for each file NNN_*.sql of schemas/sql */
+#define STORE_VERSION        7          /* of the schema: one for each file NNN_*.sql of schemas/sql */
 #define STORE_CACHE          "-32768"   /* of pages, as PRAGMA cache_size takes it: KiB */
 #define STORE_BUSY_MS        10000
 

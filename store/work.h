@@ -36,6 +36,8 @@ typedef struct store_score {
 	const store_explanation
 	        *of; /* in store_task_end(): one of the outcome's, in place of explanation_id; NULL: none */
 } store_score;
+/* The scorer of what a label was chosen by among several: no score of the label, and apart from these in lists, pages and reports. */
+#define STORE_CHOSEN_BY "select"
 int store_score_add(store *s, const store_score *sc, error *err) MUST_USE;
 /* Whether a label has a score of this scorer by this judge. */
 int store_score_exists(bool *out, store *s, int64_t explanation, const char *scorer, const char *judge,

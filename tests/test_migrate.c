@@ -54,7 +54,7 @@ START_TEST(readers_refuse_version_1)
 	store *s = NULL;
 
 	ck_assert_int_eq(store_open(&s, path, STORE_READ, &err), ERR_FORMAT);
-	ck_assert_ptr_nonnull(strstr(err.msg, "has version 1 of 6: open it once with a command that writes"));
+	ck_assert_ptr_nonnull(strstr(err.msg, "has version 1 of 7: open it once with a command that writes"));
 	ck_assert_ptr_null(s);
 }
 END_TEST
@@ -245,6 +245,30 @@ START_TEST(texts_get_trigrams)
 }
 END_TEST
 
+/* Version 6 took what a label was chosen by for its score. */
+START_TEST(the_choice_is_no_score_any_more)
+{
+	store *s = open_store(STORE_WRITE);
+
+	ck_assert_int_gt(number(s, "SELECT count(*) FROM current_label"), 0);
+	store_close(s);
+	support_run_sql(
+	        path,
+	        "INSERT INTO score(explanation_id, scorer, judge, value, n_positive, n_negative, n_failed, "
+	        "details, created) SELECT min(explanation_id), 'select', 'j', 0.75, 1, 1, 0, '{}', '' FROM "
+	        "current_label; UPDATE current_label SET score_id = (SELECT max(id) FROM score), score = "
+	        "0.75 WHERE explanation_id = (SELECT explanation_id FROM score WHERE scorer = 'select'); "
+	        "PRAGMA user_version = 6");
+	s = open_store(STORE_WRITE);
+	ck_assert_int_eq(number(s, "SELECT count(*) FROM score WHERE scorer = 'select'"), 1);
+	ck_assert_int_eq(number(s, "SELECT count(*) FROM current_label WHERE score = 0.75"), 0);
+	ck_assert_int_eq(number(s, "SELECT count(*) FROM (SELECT * FROM current_label EXCEPT SELECT * FROM "
+	                           "newest_label)"),
+	                 0);
+	store_close(s);
+}
+END_TEST
+
 /* Jobs of version 4 with all that refers to them; a job that "failed" there has stopped. */
 START_TEST(jobs_are_carried_over)
 {
@@ -282,6 +306,7 @@ static void cases(Suite *suite)
 
 	tcase_set_timeout(tc, 60);
 	tcase_add_checked_fixture(tc, setup, teardown);
+	tcase_add_test(tc, the_choice_is_no_score_any_more);
 	tcase_add_test(tc, readers_refuse_version_1);
 	tcase_add_test(tc, windows_are_the_same);
 	tcase_add_test(tc, pages_are_the_same);

@@ -149,8 +149,8 @@ START_TEST(refuses_a_newer_version)
 {
 	setup();
 	make();
-	support_run_sql(path, "PRAGMA user_version=7");
-	refused(STORE_READ, ERR_FORMAT, "newer gloss: it has version 7, this one knows up to 6");
+	support_run_sql(path, "PRAGMA user_version=8");
+	refused(STORE_READ, ERR_FORMAT, "newer gloss: it has version 8, this one knows up to 7");
 	refused(STORE_CREATE, ERR_FORMAT, "newer gloss");
 	support_run_sql(path, "PRAGMA user_version=0");
 	refused(STORE_READ, ERR_FORMAT, "no version");

@@ -155,6 +155,53 @@ START_TEST(the_best_of_several_is_kept)
 }
 END_TEST
 
+/* What it was chosen by is no score: lists, the report and its page keep it apart, before there is one and after. */
+START_TEST(the_choice_is_no_score)
+{
+	explain_opts o = options(2, 0);
+	explain_report_opts report = explain_report_opts_default();
+	cJSON *page = NULL;
+	const cJSON *label;
+
+	script.labels[0] = "w5";
+	script.labels[1] = "w3";
+	OK(explain_run(NULL, s, &o, &err));
+	ck_assert_int_eq(sql("SELECT count(*) FROM feature_list WHERE label IS NOT NULL AND score IS NULL"),
+	                 1);
+	ck_assert_int_eq(explain_report(&page, s, &report, &err), ERR_NOTFOUND);
+	ck_assert_ptr_nonnull(strstr(err.msg, "has labels but no scores"));
+	for (int scored = 0; scored < 2; scored++) {
+		OK(store_labels(&page, s, NULL, 3, &err));
+		label = cJSON_GetArrayItem(cJSON_GetObjectItem(page, "labels"), 0);
+		ck_assert_str_eq(cJSON_GetObjectItem(label, "text")->valuestring, "w3");
+		ck_assert_int_eq(cJSON_GetArraySize(cJSON_GetObjectItem(label, "scores")), scored);
+		ck_assert_double_eq(
+		        cJSON_GetObjectItem(cJSON_GetObjectItem(label, "chosen_by"), "value")->valuedouble,
+		        1);
+		cJSON_Delete(page);
+		OK(explain_score(NULL, s, &o, &err));
+	}
+	ck_assert_int_eq(sql("SELECT count(*) FROM feature_list WHERE score = 1 AND scorer = 'detection'"),
+	                 1);
+	OK(store_exec(
+	        s,
+	        "INSERT INTO score(explanation_id, scorer, judge, value, n_positive, n_negative, n_failed, "
+	        "details, created) SELECT explanation_id, 'select', 'tiny', 0.25, 1, 1, 0, '{}', '' FROM "
+	        "current_label; DELETE FROM score WHERE scorer = 'detection' AND id = (SELECT max(id) FROM "
+	        "score WHERE scorer = 'detection')",
+	        &err));
+	ck_assert_int_eq(sql("SELECT count(*) FROM feature_list WHERE score = 1 AND scorer = 'detection'"),
+	                 1);
+	OK(explain_report(&page, s, &report, &err));
+	ck_assert_int_eq(cJSON_GetArraySize(cJSON_GetObjectItem(page, "series")), 1);
+	ck_assert_double_eq(cJSON_GetObjectItem(cJSON_GetObjectItem(page, "replaced"), "scores")->valuedouble,
+	                    0);
+	cJSON_Delete(page);
+	OK(store_exec(s, "DELETE FROM score WHERE scorer = 'detection'", &err));
+	ck_assert_int_eq(sql("SELECT count(*) FROM feature_list WHERE score IS NOT NULL"), 0);
+}
+END_TEST
+
 /* Labels come from label documents, the choice from select documents, and neither shares a group with the other or the reports. */
 START_TEST(no_report_document_is_looked_at)
 {
@@ -449,6 +496,7 @@ static void cases(Suite *suite)
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_set_timeout(t, 60);
 	tcase_add_test(t, the_best_of_several_is_kept);
+	tcase_add_test(t, the_choice_is_no_score);
 	tcase_add_test(t, no_report_document_is_looked_at);
 	tcase_add_test(t, features_that_fire_alike_share_the_choice);
 	tcase_add_test(t, a_label_is_made_better_by_its_mistakes);
