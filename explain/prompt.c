@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char user_line[] = "\n=== user\n";
+static const char user_line[] = "=== user\n";
 static const double mark_threshold = 0.3; /* of the window's strongest value */
 
 static int too_long(int rc, error *err)
@@ -16,6 +16,16 @@ static int too_long(int rc, error *err)
 }
 
 /* ---- Templates --------------------------------------------------------------------------------------------------------- */
+
+/* The line between both parts, NULL: there is none. */
+static const char *find_user_line(const char *template)
+{
+	const char *at = template;
+
+	while ((at = strstr(at, user_line)) && at != template && at[-1] != '\n')
+		at++;
+	return at;
+}
 
 static const char *field_value(const char *name, size_t len, const prompt_field *fields, size_t n)
 {
@@ -52,13 +62,14 @@ static int fill_part(text *out, const char *s, size_t len, const prompt_field *f
 int prompt_fill(text *system, text *user, const char *template, const prompt_field *fields, size_t n,
                 error *err)
 {
-	const char *line = strstr(template, user_line), *below;
+	const char *line = find_user_line(template), *below;
 	size_t len;
 	int rc;
 
 	if (!line)
 		return error_set(err, ERR_FORMAT, "the prompt template lacks the line '=== user'");
-	rc = fill_part(system, template, (size_t)(line - template), fields, n, err);
+	len = (size_t)(line - template);
+	rc = fill_part(system, template, len - (len > 0), fields, n, err); /* its line break is none of it */
 	if (rc < 0)
 		return rc;
 	below = line + sizeof(user_line) - 1;
@@ -77,13 +88,30 @@ static unsigned line_of(const char *template, const char *at)
 	return line;
 }
 
+/* What a question is about: without it, a template of the user's asks about nothing, and is paid for. */
+static int check_content(const char *template, const char *const *fields, size_t n, const char *name,
+                         error *err)
+{
+	const char *content = n ? fields[0] : NULL;
+	char field[64];
+
+	for (size_t i = 0; i < n; i++)
+		if (strcmp(fields[i], "texts") == 0)
+			content = fields[i];
+	snprintf(field, sizeof(field), "{{%s}}", content ? content : "");
+	if (content && !strstr(template, field))
+		return error_set(err, ERR_FORMAT, "'%s' lacks the field '%s'", name, field);
+	return 0;
+}
+
 int prompt_check(const char *template, const char *const *fields, size_t n, const char *name, error *err)
 {
 	const char *open = template, *close;
+	bool own = name != NULL;
 	size_t len, i;
 
 	name = name ? name : "the prompt template";
-	if (!strstr(template, user_line))
+	if (!find_user_line(template))
 		return error_set(err, ERR_FORMAT,
 		                 "'%s' lacks the line '=== user', between what the system says and "
 		                 "what the user does",
@@ -102,7 +130,7 @@ int prompt_check(const char *template, const char *const *fields, size_t n, cons
 			                 line_of(template, open), (int)(len < 40 ? len : 40), open + 2);
 		open = close + 2;
 	}
-	return 0;
+	return own ? check_content(template, fields, n, name, err) : 0;
 }
 
 /* ---- Windows --------------------------------------------------------------------------------------------------------- */

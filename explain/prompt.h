@@ -16,7 +16,8 @@ typedef struct prompt_field {
 int prompt_fill(text *system, text *user, const char *template, const prompt_field *fields, size_t n,
                 error *err) MUST_USE;
 
-/* The same checks without filling it: a user's own. name: of its file, in errors, with the line; NULL: ours. */
+/* The same checks without filling it: a user's own, which must have the field that the question is about ("texts", else the first). name: of
+ * its file, in errors, with the line; NULL: ours. */
 int prompt_check(const char *template, const char *const *fields, size_t n, const char *name,
                  error *err) MUST_USE;
 

@@ -690,8 +690,31 @@ START_TEST(templates_are_filled_exactly)
 	ck_assert_ptr_nonnull(strstr(err.msg, "unknown field '{{nope}}'"));
 	ck_assert_int_eq(prompt_fill(&system, &user, "x\n=== user\n{{a", fields, 2, &err), ERR_FORMAT);
 	ck_assert_int_eq(prompt_fill(&system, &user, "no user part", fields, 2, &err), ERR_FORMAT);
+	ck_assert_int_eq(prompt_fill(&system, &user, "no === user\n", fields, 2, &err), ERR_FORMAT);
+	text_clear(&system);
+	text_clear(&user);
+	ck_assert_int_eq(prompt_fill(&system, &user, "=== user\nall of it", fields, 2, &err), 0);
+	ck_assert_uint_eq(system.len, 0);
+	ck_assert_str_eq(user.data, "all of it");
 	text_free(&system);
 	text_free(&user);
+}
+END_TEST
+
+START_TEST(templates_must_ask_about_something)
+{
+	static const char *const score[] = { "label", "texts", "count" }, *const explain[] = { "examples",
+		                                                                               "answer" };
+
+	ck_assert_int_eq(prompt_check("=== user\n{{texts}}", score, 3, "t.txt", &err), 0);
+	ck_assert_int_eq(prompt_check("=== user\n{{label}}", score, 3, "t.txt", &err), ERR_FORMAT);
+	ck_assert_str_eq(err.msg, "'t.txt' lacks the field '{{texts}}'");
+	ck_assert_int_eq(prompt_check("=== user\n{{label}}", score, 3, NULL, &err), 0); /* ours */
+	ck_assert_int_eq(prompt_check("=== user\nWell?", score, 1, "t.txt", &err), ERR_FORMAT);
+	ck_assert_str_eq(err.msg, "'t.txt' lacks the field '{{label}}'");
+	ck_assert_int_eq(prompt_check("x\n=== user\n{{answer}}", explain, 2, "t.txt", &err), ERR_FORMAT);
+	ck_assert_int_eq(prompt_check("{{texts}} {{x}}\n=== user\n", score, 3, "t.txt", &err), ERR_FORMAT);
+	ck_assert_str_eq(err.msg, "'t.txt' line 1: unknown field '{{x}}'");
 }
 END_TEST
 
@@ -740,6 +763,7 @@ static void cases(Suite *suite)
 	tcase_add_loop_test(p, schemas_tell_good_from_bad, 0, ARRAY_LEN(samples));
 	tcase_add_loop_test(p, answers_are_found_in_what_models_say, 0, ARRAY_LEN(contents));
 	tcase_add_test(p, templates_are_filled_exactly);
+	tcase_add_test(p, templates_must_ask_about_something);
 	tcase_add_test(p, windows_cannot_be_misread);
 	suite_add_tcase(suite, p);
 }
