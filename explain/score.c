@@ -154,7 +154,7 @@ int score_ask(engine_task *t, score_batch *b, unsigned sample, error *err)
 {
 	const score_task *mine = t->data;
 	const char *label = mine->label[b->whose].text, *ids = NULL;
-	bool lists = mine->scorer->other && !(t->form && t->form == mine->form_again);
+	bool lists = mine->scorer->no && !(t->form && t->form == mine->form_again);
 	unsigned each = lists ? TOKENS_A_NUMBER : TOKENS_AN_ANSWER,
 	         limit = (unsigned)b->n * each + TOKENS_FRAME;
 	text texts, line;

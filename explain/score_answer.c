@@ -100,7 +100,7 @@ static int take_lists(const engine_ask *ask, error *err)
 {
 	score_task *mine = ask->task->data;
 	const score_batch *b = ask->data;
-	const char *const names[] = { mine->scorer->other, mine->scorer->answer };
+	const char *const names[] = { mine->scorer->no, mine->scorer->yes };
 	uint8_t *votes = arena_alloc(&ask->task->mem, b->n + 1, 1);
 	const cJSON *id;
 
@@ -130,7 +130,7 @@ int score_take(engine_ask *ask, error *err)
 	double *grade = ask->reply ? arena_alloc(&ask->task->mem, n + 1, sizeof(*grade)) : NULL;
 	int rc = 0;
 
-	if (mine->scorer->other && !(ask->form && ask->form == mine->form_again))
+	if (mine->scorer->no && !(ask->form && ask->form == mine->form_again))
 		return take_lists(ask, err);
 	if (ask->reply)
 		rc = grade ? read_grades(grade, n, ask, mine->scorer->answer, err)

@@ -92,9 +92,10 @@ typedef struct scorer {
 	/* Of score_ask(): one item, the number-th from 1, as the question shows it; and the name that its answer, true, false or
 	 * a number, has in the reply. */
 	int (*show)(text *out, const score_item *it, size_t number, error *err);
-	const char *answer;
 	const char *
-	        other; /* not NULL: `answer` is a list of the numbers of items whose answer is yes, this one of those with no */
+	        answer; /* of a reply with an object for each item; behind "id" in the alphabet, so that a model names the item first */
+	const char *yes,
+	        *no; /* not NULL: a reply has two lists, of the numbers of items whose answer is yes and no */
 	/* Answer by the rule of a lexical label; NULL: only a model can. */
 	int (*by_rule)(double *answer, const char *rule, const score_item *it, error *err);
 	/* Have a batch judged, and read the reply into items; score_ask() and score_take() for a chat. */

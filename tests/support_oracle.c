@@ -207,7 +207,7 @@ static void say_objects(saying *out, oracle *o, const bool *yes, const uint64_t 
 	for (size_t i = 0; i < n; i++) {
 		snprintf(item, sizeof(item), "%s{\"id\":%zu,\"%s\":", i ? "," : "", i + 1, key_name);
 		say(out, item);
-		if (strcmp(key_name, "confidence") == 0) {
+		if (strcmp(key_name, "sure") == 0) {
 			snprintf(item, sizeof(item), "%.3f",
 			         50 + 10 * (oracle_normal(key[i]) + (yes[i] ? 2 : 0)));
 			say(out, item);
@@ -227,7 +227,7 @@ static void say_objects(saying *out, oracle *o, const bool *yes, const uint64_t 
 
 static void yes_or_no(saying *out, oracle *o, const char *user, const char *body)
 {
-	bool marks = strstr(user, "Judge the marks") != NULL, graded = strstr(body, "\"confidence\"") != NULL,
+	bool marks = strstr(user, "Judge the marks") != NULL, graded = strstr(body, "\"sure\"") != NULL,
 	     right[LINES_MAX];
 	const char *line[LINES_MAX], *at = strchr(user, ' ') + 1;
 	size_t len[LINES_MAX], n = lines_of(line, len, strstr(user, "\n[1]") + 1);
@@ -251,7 +251,7 @@ static void yes_or_no(saying *out, oracle *o, const char *user, const char *body
 	if (strstr(body, "\\\"silent\\\":[") || strstr(body, "\\\"wrong\\\":["))
 		say_lists(out, o, right, n, marks);
 	else
-		say_objects(out, o, right, key, n, graded ? "confidence" : marks ? "right" : "fires");
+		say_objects(out, o, right, key, n, graded ? "sure" : marks ? "right" : "matches");
 }
 
 /* The text whose mark is the odd one; where all differ, any. */

@@ -275,7 +275,7 @@ static void judge_texts(text *out, const char *user, bool drop_last)
 		to = strstr(line, label) ? out : &silent;
 		ck_assert_int_eq(
 		        text_addf(to, "%s%d", !to->len || to->data[to->len - 1] == '[' ? "" : ",", i), 0);
-		ck_assert_int_eq(text_addf(&objects, "%s{\"id\":%d,\"fires\":%s}", i > 1 ? "," : "", i,
+		ck_assert_int_eq(text_addf(&objects, "%s{\"id\":%d,\"matches\":%s}", i > 1 ? "," : "", i,
 		                           to == out ? "true" : "false"),
 		                 0);
 		free(line);
@@ -602,20 +602,20 @@ static const struct sample {
 	{ schema_detection, "{\"fires\":[1]}", false },
 	{ schema_detection, "{\"fires\":[1],\"silent\":[\"2\"]}", false },
 	{ schema_detection, "{\"fires\":[1.5],\"silent\":[]}", false },
-	{ schema_detection_graded, "{\"answers\":[{\"id\":1,\"fires\":true},{\"id\":2,\"fires\":false}]}",
+	{ schema_detection_graded, "{\"answers\":[{\"id\":1,\"matches\":true},{\"id\":2,\"matches\":false}]}",
 	  true },
 	{ schema_detection_graded, "{\"answers\":[]}", true },
-	{ schema_detection_graded, "{\"answers\":[{\"id\":\"1\",\"fires\":true}]}", false },
-	{ schema_detection_graded, "{\"answers\":[{\"id\":1,\"fires\":1}]}", false },
+	{ schema_detection_graded, "{\"answers\":[{\"id\":\"1\",\"matches\":true}]}", false },
+	{ schema_detection_graded, "{\"answers\":[{\"id\":1,\"matches\":1}]}", false },
 	{ schema_detection, "[true,false]", false },
 	{ schema_fuzz, "{\"right\":[1],\"wrong\":[2]}", true },
 	{ schema_fuzz, "{\"fires\":[1],\"silent\":[2]}", false },
 	{ schema_fuzz_graded, "{\"answers\":[{\"id\":1,\"right\":true}]}", true },
-	{ schema_fuzz_graded, "{\"answers\":[{\"id\":1,\"fires\":true}]}", false },
+	{ schema_fuzz_graded, "{\"answers\":[{\"id\":1,\"matches\":true}]}", false },
 	{ schema_intruder, "{\"answers\":[{\"id\":1,\"odd\":5}]}", true },
 	{ schema_intruder, "{\"answers\":[{\"id\":1,\"odd\":1.5}]}", false },
-	{ schema_confidence, "{\"answers\":[{\"id\":1,\"confidence\":62.5}]}", true },
-	{ schema_confidence, "{\"answers\":[{\"id\":1,\"confidence\":\"high\"}]}", false },
+	{ schema_confidence, "{\"answers\":[{\"id\":1,\"sure\":62.5}]}", true },
+	{ schema_confidence, "{\"answers\":[{\"id\":1,\"sure\":\"high\"}]}", false },
 };
 
 START_TEST(schemas_tell_good_from_bad)
@@ -629,18 +629,36 @@ START_TEST(schemas_tell_good_from_bad)
 }
 END_TEST
 
+/* Bodies have members in the order of their names, and models that are held to a schema answer in that order. */
+static const char *const keyed[] = { schema_detection_graded, schema_fuzz_graded, schema_confidence,
+	                             schema_intruder };
+
+START_TEST(answers_name_the_item_before_the_verdict)
+{
+	cJSON *schema = cJSON_Parse(keyed[_i]), *item;
+
+	ck_assert_ptr_nonnull(schema);
+	item = cJSON_GetObjectItem(cJSON_GetObjectItem(schema, "properties"), "answers");
+	item = cJSON_GetObjectItem(cJSON_GetObjectItem(item, "items"), "properties");
+	ck_assert_int_eq(cJSON_GetArraySize(item), 2);
+	for (const cJSON *x = item->child; x; x = x->next)
+		ck_assert_msg(strcmp(x->string, "id") >= 0, "'%s' comes before the id", x->string);
+	cJSON_Delete(schema);
+}
+END_TEST
+
 /* What is made of the content of a reply. */
 static const struct content {
 	const char *content, *reason;
 	int answers; /* -1: none to be had */
 	const char *says;
 } contents[] = {
-	{ "{\"answers\":[{\"id\":1,\"fires\":true}]}", "stop", 1, NULL },
+	{ "{\"answers\":[{\"id\":1,\"matches\":true}]}", "stop", 1, NULL },
 	{ "I think {this}.\n```json\n{\"answers\":[]}\n```", "stop", 0, NULL },
-	{ "<think>{\"answers\":[{\"id\":1,\"fires\":true}]}</think>{\"answers\":[]}", "stop", 0, NULL },
-	{ "{\"answers\":[{\"id\":1,\"fires\":true},{\"id\":2,\"fires\":false},{\"id\":3,\"fi", "length", 2,
-	  NULL },
-	{ "{\"answers\":[{\"id\":1,\"fires\":true},{\"id\":2,\"fires\":false},{\"id\":3,\"fi", "stop", -1,
+	{ "<think>{\"answers\":[{\"id\":1,\"matches\":true}]}</think>{\"answers\":[]}", "stop", 0, NULL },
+	{ "{\"answers\":[{\"id\":1,\"matches\":true},{\"id\":2,\"matches\":false},{\"id\":3,\"fi", "length",
+	  2, NULL },
+	{ "{\"answers\":[{\"id\":1,\"matches\":true},{\"id\":2,\"matches\":false},{\"id\":3,\"fi", "stop", -1,
 	  "lacks the key 'answers'" },
 	{ "{\"answers\":[{\"id\":1,", "length", -1, "cut off" },
 	{ "{\"answers\":7}", "stop", -1, "not what was asked for: the value at '/answers'" },
@@ -761,6 +779,7 @@ static void cases(Suite *suite)
 	tcase_add_test(t, dry_run_sends_and_stores_nothing);
 	suite_add_tcase(suite, t);
 	tcase_add_loop_test(p, schemas_tell_good_from_bad, 0, ARRAY_LEN(samples));
+	tcase_add_loop_test(p, answers_name_the_item_before_the_verdict, 0, ARRAY_LEN(keyed));
 	tcase_add_loop_test(p, answers_are_found_in_what_models_say, 0, ARRAY_LEN(contents));
 	tcase_add_test(p, templates_are_filled_exactly);
 	tcase_add_test(p, templates_must_ask_about_something);

@@ -99,7 +99,7 @@ static const struct wrong {
 	{ "answers in prose", CONTENT, .content = "I would rather not say.", .code = 1,
 	  .says = "feature 0 failed: " },
 	{ "answers for other ids", CONTENT,
-	  .content = "{\"fires\":[77],\"silent\":[]}{\"answers\":[{\"id\":77,\"fires\":true}]}",
+	  .content = "{\"fires\":[77],\"silent\":[]}{\"answers\":[{\"id\":77,\"matches\":true}]}",
 	  .score = true, .code = 1, .says = "the judge answered about other texts than it was asked about" },
 	{ "is given a key with a newline", NO_SERVER, .key = "sk-misbehaviour-\n0123", .code = 2,
 	  .says = "newline" },
