@@ -7,7 +7,8 @@
 `gloss explain` and `gloss score` run against a server on loopback that gives the shortest right answers; their real bodies are read
 from the request log. delphi's requests are made of the same windows by delphi's own classes. Needs eai-delphi (the environment of
 peers_store.py); what of its imports only a model needs is left out. Ends with 1 where
-the ratio is over --limit.
+the ratio is over --limit. "windows alone": texts without numbers or instructions, a pair of marks in each that fuzzing shows, a
+token an answer, nothing else.
 """
 import argparse
 import importlib.abc
@@ -201,7 +202,7 @@ class Bill:
 
 
 def count(o, tokenizer, store, found):
-    ours, theirs, windows = Bill(tokenizer, o.least), Bill(tokenizer, o.least), [0, 0, 0]
+    ours, theirs, windows, bare = Bill(tokenizer, o.least), Bill(tokenizer, o.least), [0, 0, 0], [0, 0]
     for feature, stages in found.items():
         for stage, requests in stages.items():
             for _, body in requests:
@@ -209,14 +210,17 @@ def count(o, tokenizer, store, found):
                 ours.add(stage, body["messages"], answer_to(body), schema)
         record = delphi_samples(store, feature, stages, LABEL)
         windows = [windows[0] + len(record.train), windows[1] + len(record.test), windows[2] + len(record.not_active)]
+        judged = record.test + record.not_active
+        bare[0] += sum(len(ours.encode("".join(e.str_tokens))) for e in record.train + 2 * judged) + 2 * len(judged)
+        bare[1] += len(ours.encode(LABEL)) + 2 * len(judged)
         for stage, requests in delphi_requests(o, record).items():
             for messages in requests:
                 n = messages[-1]["content"].count("\nExample ")
                 theirs.add(stage, messages, "[EXPLANATION]: " + LABEL if stage == "label" else str([i % 2 for i in range(n)]).replace(" ", ""))
-    return ours, theirs, windows
+    return ours, theirs, windows, bare
 
 
-def print_bills(o, ours, theirs, n):
+def print_bills(o, ours, theirs, bare, n):
     print(f"\n{'a feature':12}{'tool':8}{'requests':>9}{'input':>9}{'cached':>9}{'output':>8}")
     for stage in ours.rows:
         for name, bill in (("gloss", ours), ("delphi", theirs)):
@@ -231,6 +235,8 @@ def print_bills(o, ours, theirs, n):
             worst = max(worst, a / b if held else 0)
             note = "" if a / b <= o.limit else f"   NO: over {o.limit}" if held else "   (not held to the limit)"
             print(f"  {model:8}{'beginnings cached' if cache else 'nothing cached':20}{a:8.2f}{b:8.2f}   {a / b:.3f}{note}")
+        least = (bare[0] * rates["input"] + bare[1] * rates["output"]) / n / 1000
+        print(f"  {model:8}{'windows alone':20}{least:8.2f}{b:8.2f}   {least / b:.3f}   (the least any layout that sends each window with each question can reach)")
     return worst
 
 
@@ -274,10 +280,10 @@ def main():
         shutil.copy(o.store, store)
         run_gloss(o, store, choose(store, o))
         found = {f: x for f, x in gloss_requests(store).items() if {"label", "detection", "fuzz"} <= set(x)}
-        ours, theirs, windows = count(o, Tokenizer.from_file(o.tokenizer), store, found)
+        ours, theirs, windows, bare = count(o, Tokenizer.from_file(o.tokenizer), store, found)
     n = len(found)
     print(f"{n} features; a feature {windows[0] / n:.1f} windows for the label, {windows[1] / n:.1f} firing and {windows[2] / n:.1f} silent ones judged")
-    if n == 0 or print_bills(o, ours, theirs, n) > o.limit:
+    if n == 0 or print_bills(o, ours, theirs, bare, n) > o.limit:
         sys.exit(1)
 
 
