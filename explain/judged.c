@@ -5,7 +5,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { KEY_DIGITS = 8, MOST_CLASS = 15, SIMULATED_YES = 3 /* of 10: what is over is marked in texts */ };
+enum {
+	KEY_DIGITS = 8,
+	MOST_CLASS = 15,
+	CONFIDENCE_MOST = 100,
+	SIMULATED_MOST = 10,
+	SIMULATED_YES = 3 /* what is over is marked in texts */
+};
 
 uint32_t judged_key(const score_item *it)
 {
@@ -149,8 +155,8 @@ int judged_class(const char *of, double answer)
 	if (!judged_has_class(of))
 		return -1;
 	if (strcmp(of, "confidence") == 0)
-		return answer >= 50;
+		return answer >= 0 && answer <= CONFIDENCE_MOST ? answer >= CONFIDENCE_MOST / 2 : -1;
 	if (strcmp(of, "simulation") == 0)
-		return answer > SIMULATED_YES;
+		return answer >= 0 && answer <= SIMULATED_MOST ? answer > SIMULATED_YES : -1;
 	return answer >= 0 && answer <= MOST_CLASS && floor(answer) == answer ? (int)answer : -1;
 }

@@ -81,7 +81,7 @@ double stats_clustered(const double *term, const uint32_t *cluster, size_t n, si
 int stats_wilson_clustered(stats_rate *out, const uint8_t *hit, const uint32_t *cluster /* ascending */,
                            size_t n, double level, error *err) MUST_USE;
 
-/* How well probabilities (n) say how often the truth (0 or 1) is 1. */
+/* How well probabilities (n), 0 to 1 each, say how often the truth (0 or 1) is 1. */
 typedef struct stats_calibration {
 	size_t n;
 	double brier; /* mean squared difference */

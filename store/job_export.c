@@ -2,7 +2,6 @@
 #include "store/json_row.h"
 #include "store/store_internal.h"
 
-#include <math.h>
 
 typedef struct exporting {
 	store *s;
@@ -12,12 +11,6 @@ typedef struct exporting {
 	arena mem;
 	file_writer out;
 } exporting;
-
-static double number_or_nan(sqlite3_stmt *st, int column)
-{
-	return sqlite3_column_type(st, column) == SQLITE_NULL ? (double)NAN
-	                                                      : sqlite3_column_double(st, column);
-}
 
 static const char *column(sqlite3_stmt *st, int i)
 {
@@ -34,10 +27,10 @@ static int put_labels(exporting *x, int64_t task, error *err)
 		json_row_number(&x->row, "feature", sqlite3_column_double(x->labels, 0));
 		json_row_text(&x->row, "text", column(x->labels, 1));
 		json_row_text(&x->row, "short_text", column(x->labels, 2));
-		json_row_number(&x->row, "confidence", number_or_nan(x->labels, 3));
+		json_row_number(&x->row, "confidence", store_column_number(x->labels, 3));
 		json_row_text(&x->row, "prompt_sha256", column(x->labels, 4));
 		json_row_text(&x->row, "schema_sha256", column(x->labels, 5));
-		json_row_number(&x->row, "same_as", number_or_nan(x->labels, 6));
+		json_row_number(&x->row, "same_as", store_column_number(x->labels, 6));
 		json_row_close_object(&x->row);
 	}
 	json_row_close(&x->row);
@@ -52,10 +45,10 @@ static int put_scores(exporting *x, int64_t task, error *err)
 	while (store_next(&rc, x->s, x->scores, err)) {
 		json_row_open_object(&x->row, NULL);
 		json_row_text(&x->row, "scorer", column(x->scores, 0));
-		json_row_number(&x->row, "value", number_or_nan(x->scores, 1));
-		json_row_number(&x->row, "low", number_or_nan(x->scores, 2));
-		json_row_number(&x->row, "high", number_or_nan(x->scores, 3));
-		json_row_number(&x->row, "baseline", number_or_nan(x->scores, 4));
+		json_row_number(&x->row, "value", store_column_number(x->scores, 1));
+		json_row_number(&x->row, "low", store_column_number(x->scores, 2));
+		json_row_number(&x->row, "high", store_column_number(x->scores, 3));
+		json_row_number(&x->row, "baseline", store_column_number(x->scores, 4));
 		json_row_close_object(&x->row);
 	}
 	json_row_close(&x->row);
@@ -98,7 +91,7 @@ static int put_task(exporting *x, error *err)
 		if (members[i].text)
 			json_row_text(&x->row, members[i].name, column(x->tasks, i));
 		else
-			json_row_number(&x->row, members[i].name, number_or_nan(x->tasks, i));
+			json_row_number(&x->row, members[i].name, store_column_number(x->tasks, i));
 	}
 	rc = put_labels(x, task, err);
 	if (rc == 0)

@@ -2,7 +2,6 @@
 #include "store/store_internal.h"
 
 #include <assert.h>
-#include <math.h>
 
 int store_explanation_add(store *s, store_explanation *e, error *err)
 {
@@ -52,8 +51,7 @@ static int read_explanation(store_explanation *out, sqlite3_stmt *st, arena *mem
 	out->id = sqlite3_column_int64(st, 0);
 	out->source_id = sqlite3_column_int64(st, 1);
 	out->feature = (uint32_t)sqlite3_column_int64(st, 2);
-	out->confidence =
-	        sqlite3_column_type(st, 3) == SQLITE_NULL ? (double)NAN : sqlite3_column_double(st, 3);
+	out->confidence = store_column_number(st, 3);
 	out->task_id = sqlite3_column_int64(st, 4);
 	for (int i = 0; i < (int)ARRAY_LEN(texts) && rc == 0; i++)
 		rc = store_column_text(texts[i], st, 5 + i, mem, err);

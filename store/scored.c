@@ -1,7 +1,6 @@
 /* Scores as a report wants them: of labels that count, with their features, and what jobs took. */
 #include "store/store_internal.h"
 
-#include <math.h>
 #include <stdlib.h>
 
 #define COLUMNS                                                                                              \
@@ -48,12 +47,6 @@ static const char job_costs[] =
         "'lexical'), sum(t.input_tokens), sum(t.cached_tokens), sum(t.output_tokens), sum(t.cost) "
         "FROM job j JOIN task t ON t.job_id = j.id WHERE j.source_id = ?1 GROUP BY j.id ORDER BY j.id";
 
-static double number_or_nan(sqlite3_stmt *st, int column)
-{
-	return sqlite3_column_type(st, column) == SQLITE_NULL ? (double)NAN
-	                                                      : sqlite3_column_double(st, column);
-}
-
 static int read_scored(store_scored *out, sqlite3_stmt *st, arena *mem, error *err)
 {
 	const struct {
@@ -66,13 +59,13 @@ static int read_scored(store_scored *out, sqlite3_stmt *st, arena *mem, error *e
 	out->id = sqlite3_column_int64(st, 0);
 	out->explanation_id = sqlite3_column_int64(st, 1);
 	out->feature = (uint32_t)sqlite3_column_int64(st, 2);
-	out->density = number_or_nan(st, 3);
+	out->density = store_column_number(st, 3);
 	out->n_fires = (uint64_t)sqlite3_column_int64(st, 4);
 	out->shared = sqlite3_column_type(st, 8) != SQLITE_NULL;
-	out->value = number_or_nan(st, 13);
-	out->low = number_or_nan(st, 14);
-	out->high = number_or_nan(st, 15);
-	out->baseline = number_or_nan(st, 16);
+	out->value = store_column_number(st, 13);
+	out->low = store_column_number(st, 14);
+	out->high = store_column_number(st, 15);
+	out->baseline = store_column_number(st, 16);
 	out->n_positive = (uint32_t)sqlite3_column_int64(st, 17);
 	out->n_negative = (uint32_t)sqlite3_column_int64(st, 18);
 	out->n_failed = (uint32_t)sqlite3_column_int64(st, 19);
@@ -136,7 +129,7 @@ static int read_cost(store_job_cost *out, sqlite3_stmt *st, arena *mem, error *e
 		rc = store_column_text(texts[i], st, 1 + i, mem, err);
 	for (int i = 0; i < (int)ARRAY_LEN(sums); i++)
 		*sums[i] = (uint64_t)sqlite3_column_int64(st, 5 + i);
-	out->cost = number_or_nan(st, 12);
+	out->cost = store_column_number(st, 12);
 	return rc;
 }
 

@@ -224,6 +224,14 @@ void store_read_end(store *s)
 	sqlite3_exec(s->db, "RELEASE reading", NULL, NULL, NULL);
 }
 
+double store_column_number(sqlite3_stmt *st, int column)
+{
+	double x = sqlite3_column_type(st, column) == SQLITE_NULL ? (double)NAN
+	                                                          : sqlite3_column_double(st, column);
+
+	return isfinite(x) ? x : (double)NAN;
+}
+
 int store_column_text(const char **out, sqlite3_stmt *st, int column, arena *mem, error *err)
 {
 	const char *chars = (const char *)sqlite3_column_text(st, column);

@@ -97,6 +97,7 @@ int guard_schema(store *s, error *err) MUST_USE;
 /* Statements prepared from now on may only read (sql.c). */
 void store_only_reads(store *s, bool on);
 
+double store_column_number(sqlite3_stmt *st, int column); /* NaN: it is NULL, or not finite */
 /* Column text copied to `mem`, NULL for NULL. */
 int store_column_text(const char **out, sqlite3_stmt *st, int column, arena *mem, error *err) MUST_USE;
 

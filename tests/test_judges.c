@@ -1,5 +1,6 @@
 /* Two judges of the same windows, a person's answers, and what judges are worth by them. */
 #include "explain/explain.h"
+#include "explain/judged.h"
 #include "explain/stats.h"
 #include "store/store_internal.h"
 #include "tests/support.h"
@@ -159,13 +160,13 @@ static void teardown(void)
 	support_rmdir(folder);
 }
 
-static explain_opts options(const char *scorer, const char *model)
+static explain_opts options(const char *of, const char *model)
 {
 	explain_opts o = explain_opts_default();
 
 	client.model = model;
 	o.client = &client;
-	o.scorer = scorer;
+	o.scorer = of;
 	o.features = "0-11";
 	o.window = 16;
 	return o;
@@ -273,7 +274,7 @@ START_TEST(each_judge_scores_what_is_new_to_it)
 END_TEST
 
 /* Answers as they are kept, of two judges: what is yes and no, and of what there is none. */
-static void put_answers(const char *scorer, const char *as, int feature, const char *answers)
+static void put_answers(const char *of, const char *as, int feature, const char *answers)
 {
 	char query[512];
 
@@ -285,7 +286,7 @@ static void put_answers(const char *scorer, const char *as, int feature, const c
 	         "'000000010000000200000003000000040000000500000006', 'kind', '000111', 'answer', "
 	         "json('%s'))), "
 	         "'2026' FROM current_label WHERE feature = %d",
-	         scorer, as, answers, feature);
+	         of, as, answers, feature);
 	OK(store_exec(s, query, &err));
 }
 
@@ -471,6 +472,34 @@ START_TEST(a_judge_at_chance_is_not_corrected)
 }
 END_TEST
 
+/* Details may be of whoever wrote into the store: a probability of -5 has no bin. */
+START_TEST(answers_beyond_their_scale_are_none)
+{
+	explain_opts o = options("confidence", "A");
+	cJSON *page;
+
+	judge = (oracle){ .seed = 5, .d = 1.5 };
+	OK(explain_score(NULL, s, &o, &err));
+	o = options("detection", "A");
+	answer_all(&o, 10, 0);
+	OK(store_exec(s,
+	              "UPDATE score SET details = json_set(details, '$.items.answer', (SELECT "
+	              "json_group_array(iif(key % 2, -500, 1e9)) FROM json_each(details, '$.items.answer')))",
+	              &err));
+	page = report();
+	ck_assert_int_eq(
+	        cJSON_GetArraySize(cJSON_GetObjectItem(cJSON_GetObjectItem(page, "golden"), "judges")), 0);
+	cJSON_Delete(page);
+	ck_assert_int_eq(judged_class("confidence", -1), -1);
+	ck_assert_int_eq(judged_class("confidence", 100.5), -1);
+	ck_assert_int_eq(judged_class("confidence", 100), 1);
+	ck_assert_int_eq(judged_class("simulation", 11), -1);
+	ck_assert_int_eq(judged_class("simulation", 3), 0);
+	ck_assert_int_eq(judged_class("detection", -1), -1);
+	ck_assert_int_eq(judged_class("intruder", 16), -1);
+}
+END_TEST
+
 static void cases(Suite *suite)
 {
 	TCase *c;
@@ -480,7 +509,8 @@ static void cases(Suite *suite)
 	c = SUPPORT_CASE(suite, "judges", two_judges_get_the_same_windows,
 	                 each_judge_scores_what_is_new_to_it, kappa_of_what_has_a_yes,
 	                 answers_stay_and_are_not_asked_for_again, a_person_in_the_terminal,
-	                 a_judge_against_a_person, a_judge_at_chance_is_not_corrected);
+	                 a_judge_against_a_person, answers_beyond_their_scale_are_none,
+	                 a_judge_at_chance_is_not_corrected);
 	tcase_add_checked_fixture(c, setup, teardown);
 }
 

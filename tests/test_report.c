@@ -168,6 +168,25 @@ static void put_scores(void)
 	                                    SCORE(11, "fuzz", "a", 0.6, 0.4, 0.7, 0, "not even JSON"));
 }
 
+/* What SQL can write, and no scorer: infinity is no score, and no number has a place in a histogram then. */
+START_TEST(scores_that_are_no_number_are_left_out)
+{
+	explain_report_opts o = explain_report_opts_default();
+	cJSON *page;
+
+	put_scores();
+	run("UPDATE score SET value = 9e999 WHERE judge = 'b' AND explanation_id = 11;"
+	    "UPDATE score SET low = -9e999, high = 9e999, baseline = 9e999 WHERE judge = 'b' AND "
+	    "explanation_id = 12;"
+	    "UPDATE feature SET density = 9e999 WHERE feature = 2");
+	page = report(&o);
+	ck_assert_str_eq(cJSON_GetObjectItem(at(page, "series", 1), "judge")->valuestring, "b");
+	NEAR(number(at(page, "series", 1), "n"), 3);
+	ck_assert_double_eq_tol(number(at(page, "series", 1), "value"), (0.7 + 0.4 + 0.75) / 3, 1e-9);
+	cJSON_Delete(page);
+}
+END_TEST
+
 START_TEST(numbers_of_series)
 {
 	explain_report_opts o = explain_report_opts_default();
@@ -386,8 +405,9 @@ static void cases(Suite *suite)
 	TCase *c;
 
 	SUPPORT_CASE(suite, "statistics", student_as_in_tables, means, correlations);
-	c = SUPPORT_CASE(suite, "page", numbers_of_series, agreement_order_and_flags, what_is_asked_for,
-	                 nothing_to_report, page_holds_text_as_text, memory_runs_out);
+	c = SUPPORT_CASE(suite, "page", numbers_of_series, scores_that_are_no_number_are_left_out,
+	                 agreement_order_and_flags, what_is_asked_for, nothing_to_report,
+	                 page_holds_text_as_text, memory_runs_out);
 	tcase_add_checked_fixture(c, setup, teardown);
 }
 
