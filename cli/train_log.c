@@ -107,7 +107,8 @@ cJSON *train_held_out_json(const sae_metrics *m)
 	                             add_inputs(line, m->input_fvu, m->n_inputs));
 }
 
-void train_log_begin(train_log *l, const char *kernels, const char *screening, cJSON *options, cJSON *plan)
+void train_log_begin(train_log *l, const char *kernels, const char *screening, cJSON *options, cJSON *plan,
+                     cJSON *dead)
 {
 	cJSON *line = cJSON_CreateObject();
 	bool good = cJSON_AddStringToObject(line, "gloss", GLOSS_VERSION) &&
@@ -116,6 +117,7 @@ void train_log_begin(train_log *l, const char *kernels, const char *screening, c
 
 	good = add_part(line, "options", options) && good;
 	good = add_part(line, "plan", plan) && good;
+	good = add_part(line, "dead_at_start", dead) && good;
 	add_line(l, if_good(line, good));
 }
 

@@ -17,8 +17,9 @@ typedef struct train_log {
  * off. No log there is fine. */
 int train_log_cut(const char *path, uint64_t step, error *err) MUST_USE;
 
-/* The first line: what the run is started with. Takes options and plan, which may be NULL where there is no memory. */
-void train_log_begin(train_log *l, const char *kernels, const char *screening, cJSON *options, cJSON *plan);
+/* The first line: what the run is started with. Takes options, plan and train_dead_json(), which may be NULL where there is no memory. */
+void train_log_begin(train_log *l, const char *kernels, const char *screening, cJSON *options, cJSON *plan,
+                     cJSON *dead);
 /* A line for the step, if it is the first, the last or due. */
 void train_log_step(train_log *l, const sae_train_step *s);
 /* The same where it is not due: for the last step of a run that was stopped. A resumed run drops the line. */

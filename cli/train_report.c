@@ -138,6 +138,18 @@ static bool add_plan(cJSON *object, const sae_train_opts *t)
 	return add_part(object, "plan", train_plan_json(t));
 }
 
+cJSON *train_dead_json(const sae_train_opts *t, const sae_rows *rows)
+{
+	double gamma = sae_rows_get_stats(rows)->gamma;
+	cJSON *o = cJSON_CreateObject();
+
+	if (add_number(o, "gamma", gamma) && add_number(o, "tokens", (double)t->dead_tokens) &&
+	    add_number(o, "dead", sae_train_foretell_dead(t, gamma, t->dead_tokens)))
+		return o;
+	cJSON_Delete(o);
+	return NULL;
+}
+
 static bool add_options(cJSON *object, const train_report *r)
 {
 	return add_part(object, "options", cli_options_json(r->self, r->opts));
@@ -328,6 +340,7 @@ cJSON *train_report_json(const train_report *r)
 	    add_string(o, "arch", sae_arch_name(r->plan->arch)) && add_string(o, "kernels", r->kernels) &&
 	    add_string(o, "screening", r->screening) && add_rows(o, r->in->rows) &&
 	    add_split(o, &r->opts->split) && add_options(o, r) && add_departs(o, r) && add_memory(o, r) &&
+	    add_part(o, "dead_at_start", train_dead_json(r->plan, r->in->rows)) &&
 	    add_part(o, "last", train_step_json(&r->last)))
 		return o;
 	cJSON_Delete(o);

@@ -22,6 +22,9 @@ typedef struct train_report {
 
 /* What the program chose where the options leave it to it. NULL: no memory. */
 cJSON *train_plan_json(const sae_train_opts *t);
+/* {"gamma", "tokens", "dead"}: how many features are dead at the start, foretold for so many tokens; dead is null where nothing is. NULL:
+ * no memory. */
+cJSON *train_dead_json(const sae_train_opts *t, const sae_rows *rows);
 /* cfg.json's metadata; NULL: no memory. */
 cJSON *train_report_metadata(const train_report *r);
 /* What --json prints, of one SAE or of a sweep into `dir`; NULL: no memory. picture: its path, "": none. */

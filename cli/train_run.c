@@ -454,19 +454,21 @@ static void say_schedule(FILE *to, const train_job *j)
 	fputc('\n', to);
 }
 
-#define GAMMA_HIGH                                                                                           \
-	0.5 /* planted features, F twice theirs: at 1 a tenth more of them died, at 4 half, at 15 nearly all */
+#define MANY_DEAD 0.05 /* of the features: it is worth saying what prevents that */
 
 /* Rows far from the origin kill features that start there. */
 static void say_gamma(FILE *to, const train_job *j)
 {
 	const sae_train_opts *p = &j->saes[0].plan;
 	double gamma = sae_rows_get_stats(j->in.rows)->gamma;
-	bool centered = p->normalize == SAE_NORMALIZE_CENTER || p->normalize == SAE_NORMALIZE_WHITEN;
+	double dead = sae_train_foretell_dead(p, gamma, p->dead_tokens);
 
 	fprintf(to, "train: gamma %.3g (norm of the rows' mean / root of their variance)", gamma);
-	if (gamma > GAMMA_HIGH && p->bias == SAE_BIAS_ZERO && !centered)
-		fputs(": with b_dec from 0, many features may die; --normalize center prevents that", to);
+	if (!isnan(dead))
+		fprintf(to, ": as they begin about %.0f of %u features would not fire in %" PRIu64 " tokens",
+		        dead, p->d_sae, p->dead_tokens);
+	if (dead > MANY_DEAD * p->d_sae && p->bias == SAE_BIAS_ZERO)
+		fputs("; --init-bias mean or --normalize center prevents that", to);
 	fputc('\n', to);
 }
 
@@ -515,7 +517,8 @@ static int begin_logs(train_job *j, error *err)
 		s->log = (train_log){ .path = s->log_path, .append = goes_on, .every = j->o->log_every };
 		if (rc == 0 && (!goes_on || j->extended))
 			train_log_begin(&s->log, sae_kernels_name(j->o->kernels), s->screening,
-			                cli_options_json(j->self, &s->o), train_plan_json(&s->plan));
+			                cli_options_json(j->self, &s->o), train_plan_json(&s->plan),
+			                train_dead_json(&s->plan, j->in.rows));
 	}
 	return rc;
 }

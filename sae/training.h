@@ -190,6 +190,12 @@ int sae_train_prefixes(uint32_t ends[SAE_PREFIXES], uint32_t *n, const sae_train
  * itself; `tokens` becomes 0. */
 void sae_train_plan(sae_train_opts *o, uint64_t n_train_rows);
 
+/* Features that will not fire on `tokens` rows with weights as they begin, foretold from gamma (sae_rows_stats) alone: of random encoder rows
+ * the pre-activation on the mean row is as a normal number with gamma times the deviation that one feature's have from row to row, and
+ * those far under 0 never reach a row's k-th largest. Gamma counts as 0 where the mean is taken off. Says nothing of what training does
+ * (AuxK and the bias wake features, a penalty kills some). o: planned; NaN: nothing is foretold of it. */
+double sae_train_foretell_dead(const sae_train_opts *o, double gamma, uint64_t tokens);
+
 /* Fit one SAE to the training rows. The same bits for the same dump, options and CPU kind, whatever the threads.
  *   out   set on success; after at least one step also when stopped (ERR_STOPPED), when the loss of a batch is not finite
  *         (ERR_LIMIT) and when rows cannot be read: the model as it was after the last good step

@@ -1,4 +1,5 @@
 /* The forecast of a run's memory against what the run takes. */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -167,8 +168,90 @@ START_TEST(too_small_a_limit_is_refused_with_the_numbers)
 }
 END_TEST
 
+/* ---- Dead features ---------------------------------------------------------------------------------------------------- */
+
+static double normal(uint64_t seed, uint64_t i)
+{
+	double u = hash64_unit(hash64_mix(seed, 2 * i)), v = hash64_unit(hash64_mix(seed, 2 * i + 1));
+
+	return sqrt(-2 * log(1 - u)) * cos(2 * 3.14159265358979 * v);
+}
+
+enum { WIDTH = 32, FEATURES = 256, ROWS = 2000 };
+
+/* How many of random features are among the k largest positive of no row; k 0: are positive on none. */
+static unsigned simulated(double gamma, size_t k)
+{
+	double w[FEATURES][WIDTH], a[FEATURES], x[WIDTH];
+	bool fired[FEATURES] = { false };
+	unsigned dead = 0;
+
+	for (size_t f = 0; f < FEATURES; f++)
+		for (size_t i = 0; i < WIDTH; i++)
+			w[f][i] = normal(1, f * WIDTH + i) / sqrt(WIDTH);
+	for (size_t t = 0; t < ROWS; t++) {
+		for (size_t i = 0; i < WIDTH; i++)
+			x[i] = normal(2, t * WIDTH + i) + (i % 2 ? gamma : -gamma);
+		for (size_t f = 0; f < FEATURES; f++) {
+			a[f] = 0;
+			for (size_t i = 0; i < WIDTH; i++)
+				a[f] += w[f][i] * x[i];
+		}
+		for (size_t f = 0; f < FEATURES; f++) {
+			size_t over = 0;
+
+			for (size_t g = 0; g < FEATURES && k; g++)
+				over += a[g] > a[f];
+			fired[f] |= a[f] > 0 && (!k || over < k);
+		}
+	}
+	for (size_t f = 0; f < FEATURES; f++)
+		dead += !fired[f];
+	return dead;
+}
+
+static double foretold(sae_arch arch, double gamma, uint32_t k, sae_bias bias)
+{
+	sae_train_opts o = sae_train_opts_default();
+
+	o.arch = arch;
+	o.d_sae = FEATURES;
+	o.k = k;
+	o.bias = bias;
+	o.penalty.start_l0 = -1;
+	return sae_train_foretell_dead(&o, gamma, ROWS);
+}
+
+START_TEST(dead_features_are_foretold)
+{
+	static const double gammas[] = { 0.5, 1, 4, 15 };
+	sae_train_opts o = sae_train_opts_default();
+
+	for (size_t i = 0; i < ARRAY_LEN(gammas); i++) {
+		double top = foretold(SAE_TOPK, gammas[i], 4, SAE_BIAS_ZERO);
+		double relu = foretold(SAE_RELU, gammas[i], 4, SAE_BIAS_ZERO);
+		unsigned top_is = simulated(gammas[i], 4), relu_is = simulated(gammas[i], 0);
+
+		ck_assert_msg(fabs(top - top_is) <= 8 + 0.1 * top_is, "gamma %g, k 4: %g foretold, %u are",
+		              gammas[i], top, top_is);
+		ck_assert_msg(fabs(relu - relu_is) <= 8 + 0.1 * relu_is, "gamma %g: %g foretold, %u are",
+		              gammas[i], relu, relu_is);
+		ck_assert_double_lt(foretold(SAE_TOPK, gammas[i], 4, SAE_BIAS_MEAN), 1);
+	}
+	ck_assert_double_gt(foretold(SAE_TOPK, 4, 4, SAE_BIAS_ZERO), FEATURES / 2);
+	ck_assert(isnan(foretold(SAE_JUMPRELU, 4, 4, SAE_BIAS_ZERO)));
+	o.bias = SAE_BIAS_ZERO;
+	o.normalize = SAE_NORMALIZE_CENTER;
+	ck_assert_double_lt(sae_train_foretell_dead(&o, 15, 100000), 1);
+	o.arch = SAE_JUMPRELU;
+	o.penalty.start_l0 = 64; /* exp(-1000 * 64 / 4608) of 4608 */
+	ck_assert_double_lt(fabs(sae_train_foretell_dead(&o, 15, 1000) - 0.00430), 1e-4);
+}
+END_TEST
+
 static void cases(Suite *s)
 {
+	SUPPORT_CASE(s, "dead", dead_features_are_foretold);
 	SUPPORT_CASE(s, "memory", the_forecast_is_true, too_small_a_limit_is_refused_with_the_numbers);
 }
 SUPPORT_MAIN("forecast", cases)
