@@ -5,7 +5,7 @@
 """
 import json
 import sys
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import torch
 from transformers import AutoModel, AutoTokenizer
@@ -39,7 +39,7 @@ def main():
     Handler.tokenizer = AutoTokenizer.from_pretrained(sys.argv[1], local_files_only=True)
     Handler.model = AutoModel.from_pretrained(sys.argv[1], local_files_only=True).eval()
     torch.set_num_threads(1)
-    server = HTTPServer(("127.0.0.1", 0), Handler)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     print(f"http://127.0.0.1:{server.server_port}/v1", flush=True)
     server.serve_forever()
 

@@ -5,7 +5,8 @@
 
 URL: an OpenAI-compatible server (demo/llm_server.py runs one on loopback). Labels are those of the lexical explainer. Gloss judges by
 `gloss score`; delphi's prompts are made by its own class, and its replies read by its own parser. Prints how often each was right on
-firing and on silent windows, with Wilson's interval, and how many windows got no answer.
+firing and on silent windows, with Wilson's interval, how many windows got no answer, and the difference of the balanced accuracies with
+its 95 % interval (Newcombe's; windows as if independent); once over answered windows, once with those that got no answer as half right.
 """
 import argparse
 import asyncio
@@ -25,11 +26,35 @@ from price import ROOT, Absent, choose, delphi_samples, gloss_requests
 
 
 def wilson(hits, n, z=1.96):
+    """Rate, low, high."""
     if n == 0:
-        return "   none answered"
+        return 0.5, 0.0, 1.0
     p, d = hits / n, 1 + z * z / n
     middle, half = (p + z * z / (2 * n)) / d, z * (p * (1 - p) / n + z * z / (4 * n * n)) ** 0.5 / d
-    return f"{p:6.3f} [{middle - half:.3f}, {middle + half:.3f}] of {n}"
+    return p, middle - half, middle + half
+
+
+def combined(a, b, sign, weight=1.0):
+    """weight * (a + sign * b) of two (value, low, high) that do not hang together, by Newcombe (1998)."""
+    if sign < 0:
+        b = (b[0], b[2], b[1])
+    value = a[0] + sign * b[0]
+    low, high = (((a[i] - a[0]) ** 2 + (b[i] - b[0]) ** 2) ** 0.5 for i in (1, 2))
+    return weight * value, weight * (value - low), weight * (value + high)
+
+
+def balanced(tp, p, tn, n):
+    return combined(wilson(tp, p), wilson(tn, n), 1, 0.5)
+
+
+def filled(counts, asked):
+    """With `asked` windows of each kind, those without an answer half right."""
+    tp, p, tn, n = counts
+    return [tp + (asked - p) / 2, asked, tn + (asked - n) / 2, asked]
+
+
+def put(x):
+    return f"{x[0]:.3f} [{x[1]:.3f}, {x[2]:.3f}]"
 
 
 def ask_gloss(o, store, features):
@@ -78,8 +103,8 @@ def ask_delphi(o, store, found):
 
 def show(name, counts, none, seconds):
     tp, p, tn, n = counts
-    balanced = f"{(tp / p + tn / n) / 2:.3f}" if p and n else "none"
-    print(f"{name:8} balanced accuracy {balanced}   firing {wilson(tp, p)}   silent {wilson(tn, n)}   without an answer {none}   {seconds:.0f} s")
+    rates = f"firing {put(wilson(tp, p))} of {p}   silent {put(wilson(tn, n))} of {n}"
+    print(f"{name:8} balanced accuracy {put(balanced(*counts))}   {rates}   without an answer {none}   {seconds:.0f} s")
 
 
 def main():
@@ -100,13 +125,15 @@ def main():
         shutil.copy(o.store, store)
         features = choose(store, SimpleNamespace(features=o.features, seed=o.seed, examples=20, positive=o.windows))
         started = time.time()
-        counts = ask_gloss(o, store, features)
-        show("gloss", counts, 2 * o.windows * o.features - counts[1] - counts[3], time.time() - started)
+        ours = ask_gloss(o, store, features)
+        asked = o.windows * o.features
+        show("gloss", ours, 2 * asked - ours[1] - ours[3], time.time() - started)
         started = time.time()
-        found = {f: {"detection": s["detection"]} for f, s in gloss_requests(store).items() if "detection" in s}
-        counts, none = ask_delphi(o, store, found)
-        show("delphi", counts, none, time.time() - started)
-        print(f"{len(found)} features")
+        found = {f: {"detection": s["detection"]} for f, s in gloss_requests(store, ("done", "failed")).items() if "detection" in s}
+        theirs, none = ask_delphi(o, store, found)
+        show("delphi", theirs, none, time.time() - started)
+        print(f"{len(found)} features of {o.features}; gloss - delphi {put(combined(balanced(*ours), balanced(*theirs), -1))};"
+              f" all windows of these, none answered as half right: {put(combined(balanced(*filled(ours, o.windows * len(found))), balanced(*filled(theirs, o.windows * len(found))), -1))}")  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -76,13 +76,14 @@ def run_gloss(o, store, features):
     server.shutdown()
 
 
-def gloss_requests(store):
-    """{feature: {stage: [(windows, body)]}} in the order in which they were asked."""
+def gloss_requests(store, states=("done",)):
+    """{feature: {stage: [(windows, body)]}} in the order in which they were asked, of tasks that ended so."""
     db = sqlite3.connect(store)
     db.execute("ATTACH ? AS log", (store + ".requests",))
     rows = db.execute(
         "SELECT t.feature, coalesce(j.settings ->> 'scorer', 'label'), r.example_ids, l.body FROM request r JOIN task t ON t.id = r.task_id"
-        " JOIN job j ON j.id = t.job_id JOIN log.reply l ON l.key = r.key WHERE t.state = 'done' ORDER BY t.id, r.seq"
+        " JOIN job j ON j.id = t.job_id JOIN log.reply l ON l.key = r.key WHERE t.state IN (SELECT value FROM json_each(?)) ORDER BY t.id, r.seq",
+        (json.dumps(states),),
     )
     found = {}
     for feature, stage, windows, body in rows:

@@ -30,7 +30,7 @@ SCORERS = {  # options of each; what it asks is added by ask()
     "confidence": FEW,
     "fuzz": FEW,
     "intruder": "--positive 12 --negative 6 --hard 3".split(),
-    "simulation": "--positive 5 --negative 2 --baseline 1".split(),
+    "simulation": "--positive 5 --negative 1 --baseline 0".split(),
     "embedding": "--positive 20 --negative 20 --hard 12 --baseline 20".split(),
     "surprisal": FEW,
     "intervention": "--prompts 5".split(),
@@ -82,7 +82,7 @@ class Servers:
         env = os.environ | {"OMP_NUM_THREADS": str(o.threads), "HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
         with open(o.out / f"{name}.log", "w") as log, open(file if name != "llm" else os.devnull, "w") as url:
             server = subprocess.Popen([str(x) for x in line], cwd=ROOT, env=env, stdout=url, stderr=log)
-        for _ in range(1200):
+        for _ in range(6000):  # torch takes minutes to start on a busy machine
             if file.exists() and file.read_text().strip():
                 return server, file.read_text().strip()
             if server.poll() is not None:
@@ -137,7 +137,12 @@ class Run:
     def __init__(self, o):
         self.o, self.kept, self.lock = o, o.out / "done.json", threading.Lock()
         self.done = json.loads(self.kept.read_text()) if self.kept.exists() else {}
-        self.end, self.servers = time.time() + 60 * o.minutes, Servers(o)
+        self.end, self.servers, self.children = time.time() + 60 * o.minutes, Servers(o), set()
+
+    def stop(self, *_):
+        self.end = 0
+        for child in list(self.children):
+            child.terminate()
 
     def stages(self, server, names, some):
         for stage in names:
@@ -149,13 +154,16 @@ class Run:
         command = ["explain", "--examples", "10"] if stage == "label" else ["score", "--scorer", stage, *SCORERS[stage]]
         line = [o.gloss, *command, "-d", o.store, "--features", some, "--concurrency", "4", "--timeout", "900", *options, "--quiet"]
         started, cpu = time.time(), self.servers.cpu(server)
-        said = subprocess.run([str(x) for x in line], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        if said.returncode < 0:
-            return  # stopped from outside: the next run goes on with it
-        one = {"rc": said.returncode, "seconds": time.time() - started, "cpu": self.servers.cpu(server) - cpu, "features": len(some.split(","))}
+        child = subprocess.Popen([str(x) for x in line], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        self.children.add(child)
+        said = child.communicate()[0]
+        self.children.remove(child)
+        if self.end == 0 or child.returncode not in (0, 1):
+            return  # stopped: the next run goes on with it
+        one = {"rc": child.returncode, "seconds": time.time() - started, "cpu": self.servers.cpu(server) - cpu, "features": len(some.split(","))}
         with self.lock:
             with open(o.out / "run.log", "a") as log:
-                print("$", *line, "\n" + said.stdout, file=log)
+                print("$", *line, "\n" + said, file=log)
             print(f"{stage:12} {some}: {one['seconds']:.0f} s, {one['cpu']:.0f} s of the server's processor{', ended with ' + str(one['rc']) if one['rc'] else ''}")
             self.done[f"{stage} {some}"] = one
             self.kept.with_suffix(".part").write_text(json.dumps(self.done, indent=1))
@@ -216,7 +224,6 @@ def main():
     p.add_argument("--encoder", type=Path)
     o = p.parse_args()
     sys.stdout.reconfigure(line_buffering=True)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the servers end too
     o.out = o.out.resolve()
     o.out.mkdir(parents=True, exist_ok=True)
     o.store = o.store or o.out / "store.db"
@@ -224,6 +231,8 @@ def main():
         make_store(o)
         environments(o)
         run = Run(o)
+        signal.signal(signal.SIGTERM, run.stop)
+        signal.signal(signal.SIGINT, run.stop)
         try:
             run.all()
         finally:
