@@ -128,6 +128,8 @@ static const option options[] = {
 	       "dictionary_learning)"),
 	OPTION(train_opts, encoder_norm, "encoder-norm", 0, OPTION_DOUBLE, "X", NULL, 1e-6, 1e6,
 	       "norm of encoder rows at the start, in the directions of the decoder's; if not given, 0.4"),
+	OPTION(train_opts, init_rows, "init-rows", 0, OPTION_ENUM, "uniform|normal", "uniform", 0, 0,
+	       "what the values of their random directions are drawn from"),
 	OPTION(train_opts, resample, "resample", 0, OPTION_U64, "N", NULL, 2, 4e12,
 	       "every N steps, features that did not fire in the last N / 2 begin anew at rows with large "
 	       "errors, "

@@ -24,6 +24,7 @@ sae_penalty_opts train_penalty_of(const train_penalty_args *a, sae_arch arch, bo
 		                   .target_l0 = a->target_l0,
 		                   .start_l0 = a->start_l0,
 		                   .kind = kind_of(a->kind),
+		                   .raw_input = a->raw_input,
 		                   .free_decoder =
 		                           a->decoder ? strcmp(a->decoder, "free") == 0 : free_decoder,
 		                   .decoder_norm = a->decoder_norm,

@@ -9,7 +9,7 @@ typedef struct train_penalty_args {
 	const char *kind, *decoder, *loss;
 	double l1, l0, target_l0, start_l0, bandwidth, threshold, threshold_lr, tanh_scale, preact, p_end,
 	        anneal_from, decoder_norm;
-	bool ste_input, log_threshold, detach_gate;
+	bool raw_input, ste_input, log_threshold, detach_gate;
 } train_penalty_args;
 
 #define TRAIN_PENALTY_KINDS "step|tanh|quadratic|quadratic-mean|lp|lp-root"
@@ -30,6 +30,10 @@ typedef struct train_penalty_args {
 	        OPTION(st, at.kind, "penalty", 0, OPTION_ENUM, TRAIN_PENALTY_KINDS, NULL, 0, 0,              \
 	               "jumprelu (step): L0, tanh of values, (L0 / target - 1)^2 of each token or of the "   \
 	               "mean L0; panneal (lp): the sum of values to the power p, or its 1/p-th power"),      \
+	        OPTION(st, at.raw_input, "raw-input", 0, OPTION_BOOL, NULL, NULL, 0, 0,                      \
+	               "relu, panneal, gated, jumprelu: b_dec is not taken off the rows that are encoded "   \
+	               "(SAELens' "                                                                          \
+	               "apply_b_dec_to_input false)"),                                                       \
 	        OPTION(st, at.decoder, "decoder", 0, OPTION_ENUM, "unit|free", NULL, 0, 0,                   \
 	               "hold decoder rows at norm 1, or let them be and count their norms in the penalty, "  \
 	               "of a crosscoder the norms in its inputs; if not given, unit, but free for a "        \
@@ -59,9 +63,9 @@ typedef struct train_penalty_args {
 	               "gated: the reconstruction by the gate teaches the encoder only, as in "              \
 	               "dictionary_learning; else the decoder too, as in SAELens"),                          \
 	        OPTION(st, at.p_end, "p-end", 0, OPTION_DOUBLE, "P", "0.2", 0.05, 1,                         \
-	               "panneal: p at the end"),                                                             \
+	               "panneal: p that would come after the last step"),                                    \
 	        OPTION(st, at.anneal_from, "anneal-from", 0, OPTION_DOUBLE, "SHARE", "0.5", 0, 1,            \
-	               "panneal: share of the steps after which p falls from 1, in ten steps")
+	               "panneal: share of the steps after which p falls from 1, in nine parts")
 
 /* As the trainer takes them, of one SAE of a sweep: its own coefficient. free_decoder: where --decoder was not given. */
 sae_penalty_opts train_penalty_of(const train_penalty_args *a, sae_arch arch, bool free_decoder);

@@ -102,6 +102,7 @@ sae_train_opts train_plan_of(const train_opts *o, const cli_parsed *p, uint64_t 
 	        (sae_normalize)place_of(o->normalize, "none|mean-norm|mean-square|layer|token|whiten|center");
 	t.bias = (sae_bias)place_of(o->init_bias, "mean|zero|median");
 	t.encoder_norm = o->encoder_norm;
+	t.normal_rows = strcmp(o->init_rows, "normal") == 0;
 	t.resample = o->resample;
 	t.seed = o->seed;
 	t.order_seed = o->order_seed;

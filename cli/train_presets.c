@@ -39,7 +39,8 @@ static const struct {
 	  "\"dead-tokens\":4096000}",
 	  { NULL } },
 	{ "sparsify",
-	  "{\"arch\":\"topk\",\"k\":32,\"batch\":65536,\"optimizer\":\"signum\",\"normalize\":\"none\","
+	  "{\"arch\":\"topk\",\"k\":32,\"batch\":65536,\"optimizer\":\"signum\",\"schedule\":\"constant\","
+	  "\"normalize\":\"none\","
 	  "\"init-bias\":\"mean\",\"encoder-norm\":0.577,\"auxk-alpha\":0,\"dead-tokens\":10000000}",
 	  { "encoder and decoder start in random directions of one norm, there as nn.Linear does" } },
 	{ "dictionary-learning-topk",
@@ -60,30 +61,34 @@ static const struct {
 	    DL_STOP } },
 	{ "dictionary-learning-relu",
 	  "{\"arch\":\"relu\",\"lr\":1e-3,\"l1\":0.1,\"decoder\":\"unit\",\"loss\":\"plain\","
-	  "\"schedule\":\"constant\",\"warmup\":1000,\"sparsity-warmup\":2000,\"init-bias\":\"zero\","
+	  "\"schedule\":\"constant\",\"warmup\":1000,\"sparsity-warmup\":2000,\"init-bias\":\"zero\",\"init-"
+	  "rows\":\"normal\","
 	  "\"encoder-norm\":0.1,\"normalize\":\"mean-square\"}",
 	  { DL_STOP } },
 	{ "dictionary-learning-april",
 	  "{\"arch\":\"relu\",\"lr\":1e-3,\"l1\":0.1,\"decoder\":\"free\",\"loss\":\"plain\",\"clip\":1,"
-	  "\"schedule\":\"constant\",\"warmup\":1000,\"sparsity-warmup\":2000,\"init-bias\":\"zero\","
+	  "\"schedule\":\"constant\",\"warmup\":1000,\"sparsity-warmup\":2000,\"init-bias\":\"zero\",\"init-"
+	  "rows\":\"normal\","
 	  "\"encoder-norm\":0.1,\"decoder-norm\":0.1,\"normalize\":\"mean-square\"}",
 	  { DL_STOP } },
 	{ "dictionary-learning-gated",
 	  "{\"arch\":\"gated\",\"lr\":5e-5,\"beta1\":0,\"l1\":0.1,\"decoder\":\"unit\",\"loss\":\"plain\","
 	  "\"detach-gate\":true,\"schedule\":\"constant\",\"warmup\":1000,\"sparsity-warmup\":2000,"
-	  "\"init-bias\":\"zero\",\"encoder-norm\":1,\"normalize\":\"mean-square\"}",
+	  "\"init-bias\":\"zero\",\"init-rows\":\"normal\",\"encoder-norm\":1,\"normalize\":\"mean-square\"}",
 	  { DL_STOP } },
 	{ "dictionary-learning-jumprelu",
 	  "{\"arch\":\"jumprelu\",\"lr\":7e-5,\"beta1\":0,\"l0\":1,\"target-l0\":20,"
-	  "\"penalty\":\"quadratic-mean\",\"bandwidth\":0.001,\"threshold\":0.001,\"threshold-lr\":1,"
+	  "\"raw-input\":true,\"penalty\":\"quadratic-mean\",\"bandwidth\":0.001,\"threshold\":0.001,"
+	  "\"threshold-lr\":1,"
 	  "\"decoder\":\"unit\",\"loss\":\"plain\",\"clip\":1,\"schedule\":\"constant\",\"warmup\":1000,"
 	  "\"sparsity-warmup\":2000,\"init-bias\":\"zero\",\"encoder-norm\":1,\"normalize\":\"mean-square\"}",
-	  { "b_dec is taken off the rows, there not",
-	    "the step's estimator is at the pre-activation, there at the value (their issue 55)", DL_STOP } },
+	  { "the step's estimator is at the pre-activation, there at the value (their issue 55)", DL_STOP } },
 	{ "dictionary-learning-panneal",
 	  "{\"arch\":\"panneal\",\"lr\":1e-3,\"l1\":0.1,\"decoder\":\"unit\",\"loss\":\"plain\","
-	  "\"p-end\":0.05,\"schedule\":\"constant\",\"warmup\":1000,\"sparsity-warmup\":2000,"
-	  "\"init-bias\":\"zero\",\"encoder-norm\":0.1,\"normalize\":\"mean-square\"}",
+	  "\"penalty\":\"lp-root\",\"p-end\":0.05,\"schedule\":\"constant\",\"warmup\":1000,\"sparsity-"
+	  "warmup\":2000,"
+	  "\"init-bias\":\"zero\",\"init-rows\":\"normal\",\"encoder-norm\":0.1,\"normalize\":\"mean-"
+	  "square\"}",
 	  { "p falls from half of the steps on to 0.05, there from step 15,000 on to 0", DL_STOP } },
 	{ "gemma-scope",
 	  "{\"arch\":\"jumprelu\",\"batch\":4096,\"lr\":7e-5,\"beta1\":0,\"schedule\":\"constant\","
@@ -96,11 +101,13 @@ static const struct {
 	    "by one" } },
 	{ "anthropic-2024-04",
 	  "{\"arch\":\"relu\",\"lr\":5e-5,\"l1\":5,\"decoder\":\"free\",\"loss\":\"plain\",\"clip\":1,"
-	  "\"schedule\":\"wsd\",\"decay\":0.2,\"warmup\":0,\"init-bias\":\"zero\",\"encoder-norm\":0.1,"
+	  "\"schedule\":\"wsd\",\"decay\":0.2,\"warmup\":0,\"init-bias\":\"zero\",\"init-rows\":\"normal\","
+	  "\"raw-input\":true,\"encoder-norm\":0.1,"
 	  "\"decoder-norm\":0.1,\"normalize\":\"mean-norm\"}",
 	  { "the penalty is there from the first step on unless --sparsity-warmup says how many are 5 %" } },
 	{ "anthropic-2025-01",
-	  "{\"arch\":\"jumprelu\",\"penalty\":\"tanh\",\"tanh-scale\":4,\"bandwidth\":2,\"threshold\":0.1,"
+	  "{\"arch\":\"jumprelu\",\"raw-input\":true,\"penalty\":\"tanh\",\"tanh-scale\":4,\"bandwidth\":2,"
+	  "\"threshold\":0.1,"
 	  "\"threshold-lr\":1,\"log-threshold\":true,\"ste-input\":true,\"preact\":3e-6,\"decoder\":\"free\","
 	  "\"loss\":\"plain\",\"clip\":1,\"schedule\":\"wsd\",\"decay\":0.2,\"warmup\":0,"
 	  "\"init-bias\":\"zero\",\"encoder-norm\":0.577,\"decoder-norm\":0.577,\"normalize\":\"mean-norm\"}",
@@ -115,7 +122,8 @@ static const struct {
 	  { AUXK_K, "encoder rows start at norm 0.4, there at what rebuilds random unit vectors best",
 	    "a feature fired if its value is over 0, there over 1e-3" } },
 	{ "openmoss",
-	  "{\"arch\":\"jumprelu\",\"penalty\":\"tanh\",\"l0\":0.3,\"tanh-scale\":4,\"bandwidth\":4,"
+	  "{\"arch\":\"jumprelu\",\"raw-input\":true,\"penalty\":\"tanh\",\"l0\":0.3,\"tanh-scale\":4,"
+	  "\"bandwidth\":4,"
 	  "\"threshold\":0.1,\"threshold-lr\":0.1,\"log-threshold\":true,\"decoder\":\"free\","
 	  "\"loss\":\"plain\",\"lr\":5e-5,\"warmup\":5000,\"decay\":0.2,\"lr-floor\":0.03125,"
 	  "\"init-bias\":\"zero\",\"normalize\":\"mean-norm\"}",

@@ -53,7 +53,7 @@ typedef struct fit_config {
 	fit_penalty penalty;
 	uint32_t n_inputs; /* of a crosscoder, equal parts of a row; 0, 1: it is none */
 	bool skip;         /* with targets */
-	bool centers;      /* b_dec is taken off the input; not with targets */
+	bool centers;      /* b_dec is taken off the input; never with targets */
 	bool unit_decoder; /* n of its rows is held at 1 */
 	bool by_norm;      /* n is as above, else 1 */
 	bool relative;     /* all gradients are divided by the batch's mean |e|^2 */

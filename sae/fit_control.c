@@ -4,7 +4,7 @@
 #include "sae/fit_control.h"
 #include "sae/train_internal.h"
 
-#define P_UPDATES 10 /* of p, as dictionary_learning */
+#define P_PARTS 9 /* of the steps in which p falls, as dictionary_learning: it would be p_end after the last */
 
 /* off is log(L0 / target), AHEAD steps on by its running slope: L0 follows the coefficient late. log coef moves by (GAIN + GAIN_RUN /
  * steps) off a step, cut to 1 either way; ALONG times a running mean of it, cut to CUT, is added. */
@@ -71,20 +71,20 @@ static bool searches(const sae_train_opts *o)
 	       o->penalty.kind != SAE_PENALTY_QUADRATIC_MEAN;
 }
 
-/* How many updates of p come up to and with a step: the first at the share anneal_from of the steps. */
+/* How many updates of p come before a step: the parts begin at the share anneal_from of the steps, and p falls after each but the last. */
 static double updates_at(const sae_train_opts *o, uint64_t step)
 {
 	double from = o->penalty.anneal_from * (double)o->steps,
-	       every = ((double)o->steps - from) / P_UPDATES;
+	       every = ((double)o->steps - from) / P_PARTS;
 
-	if (o->arch != SAE_PANNEAL || (double)step <= from)
+	if (o->arch != SAE_PANNEAL || (double)step - 1 <= from)
 		return 0;
-	return fmin(P_UPDATES, ceil(((double)step - from) / every));
+	return fmin(P_PARTS - 1, ceil(((double)step - 1 - from) / every) - 1);
 }
 
 static double p_after(const sae_train_opts *o, double updates)
 {
-	return 1 - (1 - o->penalty.p_end) * updates / P_UPDATES;
+	return 1 - (1 - o->penalty.p_end) * updates / P_PARTS;
 }
 
 fit_now fit_control_now(const fit_control *c, const sae_train_opts *o, const fitter_now *now)
@@ -95,7 +95,7 @@ fit_now fit_control_now(const fit_control *c, const sae_train_opts *o, const fit
 		      .preact = o->penalty.preact,
 		      .p = p_after(o, c->updates) };
 
-	if (o->arch == SAE_PANNEAL && c->updates < P_UPDATES)
+	if (o->arch == SAE_PANNEAL && c->updates < P_PARTS - 1)
 		n.next_p = p_after(o, c->updates + 1);
 	return n;
 }
@@ -130,7 +130,7 @@ void fit_control_learn(fit_control *c, const sae_train_opts *o, const fitter_now
 {
 	double l0, off;
 
-	if (o->arch == SAE_PANNEAL && c->updates < P_UPDATES)
+	if (o->arch == SAE_PANNEAL && c->updates < P_PARTS - 1)
 		anneal(c, o, now->step + 1, r);
 	if (!searches(o))
 		return;

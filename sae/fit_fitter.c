@@ -51,7 +51,7 @@ static int make(void **self, const sae_train_opts *o, uint32_t d_in, uint32_t d_
 		               .penalty = penalty_of(o),
 		               .n_inputs = o->n_inputs,
 		               .skip = o->skip,
-		               .centers = !o->transcodes,
+		               .centers = !o->transcodes && !q->raw_input,
 		               .unit_decoder = !q->free_decoder,
 		               .by_norm = q->free_decoder,
 		               .relative = !q->plain_loss,
@@ -185,7 +185,7 @@ static int model(sae_model **out, const void *self, error *err)
 	if (rc < 0)
 		return rc;
 	m->centers = s->c.centers;
-	m->transcodes = !m->centers;
+	m->transcodes = own->o->transcodes;
 	if (s->c.skip)
 		take(s, FIT_W_SKIP, m->W_skip);
 	take(s, FIT_W_ENC, m->W_enc);

@@ -14,6 +14,7 @@ typedef struct starting {
 	const float *x; /* (n, d_in) */
 	const float *y; /* (n, d_out) */
 	const double *mean_x, *mean_y;
+	bool pairs, normal;      /* there are targets; fitter_random_row() */
 	size_t n, fires;         /* rows; on how many a feature is to fire */
 	double encoder, decoder; /* norms of rows */
 } starting;
@@ -29,10 +30,10 @@ static void directions_task(void *payload, size_t f, unsigned worker)
 	double norm = 1;
 
 	(void)worker;
-	fitter_random_row(dec, d, call->decoder, call->seed, f);
+	fitter_random_row(dec, d, call->decoder, call->normal, call->seed, f);
 	if (s->c.n_inputs > 1)
 		norm = parts_norm(dec, d, s->c.n_inputs, s->c.k_set) / call->decoder;
-	fitter_random_row(enc, d, call->encoder * norm, call->seed, f);
+	fitter_random_row(enc, d, call->encoder * norm, call->normal, call->seed, f);
 	if (s->c.n_inputs > 1)
 		s->c.k_set->scale(dec, (float)(1 / norm), d);
 }
@@ -48,8 +49,8 @@ static void pair_task(void *payload, size_t f, unsigned worker)
 	double mean = 0;
 
 	(void)worker;
-	fitter_random_row(enc, d, call->encoder, call->seed, f);
-	fitter_random_row(s->param[FIT_W_DEC].w + f * s->c.d_out, s->c.d_out, call->decoder,
+	fitter_random_row(enc, d, call->encoder, call->normal, call->seed, f);
+	fitter_random_row(s->param[FIT_W_DEC].w + f * s->c.d_out, s->c.d_out, call->decoder, call->normal,
 	                  hash64_mix(call->seed, 1), f);
 	for (size_t i = 0; i < d; i++)
 		mean += call->mean_x[i] * (double)enc[i];
@@ -99,7 +100,7 @@ static void limits_task(void *payload, size_t i, unsigned worker)
 		for (size_t t = 0; t < n; t++)
 			of[t] = of[t] > center ? of[t] - center : 0;
 		limit = k->kth(of, n, call->fires);
-		if (!s->c.centers && s->c.arch != FIT_RELU)
+		if (call->pairs && s->c.arch != FIT_RELU)
 			turn_decoder(call, s->param[FIT_W_DEC].w + (first + j) * s->c.d_out, of, limit,
 			             s->workers[worker].row);
 		if (s->c.arch == FIT_JUMPRELU)
@@ -119,6 +120,8 @@ int fit_start(fit *s, const sae_train_opts *o, uint64_t seed, const fitter_sampl
 		          .y = sample->y,
 		          .mean_x = sample->mean_x,
 		          .mean_y = sample->mean_y,
+		          .pairs = o->transcodes,
+		          .normal = o->normal_rows,
 		          .n = sample->n < FIT_SAMPLE ? sample->n : FIT_SAMPLE,
 		          .encoder = o->encoder_norm > 0 ? o->encoder_norm : ENCODER_NORM,
 		          .decoder = o->penalty.decoder_norm > 0 ? o->penalty.decoder_norm : 1 };
@@ -127,7 +130,7 @@ int fit_start(fit *s, const sae_train_opts *o, uint64_t seed, const fitter_sampl
 	rc = fitter_start_bias(s->param[FIT_B_DEC].w, o->bias, sample, s->c.d_out, s->pool, err);
 	if (rc < 0)
 		return rc;
-	pool_run(s->pool, s->c.n_features, s->c.centers ? directions_task : pair_task, &call);
+	pool_run(s->pool, s->c.n_features, call.pairs ? pair_task : directions_task, &call);
 	for (size_t f = 0; f < s->c.n_features && s->param[FIT_THETA].w; f++)
 		s->param[FIT_THETA].w[f] = (float)(s->c.log_theta ? log(theta) : theta);
 	call.fires = (size_t)ceil(share * (double)call.n);

@@ -91,12 +91,19 @@ double fitter_scatter(const double *sum, double squares, size_t d, size_t rows)
 	return squares - mean_part > least * squares ? squares - mean_part : 0;
 }
 
-void fitter_random_row(float *row, size_t d, double length, uint64_t seed, size_t f)
+void fitter_random_row(float *row, size_t d, double length, bool normal, uint64_t seed, size_t f)
 {
 	double squares = 0, norm;
 
 	for (size_t i = 0; i < d; i++) {
-		row[i] = (float)(2 * hash64_unit(hash64_mix(seed, f * d + i)) - 1);
+		uint64_t hash = hash64_mix(seed, f * d + i);
+		double unit = hash64_unit(hash);
+
+		if (normal) /* Box and Muller */
+			row[i] = (float)(sqrt(-2 * log(1 - unit)) *
+			                 cos(2 * acos(-1) * hash64_unit(hash64_mix(hash, 1))));
+		else
+			row[i] = (float)(2 * unit - 1);
 		squares += (double)row[i] * row[i];
 	}
 	norm = squares > 0 ? sqrt(squares) : 1;

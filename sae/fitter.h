@@ -70,8 +70,10 @@ int fitter_start_bias(float *b_dec, sae_bias bias, const fitter_sample *s, size_
 double fitter_scatter(const double *sum, double squares, size_t d, size_t rows);
 #define FITTER_LEAST_FVU 1e-9 /* a batch explained better than that is taken as explained so well */
 
-/* Row f (d) of weights at the beginning: a direction by the seed, with this norm. */
-void fitter_random_row(float *row, size_t d, double length, uint64_t seed, size_t f);
+/* Row f (d) of weights at the beginning: a direction by the seed, with this norm. Its values are drawn from [-1, 1) or, `normal`, the
+ * normal distribution: the same directions on average, but where a few values of rows are far larger than others, as in residual
+ * streams, the features that look along them start otherwise (docs/training.md). */
+void fitter_random_row(float *row, size_t d, double length, bool normal, uint64_t seed, size_t f);
 
 typedef struct fitter_bytes {
 	uint64_t optimiser; /* moments, and gradients where they are kept */

@@ -18,8 +18,9 @@ typedef struct optim_block {
 typedef struct optim_slot {
 	optim_param p;
 	float *m, *v, *z, *average; /* (rows, columns) or NULL */
-	const float *update;        /* Muon's, of this step */
-	char names[4][FITTER_NAME];
+	float *norm;         /* (rows) schedule-free: of w's rows when they were last cut to 1; else NULL */
+	const float *update; /* Muon's, of this step */
+	char names[5][FITTER_NAME];
 } optim_slot;
 
 struct optim {
@@ -65,11 +66,11 @@ static bool by_muon(const optim *o, const optim_param *p)
 
 static int slot_init(optim *o, optim_slot *s, error *err)
 {
-	static const char *const suffixes[] = { "m", "v", "z", "avg" };
+	static const char *const suffixes[] = { "m", "v", "z", "avg", "norm" };
 	const optim_param *p = &s->p;
 	const bool wanted[] = { o->c.kind != SAE_SIGNUM, by_adam(o, p), o->c.kind == SAE_SIGNUM,
-		                o->c.average > 0 };
-	float **const arrays[] = { &s->m, &s->v, &s->z, &s->average };
+		                o->c.average > 0, o->c.kind == SAE_SIGNUM && p->unit_rows };
+	float **const arrays[] = { &s->m, &s->v, &s->z, &s->average, &s->norm };
 
 	assert(strlen(p->name) < 20);
 	if (!(s->p.lr_factor > 0))
@@ -78,7 +79,8 @@ static int slot_init(optim *o, optim_slot *s, error *err)
 		snprintf(s->names[i], FITTER_NAME, "%s_%s", p->name, suffixes[i]);
 		if (!wanted[i])
 			continue;
-		*arrays[i] = arena_alloc(&o->mem, p->rows, p->columns * sizeof(float));
+		*arrays[i] = arena_alloc(&o->mem, p->rows,
+		                         (arrays[i] == &s->norm ? 1 : p->columns) * sizeof(float));
 		if (!*arrays[i])
 			return error_nomem(err, "an optimiser's moments");
 	}
@@ -260,6 +262,8 @@ static void move_task(void *payload, size_t i, unsigned worker)
 
 		if (norm > 0)
 			k->scale(w, (float)(1 / norm), columns);
+		if (s->norm)
+			s->norm[r] = (float)norm;
 	}
 	for (size_t j = at; j < at + n && s->average; j++)
 		s->average[j] = keep * s->average[j] + (1 - keep) * s->p.w[j];
@@ -350,6 +354,8 @@ void optim_forget(optim *o, size_t param, size_t row)
 		memset(s->v + at, 0, n * sizeof(float));
 	if (s->z)
 		memcpy(s->z + at, s->p.w + at, n * sizeof(float));
+	if (s->norm)
+		s->norm[row] = 1;
 	if (s->average)
 		memcpy(s->average + at, s->p.w + at, n * sizeof(float));
 }
@@ -363,6 +369,8 @@ void optim_weights(const optim *o, size_t param, float *out)
 	const float back = 1 - 1 / (float)o->c.momentum;
 
 	memcpy(out, o->t && s->average ? s->average : s->p.w, n * sizeof(float));
+	for (size_t i = 0; i < n && o->t && s->norm; i++)
+		out[i] *= s->norm[i / s->p.columns];
 	for (size_t i = 0; i < n && o->t && s->z; i++)
 		out[i] += back * (s->z[i] - out[i]);
 }
@@ -371,13 +379,14 @@ void optim_state(optim *o, fitter_arrays *list)
 {
 	for (size_t i = 0; i < o->n; i++) {
 		optim_slot *s = &o->slots[i];
-		float *const arrays[] = { s->m, s->v, s->z, s->average };
+		float *const arrays[] = { s->m, s->v, s->z, s->average, s->norm };
 		size_t n = s->p.rows * s->p.columns;
 
 		fitter_add_weight(list, s->p.name, n, s->p.w);
 		for (size_t j = 0; j < ARRAY_LEN(arrays); j++)
 			if (arrays[j])
-				fitter_add(list, s->names[j], SAE_F32, n, arrays[j]);
+				fitter_add(list, s->names[j], SAE_F32, arrays[j] == s->norm ? s->p.rows : n,
+				           arrays[j]);
 	}
 	fitter_add(list, "optim_steps", SAE_U64, 1, &o->t);
 	fitter_add(list, "weight_sum", SAE_F64, 1, &o->weight_sum);

@@ -137,7 +137,7 @@ void pursuit_step_init(pursuit_step *s, uint64_t seed)
 
 	seed = hash64_mix(seed, 0x77656967687473); /* "weights": a stream of its own */
 	for (size_t f = 0; f < s->c.n_features; f++)
-		fitter_random_row(s->W.w + f * d, d, 1, seed, f);
+		fitter_random_row(s->W.w + f * d, d, 1, false, seed, f);
 	s->fresh = false;
 }
 

@@ -234,11 +234,11 @@ static void init_task(void *payload, size_t f, unsigned worker)
 	float *enc = s->W_enc.w + f * d, *dec = s->W_dec.w + f * s->d_out;
 
 	(void)worker;
-	fitter_random_row(enc, d, step_encoder_norm(s), call->seed, f);
+	fitter_random_row(enc, d, step_encoder_norm(s), s->c.normal_rows, call->seed, f);
 	if (s->c.d_out)
 		memset(dec, 0, s->d_out * sizeof(*dec));
 	else
-		fitter_random_row(dec, d, 1, call->seed, f);
+		fitter_random_row(dec, d, 1, s->c.normal_rows, call->seed, f);
 	if (s->c.blocks > 1) /* a shorter decoder row takes a larger value */
 		s->c.k_set->scale(enc, (float)step_blocks_scale(s, dec), d);
 }

@@ -65,6 +65,7 @@ typedef struct step_config {
 	uint64_t seed;       /* of resampling */
 	sae_bias bias;       /* where step_fitter.c starts b_dec */
 	double encoder_norm; /* of its rows at the start; 0: STEP_ENCODER_NORM */
+	bool normal_rows;    /* fitter_random_row() */
 	const kernels *k_set;
 } step_config;
 

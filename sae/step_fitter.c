@@ -56,6 +56,7 @@ static int make(void **self, const sae_train_opts *o, uint32_t d_in, uint32_t d_
 		                .seed = o->seed,
 		                .bias = o->bias,
 		                .encoder_norm = o->encoder_norm,
+		                .normal_rows = o->normal_rows,
 		                .k_set = kernels_get(o->kernels) };
 	step *s = NULL;
 	int rc = step_new(&s, &c, p, err);

@@ -130,6 +130,7 @@ static bool put_start(cJSON *p, const sae_train_opts *o)
 {
 	return put_other(p, "init_bias", o->bias, SAE_BIAS_MEAN) &&
 	       put_other(p, "encoder_norm", o->encoder_norm, 0) &&
+	       put_other(p, "normal_rows", o->normal_rows, false) &&
 	       put_other(p, "resample", (double)o->resample, 0);
 }
 
@@ -159,6 +160,7 @@ static bool put_penalty(cJSON *p, const sae_train_opts *o)
 	return !sae_penalty_fits(o->arch, SAE_PENALTY_DEFAULT) ||
 	       (put(p, "penalty", q->kind) && put(p, "coef", q->coef) && put(p, "target_l0", q->target_l0) &&
 	        cJSON_AddBoolToObject(p, "free_decoder", q->free_decoder) &&
+	        put_other(p, "raw_input", q->raw_input, false) &&
 	        put_other(p, "decoder_norm", q->decoder_norm, 0) &&
 	        cJSON_AddBoolToObject(p, "plain_loss", q->plain_loss) && put(p, "bandwidth", q->bandwidth) &&
 	        put(p, "threshold", q->threshold) && put(p, "threshold_lr", q->threshold_lr) &&

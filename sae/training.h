@@ -81,6 +81,7 @@ typedef struct sae_penalty_opts {
 	/* Biases (JumpReLU: thresholds) begin where so many features fire a row; under 0: at 0 (`threshold`); 0: the plan's, twice target_l0 unless `threshold` is given */
 	double start_l0;
 	sae_penalty kind;
+	bool raw_input; /* b_dec is not taken off the rows that are encoded; of a transcoder it never is */
 	bool free_decoder; /* its rows keep their norms, and the penalty counts them; else they are held at norm 1 */
 	double decoder_norm; /* of free decoder rows at the start; 0: 1 */
 	bool plain_loss; /* gradients of the loss itself; else divided by the batch's mean squared error */
@@ -91,7 +92,7 @@ typedef struct sae_penalty_opts {
 	double preact;               /* coefficient of the pre-activation loss; 0: none */
 	bool ste_input, log_threshold;
 	bool detach_gate; /* Gated: the second reconstruction's decoder and b_dec are constants */
-	/* p-anneal: p is 1 until that share of the steps, then falls to p_end in 10 steps */
+	/* p-anneal: p is 1 until that share of the steps, then falls after each of nine parts of the rest: at the end it would be p_end */
 	double p_end, anneal_from; /* 0.2, 0.5 */
 } sae_penalty_opts;
 
@@ -142,6 +143,7 @@ typedef struct sae_train_opts {
 	sae_normalize normalize;
 	sae_bias bias;       /* where b_dec starts */
 	double encoder_norm; /* of encoder rows at the start, in the directions of the decoder's; 0: 0.4 */
+	bool normal_rows;    /* their values are drawn from the normal distribution, else uniformly */
 	uint64_t
 	        resample; /* every so many steps, features that did not fire in half of them begin anew; 0: never */
 	uint64_t seed;       /* start of the weights */

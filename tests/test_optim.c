@@ -189,11 +189,13 @@ static double reference_step(reference *r, const optim_config *c, bool unit, dou
 		else
 			adam_element(r, c, i, step);
 	}
-	if (unit)
+	if (unit && c->kind != SAE_SIGNUM)
 		unit_rows(r, false);
 	for (size_t i = 0; i < N + VECTOR; i++)
 		r->mean[i] = c->kind == SAE_SIGNUM ? (r->w[i] - (1 - c->momentum) * r->z[i]) / c->momentum
 		                                   : c->average * r->mean[i] + (1 - c->average) * r->w[i];
+	if (unit && c->kind == SAE_SIGNUM) /* the mean is the one before y's rows are cut */
+		unit_rows(r, false);
 	return norm;
 }
 

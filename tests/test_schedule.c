@@ -3,7 +3,9 @@
 
 #include <math.h>
 
+#include "sae/fit_control.h"
 #include "sae/schedule.h"
+#include "sae/train_internal.h"
 
 static sae_train_opts plan(sae_schedule schedule, uint64_t steps)
 {
@@ -221,6 +223,39 @@ START_TEST(the_plan_sets_the_phases)
 }
 END_TEST
 
+/* PAnnealTrainer.loss() of dictionary_learning 0.1.0 written out: ten points from anneal_start to steps; at point i, after the batch,
+ * p becomes the i-th of ten from 1 to p_end, and from the second on the coefficient is multiplied by the penalty's ratio. */
+START_TEST(p_falls_as_in_dictionary_learning)
+{
+	sae_train_opts o = plan(SAE_SCHEDULE_CONSTANT, 200);
+	const fit_result found = { .l0 = 1, .penalty = 2, .next_penalty = 4 };
+	double p = 1, coef = 0.1;
+	fit_control c;
+	int point = 0;
+
+	o.arch = SAE_PANNEAL;
+	o.d_sae = 64;
+	o.penalty.coef = coef;
+	o.penalty.p_end = 0.05;
+	train_plan_penalty(&o);
+	fit_control_start(&c, &o);
+	for (uint64_t step = 0; step < o.steps; step++) {
+		const fitter_now now = { .step = step + 1, .lr = 1e-3, .sparsity = 1 };
+		const fit_now got = fit_control_now(&c, &o, &now);
+
+		check_near(got.p, p);
+		check_near(got.coef, coef);
+		fit_control_learn(&c, &o, &now, &found);
+		if ((int)step == (int)(100 + point * 100 / 9.)) {
+			coef *= point > 0 ? 0.5 : 1;
+			p = 1 - 0.95 * point++ / 9;
+		}
+	}
+	ck_assert_int_eq(point, 9);
+	check_near(p, 1 - 0.95 * 8 / 9);
+}
+END_TEST
+
 static void cases(Suite *s)
 {
 	SUPPORT_CASE(s, "learning rate", the_infinite_schedule_is_that_of_the_paper,
@@ -228,6 +263,7 @@ static void cases(Suite *s)
 	             constant_linear_and_cosine_follow_their_formulas,
 	             the_warm_up_may_begin_higher_and_be_round);
 	SUPPORT_CASE(s, "the rest", the_penalty_warms_up, k_falls_as_each_tool_has_it,
-	             features_begin_anew_in_turns, the_plan_sets_the_phases);
+	             features_begin_anew_in_turns, the_plan_sets_the_phases,
+	             p_falls_as_in_dictionary_learning);
 }
 SUPPORT_MAIN("schedule", cases)
