@@ -194,16 +194,17 @@ def table(o):
     done = json.loads((o.out / "done.json").read_text())
     cost = {x["scorer"] or "label": x for x in page["cost"]["scorers"]}
     names = list(dict.fromkeys(a["what"] for s in page["series"] for a in s["against"]))
-    print(f"{'scorer':13}{'n':>3} {'chance':>6}  {'mean over features':24}" + "".join(f"{x[:24]:26}" for x in names) + "above  no answer    CPU s   tokens in+out")
+    print(f"{'scorer':13}{'n':>3} {'chance':>6}  {'mean over features':24}" + "".join(f"{x[:24]:26}" for x in names) + "always no  above  no answer    CPU s   tokens in+out")
     for s in sorted(page["series"], key=lambda s: list(SCORERS).index(s["scorer"])):
         against = {a["what"]: a for a in s["against"]}
         cells = "".join(f"{mean(against.get(x)):26}" for x in names)
         failures, c = s["failures"], cost.get(s["scorer"])
         times = [t for k, t in done.items() if k.split()[0] == s["scorer"]]
         cpu = sum(t["cpu"] for t in times) / max(1, sum(t["features"] for t in times))
+        always = "-" if s.get("plain_accuracy_of_no") is None else f"{s['plain_accuracy_of_no']:.3f}"
         lost = f"{failures['value']:.3f} of {failures['n']}" if failures["value"] is not None else "-"
         tokens = f"{c['input_tokens'] / max(1, c['done']):.0f}+{c['output_tokens'] / max(1, c['done']):.0f}" if c else "-"
-        print(f"{s['scorer']:13}{s['n']:3} {s['chance']:6.2f}  {mean(s):24}{cells}{s['above_chance']:5}  {lost:12} {cpu:6.1f}   {tokens}")
+        print(f"{s['scorer']:13}{s['n']:3} {s['chance']:6.2f}  {mean(s):24}{cells}{always:9}  {s['above_chance']:5}  {lost:12} {cpu:6.1f}   {tokens}")
     for name, c in cost.items():
         print(f"{name}: {c['done']} done, {c['failed']} failed, {c['skipped']} skipped, {c['requests']} requests")
 
