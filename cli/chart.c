@@ -59,10 +59,10 @@ static void add_tick(axis *a, double value, double step, bool labelled)
 	a->n_ticks++;
 }
 
-static void linear_ticks(axis *a, double spacing)
+static void linear_ticks(axis *a, double spacing, double least)
 {
 	double length = fabs(a->to - a->from), range = a->high - a->low,
-	       step = nice_step(range * spacing / length);
+	       step = fmax(least, nice_step(range * spacing / length));
 
 	for (double i = ceil(a->low / step - 1e-9); i * step <= a->high + 1e-9 * step; i++)
 		add_tick(a, i * step, step, true);
@@ -101,7 +101,7 @@ void axis_fit(axis *a, double low, double high, bool log, double from, double to
 		if (a->high / a->low > 4)
 			log_ticks(a, spacing);
 		else
-			linear_ticks(a, spacing);
+			linear_ticks(a, spacing, 0);
 		return;
 	}
 	if (high > low) {
@@ -116,7 +116,13 @@ void axis_fit(axis *a, double low, double high, bool log, double from, double to
 		a->low = low - room;
 		a->high = high + room;
 	}
-	linear_ticks(a, spacing);
+	linear_ticks(a, spacing, 0);
+}
+
+void axis_fit_counts(axis *a, double most, double from, double to, double spacing)
+{
+	*a = (axis){ .from = from, .to = to, .high = 1.04 * fmax(most, 1) };
+	linear_ticks(a, spacing, 1);
 }
 
 double axis_place(const axis *a, double value)

@@ -154,6 +154,12 @@ static void print_judge(const cJSON *page, const cJSON *j)
 		print_calibration(c);
 	if (corrected) {
 		printf("  %-12s %.3f as judged\n", "mean score", answer_number(corrected, "uncorrected"));
+		if (cJSON_IsTrue(cJSON_GetObjectItem(corrected, "unlike")))
+			printf("  %-12s the judge errs unlike where the feature fires and where it is "
+			       "silent: %s\n",
+			       "beware",
+			       isnan(answer_number(corrected, "value")) ? "nothing is corrected"
+			                                                : "corrected by its rates in each");
 		if (isnan(answer_number(corrected, "value")))
 			printf("  %-12s none: by the person's answers the judge may be no better than "
 			       "chance\n",

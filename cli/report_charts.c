@@ -64,7 +64,7 @@ int chart_histogram(char **out, const char *title, const cJSON *histogram, doubl
 
 	cJSON_ArrayForEach(one, counts) most = fmax(most, one->valuedouble);
 	axis_fit(&x, low, high, false, LEFT, WIDTH - RIGHT, 45);
-	axis_fit(&y, 0, most, false, HEIGHT - BOTTOM, TOP, 30);
+	axis_fit_counts(&y, most, HEIGHT - BOTTOM, TOP, 30);
 	svg_start_within(&s, WIDTH, HEIGHT, title);
 	x_ticks(&s, &x, TOP, HEIGHT - BOTTOM);
 	y_ticks(&s, &y, LEFT, WIDTH - RIGHT);

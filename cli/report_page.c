@@ -318,7 +318,7 @@ static void put_golden_row(html *h, const cJSON *page, const cJSON *j)
 		put_interval_cell(h, report_get(j, names[i]));
 	report_number_cell(h, answer_number(corrected, "uncorrected"), "%.3f");
 	put_interval_cell(h, corrected);
-	html_add(h, "</tr>\n");
+	html_add(h, cJSON_IsTrue(report_get(corrected, "unlike")) ? "<td>†</td></tr>\n" : "<td></td></tr>\n");
 }
 
 /* Those whose answers are graded. */
@@ -380,12 +380,15 @@ static void put_golden(html *h, const cJSON *page)
 	            "</th><th class=n>accuracy</th><th class=n>says yes where the person does</th><th "
 	            "class=n>says no "
 	            "where the person does</th><th class=n>kappa</th><th class=n>mean score</th><th "
-	            "class=n>corrected</th></tr></thead><tbody>\n");
+	            "class=n>corrected</th><th></th></tr></thead><tbody>\n");
 	cJSON_ArrayForEach(one, report_get(golden, "judges")) put_golden_row(h, page, one);
 	html_add(h,
 	         "</tbody></table></div>\n<p class=mute>Corrected: the mean score had the person judged, if "
 	         "the judge "
-	         "errs at these rates on every window; – where the judge may be no better than chance by the "
+	         "errs at these rates on every window. † It errs unlike where the feature fires and where it "
+	         "is "
+	         "silent: corrected by its rates in each. – where the judge may be no better than chance by "
+	         "the "
 	         "person's answers. Intervals let windows of one feature hang together.</p>\n");
 	put_calibration(h, page, report_get(golden, "judges"));
 }

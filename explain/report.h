@@ -27,7 +27,8 @@ explain_report_opts explain_report_opts_default(void);
  *   of one judge alone,"agree","by_chance": shares,"both_yes","a_yes","b_yes","both_no"};
  *   or of a scorer whose answers are no yes or no "no_kappa": why)}],
  *  ("golden": where a person judged windows: {"person":[{"question","answers","features","value","low","high": balanced accuracy,"tpr","tnr"}],
- *   "judges":[{"series","n","features","accuracy","tpr","tnr": rates,"kappa","corrected":{"youden","uncorrected","value","low","high"},
+ *   "judges":[{"series","n","features","accuracy","tpr","tnr": rates,"kappa","corrected":{"youden","uncorrected","value","low","high",
+ *   "unlike": it errs unlike where the feature fires and where it is silent,"by_kind":{"firing":{"tpr","tnr"},"silent":{...}}},
  *   "calibration":{"n","brier","ece","slope","intercept","brier_after","auroc"}}]}),
  *  "cost":{"jobs":[...],"scorers":[...]},
  *  "features":[{"source","feature","label","method","model","density","fires","scores":[{"series","value",...}],"flags":[...],

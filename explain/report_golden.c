@@ -6,11 +6,14 @@
 #include "explain/judged.h"
 #include "explain/report_parts.h"
 
+enum { KIND_ANY, KIND_FIRING, KIND_SILENT, KIND_OTHER };
+
 /* Windows of one series that the person judged too, by feature. */
 typedef struct golden_pairs {
 	uint8_t *judge, *person, *right;
 	uint32_t *cluster;
-	double *p; /* the judge's probability; NaN: not graded */
+	double *p;     /* the judge's probability; NaN: not graded */
+	uint8_t *kind; /* of the window: KIND_FIRING, KIND_SILENT (at random), or another */
 	size_t n, room;
 } golden_pairs;
 
@@ -21,6 +24,7 @@ static void pairs_clear(golden_pairs *g)
 	free(g->right);
 	free(g->cluster);
 	free(g->p);
+	free(g->kind);
 }
 
 static int pairs_new(golden_pairs *g, size_t room, error *err)
@@ -31,13 +35,23 @@ static int pairs_new(golden_pairs *g, size_t room, error *err)
 	g->right = malloc(room + 1);
 	g->cluster = malloc((room + 1) * sizeof(*g->cluster));
 	g->p = malloc((room + 1) * sizeof(*g->p));
-	return g->judge && g->person && g->right && g->cluster && g->p ? 0 : error_nomem(err, "answers");
+	g->kind = malloc(room + 1);
+	return g->judge && g->person && g->right && g->cluster && g->p && g->kind
+	               ? 0
+	               : error_nomem(err, "answers");
 }
 
 /* Confidence asks what detection asks. */
 static const char *question_of(const char *name)
 {
 	return strcmp(name, "confidence") == 0 ? "detection" : name;
+}
+
+static uint8_t kind_of(const char *kind)
+{
+	return strcmp(kind, "firing") == 0                                     ? KIND_FIRING
+	       : strcmp(kind, "silent") == 0 || strcmp(kind, "mismarked") == 0 ? KIND_SILENT
+	                                                                       : KIND_OTHER;
 }
 
 static double probability(const char *name, const judged_item *it)
@@ -80,6 +94,7 @@ static int take_pairs(golden_pairs *out, const report_score *x, uint32_t cluster
 		out->judge[out->n] = (uint8_t) class;
 		out->person[out->n] = g->answer;
 		out->right[out->n] = class == (int)g->answer;
+		out->kind[out->n] = kind_of(g->kind);
 		out->p[out->n] = probability(x->row->scorer, &items[i]);
 		out->cluster[out->n++] = cluster;
 	}
@@ -89,14 +104,14 @@ static int take_pairs(golden_pairs *out, const report_score *x, uint32_t cluster
 
 /* ---- Figures ------------------------------------------------------------------------------------------------------------ */
 
-/* How often the judge says what the person says where the person said `what`; hits and cluster: room. */
-static int rate_of(stats_rate *out, const golden_pairs *g, uint8_t what, uint8_t *hit, uint32_t *cluster,
-                   error *err)
+/* How often the judge says what the person says where the person said `what`, in windows of a kind; hits and cluster: room. */
+static int rate_of(stats_rate *out, const golden_pairs *g, uint8_t what, uint8_t kind, uint8_t *hit,
+                   uint32_t *cluster, error *err)
 {
 	size_t n = 0;
 
 	for (size_t i = 0; i < g->n; i++) {
-		if (g->person[i] != what)
+		if (g->person[i] != what || (kind != KIND_ANY && g->kind[i] != kind))
 			continue;
 		hit[n] = g->right[i];
 		cluster[n++] = g->cluster[i];
@@ -110,32 +125,114 @@ static double error_of(double low, double high)
 	return (high - low) / (2 * stats_z(REPORT_LEVEL));
 }
 
-/* The mean score, had the person judged: a judge that errs at these rates, on whatever window, draws balanced accuracy towards chance
- * by (TPR + TNR - 1) (Rogan and Gladen 1978). Interval by the delta method. */
-static void put_corrected(cJSON *to, const report_series *x, const stats_rate *tpr, const stats_rate *tnr,
-                          double *room, bool *failed)
+/* How a judge errs by the person's answers: over all windows, or over those of a kind. */
+typedef struct judge_rates {
+	stats_rate yes, no; /* TPR, TNR */
+} judge_rates;
+
+static double youden_of(const judge_rates *r)
 {
-	double youden = tpr->value + tnr->value - 1, se, se_youden, z = stats_z(REPORT_LEVEL);
-	cJSON *at;
-	stats_value v;
+	return r->yes.value + r->no.value - 1;
+}
+
+static double rate_error(const stats_rate *r)
+{
+	return error_of(r->low, r->high);
+}
+
+/* Whether it is better than chance by the person's measure; false where a rate is not known. */
+static bool is_useful(const judge_rates *r)
+{
+	return youden_of(r) - stats_z(REPORT_LEVEL) * hypot(rate_error(&r->yes), rate_error(&r->no)) > 0;
+}
+
+/* Whether two rates differ: Newcombe's interval (1998, method 10) of their difference leaves out 0, at a level for two such looks. */
+static bool differ(const stats_rate *a, const stats_rate *b)
+{
+	double wider = stats_z(1 - (1 - REPORT_LEVEL) / 2) / stats_z(REPORT_LEVEL), d = a->value - b->value;
+
+	return d - wider * hypot(a->value - a->low, b->high - b->value) > 0 ||
+	       d + wider * hypot(a->high - a->value, b->value - b->low) < 0;
+}
+
+/* How often the person would say yes where the judge does so with this share, and its variance (Rogan and Gladen 1978, delta method). */
+static double person_share(double *variance, double seen, double seen_error, const judge_rates *r)
+{
+	double j = youden_of(r), share = (seen + r->no.value - 1) / j;
+
+	*variance = pow(seen_error / j, 2) + pow(rate_error(&r->no) * (1 - share) / j, 2) +
+	            pow(rate_error(&r->yes) * share / j, 2);
+	return share;
+}
+
+/* The mean over features of a rate of their scores. */
+static stats_mean mean_rate(const report_series *x, const char *name, double *room)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < x->n; i++) {
+		double value = report_number(x->score[i]->details, name, "value");
+
+		if (!isnan(value))
+			room[n++] = value;
+	}
+	return stats_mean_of(room, n, REPORT_LEVEL);
+}
+
+/* By rates of each kind of window: what the person would say of firing ones, and of silent ones. */
+static stats_value corrected_apart(const report_series *x, const judge_rates kinds[2], double *room)
+{
+	stats_mean yes = mean_rate(x, "tpr", room), no = mean_rate(x, "tnr", room);
+	double variance[2], share[2], value, half;
+
+	share[0] = person_share(&variance[0], yes.value, error_of(yes.low, yes.high), &kinds[0]);
+	share[1] = person_share(&variance[1], 1 - no.value, error_of(no.low, no.high), &kinds[1]);
+	value = 0.5 + (share[0] - share[1]) / 2;
+	half = stats_z(REPORT_LEVEL) * sqrt(variance[0] + variance[1]) / 2;
+	return (stats_value){ fmax(0, fmin(1, value)), fmax(0, value - half), fmin(1, value + half) };
+}
+
+/* By rates that are the same on all windows: they draw balanced accuracy towards chance by (TPR + TNR - 1). */
+static stats_value corrected_alike(const stats_mean *m, const judge_rates *all)
+{
+	double youden = youden_of(all), se_youden = hypot(rate_error(&all->yes), rate_error(&all->no));
+	double z = stats_z(REPORT_LEVEL), value = 0.5 + (m->value - 0.5) / youden;
+	double se = hypot(isnan(m->low) ? 0 : error_of(m->low, m->high) / youden,
+	                  (m->value - 0.5) * se_youden / (youden * youden));
+
+	return (stats_value){ fmax(0, fmin(1, value)), fmax(0, value - z * se), fmin(1, value + z * se) };
+}
+
+static void put_rates(cJSON *to, const char *name, const judge_rates *r, bool *failed)
+{
+	cJSON *at = put_object(to, name, failed);
+
+	put_rate(put_object(at, "tpr", failed), &r->yes, failed);
+	put_rate(put_object(at, "tnr", failed), &r->no, failed);
+}
+
+/* The mean score, had the person judged. A judge may err unlike where the feature fires and where it is silent (it takes firing windows
+ * for granted, say): rates of all windows together then mislead, and those of each kind are taken, or none. */
+static void put_corrected(cJSON *to, const report_series *x, const judge_rates *all,
+                          const judge_rates kinds[2], double *room, bool *failed)
+{
+	bool unlike = differ(&kinds[0].yes, &kinds[1].yes) || differ(&kinds[0].no, &kinds[1].no);
+	bool useful = unlike ? is_useful(&kinds[0]) && is_useful(&kinds[1]) : is_useful(all);
+	cJSON *at = put_object(to, "corrected", failed), *by_kind;
+	stats_value v = { (double)NAN, (double)NAN, (double)NAN };
 	stats_mean m;
 
 	for (size_t i = 0; i < x->n; i++)
 		room[i] = x->score[i]->row->value;
 	m = stats_mean_of(room, x->n, REPORT_LEVEL);
-	se_youden = hypot(error_of(tpr->low, tpr->high), error_of(tnr->low, tnr->high));
-	at = put_object(to, "corrected", failed);
-	put_number(at, "youden", youden, failed);
+	put_number(at, "youden", youden_of(all), failed);
 	put_number(at, "uncorrected", m.value, failed);
-	v = (stats_value){ (double)NAN, (double)NAN, (double)NAN };
-	if (youden - z * se_youden >
-	    0) { /* else the judge is not better than chance by the person's measure */
-		v.value = fmax(0, fmin(1, 0.5 + (m.value - 0.5) / youden));
-		se = hypot(isnan(m.low) ? 0 : error_of(m.low, m.high) / youden,
-		           (m.value - 0.5) * se_youden / (youden * youden));
-		v.low = fmax(0, 0.5 + (m.value - 0.5) / youden - z * se);
-		v.high = fmin(1, 0.5 + (m.value - 0.5) / youden + z * se);
-	}
+	put_bool(at, "unlike", unlike, failed);
+	by_kind = put_object(at, "by_kind", failed);
+	put_rates(by_kind, "firing", &kinds[0], failed);
+	put_rates(by_kind, "silent", &kinds[1], failed);
+	if (useful)
+		v = unlike ? corrected_apart(x, kinds, room) : corrected_alike(&m, all);
 	put_value(at, &v, failed);
 }
 
@@ -181,16 +278,18 @@ static int put_figures(cJSON *to, report *r, const report_series *x, const golde
 	uint8_t *hit = malloc(g->n + 1);
 	uint32_t *cluster = malloc((g->n + 1) * sizeof(*cluster));
 	double *room = malloc((3 * g->n + r->n + 1) * sizeof(*room));
-	stats_rate all, tpr, tnr;
+	stats_rate all;
+	judge_rates rates[KIND_OTHER];
 	stats_kappa k;
 	int rc = hit && cluster && room ? 0 : error_nomem(err, "answers");
 
 	if (rc == 0)
 		rc = stats_wilson_clustered(&all, g->right, g->cluster, g->n, REPORT_LEVEL, err);
-	if (rc == 0)
-		rc = rate_of(&tpr, g, 1, hit, cluster, err);
-	if (rc == 0)
-		rc = rate_of(&tnr, g, 0, hit, cluster, err);
+	for (uint8_t kind = KIND_ANY; kind < KIND_OTHER && rc == 0; kind++) {
+		rc = rate_of(&rates[kind].yes, g, 1, kind, hit, cluster, err);
+		if (rc == 0)
+			rc = rate_of(&rates[kind].no, g, 0, kind, hit, cluster, err);
+	}
 	if (rc == 0)
 		rc = stats_kappa_of(&k, g->judge, g->person, g->cluster, g->n, REPORT_LEVEL, err);
 	if (rc == 0) {
@@ -198,11 +297,11 @@ static int put_figures(cJSON *to, report *r, const report_series *x, const golde
 		put_number(to, "n", (double)g->n, failed);
 		put_number(to, "features", (double)k.clusters, failed);
 		put_rate(put_object(to, "accuracy", failed), &all, failed);
-		put_rate(put_object(to, "tpr", failed), &tpr, failed);
-		put_rate(put_object(to, "tnr", failed), &tnr, failed);
+		put_rate(put_object(to, "tpr", failed), &rates[KIND_ANY].yes, failed);
+		put_rate(put_object(to, "tnr", failed), &rates[KIND_ANY].no, failed);
 		put_value(put_object(to, "kappa", failed), &k.kappa, failed);
-		if (tpr.n && tnr.n && strcmp(x->scorer, "confidence") != 0)
-			put_corrected(to, x, &tpr, &tnr, room, failed);
+		if (rates[KIND_ANY].yes.n && rates[KIND_ANY].no.n && strcmp(x->scorer, "confidence") != 0)
+			put_corrected(to, x, &rates[KIND_ANY], &rates[KIND_FIRING], room, failed);
 		rc = put_grades(to, g, room, 1, failed, err);
 	}
 	free(hit);

@@ -441,6 +441,7 @@ START_TEST(a_judge_against_a_person)
 	/* the label is right: a person who knows it would score 1, and so says the corrected score */
 	c = cJSON_GetObjectItem(j, "corrected");
 	ABOUT(number(c, "uncorrected"), 0.8, 0.05);
+	ck_assert(cJSON_IsFalse(cJSON_GetObjectItem(c, "unlike")));
 	ck_assert_double_lt(number(c, "low"), 1);
 	ck_assert_double_ge(number(c, "high"), 0.97);
 	ABOUT(number(c, "value"), 1, 0.08);
@@ -450,6 +451,76 @@ START_TEST(a_judge_against_a_person)
 	ck_assert_double_gt(number(c, "slope"), 0);
 	ck_assert_double_le(number(c, "brier_after"), number(c, "brier") + 1e-3);
 	ck_assert_double_gt(number(cJSON_GetObjectItem(c, "auroc"), "value"), 0.7);
+	cJSON_Delete(page);
+}
+END_TEST
+
+/* Of one feature: 40 firing windows, of which the person says yes to 28 and the judge to these and 8 more; 40 silent ones, 8 of the
+ * person's and 4 of these the judge's. */
+static void put_unlike(int feature)
+{
+	static const struct {
+		const char *kind;
+		int n, person, judge;
+	} cells[] = { { "firing", 28, 1, 1 }, { "firing", 8, 0, 1 }, { "firing", 4, 0, 0 },
+		      { "silent", 4, 1, 1 },  { "silent", 4, 1, 0 }, { "silent", 32, 0, 0 } };
+	text key, kind, answer, query;
+	unsigned at = (unsigned)feature * 100;
+
+	text_init(&key, 1 << 16);
+	text_init(&kind, 1 << 16);
+	text_init(&answer, 1 << 16);
+	text_init(&query, 1 << 16);
+	for (size_t c = 0; c < ARRAY_LEN(cells); c++)
+		for (int i = 0; i < cells[c].n; i++, at++) {
+			OK(text_addf(&key, "%08x", at));
+			OK(text_addf(&kind, "%d", cells[c].kind[0] == 's'));
+			OK(text_addf(&answer, "%s%d", answer.len ? "," : "", cells[c].judge));
+			text_clear(&query);
+			OK(text_addf(&query,
+			             "INSERT INTO golden SELECT explanation_id, 'detection', %u, '%s', '[]', "
+			             "%d, '' "
+			             "FROM current_label WHERE feature = %d",
+			             at, cells[c].kind, cells[c].person, feature));
+			OK(store_exec(s, query.data, &err));
+		}
+	text_clear(&query);
+	OK(text_addf(
+	        &query,
+	        "INSERT INTO score(explanation_id, scorer, judge, value, n_positive, n_negative, n_failed, "
+	        "details, created) SELECT explanation_id, 'detection', 'A', 0.9, 40, 40, 0, "
+	        "'{\"tpr\":{\"value\":0.9},\"tnr\":{\"value\":0.9},\"items\":{\"key\":\"%s\",\"kind\":\"%s\","
+	        "\"answer\":[%s]}}', '' FROM current_label WHERE feature = %d",
+	        key.data, kind.data, answer.data, feature));
+	OK(store_exec(s, query.data, &err));
+	text_free(&key);
+	text_free(&kind);
+	text_free(&answer);
+	text_free(&query);
+}
+
+/* The person would get 0.5 + (28/40 - 8/40) / 2; rates of all windows together would make a perfect score of it. */
+START_TEST(a_judge_that_errs_unlike_is_told)
+{
+	const cJSON *c, *f;
+	cJSON *page;
+
+	for (int i = 0; i < SCORED; i++)
+		put_unlike(i);
+	page = report();
+	c = cJSON_GetObjectItem(
+	        cJSON_GetArrayItem(cJSON_GetObjectItem(cJSON_GetObjectItem(page, "golden"), "judges"), 0),
+	        "corrected");
+	ck_assert(cJSON_IsTrue(cJSON_GetObjectItem(c, "unlike")));
+	f = cJSON_GetObjectItem(cJSON_GetObjectItem(c, "by_kind"), "firing");
+	NEAR(number(cJSON_GetObjectItem(f, "tpr"), "value"), 1);
+	NEAR(number(cJSON_GetObjectItem(f, "tnr"), "value"), 1.0 / 3);
+	f = cJSON_GetObjectItem(cJSON_GetObjectItem(c, "by_kind"), "silent");
+	NEAR(number(cJSON_GetObjectItem(f, "tpr"), "value"), 0.5);
+	ck_assert_double_gt(0.5 + 0.4 / number(c, "youden"), 1);
+	NEAR(number(c, "value"), 0.75);
+	ck_assert_double_lt(number(c, "low"), 0.72);
+	ck_assert_double_gt(number(c, "high"), 0.78);
 	cJSON_Delete(page);
 }
 END_TEST
@@ -510,7 +581,7 @@ static void cases(Suite *suite)
 	                 each_judge_scores_what_is_new_to_it, kappa_of_what_has_a_yes,
 	                 answers_stay_and_are_not_asked_for_again, a_person_in_the_terminal,
 	                 a_judge_against_a_person, answers_beyond_their_scale_are_none,
-	                 a_judge_at_chance_is_not_corrected);
+	                 a_judge_that_errs_unlike_is_told, a_judge_at_chance_is_not_corrected);
 	tcase_add_checked_fixture(c, setup, teardown);
 }
 

@@ -399,9 +399,30 @@ START_TEST(ticks_are_round)
 }
 END_TEST
 
+START_TEST(counts_have_whole_ticks)
+{
+	static const struct {
+		double most;
+		const char *labels;
+	} cases[] = { { 0, "0 1" },
+		      { 1, "0 1" },
+		      { 2, "0 1 2" },
+		      { 7, "0 1 2 3 4 5 6 7" },
+		      { 50, "0 10 20 30 40 50" } };
+
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		axis a;
+
+		axis_fit_counts(&a, cases[i].most, 500, 0, 62);
+		ck_assert_str_eq(labels(&a), cases[i].labels);
+		ck_assert_double_eq(axis_place(&a, 0), 500);
+	}
+}
+END_TEST
+
 static void cases(Suite *s)
 {
-	SUPPORT_CASE(s, "axes", ticks_are_round);
+	SUPPORT_CASE(s, "axes", ticks_are_round, counts_have_whole_ticks);
 	SUPPORT_CASE(s, "pictures", sweeps_are_drawn, many_runs_with_hostile_names_are_drawn,
 	             long_logs_are_thinned, short_and_resumed_runs_are_drawn, memory_and_reads_that_fail);
 }
