@@ -12,6 +12,8 @@ int diff_labels_check(const diff_opts *o, error *err)
 	                   : o->endpoint.api_key_env  ? "--api-key-env"
 	                   : o->endpoint.api_key_file ? "--api-key-file"
 	                   : o->endpoint.ca_file      ? "--ca-file"
+	                   : o->endpoint.dry_run      ? "--dry-run"
+	                   : o->endpoint.price        ? "--price"
 	                                              : NULL;
 
 	if (!o->labels && lost)
@@ -19,6 +21,8 @@ int diff_labels_check(const diff_opts *o, error *err)
 	if (o->labels && (!o->endpoint.base_url || !o->endpoint.model))
 		return error_set(err, ERR_ARG,
 		                 "--labels needs an endpoint that embeds: --base-url URL --embed-model NAME");
+	if (o->endpoint.price && !o->endpoint.dry_run)
+		return error_set(err, ERR_ARG, "--price goes with --dry-run");
 	if (o->labels && o->csv)
 		return error_set(err, ERR_ARG, "--labels does not go with --csv");
 	return 0;
@@ -60,15 +64,18 @@ int diff_labels(cJSON *page, store *s, const diff_opts *o, error *err)
 	size_t n = 0, missing = 0;
 	cJSON *labels = NULL;
 	char *key = NULL;
-	int rc = explain_key_find(&key, &o->endpoint, err);
+	int rc = o->endpoint.dry_run ? 0 : explain_key_find(&key, &o->endpoint, err);
 
 	client.base_url = o->endpoint.base_url;
 	client.model = o->endpoint.model;
 	client.api_key = key;
 	client.ca_file = o->endpoint.ca_file;
+	a.dry_run = o->endpoint.dry_run;
+	if (rc == 0 && o->endpoint.price)
+		rc = explain_price_read(&a.price, o->endpoint.price, client.model, err);
 	if (rc == 0)
 		rc = read_pairs(&pairs, &n, &missing, page, err);
-	if (rc == 0 && n >= 3)
+	if (rc == 0 && n >= 3 && !a.dry_run)
 		rc = store_log_open(&a.log, store_path(s), err);
 	if (rc == 0)
 		rc = explain_alike(&labels, pairs, n, &a, err);
@@ -117,8 +124,16 @@ int diff_labels_print(const cJSON *labels, error *err)
 		                              { "equal", true, 0 } };
 	const cJSON *same = cJSON_GetObjectItem(labels, "same"), *one;
 	cli_table *t = NULL;
-	int rc = cli_table_new(&t, columns, ARRAY_LEN(columns), err);
+	int rc;
 
+	if (cJSON_IsTrue(cJSON_GetObjectItem(labels, "dry_run"))) {
+		printf("\nlabels: %.0f texts of %.0f matched pairs; %.0f pairs lack a label\n",
+		       answer_number(labels, "texts"), answer_number(labels, "pairs"),
+		       answer_number(labels, "without_label"));
+		explain_print_counts(labels, "");
+		return 0;
+	}
+	rc = cli_table_new(&t, columns, ARRAY_LEN(columns), err);
 	if (!rc && part_row(t, "all matched", cJSON_GetObjectItem(labels, "all")))
 		rc = error_nomem(err, "a table");
 	if (!rc && cJSON_IsObject(same) && part_row(t, "same", same))

@@ -91,6 +91,45 @@ static void make(explain_alike_pair *pairs, char label[PAIRS][2][16], size_t rig
 	}
 }
 
+static double plain(const cJSON *o, const char *name)
+{
+	const cJSON *x = cJSON_GetObjectItem(o, name);
+
+	return cJSON_IsNumber(x) ? x->valuedouble : (double)NAN;
+}
+
+/* 60 texts of 4 or 5 bytes, and one to see whether it embeds: counted, priced, not sent. */
+START_TEST(a_dry_run_asks_nobody)
+{
+	explain_alike_opts o = { .client = &client, .dry_run = true };
+	explain_alike_pair pairs[PAIRS];
+	char label[PAIRS][2][16];
+	cJSON *out = NULL;
+	double bytes = 1, tokens = 1;
+
+	make(pairs, label, PAIRS);
+	for (size_t i = 0; i < PAIRS; i++)
+		for (int k = 0; k < 2; k++) {
+			bytes += (double)strlen(label[i][k]);
+			tokens += strlen(label[i][k]) > 4 ? 2 : 1;
+		}
+	OK(explain_alike(&out, pairs, PAIRS, &o, &err));
+	NEAR(plain(out, "pairs"), PAIRS);
+	NEAR(plain(out, "texts"), 2 * PAIRS);
+	NEAR(plain(out, "requests"), 2);
+	NEAR(plain(out, "input_tokens_estimate"), tokens);
+	ck_assert(isnan(plain(out, "cost_estimate")));
+	cJSON_Delete(out);
+	o.price = (explain_price){ .known = true, .input = 3 };
+	OK(explain_alike(&out, pairs, PAIRS, &o, &err));
+	NEAR(plain(out, "cost_estimate"), tokens * 3e-6);
+	NEAR(plain(out, "cost_limit"), (bytes + 2 * (2 * PAIRS + 1)) * 3e-6);
+	ck_assert_uint_eq(asked, 0);
+	cJSON_Delete(out);
+	ck_assert_int_eq(explain_alike(&out, pairs, 2, &o, &err), ERR_NOTFOUND);
+}
+END_TEST
+
 START_TEST(matched_labels_are_told_from_random_ones)
 {
 	explain_alike_opts o = { .client = &client, .seed = 3 };
@@ -221,7 +260,8 @@ END_TEST
 
 static void cases(Suite *suite)
 {
-	TCase *c = SUPPORT_CASE(suite, "labels", matched_labels_are_told_from_random_ones, half_of_them_right,
+	TCase *c = SUPPORT_CASE(suite, "labels", a_dry_run_asks_nobody,
+	                        matched_labels_are_told_from_random_ones, half_of_them_right,
 	                        what_all_labels_lean_to_counts_for_nothing, the_same_again_asks_nobody,
 	                        what_cannot_be_compared, a_vector_of_zeros_is_no_embedding);
 
