@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <math.h>
+#include <signal.h>
 #include <stdlib.h>
 
 #include "cli/store_args.h"
@@ -36,6 +37,20 @@ static int show(const explain_golden_question *q, bool head, error *err)
 		rc = say(q->text, err);
 	fprintf(stderr, "\n%zu of %zu: does the label fit? y, n, s skip, b back, q quit: ", q->at + 1, q->n);
 	return rc;
+}
+
+/* Ctrl-C ends the wait for a key, which it would not do as other commands have it: they go on reading. */
+static void let_signals_interrupt(void)
+{
+	static const int signals[] = { SIGINT, SIGTERM };
+	struct sigaction action;
+
+	for (size_t i = 0; i < ARRAY_LEN(signals); i++) {
+		if (sigaction(signals[i], NULL, &action) < 0)
+			continue;
+		action.sa_flags &= ~SA_RESTART;
+		sigaction(signals[i], &action, NULL);
+	}
 }
 
 /* One of ynsbq; 'q' at the end of input, 0 for anything else. */
@@ -89,6 +104,7 @@ int golden_ask(size_t *answered, store *s, const explain_opts *o, unsigned n, er
 	int key = 0, rc = explain_golden_open(&g, s, o, n, err);
 
 	*answered = 0;
+	let_signals_interrupt();
 	while (rc == 0 && key != 'q' && !cli_stop_requested()) {
 		rc = explain_golden_get(&q, &more, g, i, err);
 		if (rc < 0 || !more)

@@ -8,8 +8,13 @@
 #include "tests/support_planted.h"
 
 #include <math.h>
+#include <poll.h>
+#include <pty.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 static error err;
 
@@ -419,6 +424,79 @@ START_TEST(a_person_in_the_terminal)
 }
 END_TEST
 
+/* The same in a terminal of its own: each of the keys is typed when it is asked for something; after the last one the terminal is left as
+ * it is, or the program is killed. Returns how it ended, as waitpid() has it. */
+static int in_terminal(char said[1 << 14], const char *const *keys, size_t n, bool then_kill)
+{
+	static const char asks[] = "q quit: ";
+	const char *seen = said;
+	size_t len = 0, typed = 0;
+	int master, status = 0;
+	pid_t child;
+	ssize_t got;
+
+	child = forkpty(&master, NULL, NULL, NULL);
+	ck_assert_int_ge(child, 0);
+	if (child == 0) {
+		execl(getenv("GLOSS_BIN"), "gloss", "score", "-d", support_path(folder, "s.db"), "--golden",
+		      "--n", "3", "--features", "0-1", "--window", "16", (char *)NULL);
+		_exit(127);
+	}
+	while (poll(&(struct pollfd){ .fd = master, .events = POLLIN }, 1, 20000) == 1 && len + 1 < 1 << 14 &&
+	       (got = read(master, said + len, (1 << 14) - 1 - len)) > 0) {
+		len += (size_t)got;
+		said[len] = '\0';
+		for (const char *at; (at = strstr(seen, asks)); typed++) {
+			seen = at + sizeof(asks) - 1;
+			if (typed < n)
+				ck_assert_int_eq(write(master, keys[typed], strlen(keys[typed])),
+				                 (ssize_t)strlen(keys[typed]));
+			else if (then_kill)
+				kill(child, SIGKILL);
+		}
+	}
+	close(master); /* which hangs up, should it still wait */
+	ck_assert_int_eq(waitpid(child, &status, 0), child);
+	return status;
+}
+
+/* Arrow keys are no answer, Ctrl-C and the end of input are a wish to stop, and whatever was answered is there afterwards. */
+START_TEST(a_person_at_a_terminal)
+{
+	static const char *const first[] = { "\033[A\n", "\033OB\n", "yes\n", "Y\n", "y\n", "\003" };
+	static const char *const second[] = { "\n", "n\n", "\004" };
+	static const char *const third[] = { "y\n" };
+	static const char *const rest[] = { "b\n", "s\n", "y\n", "y\n", "q\n" };
+	static char said[1 << 14];
+	unsigned told = 0;
+	int status;
+
+	status = in_terminal(said, first, ARRAY_LEN(first), false);
+	ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 0, "%x: %s", status, said);
+	for (const char *at = said; (at = strstr(at, "\ny, n, s, b or q\r\n")); at++)
+		told++;
+	ck_assert_uint_eq(told, 4);
+	ck_assert_ptr_nonnull(strstr(said, "1 answers are kept"));
+	NEAR(sql("SELECT count(*) FROM golden WHERE answer"), 1);
+
+	status = in_terminal(said, second, ARRAY_LEN(second), false);
+	ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 0, "%x: %s", status, said);
+	ck_assert_ptr_nonnull(strstr(said, "1 of 2: does the label fit?"));
+	NEAR(sql("SELECT count(*) FROM golden"), 2);
+	NEAR(sql("SELECT count(*) FROM golden WHERE answer"), 1);
+
+	status = in_terminal(said, third, ARRAY_LEN(third), true);
+	ck_assert(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+	NEAR(sql("SELECT count(*) FROM golden"), 3);
+
+	status = in_terminal(said, rest, ARRAY_LEN(rest), false);
+	ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 0, "%x: %s", status, said);
+	ck_assert_ptr_nonnull(strstr(said, "2 answers are kept"));
+	NEAR(sql("SELECT count(*) FROM golden"), 5);
+	NEAR(sql("SELECT count(DISTINCT key) FROM golden"), 5);
+}
+END_TEST
+
 START_TEST(a_judge_against_a_person)
 {
 	explain_opts o = options("detection", "A");
@@ -577,11 +655,11 @@ static void cases(Suite *suite)
 
 	SUPPORT_CASE(suite, "statistics", kappa_of_the_textbook, intervals_of_kappa_hold_it,
 	             windows_of_a_feature_tell_less_together, calibration_of_known_probabilities);
-	c = SUPPORT_CASE(suite, "judges", two_judges_get_the_same_windows,
-	                 each_judge_scores_what_is_new_to_it, kappa_of_what_has_a_yes,
-	                 answers_stay_and_are_not_asked_for_again, a_person_in_the_terminal,
-	                 a_judge_against_a_person, answers_beyond_their_scale_are_none,
-	                 a_judge_that_errs_unlike_is_told, a_judge_at_chance_is_not_corrected);
+	c = SUPPORT_CASE(
+	        suite, "judges", two_judges_get_the_same_windows, each_judge_scores_what_is_new_to_it,
+	        kappa_of_what_has_a_yes, answers_stay_and_are_not_asked_for_again, a_person_in_the_terminal,
+	        a_person_at_a_terminal, a_judge_against_a_person, answers_beyond_their_scale_are_none,
+	        a_judge_that_errs_unlike_is_told, a_judge_at_chance_is_not_corrected);
 	tcase_add_checked_fixture(c, setup, teardown);
 }
 
