@@ -242,7 +242,7 @@ def reference(job):
     else:
         W_dec = unit_rows(torch.randn(F, d)) * r.get("dec_norm", 1)
         W_enc = W_dec.clone()
-    if r["start"] == "he":  # He-uniform decoder rows with norm 1, encoder their transpose
+    if r["start"] in ("he", "unit"):  # uniform decoder rows with norm 1, encoder their transpose
         W_dec = unit_rows((torch.rand(F, d) * 2 - 1) * math.sqrt(6 / d))
         W_enc = W_dec.clone()
     b_dec = geometric_median(rows(sample)) if r.get("median") else torch.zeros(d)

@@ -126,9 +126,9 @@ static const struct {
 	  "\"bandwidth\":4,"
 	  "\"threshold\":0.1,\"threshold-lr\":0.1,\"log-threshold\":true,\"decoder\":\"free\","
 	  "\"loss\":\"plain\",\"lr\":5e-5,\"warmup\":5000,\"decay\":0.2,\"lr-floor\":0.03125,"
-	  "\"init-bias\":\"zero\",\"normalize\":\"mean-norm\"}",
+	  "\"init-bias\":\"zero\",\"encoder-norm\":1,\"normalize\":\"mean-norm\"}",
 	  { "the tanh penalty has no quadratic frequency term",
-	    "decoder rows start at norm 1, there at the best of a search over norms",
+	    "rows start at norm 1, there at the best of a search over norms",
 	    "the penalty is there from the first step on unless --sparsity-warmup says how many are 10 %" } },
 };
 
