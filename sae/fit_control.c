@@ -4,7 +4,8 @@
 #include "sae/fit_control.h"
 #include "sae/train_internal.h"
 
-#define P_PARTS 9 /* of the steps in which p falls, as dictionary_learning: it would be p_end after the last */
+#define P_PARTS                                                                                              \
+	9 /* of the steps in which p falls, as dictionary_learning: it would be p_end after the last */
 
 /* off is log(L0 / target), AHEAD steps on by its running slope: L0 follows the coefficient late. log coef moves by (GAIN + GAIN_RUN /
  * steps) off a step, cut to 1 either way; ALONG times a running mean of it, cut to CUT, is added. */
@@ -74,8 +75,7 @@ static bool searches(const sae_train_opts *o)
 /* How many updates of p come before a step: the parts begin at the share anneal_from of the steps, and p falls after each but the last. */
 static double updates_at(const sae_train_opts *o, uint64_t step)
 {
-	double from = o->penalty.anneal_from * (double)o->steps,
-	       every = ((double)o->steps - from) / P_PARTS;
+	double from = o->penalty.anneal_from * (double)o->steps, every = ((double)o->steps - from) / P_PARTS;
 
 	if (o->arch != SAE_PANNEAL || (double)step - 1 <= from)
 		return 0;

@@ -2,7 +2,6 @@
 #include "store/json_row.h"
 #include "store/store_internal.h"
 
-
 typedef struct exporting {
 	store *s;
 	store_log *log;

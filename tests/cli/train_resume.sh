@@ -54,6 +54,6 @@ gloss train "$data" $sweep 2>&1 || echo "exit $?"
 train -o early --steps 20 --lr 1e-30 --eval-every 2 --patience 2 | sed 's/, [0-9]* tokens in.*//; s/0\.[0-9]\{4\},/fvu,/'
 tail -n 1 early/train.jsonl | sed 's/"held_out.*"end/"end/'
 train -o early --steps 20 --lr 1e-30 --eval-every 2 --patience 2 --resume
-printf 'x' | dd of=sae/checkpoint/state.safetensors bs=1 seek=5000 conv=notrunc 2>/dev/null
+printf 'x' | dd of=sae/checkpoint/state.safetensors bs=1 seek=8 conv=notrunc 2>/dev/null
 rm sae/cfg.json
 train -o sae --steps 8 --resume
