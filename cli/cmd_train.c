@@ -43,6 +43,9 @@ static const option options[] = {
 	       "matryoshka: the mean or the sum of the prefixes' losses, beside the auxiliary loss"),
 	OPTION(train_opts, prefix_bias, "prefix-bias", 0, OPTION_BOOL, NULL, NULL, 0, 0,
 	       "matryoshka: a loss for b_dec alone too, the prefix of no features"),
+	OPTION(train_opts, prefix_weights, "prefix-weights", 0, OPTION_STRING, "W,W", NULL, 0, 0,
+	       "matryoshka: a weight for the loss of each group's prefix, in place of --prefix-loss "
+	       "(dictionary_learning's group_weights)"),
 	TRAIN_PENALTY_OPTIONS(train_opts, penalty),
 	OPTION(train_opts, batch, "batch", 0, OPTION_U32, "N", "4096", 1, 1048576, "tokens a step"),
 	OPTION(train_opts, steps, "steps", 0, OPTION_U64, "N", NULL, 1, 9e15,
@@ -269,7 +272,11 @@ static int make_saes(train_job *j, const train_opts *o, const train_sweep *sweep
 		s->sampled = (double)NAN;
 		s->end = "";
 		if (s->o.groups)
-			rc = train_parse_groups(s->plan.groups, &s->plan.n_groups, s->o.groups, &why);
+			rc = train_parse_groups(s->plan.groups, &s->plan.n_groups, "groups", s->o.groups,
+			                        &why);
+		if (rc == 0 && s->o.prefix_weights)
+			rc = train_parse_groups(s->plan.prefix_weights, &s->plan.n_prefix_weights,
+			                        "prefix-weights", s->o.prefix_weights, &why);
 		if (rc == 0)
 			rc = sae_train_opts_check(&s->plan, 1, 1, &why);
 		if (rc < 0)

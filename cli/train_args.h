@@ -11,7 +11,7 @@ typedef struct train_opts {
 	const char *out, *preset, *arch, *normalize, *init_bias, *init_rows, *shuffle, *log, *kernels, *screening,
 	        *moments, *time_limit;
 	const char *schedule, *warmup_shape, *cooldown_shape, *k_shape, *optimizer;
-	const char *groups, *prefix_loss;
+	const char *groups, *prefix_loss, *prefix_weights;
 	const char *similarity, *combine, *code_norm, *code_update, *code_start;
 	uint32_t parts, archetypal;
 	uint64_t replace_every;
@@ -59,8 +59,9 @@ bool train_is_given(const cli_parsed *p, const option_list *sweep, const char *n
 /* The options as the trainer takes them, not yet planned; tokens: to train on, 0: not given. */
 sae_train_opts train_plan_of(const train_opts *o, const cli_parsed *p, uint64_t tokens);
 
-/* "256,256,512" or shares of the features; ERR_ARG: no such list, or over SAE_PREFIXES. Sums are checked elsewhere. */
-int train_parse_groups(double out[SAE_PREFIXES], uint32_t *n, const char *given, error *err) MUST_USE;
+/* "256,256,512", shares of the features or weights, of this option; ERR_ARG: no such list, or over SAE_PREFIXES. Sums are checked elsewhere. */
+int train_parse_groups(double out[SAE_PREFIXES], uint32_t *n, const char *name, const char *given,
+                       error *err) MUST_USE;
 
 /* "90s", "30m", "4h", "2d" or a plain number of seconds. ERR_ARG names --time-limit and the value. */
 int train_parse_time(double *seconds, const char *given, error *err) MUST_USE;

@@ -15,6 +15,7 @@ static const struct {
 	{ "random-prefixes", "arch", "matryoshka" },
 	{ "prefix-loss", "arch", "matryoshka" },
 	{ "prefix-bias", "arch", "matryoshka" },
+	{ "prefix-weights", "arch", "matryoshka" },
 	{ "init-bias", "arch", "topk|batchtopk|groupmax|matryoshka|multitopk|relu|panneal|gated|jumprelu" },
 	{ "encoder-norm", "arch",
 	  "topk|batchtopk|groupmax|matryoshka|multitopk|relu|panneal|gated|jumprelu" },

@@ -1,10 +1,10 @@
-/* --groups of gloss train. */
+/* --groups and --prefix-weights of gloss train. */
 #include "cli/train_args.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-int train_parse_groups(double out[SAE_PREFIXES], uint32_t *n, const char *given, error *err)
+int train_parse_groups(double out[SAE_PREFIXES], uint32_t *n, const char *name, const char *given, error *err)
 {
 	const char *at = given;
 
@@ -14,12 +14,12 @@ int train_parse_groups(double out[SAE_PREFIXES], uint32_t *n, const char *given,
 
 		if (end == at || (*end && *end != ','))
 			return error_set(err, ERR_ARG,
-			                 "--groups '%s' is no list like 0.25,0.25,0.5 or 512,512,1024",
+			                 "--%s '%s' is no list like 0.25,0.25,0.5 or 512,512,1024", name,
 			                 given);
 		out[(*n)++] = value;
 		at = end;
 		if (!*at)
 			return 0;
 	}
-	return error_set(err, ERR_ARG, "--groups '%s' has over %d groups", given, SAE_PREFIXES);
+	return error_set(err, ERR_ARG, "--%s '%s' has over %d groups", name, given, SAE_PREFIXES);
 }

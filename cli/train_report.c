@@ -99,7 +99,14 @@ static bool add_prefixes(cJSON *object, const sae_train_opts *t)
 
 	if (t->arch != SAE_MATRYOSHKA)
 		return true;
-	if (!add_string(object, "prefix_loss", t->prefix_sum ? "sum" : "mean") ||
+	if (t->n_prefix_weights &&
+	    !add_part(object, "prefix_weights",
+	              cJSON_CreateDoubleArray(t->prefix_weights, (int)t->n_prefix_weights)))
+		return false;
+	if (!add_string(object, "prefix_loss",
+	                t->n_prefix_weights ? NULL
+	                : t->prefix_sum     ? "sum"
+	                                    : "mean") ||
 	    !cJSON_AddBoolToObject(object, "prefix_bias", t->prefix_bias))
 		return false;
 	if (t->random_prefixes)

@@ -6,7 +6,7 @@
  * k_aux = max(d / 2, 1); e and U are constants in the second term, and a term over 0 is 0. That is the auxiliary loss of
  * OpenAI and dictionary_learning (not scaled by the number of dead features, as SAELens and sparsify do).
  * Multi-TopK (sparsify): L gains FVU4 / 8, the FVU of the 4 k largest positive values of a row instead of k.
- * Matryoshka (Bussmann and others 2025): in place of FVU, the sum or mean of FVU_m over prefixes of the features: the codes are
+ * Matryoshka (Bussmann and others 2025): in place of FVU, the sum, mean or weighted sum of FVU_m over prefixes of the features: the codes are
  * those of BatchTopK over all features, xhat_m has the part of them under m; optionally with the prefix of none, b_dec alone.
  * What Adam is given is the gradient of L divided by the batch's FVU (Matryoshka: by what is in its place): without AuxK the gradient of log FVU. Adam's steps do
  * not depend on a constant factor, but its mean square remembers the first batches, whose errors are several times the later
@@ -39,6 +39,8 @@ typedef struct step_prefixes {
 	bool random; /* all but the last are drawn anew each step, from `seed` and the step's number */
 	bool sum;    /* of the terms, not their mean */
 	bool empty;  /* a term for b_dec alone */
+	double weights
+	        [SAE_PREFIXES]; /* of the terms, all over 0, in place of sum or mean, without `empty`; 0: none */
 	uint64_t seed;
 } step_prefixes;
 
@@ -208,7 +210,7 @@ void step_prefix_draw(step *s); /* this step's prefixes */
 void step_prefix_rows(step *s, step_worker *w, step_tile *tile, size_t first, size_t end);
 /* From the tiles, fills in what *r says of prefixes. Returns what takes the place of FVU. */
 double step_prefix_sum(step *s, double total, step_result *r);
-double step_prefix_weight(const step *s); /* of a term in it */
+double step_prefix_weight(const step *s); /* of a term in it; of weighted ones the last's */
 const float *step_prefix_errors(const step *s,
                                 size_t feature); /* (batch, d) that its gradients are made of */
 

@@ -23,6 +23,7 @@ static step_prefixes prefixes_of(const sae_train_opts *o)
 		            .seed = o->seed };
 	error unused;
 
+	memcpy(p.weights, o->prefix_weights, sizeof(p.weights));
 	if (o->arch != SAE_MATRYOSHKA || sae_train_prefixes(p.ends, &p.n, o, &unused) < 0)
 		p.n = 0;
 	return p;

@@ -89,6 +89,14 @@ static void row_errors(step *s, step_worker *w, step_tile *tile, size_t t)
 	k->add_f64(tile->sum_e, 1, before, d);
 }
 
+/* Of term i, in units of the last's. */
+static float relative_weight(const step *s, uint32_t i)
+{
+	const step_prefixes *p = &s->c.prefixes;
+
+	return p->weights[0] > 0 ? (float)(p->weights[i] / p->weights[p->n - 1]) : 1;
+}
+
 /* From each prefix on, and what values get of it. */
 static void row_gradients(step *s, step_tile *tile, size_t t)
 {
@@ -97,8 +105,11 @@ static void row_gradients(step *s, step_tile *tile, size_t t)
 	size_t d = s->d_out, at = codes->begin[t], end = at + codes->count[t];
 	uint32_t prefix = 0;
 
-	for (uint32_t i = s->c.prefixes.n - 1; i-- > 0;)
+	for (uint32_t i = s->c.prefixes.n - 1; i-- > 0;) {
+		if (s->c.prefixes.weights[0] > 0)
+			k->scale(errors_of(s, i) + t * d, relative_weight(s, i), d);
 		k->axpy(errors_of(s, i) + t * d, 1, errors_of(s, i + 1) + t * d, d);
+	}
 	k->add_f64(tile->sum_prefix, 1, errors_of(s, 0) + t * d, d);
 	if (s->c.prefixes.empty)
 		k->add_f64(tile->sum_prefix, 1, s->y + t * d, d);
@@ -125,6 +136,8 @@ double step_prefix_weight(const step *s)
 {
 	const step_prefixes *p = &s->c.prefixes;
 
+	if (p->weights[0] > 0)
+		return p->weights[p->n - 1];
 	return p->sum ? 1 : 1.0 / (p->n + p->empty);
 }
 
@@ -143,7 +156,7 @@ double step_prefix_sum(step *s, double total, step_result *r)
 			all->squares_prefix[j] += s->tiles[i].squares_prefix[j];
 		if (!(all->squares_prefix[j] < FLT_MAX))
 			return INFINITY; /* nor would gradients be finite */
-		squares += all->squares_prefix[j];
+		squares += relative_weight(s, j) * all->squares_prefix[j];
 		r->prefix_ends[j] = s->prefix_ends[j];
 		r->prefix_fvu[j] = total == 0 ? 0 : all->squares_prefix[j] / total;
 	}

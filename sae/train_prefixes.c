@@ -57,7 +57,27 @@ static int ends_of_widths(uint32_t *ends, uint32_t *n, const double *groups, uin
 	return 0;
 }
 
-int sae_train_prefixes(uint32_t ends[SAE_PREFIXES], uint32_t *n, const sae_train_opts *o, error *err)
+static int check_weights(const sae_train_opts *o, uint32_t n, error *err)
+{
+	if (!o->n_prefix_weights)
+		return 0;
+	if (o->random_prefixes || o->prefix_bias || o->prefix_sum)
+		return error_set(err, ERR_ARG,
+		                 "option 'prefix-weights' goes without random-prefixes, prefix-bias and "
+		                 "prefix-loss");
+	if (o->n_prefix_weights != n)
+		return error_set(err, ERR_ARG, "option 'prefix-weights' has %u weights for %u groups",
+		                 o->n_prefix_weights, n);
+	for (uint32_t i = 0; i < n; i++)
+		if (!(o->prefix_weights[i] > 0 && o->prefix_weights[i] <= 1e6))
+			return error_set(
+			        err, ERR_ARG,
+			        "option 'prefix-weights' holds %g, which is not over 0 and at most 1e6",
+			        o->prefix_weights[i]);
+	return 0;
+}
+
+static int prefixes_of(uint32_t ends[SAE_PREFIXES], uint32_t *n, const sae_train_opts *o, error *err)
 {
 	double sum = 0;
 
@@ -88,6 +108,13 @@ int sae_train_prefixes(uint32_t ends[SAE_PREFIXES], uint32_t *n, const sae_train
 		return ends_of_shares(ends, n, o->groups, o->n_groups, true, o->d_sae, err);
 	return error_set(err, ERR_ARG, "option 'groups' adds up to %g, which is neither 1 nor features = %u",
 	                 sum, o->d_sae);
+}
+
+int sae_train_prefixes(uint32_t ends[SAE_PREFIXES], uint32_t *n, const sae_train_opts *o, error *err)
+{
+	int rc = prefixes_of(ends, n, o, err);
+
+	return rc == 0 ? check_weights(o, *n, err) : rc;
 }
 
 void train_plan_groups(sae_train_opts *o)

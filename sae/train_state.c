@@ -176,10 +176,13 @@ static bool put_plan(cJSON *object, const char *key, const sae_train_opts *o)
 {
 	cJSON *p = cJSON_AddObjectToObject(object, key);
 
-	if (o->arch == SAE_MATRYOSHKA && !(put_list(p, "groups", o->groups, o->n_groups) &&
-	                                   put(p, "random_prefixes", o->random_prefixes) &&
-	                                   cJSON_AddBoolToObject(p, "prefix_sum", o->prefix_sum) &&
-	                                   cJSON_AddBoolToObject(p, "prefix_bias", o->prefix_bias)))
+	if (o->arch == SAE_MATRYOSHKA &&
+	    !(put_list(p, "groups", o->groups, o->n_groups) &&
+	      (!o->n_prefix_weights ||
+	       put_list(p, "prefix_weights", o->prefix_weights, o->n_prefix_weights)) &&
+	      put(p, "random_prefixes", o->random_prefixes) &&
+	      cJSON_AddBoolToObject(p, "prefix_sum", o->prefix_sum) &&
+	      cJSON_AddBoolToObject(p, "prefix_bias", o->prefix_bias)))
 		return false;
 	return put(p, "arch", o->arch) && put(p, "features", o->d_sae) && put(p, "k", o->k) &&
 	       put(p, "batch", o->batch) && put(p, "lr", o->lr) && put(p, "beta1", o->beta1) &&

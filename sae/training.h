@@ -140,6 +140,9 @@ typedef struct sae_train_opts {
 	uint32_t random_prefixes;
 	bool prefix_sum;  /* the sum, not the mean */
 	bool prefix_bias; /* with a prefix of no features: b_dec alone */
+	/* Of as many groups as there are, over 0: the loss is the sum of each times its FVU. None: sum or mean. */
+	double prefix_weights[SAE_PREFIXES];
+	uint32_t n_prefix_weights;
 	sae_normalize normalize;
 	sae_bias bias;       /* where b_dec starts */
 	double encoder_norm; /* of encoder rows at the start, in the directions of the decoder's; 0: 0.4 */

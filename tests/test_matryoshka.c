@@ -82,7 +82,7 @@ static double loss(reference *r, bool set_constants)
 	r->main = prefixes->empty ? weight * squares_of(r, r->x, codes, 0, b_dec, e) / total : 0;
 	for (uint32_t i = 0; i < r->n_ends; i++) {
 		r->prefix[i] = squares_of(r, r->x, codes, r->ends[i], b_dec, e) / total;
-		r->main += weight * r->prefix[i];
+		r->main += (prefixes->weights[0] > 0 ? prefixes->weights[i] : weight) * r->prefix[i];
 	}
 	if (set_constants) {
 		memcpy(r->aux_target, e, sizeof(e));
@@ -193,6 +193,8 @@ START_TEST(matryoshka_gradients_equal_central_differences)
 		{ .n = 2, .ends = { 8, F }, .empty = true },
 		{ .n = 4, .ends = { 2, 3, 12, F }, .sum = true, .empty = true },
 		{ .n = 6, .ends = { 1, 2, 3, 4, 5, F }, .random = true, .seed = 9 },
+		{ .n = 3, .ends = { 2, 7, F }, .weights = { 0.5, 2, 0.25 } },
+		{ .n = 2, .ends = { 4, F }, .weights = { 1e-3, 3 } },
 	};
 
 	for (size_t i = 0; kernels_names[i]; i++)

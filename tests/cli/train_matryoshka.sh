@@ -13,15 +13,26 @@ train -o no $m --groups 32,32 --random-prefixes 3
 train -o no $m --random-prefixes 33
 train -o no $m --features 4 --k 1 --random-prefixes 5
 train -o no $m --prefix-loss product
+train -o no $m --prefix-weights 1,x
+train -o no $m --prefix-weights 1,2
+train -o no $m --groups 32,32 --prefix-weights 1,0
+train -o no $m --groups 32,32 --prefix-weights 1,2 --prefix-bias
+train -o no --prefix-weights 1,2
 train -o no --groups 32,32
 train -o no --arch multitopk --random-prefixes 2
 ls no 2>&1
 train -o fixed $m | plain
 train -o drawn $m --random-prefixes 4 --prefix-loss sum --prefix-bias >/dev/null
+train -o weighted $m --groups 32,32 --prefix-weights 2,1 >/dev/null
+train -o even $m --groups 32,32 --prefix-weights 0.5,0.5 >/dev/null
+train -o mean $m --groups 32,32 >/dev/null
+cmp even/sae_weights.safetensors mean/sae_weights.safetensors && echo "even weights are the mean, to the bit"
+cmp -s weighted/sae_weights.safetensors mean/sae_weights.safetensors || echo "others are not"
+train -o weighted $m --groups 32,32 --prefix-weights 1,1 --resume
 train -o multi --arch multitopk | plain
 python3 - <<'END'
 import json
-for name in "fixed", "drawn", "multi":
+for name in "fixed", "drawn", "weighted", "multi":
 	c = json.load(open(name + "/cfg.json"))
 	m = c["metadata"]
 	plan = {k: v for k, v in m["gloss"]["plan"].items() if "prefix" in k or k == "groups"}
