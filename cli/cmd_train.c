@@ -44,7 +44,7 @@ static const option options[] = {
 	OPTION(train_opts, prefix_bias, "prefix-bias", 0, OPTION_BOOL, NULL, NULL, 0, 0,
 	       "matryoshka: a loss for b_dec alone too, the prefix of no features"),
 	OPTION(train_opts, prefix_weights, "prefix-weights", 0, OPTION_STRING, "W,W", NULL, 0, 0,
-	       "matryoshka: a weight for the loss of each group's prefix, in place of --prefix-loss "
+	       "matryoshka: a weight for the loss of each group's prefix, in place of their mean or sum "
 	       "(dictionary_learning's group_weights)"),
 	TRAIN_PENALTY_OPTIONS(train_opts, penalty),
 	OPTION(train_opts, batch, "batch", 0, OPTION_U32, "N", "4096", 1, 1048576, "tokens a step"),

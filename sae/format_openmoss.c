@@ -1,5 +1,5 @@
 /* OpenMOSS (Language-Model-SAEs): config.json and sae_weights.safetensors, or .pt; Llama Scope, its older form: hyperparams.json and
- * checkpoints/final.safetensors, or .pt. Only its SAEs and transcoders; crosscoders are written. */
+ * checkpoints/final.safetensors, or .pt. Its SAEs, transcoders, and crosscoders of relu. */
 #include <float.h>
 #include <inttypes.h>
 #include <math.h>
@@ -144,6 +144,86 @@ static int read_norm(layout *l, const sae_file *f, const char *out_hook, error *
 	return rc;
 }
 
+/* One scale an input. */
+static int read_cross_norm(layout *l, const sae_file *f, const cJSON *hooks, error *err)
+{
+	const char *name = "dataset-wise";
+	int rc = json_get_string(&name, l->json, "norm_activation", l->config, err);
+
+	if (rc < 0 || strcmp(name, "inference") == 0)
+		return rc;
+	if (strcmp(name, "dataset-wise") != 0)
+		return refuse(l, "a crosscoder's norm_activation", name, err);
+	for (uint64_t i = 0; i < l->n_inputs && rc == 0; i++) {
+		double mean;
+
+		rc = read_mean_norm(&mean, l, f, cJSON_GetArrayItem(hooks, (int)i)->valuestring, "in", err);
+		l->scales[i] = sqrt((double)(l->d_in / l->n_inputs)) / mean;
+	}
+	layout_folds(l, "the scales of the inputs");
+	return rc;
+}
+
+/* How many inputs there are, or an error. */
+static int check_cross(const layout *l, const cJSON *hooks, error *err)
+{
+	const char *act = "relu";
+	const cJSON *hook;
+	int n = cJSON_GetArraySize(hooks), rc = json_get_string(&act, l->json, "act_fn", l->config, err);
+
+	if (rc < 0)
+		return rc;
+	if (!cJSON_IsArray(hooks) || n < 2 || n > SAE_PARTS_MAX)
+		return error_set(err, ERR_FORMAT, "'%s': hook_points is no list of 2 to %d", l->config,
+		                 SAE_PARTS_MAX);
+	cJSON_ArrayForEach(hook, hooks) if (!cJSON_IsString(hook)) return error_set(
+	        err, ERR_FORMAT, "'%s': hook_points holds what is no name", l->config);
+	if (l->d_in < 1 || l->d_in > LAYOUT_MAX_WIDTH)
+		return error_set(err, ERR_FORMAT, "'%s': d_model %" PRIu64 " is not in 1..%u", l->config,
+		                 l->d_in, LAYOUT_MAX_WIDTH);
+	if (strcasecmp(act, "relu") != 0)
+		return error_set(err, ERR_FORMAT,
+		                 "'%s': act_fn '%.40s' of a crosscoder is not supported, only relu: by it a "
+		                 "feature may fire in some inputs and not in others",
+		                 l->config, act);
+	return n;
+}
+
+/* Inputs side by side. What is relu in each of them, of one sum of pre-activations, is one value for all. */
+static int read_cross(layout *l, error *err)
+{
+	const cJSON *hooks = cJSON_GetObjectItemCaseSensitive(l->json, "hook_points");
+	const sae_tensor *t;
+	sae_file *f = NULL;
+	int rc = check_cross(l, hooks, err);
+
+	if (rc < 0)
+		return rc;
+	snprintf(l->architecture, sizeof(l->architecture), "relu crosscoder");
+	l->arch = SAE_RELU;
+	l->n_inputs = (uint64_t)rc;
+	l->d_in *= l->n_inputs;
+	l->d_out = l->d_in;
+	l->split = true;
+	rc = sae_file_open(&f, l->weights, err);
+	if (rc < 0)
+		return rc;
+	l->enc = (layout_matrix){ names_of(f)->enc, true };
+	l->dec = (layout_matrix){ names_of(f)->dec, false };
+	l->b_enc = names_of(f)->b_enc;
+	l->b_dec = names_of(f)->b_dec;
+	t = sae_file_tensor(f, l->dec.name);
+	if (!t || t->n_dims != 3)
+		rc = error_set(err, ERR_FORMAT, "'%s' has no tensor '%s' of 3 dimensions", l->weights,
+		               l->dec.name);
+	else
+		l->d_sae = t->dims[1];
+	if (rc == 0)
+		rc = read_cross_norm(l, f, hooks, err);
+	sae_file_close(f);
+	return rc;
+}
+
 static int read_config(layout *l, const char *dir, error *err)
 {
 	const char *kind = "sae", *out_hook = NULL, *what = l->config;
@@ -167,6 +247,10 @@ static int read_config(layout *l, const char *dir, error *err)
 		rc = json_get_string(&l->hook_name, l->json, "hook_point_in", what, err);
 	if (rc == 0)
 		rc = json_get_string(&out_hook, l->json, "hook_point_out", what, err);
+	if (rc == 0 && strcmp(kind, "crosscoder") == 0)
+		return glu || l->centers
+		               ? refuse(l, "a crosscoder's encoder", glu ? "use_glu_encoder" : "b_dec", err)
+		               : read_cross(l, err);
 	if (rc == 0 && strcmp(kind, "sae") != 0)
 		rc = refuse(l, "sae_type", kind, err);
 	if (rc == 0 && glu)

@@ -203,14 +203,14 @@ static int check_threshold(const layout *l, const sae_file *f, error *err)
 static int check_shapes(const layout *l, const sae_file *f, error *err)
 {
 	const sae_tensor *t;
-	int rc = layout_find_matrix(&t, l, f, &l->dec, l->d_sae, l->d_out / l->codebook.groups, err);
+	int rc = layout_find_matrix(&t, l, f, &l->dec, layout_decoder_rows(l), layout_decoder_width(l), err);
 
 	if (rc == 0 && l->enc.name)
 		rc = layout_find_matrix(&t, l, f, &l->enc, l->d_sae, l->d_in, err);
 	if (rc == 0 && l->skip.name)
 		rc = layout_find_matrix(&t, l, f, &l->skip, l->d_out, l->d_in, err);
 	if (rc == 0)
-		rc = check_vector(l, f, l->b_enc, l->d_sae, err);
+		rc = check_vector(l, f, l->b_enc, l->split ? l->d_sae * l->n_inputs : l->d_sae, err);
 	if (rc == 0)
 		rc = check_vector(l, f, l->b_dec, l->d_out, err);
 	if (rc == 0)

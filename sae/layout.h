@@ -30,6 +30,7 @@ typedef struct layout {
 	sae_codebook codebook;        /* SAE_CODEBOOK: dec is (F, d_out / groups) then, and there is no enc */
 	uint64_t n_inputs;            /* of a crosscoder, whose tensors have a dimension for them; else 0 */
 	double scales[SAE_PARTS_MAX]; /* of a crosscoder's inputs */
+	bool split; /* of a crosscoder: dec is (inputs, F, width), b_enc (inputs, F), added up; weights are for inputs times `scales`, if any */
 	double norm_limit, more_limits[SAE_PARTS_MAX];
 	size_t n_more_limits;
 	const char *model_name, *hook_name;

@@ -13,6 +13,11 @@ int layout_find_matrix(const sae_tensor **out, const layout *l, const sae_file *
 int layout_check_codebook(const layout *l, error *err) MUST_USE;
 /* Codes (F, d / groups) at the beginning of W_dec become its rows; the encoder follows. */
 void layout_spread_codes(sae_model *m);
+/* layout_split.c: the decoder's shape in the file; of `split`: b_enc (F), and the rest of the weights as ours. */
+uint64_t layout_decoder_rows(const layout *l);
+uint64_t layout_decoder_width(const layout *l);
+int layout_read_split_bias(float *out, const layout *l, const sae_file *f, error *err) MUST_USE;
+int layout_join_inputs(sae_model *m, const layout *l, error *err) MUST_USE;
 bool layout_is_scalar(const sae_tensor *t);
 
 /* A tensor of n values, all finite; name NULL leaves `out` as it is. */

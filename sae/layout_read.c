@@ -223,7 +223,7 @@ static int run_reading(reading *r, error *err)
 static int read_matrices(sae_model *m, const layout *l, const sae_file *f, bool hash, error *err)
 {
 	reading r = { .l = l, .f = f, .sha256 = hash ? m->weights_sha256 : NULL };
-	int rc = add_part(&r, m->W_dec, &l->dec, m->d_sae, m->d_out / l->codebook.groups, err);
+	int rc = add_part(&r, m->W_dec, &l->dec, layout_decoder_rows(l), layout_decoder_width(l), err);
 
 	if (rc == 0)
 		rc = add_part(&r, m->W_enc, &l->enc, m->d_sae, m->d_in, err);
@@ -278,9 +278,12 @@ static int read_weights(sae_model *m, const layout *l, const sae_file *f, bool h
 	if (rc == 0 && m->arch == SAE_CODEBOOK)
 		layout_spread_codes(m);
 	if (rc == 0)
-		rc = layout_read_vector(m->b_enc, l, f, l->b_enc, m->d_sae, err);
+		rc = l->split ? layout_read_split_bias(m->b_enc, l, f, err)
+		              : layout_read_vector(m->b_enc, l, f, l->b_enc, m->d_sae, err);
 	if (rc == 0)
 		rc = layout_read_vector(m->b_dec, l, f, l->b_dec, m->d_out, err);
+	if (rc == 0 && l->split)
+		rc = layout_join_inputs(m, l, err);
 	if (rc == 0 && m->threshold && !l->b_gate)
 		rc = read_threshold(m, l, f, err);
 	return rc < 0 ? rc : layout_fold(m, l, f, err);

@@ -396,6 +396,80 @@ static void check_openmoss(const sae_model *m, const char *dir)
 	sae_file_close(f);
 }
 
+/* What was written for it is read back: the same weights, and b_enc for rows that b_dec is not taken off. */
+static void check_read_back(const sae_model *m, const char *dir)
+{
+	sae_model *again = NULL;
+	error err = { 0 };
+
+	ck_assert_msg(sae_model_load(&again, dir, &err) == 0, "%s", err.msg);
+	ck_assert_uint_eq(again->n_inputs, 2);
+	ck_assert(again->arch == SAE_RELU && !again->centers && !again->transcodes);
+	ck_assert_mem_eq(again->W_enc, m->W_enc, (size_t)F * 2 * D * sizeof(float));
+	ck_assert_mem_eq(again->W_dec, m->W_dec, (size_t)F * 2 * D * sizeof(float));
+	ck_assert_mem_eq(again->b_dec, m->b_dec, 2 * D * sizeof(float));
+	for (size_t i = 0; i < F; i++) {
+		double through = 0;
+
+		for (size_t j = 0; j < 2 * D; j++)
+			through += (double)m->W_enc[i * 2 * D + j] * (double)m->b_dec[j];
+		ck_assert_double_le(fabs(m->b_enc[i] - through - again->b_enc[i]), 1e-4);
+	}
+	sae_model_free(again);
+}
+
+/* As the tool saves one in training: a scale for each input, a bias of each; by hand. */
+START_TEST(scaled_crosscoders_are_read)
+{
+	static const float enc[2 * 1 * 3] = { 1, 2, 3, -1, 4, 5 }, dec[2 * 3 * 1] = { 7, 8, 9, 10, 11, 12 },
+	                               b_dec[2] = { 0.5f, -3 }, b_enc[2 * 3] = { 1, 2, 3, 10, 20, 30 },
+	                               mean[2] = { 2, 0.25f };
+	const sae_tensor_out tensors[] = {
+		{ "W_D", SAE_F32, 3, { 2, 3, 1 }, dec },
+		{ "W_E", SAE_F32, 3, { 2, 1, 3 }, enc },
+		{ "b_D", SAE_F32, 2, { 2, 1 }, b_dec },
+		{ "b_E", SAE_F32, 2, { 2, 3 }, b_enc },
+		{ "dataset_average_activation_norm.a", SAE_F32, 0, { 0 }, &mean[0] },
+		{ "dataset_average_activation_norm.b", SAE_F32, 0, { 0 }, &mean[1] },
+	};
+	/* scales 1 / 2 and 4 */
+	static const float want_enc[] = { 0.5f, -4, 1, 16, 1.5f, 20 },
+	                   want_dec[] = { 14, 2.5f, 16, 2.75f, 18, 3 };
+	static const char *const refused[][2] = {
+		{ "\"act_fn\":\"jumprelu\",\"hook_points\":[\"a\",\"b\"]", "only relu" },
+		{ "\"hook_points\":[\"a\"]", "no list of 2" },
+		{ "\"hook_points\":[\"a\",3]", "no name" },
+		{ "\"hook_points\":[\"a\",\"c\"]", "rows at 'c' is not known" },
+		{ "\"norm_activation\":\"token-wise\",\"hook_points\":[\"a\",\"b\"]", "token-wise" },
+		{ "\"norm_activation\":\"inference\",\"hook_points\":[\"a\",\"b\",\"c\"]", "W_D" },
+	};
+	char dir[FILE_PATH_MAX], config[256];
+	sae_model *m = NULL;
+	error err = { 0 };
+
+	support_mkdir(dir);
+	ck_assert_int_eq(sae_safetensors_write(support_path(dir, "sae_weights.safetensors"), tensors, 6, NULL,
+	                                       0, &err),
+	                 0);
+	support_put_text(support_path(dir, "config.json"), "{\"sae_type\":\"crosscoder\",\"d_model\":1,\"act_"
+	                                                   "fn\":\"relu\",\"hook_points\":[\"a\",\"b\"]}");
+	ck_assert_msg(sae_model_load(&m, dir, &err) == 0, "%s", err.msg);
+	ck_assert_mem_eq(m->W_enc, want_enc, sizeof(want_enc));
+	ck_assert_mem_eq(m->W_dec, want_dec, sizeof(want_dec));
+	ck_assert(m->b_enc[0] == 11 && m->b_enc[1] == 22 && m->b_enc[2] == 33);
+	ck_assert(m->b_dec[0] == 1 && m->b_dec[1] == -0.75f);
+	sae_model_free(m);
+	for (size_t i = 0; i < ARRAY_LEN(refused); i++) {
+		snprintf(config, sizeof(config), "{\"sae_type\":\"crosscoder\",\"d_model\":1,%s}",
+		         refused[i][0]);
+		support_put_text(support_path(dir, "config.json"), config);
+		ck_assert_int_eq(sae_model_load(&m, dir, &err), ERR_FORMAT);
+		ck_assert_msg(strstr(err.msg, refused[i][1]) != NULL, "%s", err.msg);
+	}
+	support_rmdir(dir);
+}
+END_TEST
+
 static void check_not_openmoss(const sae_model *m, const char *dir, const char *words)
 {
 	error err = { 0 };
@@ -417,6 +491,7 @@ START_TEST(crosscoders_of_relu_are_written_for_openmoss)
 	m = trained(&in, &o);
 	check_saved(m, support_path(dir, "cross"), true);
 	check_openmoss(m, support_path(dir, "moss"));
+	check_read_back(m, support_path(dir, "moss"));
 	memset(m->W_dec + 7 * 2 * D, 0, D * sizeof(float));
 	check_not_openmoss(m, support_path(dir, "no"), "one is 0");
 	sae_model_free(m);
@@ -578,7 +653,8 @@ static void cases(Suite *s)
 	SUPPORT_CASE(s, "pairs", crosscoders_tell_shared_features_from_exclusive_ones,
 	             transcoders_find_the_target_of_planted_features, a_skip_takes_what_is_linear,
 	             what_is_saved_is_read_back, crosscoders_of_relu_are_written_for_openmoss,
-	             a_resumed_run_is_the_uninterrupted_one, another_target_is_not_gone_on_with);
+	             scaled_crosscoders_are_read, a_resumed_run_is_the_uninterrupted_one,
+	             another_target_is_not_gone_on_with);
 }
 
 SUPPORT_MAIN("pairs", cases)
