@@ -9,6 +9,7 @@ enum {
 	KEY_DIGITS = 8,
 	MOST_CLASS = 15,
 	CONFIDENCE_MOST = 100,
+	CONFIDENCE_YES = 50,
 	SIMULATED_MOST = 10,
 	SIMULATED_YES = 3 /* what is over is marked in texts */
 };
@@ -155,7 +156,7 @@ int judged_class(const char *of, double answer)
 	if (!judged_has_class(of))
 		return -1;
 	if (strcmp(of, "confidence") == 0)
-		return answer >= 0 && answer <= CONFIDENCE_MOST ? answer >= CONFIDENCE_MOST / 2 : -1;
+		return answer >= 0 && answer <= CONFIDENCE_MOST ? answer >= CONFIDENCE_YES : -1;
 	if (strcmp(of, "simulation") == 0)
 		return answer >= 0 && answer <= SIMULATED_MOST ? answer > SIMULATED_YES : -1;
 	return answer >= 0 && answer <= MOST_CLASS && floor(answer) == answer ? (int)answer : -1;
