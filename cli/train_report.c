@@ -312,14 +312,17 @@ static bool add_phases(cJSON *o, const sae_train_step *s)
 	                  s->step_seconds - s->dense_seconds));
 }
 
-static void print_phases(const sae_train_step *s)
+static void print_phases(const train_report *r)
 {
+	const sae_train_step *s = &r->last;
 	double sparse = (double)s->step - s->dense_steps;
 
 	if (isnan(s->dense_steps))
 		return;
-	printf("steps by dense tiles: %.0f (%.0f tokens/s), by lists of what fires: %.0f (%.0f tokens/s)\n",
-	       s->dense_steps, phase_speed(s, s->dense_steps, s->dense_seconds), sparse,
+	printf("%s%ssteps by dense tiles: %.0f (%.0f tokens/s), by lists of what fires: %.0f (%.0f "
+	       "tokens/s)\n",
+	       r->name, *r->name ? ": " : "", s->dense_steps,
+	       phase_speed(s, s->dense_steps, s->dense_seconds), sparse,
 	       phase_speed(s, sparse, s->step_seconds - s->dense_seconds));
 }
 
@@ -444,7 +447,7 @@ void train_report_print(const train_report *r)
 		       i ? ", " : "            fvu of the first features alone: ", s->prefix_ends[i],
 		       s->prefix_fvu[i], i + 2 < s->n_prefixes ? "" : "\n");
 	print_inputs(s->input_fvu, s->n_inputs);
-	print_phases(s);
+	print_phases(r);
 	if (r->held_out) {
 		printf("held out:   fvu %.4f, l0 %.1f\n", r->held_out->fvu, r->held_out->l0);
 		print_inputs(r->held_out->input_fvu, r->held_out->n_inputs);
@@ -491,6 +494,8 @@ int train_reports_print(const train_report *r, size_t n, const char *picture, er
 		       s->tokens, s->seconds, r->kernels, *picture ? "; L0 against FVU: " : "", picture);
 		print_rows(r);
 		cli_table_print(t, stdout);
+		for (size_t i = 0; i < n; i++)
+			print_phases(&r[i]);
 		for (size_t i = 0; i < n; i++)
 			print_target(&r[i]);
 	}

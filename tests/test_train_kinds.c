@@ -310,6 +310,58 @@ START_TEST(each_failing_allocation_is_reported)
 }
 END_TEST
 
+static sae_train_step last_step(const sae_trainer *t)
+{
+	sae_train_step s;
+	error cause;
+
+	ck_assert_int_eq(sae_trainer_member(t, 0, &s, &cause), SAE_MEMBER_RUNS);
+	return s;
+}
+
+/* The first step goes by dense tiles, and each after a batch where more than F / 12 features fired a row. */
+START_TEST(dense_steps_are_those_after_many_firings)
+{
+	sae_train_opts o = sae_train_opts_default();
+	sae_trainer *t = NULL;
+	error err = { 0 };
+	unsigned dense = 0;
+	double seconds = 0;
+	bool next = true;
+	input in;
+
+	input_open(&in, 1);
+	o.arch = _i ? SAE_GATED : SAE_RELU;
+	o.d_sae = F;
+	o.batch = 96;
+	o.steps = 30;
+	o.lr = 1e-3;
+	o.penalty.target_l0 = 2;
+	o.penalty.start_l0 = 24;
+	ck_assert_msg(sae_trainer_new(&t, in.dump, in.rows, &o, 1, in.pool, &err) == 0, "%s", err.msg);
+	ck_assert_msg(sae_trainer_start(t, &err) == 0, "%s", err.msg);
+	for (unsigned i = 1; i < o.steps; i++) {
+		sae_train_step s;
+
+		ck_assert_msg(sae_trainer_step(t, &err) == 0, "%s", err.msg);
+		s = last_step(t);
+		dense += next;
+		ck_assert_double_eq(s.dense_steps, dense);
+		ck_assert(next ? s.dense_seconds > seconds : s.dense_seconds == seconds);
+		ck_assert(s.dense_seconds <= s.step_seconds);
+		seconds = s.dense_seconds;
+		next = s.l0 > F / 12;
+	}
+	ck_assert_uint_gt(dense, 2);
+	ck_assert_uint_lt(dense, 20);
+	sae_trainer_free(t);
+	t = trainer_of(&in, 7, 3); /* TopK has no such phases */
+	ck_assert(isnan(last_step(t).dense_steps) && isnan(last_step(t).dense_seconds));
+	sae_trainer_free(t);
+	input_close(&in);
+}
+END_TEST
+
 static void cases(Suite *s)
 {
 	TCase *t = tcase_create("kinds");
@@ -317,6 +369,7 @@ static void cases(Suite *s)
 	tcase_add_loop_test(t, a_resumed_run_ends_with_the_same_bits, 0, KINDS);
 	tcase_add_loop_test(t, the_model_is_of_raw_rows, 0, KINDS);
 	tcase_add_loop_test(t, rows_that_are_all_alike_have_nothing_to_explain, 0, 7);
+	tcase_add_loop_test(t, dense_steps_are_those_after_many_firings, 0, 2);
 	tcase_add_loop_test(t, each_failing_allocation_is_reported, 0, KINDS);
 	tcase_add_loop_test(t, options_that_do_not_fit_are_named, 0, (int)ARRAY_LEN(bad));
 	suite_add_tcase(s, t);
