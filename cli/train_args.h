@@ -8,8 +8,8 @@
 typedef struct train_opts {
 	dump_args dump;
 	dump_split_args split;
-	const char *out, *preset, *arch, *normalize, *init_bias, *init_rows, *shuffle, *log, *kernels, *screening,
-	        *moments, *time_limit;
+	const char *out, *preset, *arch, *normalize, *init_bias, *init_rows, *shuffle, *log, *kernels,
+	        *screening, *moments, *time_limit;
 	const char *schedule, *warmup_shape, *cooldown_shape, *k_shape, *optimizer;
 	const char *groups, *prefix_loss, *prefix_weights;
 	const char *similarity, *combine, *code_norm, *code_update, *code_start;

@@ -17,7 +17,7 @@ find base sae store explain cli tests bench -name '*.[ch]' | sort | xargs awk '
 
 		libc = "^(assert|ctype|dirent|dlfcn|endian|errno|fcntl|float|fnmatch|ftw|getopt|glob|inttypes|limits|locale|malloc|math|netdb|poll|" \
 			"pthread|sched|semaphore|setjmp|signal|stdalign|stdarg|stdatomic|stdbool|stddef|stdint|stdio|stdlib|" \
-			"string|strings|time|unistd|wchar|arpa/inet|netinet/in|netinet/tcp|sys/[a-z]+)\\.h$"
+			"string|strings|time|unistd|wchar|arpa/inet|netinet/in|netinet/tcp|pty|sys/[a-z]+)\\.h$"
 		libraries["base"] = "^(cjson/cJSON\\.h|openssl/.*|zlib\\.h|cpuid\\.h|immintrin\\.h)$"
 		libraries["sae"] = "^(cblas\\.h|openblas_config\\.h|immintrin\\.h|zip\\.h|zlib\\.h)$"
 		libraries["store"] = "^(sqlite3\\.h|pcre2\\.h)$"
