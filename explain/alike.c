@@ -247,6 +247,7 @@ static int foretell(cJSON **out, const alike *x, const explain_alike_opts *o, er
 	size_t bytes = 1, estimate = 1; /* the question whether it embeds */
 	cJSON *page = cJSON_CreateObject();
 	bool failed = !page;
+	const size_t requests = 1 + (x->n_texts + TEXTS_A_REQUEST - 1) / TEXTS_A_REQUEST;
 
 	for (size_t i = 0; i < x->n_texts; i++) {
 		bytes += strlen(x->texts[i]);
@@ -256,8 +257,7 @@ static int foretell(cJSON **out, const alike *x, const explain_alike_opts *o, er
 	put_text(page, "model", o->client->model, &failed);
 	put_number(page, "pairs", (double)x->n, &failed);
 	put_number(page, "texts", (double)x->n_texts, &failed);
-	put_number(page, "requests", (double)(1 + (x->n_texts + TEXTS_A_REQUEST - 1) / TEXTS_A_REQUEST),
-	           &failed);
+	put_number(page, "requests", (double)requests, &failed);
 	put_number(page, "input_tokens_estimate", (double)estimate, &failed);
 	put_number(page, "output_tokens_limit", 0, &failed);
 	if (o->price.known) {

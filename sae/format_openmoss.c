@@ -155,10 +155,11 @@ static int read_cross_norm(layout *l, const sae_file *f, const cJSON *hooks, err
 	if (strcmp(name, "dataset-wise") != 0)
 		return refuse(l, "a crosscoder's norm_activation", name, err);
 	for (uint64_t i = 0; i < l->n_inputs && rc == 0; i++) {
+		const uint64_t width = l->d_in / l->n_inputs;
 		double mean;
 
 		rc = read_mean_norm(&mean, l, f, cJSON_GetArrayItem(hooks, (int)i)->valuestring, "in", err);
-		l->scales[i] = sqrt((double)(l->d_in / l->n_inputs)) / mean;
+		l->scales[i] = sqrt((double)width) / mean;
 	}
 	layout_folds(l, "the scales of the inputs");
 	return rc;
