@@ -80,7 +80,7 @@ def run_job(o, job):
 
 def run_gloss(o, preset, options, seed):
     line = [o.gloss, "train", o.out / "dump", "-o", o.out / "sae", "--force", "--json", "--split", "tail", "--holdout", HOLDOUT]
-    line += ["--max-norm-ratio", 0, "-F", o.features, "--batch", o.batch, "--steps", o.steps, "--seed", seed, "--order-seed", seed]
+    line += ["--max-norm-ratio", 0, "-F", o.features, "--batch", o.batch, "--steps", o.steps, "--seed", seed, "--order-seed", seed, "--shuffle", "rows"]
     line += ["--preset", preset, "--threads", o.threads, *options]
     done = subprocess.run([str(word) for word in line], capture_output=True, text=True)
     if done.returncode:

@@ -4,8 +4,8 @@
 #include "sae/fit_control.h"
 #include "sae/train_internal.h"
 
-#define P_PARTS                                                                                              \
-	9 /* of the steps in which p falls, as dictionary_learning: it would be p_end after the last */
+/* Of the steps in which p falls, as dictionary_learning has it: it would be p_end after the last. */
+#define P_PARTS 9
 
 /* off is log(L0 / target). Every step all limits are raised so that log L0 falls by BACK * off and by its drift: a running mean of how it
  * would have changed of itself, by gradients. How far to raise: beyond its limit a pre-activation falls off about as exp(-h / over), so
