@@ -20,8 +20,7 @@ typedef struct train_penalty_args {
 	       "of their width; if not given, the one that gives the target L0 is sought"),                  \
 	        OPTION(st, at.l0, "l0", 0, OPTION_DOUBLE, "X", NULL, 1e-30, 1e9, "jumprelu: the same"),      \
 	        OPTION(st, at.target_l0, "target-l0", 0, OPTION_DOUBLE, "X", NULL, 1e-3, 67108864,           \
-	               "adjust the coefficient, from the one given on, and limits until so many features "   \
-	               "fire a "                                                                             \
+	               "adjust the coefficient, from the one given on, until so many features fire a "       \
 	               "token; "                                                                             \
 	               "32 if none is given"),                                                               \
 	        OPTION(st, at.start_l0, "start-l0", 0, OPTION_DOUBLE, "X", NULL, 1e-3, 67108864,             \

@@ -334,15 +334,6 @@ static double penalty_of(const fit *s, double l0)
 	}
 }
 
-static double mean_over(const fit *s)
-{
-	double sum = 0;
-
-	for (size_t i = 0; i < s->n; i++)
-		sum += s->rows[i].over;
-	return s->tiles[0].fired ? sum / (double)s->tiles[0].fired : 0;
-}
-
 /* Fills *r; returns what gradients are multiplied by, but for clipping. *scatter: of the targets. */
 static double results(fit *s, fit_result *r, double *scatter)
 {
@@ -355,7 +346,6 @@ static double results(fit *s, fit_result *r, double *scatter)
 		r->fvu = INFINITY; /* gradients in FP32 would not be finite */
 	r->squared_error = all->squares_e / n;
 	r->l0 = (double)all->fired / n;
-	r->over = mean_over(s);
 	r->penalty = penalty_of(s, r->l0);
 	r->next_penalty = s->rule.next_p > 0 ? powers_of(s, true) : 0;
 	r->preact = all->losses.preact / n;

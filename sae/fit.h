@@ -84,7 +84,6 @@ typedef struct fit_result {
 	double next_penalty;    /* with next_p */
 	double auxk;            /* sum |e - ehat|^2 / U */
 	double l0, grad_norm;   /* grad_norm: before clipping */
-	double over; /* mean of what a firing feature has over its bias (gated: of the gate) or threshold */
 	uint64_t n_dead;
 	bool dense;                      /* by dense tiles, else by lists */
 	double input_fvu[SAE_PARTS_MAX]; /* of a crosscoder */
@@ -105,7 +104,6 @@ enum { FIT_BY_PRE, FIT_BY_NORM, FIT_BY_GATE, FIT_BY_OTHER, FIT_BY_SCALE, FIT_SUM
 typedef struct fit_row {
 	uint32_t l0;
 	float sum, next; /* of (f n)^p, with p and next_p */
-	float over;      /* of what the pre-activations that fire have over bias or threshold */
 } fit_row;
 
 /* ---- The rules (fit_rule.c) ----------------------------------------------------------------------------------------- */
@@ -234,8 +232,6 @@ void fit_dense(fit *s);
 void fit_refresh(fit *s);
 void fit_finish(fit *s, double factor);
 int fit_optim_init(fit *s, error *err) MUST_USE;
-/* Raise the limits of all features by so much: JumpReLU's thresholds go up, others' biases (gated: of the gate) down. */
-void fit_raise(fit *s, double by);
 /* fit_pair.c: take the skip's share off tile i's errors; W_skip's gradient, when all errors are known. */
 void fit_skip_rows(fit *s, size_t i);
 void fit_skip_gradient(fit *s);

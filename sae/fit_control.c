@@ -7,16 +7,14 @@
 /* Of the steps in which p falls, as dictionary_learning has it: it would be p_end after the last. */
 #define P_PARTS 9
 
-/* off is log(L0 / target). Every step all limits are raised so that log L0 falls by BACK * off and by its drift: a running mean of how it
- * would have changed of itself, by gradients. How far to raise: beyond its limit a pre-activation falls off about as exp(-h / over), so
- * that by `over` L0 falls by e. The coefficient goes on as long as there is a drift, and so takes the work over from the limits, which
- * in the end stand still. */
-#define BACK       0.5
-#define LEARN      0.3
-#define GAIN       0.25
-#define OFF_MOST   1.0
-#define DRIFT_MOST 0.3
-#define BY_MOST    0.5
+/* off is log(L0 / target), AHEAD steps on by its running slope: L0 follows the coefficient late. log coef moves by (GAIN + GAIN_RUN /
+ * steps) off a step, cut to 1 either way; ALONG times a running mean of it, cut to CUT, is added. */
+#define AHEAD    10
+#define GAIN     0.01
+#define GAIN_RUN 3
+#define ALONG    1.0
+#define CUT      1.5
+#define FORGET   0.2
 
 bool sae_penalty_fits(sae_arch arch, sae_penalty kind)
 {
@@ -91,8 +89,9 @@ static double p_after(const sae_train_opts *o, double updates)
 
 fit_now fit_control_now(const fit_control *c, const sae_train_opts *o, const fitter_now *now)
 {
+	double along = searches(o) ? ALONG * fmax(-CUT, fmin(CUT, c->smooth)) : 0;
 	fit_now n = { .lr = now->lr,
-		      .coef = exp(c->log_coef) * c->scale * now->sparsity,
+		      .coef = exp(c->log_coef + along) * c->scale * now->sparsity,
 		      .preact = o->penalty.preact,
 		      .p = p_after(o, c->updates) };
 
@@ -127,27 +126,20 @@ static void anneal(fit_control *c, const sae_train_opts *o, uint64_t next_step, 
 	c->n_queue = 0;
 }
 
-static double within(double v, double most)
+void fit_control_learn(fit_control *c, const sae_train_opts *o, const fitter_now *now, const fit_result *r)
 {
-	return fmax(-most, fmin(most, v));
-}
-
-double fit_control_learn(fit_control *c, const sae_train_opts *o, const fitter_now *now, const fit_result *r)
-{
-	double off;
+	double l0, off;
 
 	if (o->arch == SAE_PANNEAL && c->updates < P_PARTS - 1)
 		anneal(c, o, now->step + 1, r);
 	if (!searches(o))
-		return 0;
-	off = within(log(fmax(r->l0 / o->penalty.target_l0, 1e-3)), OFF_MOST);
-	if (r->over > 0)
-		c->over = r->over; /* where nothing fired, what it was */
-	if (now->step > 1)
-		c->drift += LEARN * (off - c->last + c->by - c->drift);
-	c->drift = within(c->drift, DRIFT_MOST);
-	c->by = within(BACK * off + c->drift, BY_MOST);
-	c->last = off;
-	c->log_coef += GAIN * c->drift;
-	return c->by * c->over;
+		return;
+	l0 = log(fmax(r->l0 / o->penalty.target_l0, 1e-3));
+	c->slope += now->step > 1 ? FORGET * (l0 - c->last - c->slope) : 0;
+	c->last = l0;
+	if (now->sparsity < 1)
+		return;
+	off = l0 + AHEAD * c->slope;
+	c->smooth += FORGET * (off - c->smooth);
+	c->log_coef += (GAIN + GAIN_RUN / (double)o->steps) * fmax(-1, fmin(1, off));
 }

@@ -1,4 +1,4 @@
-/* What changes from step to step in the penalty of a dense step, besides its warm-up: the coefficient and the limits that seek a target L0, and p. */
+/* What changes from step to step in the penalty of a dense step, besides its warm-up: the coefficient that seeks a target L0, and p. */
 #ifndef GLOSS_SAE_FIT_CONTROL_H
 #define GLOSS_SAE_FIT_CONTROL_H
 
@@ -8,13 +8,11 @@
 
 /* Doubles only: it is saved as an array of them. */
 typedef struct fit_control {
-	double log_coef;
-	double last;    /* log(L0 / target) of the last batch */
-	double by;      /* what raised limits were to take off it since */
-	double drift;   /* running mean of its changes that limits did not make */
-	double over;    /* mean of what a firing feature has over its limit */
-	double scale;   /* p-anneal: what changes of p have made of the coefficient */
-	double updates; /* of p */
+	double log_coef;    /* the integral part of the search */
+	double last, slope; /* log(L0 / target) of the last batch, and the running mean of its changes */
+	double smooth;      /* running mean of how far off it is */
+	double scale;       /* p-anneal: what changes of p have made of the coefficient */
+	double updates;     /* of p */
 	double n_queue, queue[2][FIT_CONTROL_QUEUE]; /* the last penalties, with p and the next p */
 } fit_control;
 #define FIT_CONTROL_DOUBLES (sizeof(fit_control) / sizeof(double))
@@ -28,7 +26,7 @@ int fit_start(fit *s, const sae_train_opts *o, uint64_t seed, const fitter_sampl
 void fit_control_start(fit_control *c, const sae_train_opts *o);
 /* What the step is told. */
 fit_now fit_control_now(const fit_control *c, const sae_train_opts *o, const fitter_now *now);
-/* What it found; returns what limits are to be raised by. */
-double fit_control_learn(fit_control *c, const sae_train_opts *o, const fitter_now *now, const fit_result *r);
+/* What it found. */
+void fit_control_learn(fit_control *c, const sae_train_opts *o, const fitter_now *now, const fit_result *r);
 
 #endif

@@ -106,7 +106,6 @@ static void run(void *self, float *x, float *y, size_t n, float input_scale, con
 	member *m = self;
 	const fit_now step = fit_control_now(&m->control, m->o, now);
 	fit_result found;
-	double raise;
 
 	fit_run(m->fit, x, y, n, input_scale, &step, &found);
 	*r = (step_result){ .fvu = found.fvu,
@@ -121,9 +120,7 @@ static void run(void *self, float *x, float *y, size_t n, float input_scale, con
 		return;
 	r->n_inputs = m->o->n_inputs > 1 ? m->o->n_inputs : 0;
 	memcpy(r->input_fvu, found.input_fvu, sizeof(r->input_fvu));
-	raise = fit_control_learn(&m->control, m->o, now, &found);
-	if (raise != 0)
-		fit_raise(m->fit, raise);
+	fit_control_learn(&m->control, m->o, now, &found);
 	if (now->resample)
 		r->n_resampled = fit_resample(m->fit, m->o->resample / 2 * m->o->batch,
 		                              hash64_mix(m->o->seed, now->step));

@@ -53,7 +53,7 @@ void fit_forward(const fit_rule *r, const uint32_t *index, size_t first, size_t 
 
 	for (size_t i = 0; i < n; i++) {
 		size_t j = feature_of(index, first, i);
-		float h = a[i] + r->bias[j], value, over = h;
+		float h = a[i] + r->bias[j], value;
 
 		if (r->c->arch == FIT_GATED) {
 			float mag = a[i] * r->scale[j] + r->mag[j];
@@ -62,13 +62,11 @@ void fit_forward(const fit_rule *r, const uint32_t *index, size_t first, size_t 
 			value = h > 0 && mag > 0 ? mag : 0;
 		} else if (r->c->arch == FIT_JUMPRELU) {
 			value = h > r->theta[j] ? h : 0;
-			over = h - r->theta[j];
 		} else {
 			value = h > 0 ? h : 0;
 		}
 		f[i] = value;
 		l0 += value > 0;
-		row->over += value > 0 ? over : 0;
 		fires[j] += value > 0;
 		if (powers && value > 0) {
 			row->sum += power_of(value * r->norm[j], r->p);

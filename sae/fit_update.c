@@ -119,24 +119,6 @@ void fit_finish(fit *s, double factor)
 
 /* ---- The optimiser -------------------------------------------------------------------------------------------------- */
 
-void fit_raise(fit *s, double by)
-{
-	const fit_param *p = &s->param[s->c.arch == FIT_JUMPRELU ? FIT_THETA : FIT_B_ENC];
-
-	for (size_t f = 0; f < s->c.n_features; f++) {
-		float theta = p->w[f], to;
-
-		if (s->c.arch != FIT_JUMPRELU) {
-			optim_add(s->optim, p->slot, f, (float)-by);
-			continue;
-		}
-		theta = s->c.log_theta ? expf(theta) : theta;
-		to = fmaxf(theta + (float)by, s->c.log_theta ? FIT_LEAST : 0);
-		optim_add(s->optim, p->slot, f, s->c.log_theta ? logf(to / theta) : to - theta);
-	}
-	s->fresh = false;
-}
-
 int fit_optim_init(fit *s, error *err)
 {
 	optim_param params[FIT_PARAMS];

@@ -343,18 +343,6 @@ double optim_step(optim *o, double lr)
 	return sqrt(squares);
 }
 
-void optim_add(optim *o, size_t param, size_t row, float by)
-{
-	const optim_slot *s = &o->slots[param];
-
-	assert(s->p.columns == 1);
-	s->p.w[row] += by;
-	if (s->z)
-		s->z[row] += by;
-	if (s->average)
-		s->average[row] += by;
-}
-
 void optim_forget(optim *o, size_t param, size_t row)
 {
 	const optim_slot *s = &o->slots[param];

@@ -46,8 +46,6 @@ void optim_free(optim *o);
 double optim_step(optim *o, double lr);
 /* What the model is made of: out (rows, columns) gets the mean where there is one, else the weights. Before the first step the weights. */
 void optim_weights(const optim *o, size_t param, float *out);
-/* Move a vector's element by so much, past the gradient, and its means with it. */
-void optim_add(optim *o, size_t param, size_t row, float by);
 /* Row `row` of a parameter was begun anew: what the optimiser remembers of it is gone. */
 void optim_forget(optim *o, size_t param, size_t row);
 /* The parameters' weights and all of the optimiser's state. */

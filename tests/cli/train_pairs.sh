@@ -65,7 +65,7 @@ print('eval', 0 < m['fvu'] < 1, m['l0'] > 0)"
 done
 # dead features begin anew, in each step
 train --target y --resample 10 --auxk-alpha 0 --features 512 --k 2 -o r_topk >/dev/null
-gloss train x --target y --features 64 --batch 256 --steps 60 --quiet --resample 10 --arch jumprelu --l0 1 --start-l0 0.5 --auxk-alpha 0.03 -o r_jumprelu >/dev/null
+dense --target y --resample 10 --arch jumprelu --start-l0 0.5 --auxk-alpha 0.03 -o r_jumprelu >/dev/null
 for of in r_topk r_jumprelu; do
 	sed -n 's/.*"n_resampled":[1-9].*/resampled/p' $of/train.jsonl | tail -1
 done
