@@ -335,8 +335,9 @@ START_TEST(dense_steps_are_those_after_many_firings)
 	o.d_sae = F;
 	o.batch = 96;
 	o.steps = 30;
-	o.lr = 1e-3;
-	o.penalty.target_l0 = 2;
+	o.lr = 1e-2;
+	o.sparsity_warmup = 0;
+	o.penalty.coef = 20;
 	o.penalty.start_l0 = 24;
 	ck_assert_msg(sae_trainer_new(&t, in.dump, in.rows, &o, 1, in.pool, &err) == 0, "%s", err.msg);
 	ck_assert_msg(sae_trainer_start(t, &err) == 0, "%s", err.msg);
