@@ -325,6 +325,7 @@ START_TEST(dense_steps_are_those_after_many_firings)
 	sae_train_opts o = sae_train_opts_default();
 	sae_trainer *t = NULL;
 	error err = { 0 };
+	const unsigned most = F / 12;
 	unsigned dense = 0;
 	double seconds = 0;
 	bool next = true;
@@ -351,7 +352,7 @@ START_TEST(dense_steps_are_those_after_many_firings)
 		ck_assert(next ? s.dense_seconds > seconds : s.dense_seconds == seconds);
 		ck_assert(s.dense_seconds <= s.step_seconds);
 		seconds = s.dense_seconds;
-		next = s.l0 > F / 12;
+		next = s.l0 > most;
 	}
 	ck_assert_uint_gt(dense, 2);
 	ck_assert_uint_lt(dense, 20);
