@@ -269,27 +269,32 @@ static void make_targets(float *y, float *x, unsigned number)
 	}
 }
 
+static fit_config dying_config(fit_arch arch)
+{
+	return (fit_config){ .d_in = D,
+		             .d_out = D,
+		             .n_features = F,
+		             .batch = BATCH,
+		             .arch = arch,
+		             .penalty = arch == FIT_JUMPRELU ? FIT_STEP : FIT_L1,
+		             .bandwidth = 0.5,
+		             .theta_lr = 20,
+		             .relative = true,
+		             .optim = { .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .k = kernels_get(NULL) },
+		             .dead_tokens = 10 * BATCH,
+		             .resamples = true,
+		             .k_set = kernels_get(NULL) };
+}
+
 static fit *dying_fit(fit_arch arch, pool *p, double auxk_alpha, float bias)
 {
-	const fit_config c = { .d_in = D,
-		               .d_out = D,
-		               .n_features = F,
-		               .batch = BATCH,
-		               .arch = arch,
-		               .penalty = arch == FIT_JUMPRELU ? FIT_STEP : FIT_L1,
-		               .bandwidth = 0.5,
-		               .theta_lr = 20,
-		               .centers = true,
-		               .unit_decoder = true,
-		               .relative = true,
-		               .optim = { .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .k = kernels_get(NULL) },
-		               .dead_tokens = 10 * BATCH,
-		               .auxk_alpha = auxk_alpha,
-		               .resamples = true,
-		               .start_share = 2. * K / F,
-		               .k_set = kernels_get(NULL) };
+	fit_config c = dying_config(arch);
 	fit *s = NULL;
 
+	c.centers = true;
+	c.unit_decoder = true;
+	c.auxk_alpha = auxk_alpha;
+	c.start_share = 2. * K / F;
 	ck_assert_int_eq(fit_new(&s, &c, p, NULL), 0);
 	for (size_t i = 0; i < (size_t)F * D; i++)
 		s->param[FIT_W_DEC].w[i] = (float)(2 * hash64_unit(hash64_mix(3, i)) - 1);
@@ -479,25 +484,14 @@ END_TEST
 
 static fit *dying_pair(fit_arch arch, pool *p)
 {
-	const fit_config c = { .d_in = D,
-		               .d_out = D_OUT,
-		               .n_features = F,
-		               .batch = BATCH,
-		               .arch = arch,
-		               .penalty = arch == FIT_JUMPRELU ? FIT_STEP : FIT_L1,
-		               .bandwidth = 0.5,
-		               .theta_lr = 20,
-		               .skip = true,
-		               .by_norm = true,
-		               .relative = true,
-		               .optim = { .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .k = kernels_get(NULL) },
-		               .dead_tokens = 10 * BATCH,
-		               .resamples = true,
-		               .start_theta = 0.25,
-		               .log_theta = true,
-		               .k_set = kernels_get(NULL) };
+	fit_config c = dying_config(arch);
 	fit *s = NULL;
 
+	c.d_out = D_OUT;
+	c.skip = true;
+	c.by_norm = true;
+	c.start_theta = 0.25;
+	c.log_theta = true;
 	ck_assert_int_eq(fit_new(&s, &c, p, NULL), 0);
 	support_fill(s->param[FIT_W_ENC].w, (size_t)F * D, 3);
 	support_fill(s->param[FIT_W_DEC].w, (size_t)F * D_OUT, 4);
