@@ -78,7 +78,7 @@ void cli_parse(cli_parsed *p, const command *self, void *opts, int argc, char **
 void cli_parsed_clear(cli_parsed *p);
 /* Whether the user gave the option (flag, config or preset), not just its default. */
 bool cli_given(const cli_parsed *p, const char *name);
-/* Options that do nothing without another: `needed` is one name, or some of which one will do, as "candidates|refine". */
+/* Options that do nothing without another: `needed` is one name, or two of which one will do, as "candidates|refine". */
 typedef struct cli_need {
 	const char *option, *needed;
 } cli_need;

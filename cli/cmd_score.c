@@ -105,6 +105,7 @@ static const struct {
 } belongs[] = {
 	{ "group", "intruder" },
 	{ "subject", "surprisal|intervention" },
+	{ "sae", "intervention" },
 	{ "prompts", "intervention" },
 	{ "steer-kl", "intervention" },
 	{ "steer-tokens", "intervention" },

@@ -400,6 +400,16 @@ bool cli_is_choice(const char *word, size_t n, const char *choices)
 	return false;
 }
 
+/* "--select needs --candidates or --refine" */
+static int needs_error(const cli_need *need, error *err)
+{
+	const char *bar = strchr(need->needed, '|');
+	int first = bar ? (int)(bar - need->needed) : (int)strlen(need->needed);
+
+	return error_set(err, ERR_ARG, "--%s needs --%.*s%s%s", need->option, first, need->needed,
+	                 bar ? " or --" : "", bar ? bar + 1 : "");
+}
+
 int cli_check_needs(const cli_parsed *p, const cli_need *needs, size_t n, error *err)
 {
 	for (size_t i = 0; i < n; i++) {
@@ -408,7 +418,7 @@ int cli_check_needs(const cli_parsed *p, const cli_need *needs, size_t n, error 
 		for (size_t j = 0; j < p->n_given && !met; j++)
 			met = cli_is_choice(p->given[j], strlen(p->given[j]), needs[i].needed);
 		if (!met)
-			return error_set(err, ERR_ARG, "--%s needs --%s", needs[i].option, needs[i].needed);
+			return needs_error(&needs[i], err);
 	}
 	return 0;
 }

@@ -36,4 +36,5 @@ try gloss explain -d small.db --select 5
 try gloss explain -d small.db --layer 1
 try gloss explain -d small.db --base-url http://127.0.0.1:9/v1 --model m --explainer lexical
 try gloss score -d small.db --scorer intervention --sae none
+try gloss score -d small.db --scorer surprisal --base-url http://127.0.0.1:9/v1 --model m --subject http://127.0.0.1:9/v1 --sae none
 try gloss explain -d small.db --explainer output --subject http://127.0.0.1:9/v1 --sae none

@@ -29,3 +29,6 @@ try gloss jobs export 1 -d small.db -o job.jsonl
 cat job.jsonl
 try gloss jobs gc -d small.db --dry-run
 try gloss jobs gc -d small.db --json
+try gloss jobs list -d small.db --older-than 3
+try gloss jobs cancel 1 -d small.db --refused
+try gloss jobs show 1 -d small.db --concurrency 3
