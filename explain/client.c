@@ -463,11 +463,9 @@ int client_run_out(explain_client *c, bool (*stop)(void), error *err)
 
 	if (rc == 0)
 		return 0;
-	if (!c->fatal.code) {
+	if (!c->fatal.code)
 		c->fatal = e;
-		(void)!fail_all(c, err);
-	}
-	return error_set(err, rc, "%s", e.msg);
+	return fail_all(c, err); /* where that was done already, nobody waits any more */
 }
 
 /* ---- Life ------------------------------------------------------------------------------------------------------------------ */

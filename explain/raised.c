@@ -116,17 +116,20 @@ static int ask_tokens(raised *r, engine_task *t, error *err)
 	return subject_ask_raised(t, r->prompt, r->n, &by, TOP, r->ids, NULL, err);
 }
 
+/* In a dry run: all that may be asked, and a reply of usual length, for the question that shows it. */
 static int foretell(raised *r, engine_task *t, error *err)
 {
-	static subject_token token[TOP];
+	static const subject_token word[TOP] = { { " a word", 0, 1 },
+		                                 { " a word", 0, 1 },
+		                                 { " a word", 0, 1 },
+		                                 { " a word", 0, 1 },
+		                                 { " a word", 0, 1 } };
 	int rc = 0;
 
 	for (unsigned i = 0; i < STEER_STEPS && rc == 0; i++)
 		rc = ask_strength(r, t, err);
-	for (size_t i = 0; i < TOP; i++)
-		token[i] = (subject_token){ " a word", 0, 1 };
 	for (size_t i = 0; i < r->n; i++)
-		r->said[i] = (subject_raised){ token, TOP };
+		r->said[i] = (subject_raised){ word, TOP };
 	return rc < 0 ? rc : ask_tokens(r, t, err);
 }
 

@@ -190,16 +190,17 @@ static bool probability_in(double *out, const cJSON *of, const char *name)
 static int read_raised(subject_raised *out, engine_task *t, const cJSON *one, size_t item, error *err)
 {
 	const cJSON *list = cJSON_GetObjectItemCaseSensitive(one, "tokens"), *x;
+	subject_token *to;
 	const char *s;
 
 	if (!cJSON_IsArray(list))
 		return error_set(err, ERR_FORMAT, "item %zu has no tokens", item);
-	out->token = arena_alloc(&t->mem, (size_t)cJSON_GetArraySize(list) + 1, sizeof(*out->token));
-	if (!out->token)
+	to = arena_alloc(&t->mem, (size_t)cJSON_GetArraySize(list) + 1, sizeof(*to));
+	if (!to)
 		return error_nomem(err, "tokens");
+	*out = (subject_raised){ .token = to };
 	cJSON_ArrayForEach(x, list)
 	{
-		subject_token *to = &out->token[out->n];
 
 		s = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(x, "text"));
 		if (!s || !probability_in(&to->before, x, "before") ||
@@ -209,6 +210,7 @@ static int read_raised(subject_raised *out, engine_task *t, const cJSON *one, si
 		to->text = arena_strdup(&t->mem, s);
 		if (!to->text)
 			return error_nomem(err, "tokens");
+		to++;
 		out->n++;
 	}
 	return 0;

@@ -58,13 +58,13 @@ int subject_ask_raised(engine_task *t, const char *const *prompts, size_t n, con
 /* Read replies to those: the mean, NaN where ask->err says why not; (n) texts into out, which live in the task's arena. */
 double subject_take_kl(engine_ask *ask);
 void subject_take_texts(const char **out, engine_ask *ask);
-/* (n), the tokens in the task's arena, those raised most first. */
+/* Reply to subject_ask_raised(): (n), one a prompt, tokens in the task's arena, those raised most first. ask->err says why not. */
 typedef struct subject_token {
 	const char *text;
 	double before, after; /* probability as it is, and steered */
 } subject_token;
 typedef struct subject_raised {
-	subject_token *token; /* (n) */
+	const subject_token *token; /* (n) */
 	size_t n;
 } subject_raised;
 void subject_take_raised(subject_raised *out, engine_ask *ask);
