@@ -22,9 +22,9 @@ typedef struct axis {
 /* Fit the axis to values low..high, with a margin; low == high is given room too. log: both are positive.
  * spacing: least distance of two numbers in the picture. */
 void axis_fit(axis *a, double low, double high, bool log, double from, double to, double spacing);
-/* Where a value lies in the picture. */
-/* Of counts, from 0: ticks at whole numbers. */
+/* The same of counts from 0 to `most`: ticks at whole numbers. */
 void axis_fit_counts(axis *a, double most, double from, double to, double spacing);
+/* Where a value lies in the picture. */
 double axis_place(const axis *a, double value);
 
 typedef struct chart_titles {

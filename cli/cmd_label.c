@@ -27,9 +27,8 @@ static const option options[] = {
 static int score_cell(cli_table *t, const cJSON *label)
 {
 	const cJSON *score = cJSON_GetArrayItem(cJSON_GetObjectItem(label, "scores"), 0);
-	double value = answer_number(score, "value");
-
-	double chosen = answer_number(cJSON_GetObjectItem(label, "chosen_by"), "value");
+	double value = answer_number(score, "value"),
+	       chosen = answer_number(cJSON_GetObjectItem(label, "chosen_by"), "value");
 
 	if (isnan(value) && !isnan(chosen))
 		return cli_table_cell(t, "(chosen by %.3f)", chosen);

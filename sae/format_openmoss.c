@@ -177,8 +177,12 @@ static int check_cross(const layout *l, const cJSON *hooks, error *err)
 	if (!cJSON_IsArray(hooks) || n < 2 || n > SAE_PARTS_MAX)
 		return error_set(err, ERR_FORMAT, "'%s': hook_points is no list of 2 to %d", l->config,
 		                 SAE_PARTS_MAX);
-	cJSON_ArrayForEach(hook, hooks) if (!cJSON_IsString(hook)) return error_set(
-	        err, ERR_FORMAT, "'%s': hook_points holds what is no name", l->config);
+	cJSON_ArrayForEach(hook, hooks)
+	{
+		if (!cJSON_IsString(hook))
+			return error_set(err, ERR_FORMAT, "'%s': hook_points holds what is no name",
+			                 l->config);
+	}
 	if (l->d_in < 1 || l->d_in > LAYOUT_MAX_WIDTH)
 		return error_set(err, ERR_FORMAT, "'%s': d_model %" PRIu64 " is not in 1..%u", l->config,
 		                 l->d_in, LAYOUT_MAX_WIDTH);

@@ -1,5 +1,5 @@
-/* Dead features begun anew at rows of a batch that are explained badly, by dictionary_learning's rule: encoder row the row (less b_dec)
- * over the root mean square of the batch's, times RESAMPLE_SHARE times the mean norm of living encoder rows, decoder row its direction,
+/* Dead features begun anew at rows of a batch that are explained badly, by dictionary_learning's rule: encoder row the row (as the encoder takes it: less
+ * b_dec, but for raw inputs) over the root mean square of the batch's, times RESAMPLE_SHARE times the mean norm of living encoder rows, decoder row its direction,
  * bias 0, no moments.
  * With targets, of which that rule knows nothing: the encoder row is the input less the batch's mean, since nothing has been taken off it,
  * and the bias takes that mean off; the decoder row is the direction of the error that the chosen row's target is left with, and has the

@@ -47,6 +47,7 @@ static void put_named(cJSON *object, sqlite3_stmt *row, int first, bool *failed)
 		json_put_column(object, sqlite3_column_name(row, i), row, i, failed);
 }
 
+/* scores: of a label, the latest first. */
 static int put_scores(cJSON *label, const feature_place *p, sqlite3_stmt *scores, int64_t explanation,
                       bool *failed, error *err)
 {
@@ -54,7 +55,8 @@ static int put_scores(cJSON *label, const feature_place *p, sqlite3_stmt *scores
 	int rc = store_bind(p->s, scores, err, "i", explanation);
 
 	while (store_next(&rc, p->s, scores, err)) {
-		bool chosen = strcmp((const char *)sqlite3_column_text(scores, 1), STORE_CHOSEN_BY) == 0;
+		const char *scorer = (const char *)sqlite3_column_text(scores, 1);
+		bool chosen = scorer && strcmp(scorer, STORE_CHOSEN_BY) == 0;
 
 		if (chosen && cJSON_GetObjectItem(label, "chosen_by")) /* the latest is there */
 			continue;

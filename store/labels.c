@@ -137,37 +137,12 @@ int store_score_add(store *s, const store_score *sc, error *err)
 	return rc;
 }
 
-int store_score_exists(bool *out, store *s, int64_t explanation, const char *scorer, const char *judge,
-                       error *err)
+/* The first row's first column of a statement, which is ended; 0: there is no row, or it is NULL. */
+static int first_number(int64_t *out, store *s, sqlite3_stmt *st, int rc, error *err)
 {
-	sqlite3_stmt *st = NULL;
 	bool row = false;
-	int rc = store_prepare(&st, s,
-	                       "SELECT 1 FROM score WHERE explanation_id = ?1 AND scorer = ?2 AND judge = ?3 "
-	                       "LIMIT 1",
-	                       err);
-
-	if (rc == 0)
-		rc = store_bind(s, st, err, "itt", explanation, scorer, judge);
-	if (rc == 0)
-		rc = store_step(s, st, &row, err);
-	*out = row;
-	sqlite3_finalize(st);
-	return rc;
-}
-
-int store_unlabelled_get(int64_t *out, store *s, int64_t source, uint32_t feature, error *err)
-{
-	sqlite3_stmt *st = NULL;
-	bool row = false;
-	int rc = store_prepare(&st, s,
-	                       "SELECT max(id) FROM explanation WHERE source_id = ?1 AND feature = ?2 AND "
-	                       "method = '" STORE_UNLABELLED "'",
-	                       err);
 
 	*out = 0;
-	if (rc == 0)
-		rc = store_bind(s, st, err, "ii", source, (int64_t)feature);
 	if (rc == 0)
 		rc = store_step(s, st, &row, err);
 	if (rc == 0 && row)
@@ -176,11 +151,41 @@ int store_unlabelled_get(int64_t *out, store *s, int64_t source, uint32_t featur
 	return rc;
 }
 
+int store_score_exists(bool *out, store *s, int64_t explanation, const char *scorer, const char *judge,
+                       error *err)
+{
+	sqlite3_stmt *st = NULL;
+	int64_t found;
+	int rc = store_prepare(&st, s,
+	                       "SELECT 1 FROM score WHERE explanation_id = ?1 AND scorer = ?2 AND judge = ?3 "
+	                       "LIMIT 1",
+	                       err);
+
+	if (rc == 0)
+		rc = store_bind(s, st, err, "itt", explanation, scorer, judge);
+	rc = first_number(&found, s, st, rc, err);
+	*out = found;
+	return rc;
+}
+
+int store_unlabelled_get(int64_t *out, store *s, int64_t source, uint32_t feature, error *err)
+{
+	sqlite3_stmt *st = NULL;
+	int rc = store_prepare(&st, s,
+	                       "SELECT max(id) FROM explanation WHERE source_id = ?1 AND feature = ?2 AND "
+	                       "method = '" STORE_UNLABELLED "'",
+	                       err);
+
+	if (rc == 0)
+		rc = store_bind(s, st, err, "ii", source, (int64_t)feature);
+	return first_number(out, s, st, rc, err);
+}
+
 int store_feature_scored(bool *out, store *s, int64_t source, uint32_t feature, const char *scorer,
                          const char *judge, error *err)
 {
 	sqlite3_stmt *st = NULL;
-	bool row = false;
+	int64_t found;
 	int rc = store_prepare(
 	        &st, s,
 	        "SELECT 1 FROM explanation e JOIN score s ON s.explanation_id = e.id WHERE "
@@ -189,9 +194,7 @@ int store_feature_scored(bool *out, store *s, int64_t source, uint32_t feature, 
 
 	if (rc == 0)
 		rc = store_bind(s, st, err, "iitt", source, (int64_t)feature, scorer, judge);
-	if (rc == 0)
-		rc = store_step(s, st, &row, err);
-	*out = row;
-	sqlite3_finalize(st);
+	rc = first_number(&found, s, st, rc, err);
+	*out = found;
 	return rc;
 }

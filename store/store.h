@@ -422,8 +422,8 @@ typedef struct store_direction {
 } store_direction;
 int store_direction_get(store_direction *out, store *s, int64_t source, uint32_t feature, int64_t layer,
                         error *err) MUST_USE;
-/* That block alone, for a caller who has the rows: an SAE of n features and width values with these weights. ERR_ARG too: the source was
- * made of another SAE; path: of the caller's, for that. */
+/* That block alone, for a caller who has the rows from the SAE itself: at `path` (for errors), of n features, rows of `width` values,
+ * weights with this hash. Errors as above, and ERR_ARG: the source was made of another SAE. */
 int store_direction_block(int64_t *out, store *s, int64_t source, int64_t layer, const char *path, uint32_t n,
                           uint32_t width, const char *weights_sha256, error *err) MUST_USE;
 
@@ -549,8 +549,9 @@ int store_note_add(store *s, const char *source, uint32_t feature, const char *w
 int store_note_delete(store *s, const char *source, uint32_t feature, int64_t id,
                       error *err) MUST_USE; /* ERR_NOTFOUND */
 
-/* {"source","feature","labels":[{"id","text","method","model","confidence","created","withdrawn","scores":[...],("chosen_by":{}: what it was chosen by among several,) ...}]}: all that a
- * feature ever had, the latest first; "withdrawn" is when it was taken back, or null. */
+/* {"source","feature","labels":[{"id","text","method","model","confidence","created","withdrawn","scores":[...],("chosen_by":{}),...}]}:
+ * all that a feature ever had, the latest first; "withdrawn" is when it was taken back, or null; "chosen_by": the score by which it was
+ * chosen among several. */
 int store_labels(cJSON **out, store *s, const char *source, uint32_t feature, error *err) MUST_USE;
 typedef struct store_label {
 	uint32_t feature;

@@ -44,9 +44,11 @@ int store_score_exists(bool *out, store *s, int64_t explanation, const char *sco
                        error *err) MUST_USE;
 
 /* Scores of the feature itself, whatever its label. Where it has no label, they hang on a row of method "none", withdrawn from the
- * start, which no list takes for a label: store_unlabelled_get() tells its id, 0: there is none yet. */
+ * start, so that it never counts as a label. */
 #define STORE_UNLABELLED "none"
+/* The id of that row; 0: there is none yet. */
 int store_unlabelled_get(int64_t *out, store *s, int64_t source, uint32_t feature, error *err) MUST_USE;
+/* Whether any label of the feature, or that row, has a score of this scorer by this judge. */
 int store_feature_scored(bool *out, store *s, int64_t source, uint32_t feature, const char *scorer,
                          const char *judge, error *err) MUST_USE;
 
