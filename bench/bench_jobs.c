@@ -85,7 +85,7 @@ static void count(server *s, const char *body)
 static llm_reply answer(const llm_seen *request, void *payload)
 {
 	static const char content[] =
-	        "{\\\"label\\\":\\\"%.*s\\\",\\\"short_label\\\":\\\"x\\\",\\\"confidence\\\":0.5}";
+	        "{\\\"label\\\":\\\"%.*s\\\",\\\"short_label\\\":\\\"x\\\",\\\"sure\\\":0.5}";
 	static const char frame[] =
 	        "{\"choices\":[{\"index\":0,\"message\":{\"role\":\"assistant\",\"content\":\"%s\"},"
 	        "\"finish_reason\":\"stop\"}],\"usage\":{\"prompt_tokens\":%d,\"completion_tokens\":%d}}";

@@ -42,7 +42,7 @@ def answer_to(body):
         return '{"ok": true}'
     n = len(re.findall(r"^\[\d+\] ", user, re.M))
     if not n:
-        return json.dumps({"label": LABEL, "short_label": "buildings, places", "confidence": 0.8})
+        return json.dumps({"label": LABEL, "short_label": "buildings, places", "sure": 0.8})
     names = ("right", "wrong") if "Judge the marks" in user else ("fires", "silent")
     return json.dumps({name: list(range(1 + i, n + 1, 2)) for i, name in enumerate(names)}, separators=(",", ":"))
 

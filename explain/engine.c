@@ -118,6 +118,14 @@ static engine_ask *add_ask(engine_task *t, const char *example_ids, void *data)
 	return ask;
 }
 
+const char *engine_schema(const engine_kind *k, const explain_opts *o, unsigned form)
+{
+	const engine_form own = { .name = k->schema_name, .schema = k->schema },
+	                  *f = form ? &k->forms[form - 1] : &own;
+
+	return o->label_schema && strcmp(f->name, "label") == 0 ? o->label_schema : f->schema;
+}
+
 int engine_ask_add(engine_task *t, engine_ask **out, const char *system, const char *user,
                    const char *example_ids, unsigned max_tokens, unsigned sample, void *data, error *err)
 {
@@ -126,7 +134,7 @@ int engine_ask_add(engine_task *t, engine_ask **out, const char *system, const c
 	chat_question q = { .system = system,
 		            .user = user,
 		            .name = form ? form->name : j->kind->schema_name,
-		            .schema = form ? form->schema : j->kind->schema,
+		            .schema = engine_schema(j->kind, j->o, t->form),
 		            .max_tokens = max_tokens,
 		            .sample = sample,
 		            .top_logprobs = j->o->logprobs ? TOP_LOGPROBS : 0 };
@@ -727,7 +735,7 @@ static int run_job(engine *j, const char *settings, error *err)
 int engine_run(cJSON **summary, engine *j, const char *settings, error *err)
 {
 	struct engine_taken taken = { .mem = ARENA_INIT };
-	int rc;
+	int rc = 0;
 
 	j->started = clock_now();
 	j->taken = &taken;
@@ -737,10 +745,12 @@ int engine_run(cJSON **summary, engine *j, const char *settings, error *err)
 	text_init(&j->reports, ENGINE_REPORTS_MAX);
 	if (j->o->progress)
 		j->o->progress->total = j->n_list;
-	rc = json_parse(&j->schema, j->kind->schema, strlen(j->kind->schema), 65536, 64, "schema", err);
-	for (size_t i = 0; i < j->n_forms && rc == 0; i++)
-		rc = json_parse(&j->form_schema[i], j->kind->forms[i].schema,
-		                strlen(j->kind->forms[i].schema), 65536, 64, "schema", err);
+	for (unsigned i = 0; i <= j->n_forms && rc == 0; i++) {
+		const char *schema = engine_schema(j->kind, j->o, i);
+
+		rc = json_parse(i ? &j->form_schema[i - 1] : &j->schema, schema, strlen(schema), 65536, 64,
+		                "schema", err);
+	}
 	if (rc == 0)
 		rc = j->o->dry_run ? dry_run(j, err) : run_job(j, settings, err);
 	if (rc == 0 && summary)

@@ -159,6 +159,8 @@ void engine_free_tasks(store_task *tasks, size_t n);
 int kind_start(cJSON **summary, const engine_kind *k, store *s, const explain_opts *o, error *err) MUST_USE;
 int kind_run(cJSON **summary, const engine_kind *k, store *s, int64_t source, const explain_opts *o,
              const store_task *tasks, size_t n, error *err) MUST_USE;
+/* What answers of a form (engine_task.form) are asked for and read by, as JSON. */
+const char *engine_schema(const engine_kind *k, const explain_opts *o, unsigned form);
 /* Template and schema of the job, by which it asks from now on: hashed, and kept in the store where a model is asked. */
 int kind_keep(engine *j, error *err) MUST_USE;
 

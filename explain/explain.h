@@ -236,11 +236,12 @@ typedef struct explain_opts {
 	const char *prompt,
 	        *prompt_name; /* a template in place of ours, and the name of its file for errors; NULL: ours */
 	const char *const
-	        *forms;      /* templates of the job's further questions as it was begun with; NULL: ours */
-	const char *options; /* JSON, kept with the job for whoever resumes it; NULL: none */
-	int64_t job;         /* 0: a new one, or the unfinished one that is the same */
-	bool (*stop)(void);  /* NULL: never */
-	progress *progress;  /* NULL: none */
+	        *forms; /* templates of the job's further questions as it was begun with; NULL: ours */
+	const char *label_schema; /* of labels, as the job was begun with; NULL: ours */
+	const char *options;      /* JSON, kept with the job for whoever resumes it; NULL: none */
+	int64_t job;              /* 0: a new one, or the unfinished one that is the same */
+	bool (*stop)(void);       /* NULL: never */
+	progress *progress;       /* NULL: none */
 	void (*tell)(void *payload, const explain_progress *p); /* after each task; NULL: nobody */
 	void *payload;
 } explain_opts;

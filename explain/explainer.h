@@ -35,6 +35,8 @@ int label_finish(engine_task *t, error *err) MUST_USE;
 /* Before the first task, of an explainer that steers. */
 int label_open(engine *j, error *err) MUST_USE;
 bool label_report_steering(const engine_task *t, cJSON *about); /* false: no memory */
+/* The schema of labels as it was before a label came first in the answer (in mem), of jobs that were begun so. NULL: no memory. */
+char *label_schema_before(const char *schema, arena *mem);
 /* Several labels, or revised ones, are chosen between by a judge. */
 bool label_has_choice(const explain_opts *o);
 

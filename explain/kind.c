@@ -92,11 +92,12 @@ int kind_keep(engine *j, error *err)
 	int rc = keep(j->prompt_sha256, j, j->prompt, err);
 
 	if (rc == 0)
-		rc = keep(j->schema_sha256, j, j->kind->schema, err);
+		rc = keep(j->schema_sha256, j, engine_schema(j->kind, j->o, 0), err);
 	for (size_t i = 0; i < j->n_forms && rc == 0; i++) {
 		rc = keep(j->form_sha256[i].prompt, j, j->form_prompt[i], err);
 		if (rc == 0)
-			rc = keep(j->form_sha256[i].schema, j, j->kind->forms[i].schema, err);
+			rc = keep(j->form_sha256[i].schema, j, engine_schema(j->kind, j->o, (unsigned)i + 1),
+			          err);
 	}
 	return rc;
 }

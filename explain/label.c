@@ -12,15 +12,36 @@
 
 enum { LABEL_TOKENS = 200, COT_TOKENS = 600, LABEL_MAX = 1000, MISTAKES = 6 /* of a kind, shown */ };
 
-/* What {{answer}} stands for. The reasons come first in the answer if they come first in the schema as it is sent, where keys are
- * in the order of the alphabet. */
-#define ANSWER_LABEL                                                                                         \
-	"\"label\": one sentence of at most 25 words, \"short_label\": at most 5 words, \"confidence\": a "  \
-	"number from 0 (a guess) to 1 (certain)}"
-static const char answer_plain[] = "{" ANSWER_LABEL;
-static const char answer_cot[] =
-        "{\"analysis\": at most 100 words of reasoning: what the samples have in common, what else could "
-        "explain them, and what speaks against it, " ANSWER_LABEL;
+/* What {{answer}} stands for: with reasons or without, and of jobs begun before "sure" was called so. An answer comes in the order
+ * of the schema as it is sent, where keys are in that of the alphabet: reasons, label, how sure. */
+#define ANSWER_LABEL(sure)                                                                                   \
+	"\"label\": one sentence of at most 25 words, \"short_label\": at most 5 words, \"" sure             \
+	"\": a number from 0 (a guess) to 1 (certain)}"
+#define ANSWER_COT                                                                                           \
+	"{\"analysis\": at most 100 words of reasoning: what the samples have in common, what else could "   \
+	"explain them, and what speaks against it, "
+#define SURE        "sure"
+#define SURE_BEFORE "confidence"
+static const char *const answers[2][2] = {
+	{ "{" ANSWER_LABEL(SURE), "{" ANSWER_LABEL(SURE_BEFORE) },
+	{ ANSWER_COT ANSWER_LABEL(SURE), ANSWER_COT ANSWER_LABEL(SURE_BEFORE) },
+};
+
+char *label_schema_before(const char *schema, arena *mem)
+{
+	static const char now[] = "\"" SURE "\"", then[] = "\"" SURE_BEFORE "\"";
+	char *out = NULL;
+	text t;
+	int rc = 0;
+
+	text_init(&t, PROMPT_MAX);
+	for (const char *at; rc == 0 && (at = strstr(schema, now)); schema = at + strlen(now))
+		rc = text_addf(&t, "%.*s%s", (int)(at - schema), schema, then);
+	if (rc == 0 && text_adds(&t, schema) == 0)
+		out = arena_strdup(mem, t.data);
+	text_free(&t);
+	return out;
+}
 
 /* ---- Asking ----------------------------------------------------------------------------------------------------------- */
 
@@ -72,7 +93,7 @@ static unsigned reply_tokens(const engine_task *t)
 
 static const char *answer_shape(const engine_task *t)
 {
-	return t->job->o->cot ? answer_cot : answer_plain;
+	return answers[t->job->o->cot][t->job->o->label_schema != NULL];
 }
 
 static int ask_label(engine_task *t, label_try *l, error *err)
@@ -319,7 +340,8 @@ static char *trimmed(arena *mem, const char *s)
 /* Some models give per cent. */
 static double confidence_of(const cJSON *answer)
 {
-	double c = cJSON_GetObjectItemCaseSensitive(answer, "confidence")->valuedouble;
+	const cJSON *sure = cJSON_GetObjectItemCaseSensitive(answer, SURE);
+	double c = (sure ? sure : cJSON_GetObjectItemCaseSensitive(answer, SURE_BEFORE))->valuedouble;
 
 	if (c > 1 && c <= 100)
 		c /= 100;

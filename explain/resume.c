@@ -1,5 +1,5 @@
 /* resume: a job that is in the store goes on, whoever began it. */
-#include "explain/examples.h"
+#include "explain/explainer.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -151,8 +151,25 @@ static int same_schema(const char *begun, const char *schema, const char *name, 
 	return rc;
 }
 
+/* Labels are read by the schema before ours too: o->label_schema, where the job was begun with that. */
+static int find_label_schema(explain_opts *o, const char *begun, const engine_kind *k, arena *mem, error *err)
+{
+	char hash[SHA256_HEX];
+	char *before;
+	int rc;
+
+	o->label_schema = NULL;
+	if (!k->explainer || !begun)
+		return 0;
+	before = label_schema_before(k->schema, mem);
+	rc = before ? sha256_bytes(hash, before, strlen(before), err) : error_nomem(err, "a schema");
+	if (rc == 0 && strcmp(hash, begun) == 0)
+		o->label_schema = before;
+	return rc;
+}
+
 /* It goes on asking by the templates that it was begun with, which the store keeps, and reading by the schemas, which have to be
- * ours. forms: (ENGINE_FORMS_MAX). */
+ * ours, or of labels those before. forms: (ENGINE_FORMS_MAX). */
 static int same_questions(explain_opts *o, const char **forms, store *s, const engine_kind *k,
                           const cJSON *settings, int64_t job, arena *mem, error *err)
 {
@@ -160,8 +177,10 @@ static int same_questions(explain_opts *o, const char **forms, store *s, const e
 	const char *schema =
 	        cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(settings, "schema_sha256"));
 	size_t n = k->n_forms ? k->n_forms(o) : 0;
-	int rc = same_schema(schema, k->schema, k->schema_name, job, err);
+	int rc = find_label_schema(o, schema, k, mem, err);
 
+	if (rc == 0)
+		rc = same_schema(schema, engine_schema(k, o, 0), k->schema_name, job, err);
 	if (rc == 0 && (size_t)cJSON_GetArraySize(list) != 2 * n)
 		rc = error_set(
 		        err, ERR_ARG,
@@ -172,8 +191,8 @@ static int same_questions(explain_opts *o, const char **forms, store *s, const e
 	for (size_t i = 0; i < n && rc == 0; i++, one = one->next->next) {
 		const char *prompt = cJSON_GetStringValue(one);
 
-		rc = same_schema(cJSON_GetStringValue(one->next), k->forms[i].schema, k->forms[i].name, job,
-		                 err);
+		rc = same_schema(cJSON_GetStringValue(one->next), engine_schema(k, o, (unsigned)i + 1),
+		                 k->forms[i].name, job, err);
 		if (rc == 0)
 			rc = store_prompt_get(&forms[i], s, prompt ? prompt : "", mem, err);
 	}

@@ -47,8 +47,8 @@ static void label_for(char out[256], const char *request)
 		return;
 	at += strlen("active: \\\"");
 	at += *at == ' ';
-	snprintf(out, 256, "{\"label\":\"%.*s\",\"short_label\":\"x\",\"confidence\":0.5}",
-	         (int)strcspn(at, "\\"), at);
+	snprintf(out, 256, "{\"label\":\"%.*s\",\"short_label\":\"x\",\"sure\":0.5}", (int)strcspn(at, "\\"),
+	         at);
 }
 
 static llm_reply say(const char *fmt, const char *a, unsigned n)

@@ -66,8 +66,8 @@ static llm_reply answer(const llm_seen *request, void *payload)
 			return (llm_reply){ .body = "{\"choices\":[{\"message\":{\"role\":\"assistant\","
 				                    "\"content\":\"\"},"
 				                    "\"finish_reason\":\"content_filter\"}]}" };
-		snprintf(label, sizeof(label),
-		         "{\"label\":\"%.*s\",\"short_label\":\"x\",\"confidence\":0.5}", n, at);
+		snprintf(label, sizeof(label), "{\"label\":\"%.*s\",\"short_label\":\"x\",\"sure\":0.5}", n,
+		         at);
 	}
 	return (llm_reply){ .own = atomic_load(&padded) ? long_chat(label) : llm_chat(label) };
 }

@@ -302,8 +302,7 @@ static void name_peak(text *out, const char *user)
 	at += *at == ' ';
 	end = strchr(at, '"');
 	ck_assert_int_eq(
-	        text_addf(out,
-	                  "<think>{hm}</think>{\"label\":\"%.*s\",\"short_label\":\"x\",\"confidence\":0.9}",
+	        text_addf(out, "<think>{hm}</think>{\"label\":\"%.*s\",\"short_label\":\"x\",\"sure\":0.9}",
 	                  (int)(end - at), at),
 	        0);
 }
@@ -590,13 +589,12 @@ static const struct sample {
 	const char *schema, *json;
 	bool good;
 } samples[] = {
-	{ schema_label, "{\"label\":\"a\",\"short_label\":\"b\",\"confidence\":0.5}", true },
+	{ schema_label, "{\"label\":\"a\",\"short_label\":\"b\",\"sure\":0.5}", true },
 	{ schema_label, "{\"label\":\"a\",\"short_label\":\"b\"}", false },
-	{ schema_label, "{\"label\":7,\"short_label\":\"b\",\"confidence\":0.5}", false },
-	{ schema_label, "{\"label\":\"a\",\"short_label\":\"b\",\"confidence\":0.5,\"more\":1}", false },
-	{ schema_label_cot, "{\"analysis\":\"r\",\"label\":\"a\",\"short_label\":\"b\",\"confidence\":0.5}",
-	  true },
-	{ schema_label_cot, "{\"label\":\"a\",\"short_label\":\"b\",\"confidence\":0.5}", false },
+	{ schema_label, "{\"label\":7,\"short_label\":\"b\",\"sure\":0.5}", false },
+	{ schema_label, "{\"label\":\"a\",\"short_label\":\"b\",\"sure\":0.5,\"more\":1}", false },
+	{ schema_label_cot, "{\"analysis\":\"r\",\"label\":\"a\",\"short_label\":\"b\",\"sure\":0.5}", true },
+	{ schema_label_cot, "{\"label\":\"a\",\"short_label\":\"b\",\"sure\":0.5}", false },
 	{ schema_detection, "{\"fires\":[1,3],\"silent\":[2]}", true },
 	{ schema_detection, "{\"fires\":[],\"silent\":[]}", true },
 	{ schema_detection, "{\"fires\":[1]}", false },

@@ -1,6 +1,7 @@
 /* The explainers: what each shows to the model, byte for byte where it matters; the rule that asks nobody; reasons before the
  * label; what none of them can label, and answers that are of no use. */
 #include "explain/explain.h"
+#include "explain/explainer.h"
 #include "store/store_internal.h"
 #include "tests/support.h"
 #include "tests/support_llm.h"
@@ -23,9 +24,10 @@ static const char *says; /* what the model answers */
 #define OK(call) ck_assert_msg((call) == 0, "%s", err.msg)
 
 static const char label_reply[] =
-        "{\"analysis\":\"they share a word\",\"label\":\"the word\",\"short_label\":\"word\",\"confidence\":"
+        "{\"analysis\":\"they share a word\",\"label\":\"the word\",\"short_label\":\"word\",\"sure\":"
         "0.5}";
-static const char plain_reply[] = "{\"label\":\"the word\",\"short_label\":\"word\",\"confidence\":0.5}";
+extern const char schema_label[], schema_label_cot[];
+static const char plain_reply[] = "{\"label\":\"the word\",\"short_label\":\"word\",\"sure\":0.5}";
 
 static llm_reply answer(const llm_seen *request, void *payload)
 {
@@ -60,12 +62,12 @@ static void teardown(void)
 	support_rmdir(folder);
 }
 
-static explain_opts options(const char *explainer, const char *features)
+static explain_opts options(const char *how, const char *features)
 {
 	explain_opts o = explain_opts_default();
 
 	o.client = &client;
-	o.explainer = explainer;
+	o.explainer = how;
 	o.features = features;
 	o.window = WINDOW;
 	return o;
@@ -326,7 +328,7 @@ START_TEST(reasons_come_before_the_label)
 	ck_assert_ptr_nonnull(body);
 	analysis = strstr(body, "\"analysis\"");
 	label = strstr(body, "\"label\"");
-	ck_assert(analysis && label && analysis < label && analysis < strstr(body, "\"confidence\""));
+	ck_assert(analysis && label && analysis < label && analysis < strstr(body, "\"sure\""));
 	ck_assert_ptr_nonnull(strstr(llm_get(server, 1)->body, "\"max_tokens\":600"));
 	system = said(1, "system");
 	ck_assert_ptr_nonnull(strstr(system, "{\"analysis\": "));
@@ -339,6 +341,20 @@ START_TEST(reasons_come_before_the_label)
 	ck_assert_int_eq(sql("SELECT count(*) FROM task WHERE state = 'failed' AND error LIKE '%analysis%'"),
 	                 1);
 	free(system);
+}
+END_TEST
+
+START_TEST(answers_give_the_label_before_how_sure_it_is)
+{
+	cJSON *schema = cJSON_Parse(_i ? schema_label_cot : schema_label), *keys, *sure;
+
+	ck_assert_ptr_nonnull(schema);
+	keys = cJSON_GetObjectItem(schema, "properties");
+	sure = cJSON_GetObjectItem(keys, "sure");
+	ck_assert_ptr_nonnull(sure);
+	for (const cJSON *x = keys->child; x; x = x->next)
+		ck_assert_msg(x == sure || strcmp(x->string, "sure") < 0, "'%s' comes after it", x->string);
+	cJSON_Delete(schema);
 }
 END_TEST
 
@@ -358,6 +374,48 @@ START_TEST(resumed_as_it_was_begun)
 	ck_assert_int_eq(sql("SELECT count(*) FROM job"), 1);
 	ck_assert_ptr_nonnull(strstr(llm_get(server, llm_count(server) - 1)->body, "token, a tab"));
 	ck_assert_ptr_nonnull(strstr(llm_get(server, llm_count(server) - 1)->body, "\"analysis\""));
+}
+END_TEST
+
+/* A job of a gloss whose labels had "confidence" in place of "sure" goes on by that, and its log is read. */
+START_TEST(resumed_by_the_schema_before)
+{
+	static const char *const replies[] = {
+		"{\"confidence\":0.25,\"label\":\"the word\",\"short_label\":\"word\"}",
+		"{\"analysis\":\"r\",\"confidence\":0.25,\"label\":\"the word\",\"short_label\":\"word\"}"
+	};
+	explain_opts o = options("marked", "24"), plain = explain_opts_default();
+	char hash[SHA256_HEX], query[256], *before;
+	arena mem = ARENA_INIT;
+	size_t asked;
+
+	o.cot = _i;
+	before = label_schema_before(_i ? schema_label_cot : schema_label, &mem);
+	ck_assert_ptr_nonnull(before);
+	says = "!{\"error\":1}";
+	OK(explain_run(NULL, s, &o, &err));
+	OK(sha256_bytes(hash, before, strlen(before), &err));
+	snprintf(query, sizeof(query),
+	         "UPDATE job SET settings = json_set(settings, '$.schema_sha256', '%s'), state = 'stopped';"
+	         "UPDATE task SET state = 'waiting'",
+	         hash);
+	OK(store_exec(s, query, &err));
+	says = replies[_i];
+	plain.client = &client;
+	OK(explain_resume(NULL, s, 1, &plain, &err));
+	asked = llm_count(server);
+	ck_assert_ptr_nonnull(strstr(llm_get(server, asked - 1)->body, "\"confidence\":{"));
+	ck_assert_ptr_nonnull(strstr(llm_get(server, asked - 1)->body, "\\\"confidence\\\": a number"));
+	ck_assert_ptr_null(strstr(llm_get(server, asked - 1)->body, "sure\\\""));
+	ck_assert_int_eq(sql("SELECT count(*) FROM explanation WHERE confidence = 0.25"), 1);
+
+	OK(store_exec(s, "DELETE FROM explanation; UPDATE task SET state = 'waiting', explanation_id = NULL",
+	              &err));
+	plain.replay = true;
+	OK(explain_resume(NULL, s, 1, &plain, &err));
+	ck_assert_uint_eq(llm_count(server), asked);
+	ck_assert_int_eq(sql("SELECT count(*) FROM explanation WHERE confidence = 0.25"), 1);
+	arena_clear(&mem);
 }
 END_TEST
 
@@ -395,11 +453,11 @@ END_TEST
 
 static const struct useless {
 	const char *says, *state, *why;
-	unsigned asked;
+	size_t asked;
 } useless[] = {
 	{ "I would say it is about words.", "failed", "no JSON object", 2 },
-	{ "{\"label\":\" \\n\",\"short_label\":\"x\",\"confidence\":1}", "failed",
-	  "the model's label is empty", 2 },
+	{ "{\"label\":\" \\n\",\"short_label\":\"x\",\"sure\":1}", "failed", "the model's label is empty",
+	  2 },
 	{ "{\"label\":\"x\"}", "failed", "lacks the key", 2 },
 	{ "!{\"choices\":[{\"message\":{\"refusal\":\"I cannot help\",\"content\":null},\"finish_reason\":"
 	  "\"stop\"}]}",
@@ -456,7 +514,9 @@ static void cases(Suite *suite)
 	tcase_add_loop_test(t, one_token_asks_nobody, 0, 2);
 	tcase_add_loop_test(t, one_token_by_its_share_of_peaks, 0, 2);
 	tcase_add_test(t, reasons_come_before_the_label);
+	tcase_add_loop_test(t, answers_give_the_label_before_how_sure_it_is, 0, 2);
 	tcase_add_test(t, resumed_as_it_was_begun);
+	tcase_add_loop_test(t, resumed_by_the_schema_before, 0, 2);
 	tcase_add_loop_test(t, what_cannot_be_shown_is_skipped, 0, ARRAY_LEN(nones));
 	tcase_add_loop_test(t, useless_answers_end_in_one_line, 0, ARRAY_LEN(useless));
 	tcase_add_test(t, what_does_not_go_together_is_refused);

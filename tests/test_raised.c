@@ -28,7 +28,7 @@ static llm_reply answer(const llm_seen *request, void *payload)
 	(void)payload;
 	r.own = llm_chat(strstr(request->body, "{\\\"ok\\\": true}")
 	                         ? "{\"ok\": true}"
-	                         : "{\"label\":\"the word\",\"short_label\":\"word\",\"confidence\":0.5}");
+	                         : "{\"label\":\"the word\",\"short_label\":\"word\",\"sure\":0.5}");
 	return r;
 }
 

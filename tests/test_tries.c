@@ -35,7 +35,7 @@ static llm_reply say_label(const char *label)
 	llm_reply r = { 0 };
 	char said[256];
 
-	snprintf(said, sizeof(said), "{\"label\":\"%s\",\"short_label\":\"x\",\"confidence\":0.5}", label);
+	snprintf(said, sizeof(said), "{\"label\":\"%s\",\"short_label\":\"x\",\"sure\":0.5}", label);
 	r.own = llm_chat(label[0] ? said : "I cannot tell.");
 	return r;
 }
