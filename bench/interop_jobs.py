@@ -227,6 +227,12 @@ def sae_lens_cases(b):
     e = values["r_mag"].exp()
     gate = (values["b_mag"] - e * values["b_gate"]).clamp(min=0)
     yield case("gated", {}, threshold=gate)
+    yield case("gated", {}, label="gated as gated", threshold=gate, target="saelens-gated")
+    small = {"b_dec": 0 * b.mean, "b_mag": -torch.rand(b.f), "b_gate": -1 - torch.rand(b.f)}
+    limit = (small["b_mag"] - e * small["b_gate"]).clamp(min=0)
+    for norm in ("layer_norm", "constant_norm_rescale"):
+        yield case("gated", {"normalize_activations": norm}, small, f"gated as gated, {norm[:13]}", limit, target="saelens-gated")
+    yield case("jumprelu", {}, label="jumprelu as gated", threshold=b.threshold, target="saelens-gated")
     limit = values["topk_threshold"].float() + zero
     yield case("batchtopk", {"k": 32}, no_bias, "batchtopk checkpoint", limit, True)
     widths = {"k": 32, "matryoshka_widths": [b.f // 5, b.f // 2]}
@@ -239,6 +245,9 @@ def sae_lens_cases(b):
     yield from gemma_cases(b)
     for arch in ("topk", "batchtopk", "matryoshka", "relu", "gated", "jumprelu"):
         yield trained("sae-lens", load, "saelens", arch)
+    yield trained("sae-lens", load, "saelens-gated", "gated", " as gated")
+    for norm in ("layer", "whiten"):
+        yield trained("sae-lens", load, "saelens-gated", "gated", f" as gated, {norm}", f"--normalize {norm}")
     for arch in ("relu", "panneal", "gated", "jumprelu", "batchtopk", "matryoshka"):
         yield trained("sae-lens", load, "saelens", arch, " transcoder", "--target narrow")
         yield trained("sae-lens", load, "saelens", arch, " skip", "--target narrow --skip")

@@ -8,8 +8,8 @@
 static const option options[] = {
 	STORE_ARGS_OPTIONS(export_opts, store),
 	OPTION(export_opts, to, "to", 0, OPTION_ENUM,
-	       "csv|neuronpedia|openai-viewer|gguf|saelens|gloss|sparsify|gemma-scope|gemma-scope-2|"
-	       "dictionary-learning|"
+	       "csv|neuronpedia|openai-viewer|gguf|saelens|saelens-gated|gloss|sparsify|gemma-scope|"
+	       "gemma-scope-2|dictionary-learning|"
 	       "openmoss",
 	       "csv", 0, 0, "format to write: the first four of a store, the others of an SAE"),
 	OPTION(export_opts, output, "output", 'o', OPTION_STRING, "DIR", NULL, 0, 0,

@@ -1,5 +1,6 @@
 /* The SAELens folder: cfg.json, sae_weights.safetensors, sparsity.safetensors. Also our own, which is the same with some architectures
  * that SAELens does not know. */
+#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -360,6 +361,43 @@ static int write_codes(const sae_model *m, const char *path, error *err)
 	return rc;
 }
 
+/* A JumpReLU is a gated SAE whose two paths share all but the bias: a value is over its threshold where the gate, which lies as far
+ * below the value as the threshold is, is over 0. r_mag (F) behind b_gate (F); malloc'd. NULL: no memory. */
+static float *gate_of(const sae_model *m)
+{
+	float *gate = mem_alloc_aligned(2 * (size_t)m->d_sae, sizeof(float));
+
+	for (size_t f = 0; gate && f < m->d_sae; f++) {
+		float g = m->b_enc[f] - m->threshold[f];
+
+		gate[f] = g < -FLT_MAX ? -FLT_MAX : g; /* of a feature that never fires */
+		gate[m->d_sae + f] = 0;
+	}
+	return gate;
+}
+
+static int write_gated(const sae_model *m, const char *dir, error *err)
+{
+	const size_t d = m->d_in, n = m->d_sae;
+	float *turned = layout_turn(m->W_enc, n, d), *gate = gate_of(m);
+	const sae_tensor_out tensors[] = {
+		{ "W_dec", SAE_F32, 2, { n, d }, m->W_dec },
+		{ "W_enc", SAE_F32, 2, { d, n }, turned },
+		{ "b_dec", SAE_F32, 1, { d }, m->b_dec },
+		{ "b_gate", SAE_F32, 1, { n }, gate },
+		{ "b_mag", SAE_F32, 1, { n }, m->b_enc },
+		{ "r_mag", SAE_F32, 1, { n }, gate ? gate + n : NULL },
+	};
+	char path[FILE_PATH_MAX];
+	int rc = turned && gate ? file_join(path, dir, weights_name, err) : error_nomem(err, "a gate");
+
+	if (rc == 0)
+		rc = sae_safetensors_write(path, tensors, ARRAY_LEN(tensors), NULL, 0, err);
+	free(gate);
+	free(turned);
+	return rc;
+}
+
 static int write_weights(const sae_model *m, const char *dir, error *err)
 {
 	const bool tied = m->arch == SAE_PURSUIT;
@@ -482,7 +520,7 @@ static const struct architecture *architecture_of(const sae_model *m)
 }
 
 /* The keys that SAELens has for the architecture, and no others. */
-static bool add_architecture(cJSON *json, const sae_model *m)
+static bool add_architecture(cJSON *json, const sae_model *m, const char *name)
 {
 	bool counts = m->arch == SAE_TOPK || m->arch == SAE_GROUPMAX || m->arch == SAE_CODEBOOK;
 	const sae_codebook *book = &m->codebook;
@@ -490,7 +528,7 @@ static bool add_architecture(cJSON *json, const sae_model *m)
 
 	while (norms[norm].norm != m->norm)
 		norm++;
-	return cJSON_AddStringToObject(json, "architecture", architecture_of(m)->name) &&
+	return cJSON_AddStringToObject(json, "architecture", name) &&
 	       cJSON_AddNumberToObject(json, "d_in", m->d_in) &&
 	       cJSON_AddNumberToObject(json, "d_sae", m->d_sae) &&
 	       (!counts || cJSON_AddNumberToObject(json, "k", m->k)) &&
@@ -512,11 +550,11 @@ static bool add_architecture(cJSON *json, const sae_model *m)
 	       (m->arch != SAE_TOPK || cJSON_AddFalseToObject(json, "rescale_acts_by_decoder_norm"));
 }
 
-static cJSON *config_json(const sae_model *m, const cJSON *metadata)
+static cJSON *config_json(const sae_model *m, const char *architecture, const cJSON *metadata)
 {
 	cJSON *json = cJSON_CreateObject(), *full = full_metadata(m, metadata);
-	bool good =
-	        json && full && add_architecture(json, m) && cJSON_AddItemToObject(json, "metadata", full);
+	bool good = json && full && add_architecture(json, m, architecture) &&
+	            cJSON_AddItemToObject(json, "metadata", full);
 
 	if (good)
 		return json;
@@ -536,13 +574,28 @@ int sae_model_save(const sae_model *m, const char *dir, const double *freq, cons
 	if (rc == 0 && freq)
 		rc = write_sparsity(m, dir, freq, err);
 	if (rc == 0)
-		rc = layout_write_json(config_json(m, metadata), dir, config_name, err);
+		rc = layout_write_json(config_json(m, architecture_of(m)->name, metadata), dir, config_name,
+		                       err);
 	return rc;
 }
 
 static int write(const sae_model *m, const char *dir, error *err)
 {
 	return sae_model_save(m, dir, NULL, NULL, err);
+}
+
+static int write_as_gated(const sae_model *m, const char *dir, error *err)
+{
+	int rc = write_gated(m, dir, err);
+
+	return rc < 0 ? rc : layout_write_json(config_json(m, "gated", NULL), dir, config_name, err);
+}
+
+static const char *gated_cannot(const sae_model *m)
+{
+	if (m->arch != SAE_JUMPRELU)
+		return "it knows only jumprelu, which gated SAEs are in Gloss";
+	return m->transcodes || m->W_skip ? "it has no transcoders" : NULL;
 }
 
 static const char *gloss_cannot(const sae_model *m)
@@ -568,6 +621,14 @@ const format format_saelens = {
 	.read = read_saelens,
 	.cannot = saelens_cannot,
 	.write = write,
+};
+
+const format format_saelens_gated = {
+	.name = "saelens-gated",
+	.config = config_name,
+	.weights = weights_name,
+	.cannot = gated_cannot,
+	.write = write_as_gated,
 };
 
 const format format_gloss = {

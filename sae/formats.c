@@ -5,10 +5,18 @@
 #include <string.h>
 
 static const format *const formats[] = {
-	&format_saelens,        &format_gloss,         &format_sparsify,
-	&format_gemma_scope,    &format_gemma_scope_2, &format_dictionary_learning,
-	&format_openmoss,       &format_openmoss_pt,   &format_llama_scope,
-	&format_llama_scope_pt, &format_openai,
+	&format_saelens,
+	&format_saelens_gated,
+	&format_gloss,
+	&format_sparsify,
+	&format_gemma_scope,
+	&format_gemma_scope_2,
+	&format_dictionary_learning,
+	&format_openmoss,
+	&format_openmoss_pt,
+	&format_llama_scope,
+	&format_llama_scope_pt,
+	&format_openai,
 };
 
 /* Whether `path` is a file that the format's weights can be; dir (FILE_PATH_MAX) becomes the folder that the config is in. */

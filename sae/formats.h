@@ -18,8 +18,8 @@ typedef struct format {
 	bool crosscoders; /* it can hold some */
 } format;
 
-extern const format format_saelens, format_gloss, format_sparsify, format_gemma_scope, format_gemma_scope_2,
-        format_dictionary_learning, format_openmoss, format_openmoss_pt, format_llama_scope,
-        format_llama_scope_pt, format_openai;
+extern const format format_saelens, format_saelens_gated, format_gloss, format_sparsify, format_gemma_scope,
+        format_gemma_scope_2, format_dictionary_learning, format_openmoss, format_openmoss_pt,
+        format_llama_scope, format_llama_scope_pt, format_openai;
 
 #endif

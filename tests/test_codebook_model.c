@@ -123,15 +123,14 @@ START_TEST(is_saved_and_loaded)
 	ck_assert_int_eq(sae_model_look(&facts, dir, &e), 0);
 	ck_assert_str_eq(facts.architecture, "gloss_codebook");
 	ck_assert_uint_eq(facts.codebook.groups, b->c.groups);
-	for (size_t i = 0; i < 7; i++) {
-		static const char *const formats[] = {
-			"saelens",  "sparsify", "gemma-scope", "gemma-scope-2", "dictionary-learning",
-			"openmoss", "gloss"
-		};
+	for (size_t i = 0; i < 8; i++) {
+		static const char *const formats[] = { "saelens",     "saelens-gated", "sparsify",
+			                               "gemma-scope", "gemma-scope-2", "dictionary-learning",
+			                               "openmoss",    "gloss" };
 		int rc = sae_model_export(m, formats[i], support_path(dir, "out"), true, &e);
 
-		ck_assert_int_eq(rc, i < 6 ? ERR_ARG : 0);
-		if (i < 6)
+		ck_assert_int_eq(rc, i < 7 ? ERR_ARG : 0);
+		if (i < 7)
 			ck_assert_ptr_nonnull(strstr(e.msg, "cannot hold this SAE (codebook)"));
 	}
 	sae_model_free(again);

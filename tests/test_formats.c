@@ -188,6 +188,105 @@ START_TEST(exports_fold_what_is_exact)
 }
 END_TEST
 
+static void take(float *out, const sae_file *f, const char *name, size_t n)
+{
+	const sae_tensor *t = sae_file_tensor(f, name);
+	error err;
+
+	ck_assert_msg(t != NULL, "no '%s'", name);
+	ck_assert_uint_eq(t->count, n);
+	ck_assert_int_eq(sae_file_read_f32(f, t, 0, n, out, &err), 0);
+}
+
+/* What a folder of SAELens's gated makes of the rows by that definition, of its own tensors. */
+static void compute_gated(made *g, const char *dir, const made *from)
+{
+	sae_model_facts facts;
+	sae_file *f = NULL;
+
+	made_make(g, "gated", from->d, from->d, from->f, 0, SAE_F32);
+	g->centers = from->centers;
+	g->norm = from->norm;
+	ck_assert_int_eq(sae_model_look(&facts, dir, NULL), 0);
+	ck_assert_str_eq(facts.architecture, "gated");
+	ck_assert_int_eq(sae_file_open(&f, support_path(dir, "sae_weights.safetensors"), NULL), 0);
+	ck_assert_ptr_null(sae_file_tensor(f, "b_enc"));
+	ck_assert_ptr_null(sae_file_tensor(f, "threshold"));
+	take(g->W_enc, f, "W_enc", g->d * g->f);
+	take(g->W_dec, f, "W_dec", g->d * g->f);
+	take(g->b_dec, f, "b_dec", g->d);
+	take(g->b_enc, f, "b_mag", g->f);
+	take(g->b_gate, f, "b_gate", g->f);
+	take(g->r_mag, f, "r_mag", g->f);
+	sae_file_close(f);
+	made_compute(g);
+}
+
+static void check_gated(made *m, const char *more)
+{
+	sae_model *model, *back;
+	char dir[FILE_PATH_MAX], out[FILE_PATH_MAX];
+	error err = { 0 };
+	made g;
+
+	support_mkdir(dir);
+	ck_assert_int_eq(file_join(out, dir, "out", NULL), 0);
+	made_write_saelens(dir, m, SAE_F32, more);
+	support_put_text(support_path(dir, "activation_scaler.json"), "{\"scaling_factor\":2.5}");
+	made_compute(m);
+	model = made_load(dir);
+	made_check(m, model);
+	ck_assert_msg(sae_model_export(model, "saelens-gated", out, false, &err) == 0, "%s", err.msg);
+	back = made_load(out);
+	made_check(m, back);
+	ck_assert_mem_eq(back->W_enc, model->W_enc, m->f * m->d * sizeof(float));
+	ck_assert_mem_eq(back->W_dec, model->W_dec, m->f * m->d * sizeof(float));
+	ck_assert_mem_eq(back->b_enc, model->b_enc, m->f * sizeof(float));
+	for (size_t f = 0; f < m->f; f++)
+		ck_assert_double_le(fabs((double)back->threshold[f] - (double)model->threshold[f]), 1e-6);
+	compute_gated(&g, out, m);
+	made_check(&g, model);
+	sae_model_free(back);
+	/* a feature that never fires */
+	model->threshold[1] = INFINITY;
+	ck_assert_msg(sae_model_export(model, "saelens-gated", out, true, &err) == 0, "%s", err.msg);
+	back = made_load(out);
+	ck_assert_float_gt(back->threshold[1], 1e38f);
+	sae_model_free(back);
+	sae_model_free(model);
+	support_rmdir(dir);
+}
+
+/* Gated as any other JumpReLU, what was folded into weights and thresholds included: r_mag, a scale of the input, of norms the decoder's. */
+START_TEST(jumprelus_are_written_as_gated)
+{
+	static const char *const from[] = { "gated", "jumprelu", "matryoshka_batchtopk" };
+	static const struct {
+		sae_norm norm;
+		double scale;
+		const char *name;
+	} norms[] = { { SAE_NORM_NONE, 1, "none" },
+		      { SAE_NORM_NONE, 2.5, "expected_average_only_in" },
+		      { SAE_NORM_LAYER, 1, "layer_norm" },
+		      { SAE_NORM_UNIT, 1, "constant_norm_rescale" } };
+
+	for (size_t i = 0; i < 2 * ARRAY_LEN(norms); i++) {
+		char more[128];
+		made m;
+
+		made_make(&m, from[_i], 5, 5, 37, 3, SAE_F32);
+		m.centers = i % 2;
+		m.norm = norms[i / 2].norm;
+		m.scale = norms[i / 2].scale;
+		m.rescales = made_is(&m, "batchtopk") && m.scale <= 1; /* values of both are other ones */
+		snprintf(more, sizeof(more),
+		         ",\"k\":3,\"normalize_activations\":\"%s\",\"rescale_acts_by_decoder_norm\":%s",
+		         norms[i / 2].name, m.rescales ? "true" : "false");
+		check_gated(&m, more);
+	}
+}
+END_TEST
+
 START_TEST(exports_refuse_what_they_cannot_say)
 {
 	static const struct {
@@ -201,6 +300,10 @@ START_TEST(exports_refuse_what_they_cannot_say)
 		{ "gloss_groupmax", ",\"k\":1", "saelens", "(groupmax): it has no such architecture" },
 		{ "topk", ",\"k\":3", "gguf", "'gguf' is no format that SAEs are written in" },
 		{ "matching_pursuit", "", "sparsify", "(matching_pursuit)" },
+		{ "standard", "", "saelens-gated",
+		  "saelens-gated cannot hold this SAE (relu): it knows only jumprelu, which gated SAEs are "
+		  "in Gloss" },
+		{ "jumprelu_transcoder", "", "saelens-gated", "it has no transcoders" },
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(ways); i++) {
@@ -254,6 +357,7 @@ START_TEST(each_fault_is_reported)
 	static const struct {
 		const char *from, *to;
 	} ways[] = { { "gated", "gemma-scope-2" },
+		     { "gated", "saelens-gated" },
 		     { "matching_pursuit", "saelens" },
 		     { "topk", "sparsify" } };
 	const fault_kind kinds[] = { FAULT_ALLOC, FAULT_READ, FAULT_WRITE, FAULT_SYNC };
@@ -280,7 +384,8 @@ static void cases(Suite *s)
 	tcase_add_loop_test(t, saelens_architectures_are_computed, 0, MADE_SHAPES);
 	tcase_add_loop_test(t, saelens_transcoders_are_computed, 0, MADE_SHAPES);
 	tcase_add_loop_test(t, abstopk_is_a_topk_of_both_signs, 0, MADE_SHAPES);
-	SUPPORT_CASE(s, "others", exports_fold_what_is_exact, exports_refuse_what_they_cannot_say);
+	t = SUPPORT_CASE(s, "others", exports_fold_what_is_exact, exports_refuse_what_they_cannot_say);
+	tcase_add_loop_test(t, jumprelus_are_written_as_gated, 0, 3);
 	SUPPORT_CASE(s, "wrong", each_fault_is_reported);
 }
 SUPPORT_MAIN("formats", cases)

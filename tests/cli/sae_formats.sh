@@ -16,7 +16,7 @@ echo '{"architecture":"transcoder","d_in":576,"d_sae":100}' >sae/cfg.json
 gloss eval sae "$GLOSS_SOURCE/demo/data" --quiet 2>&1 || echo "exit $?"
 gloss eval sae "$GLOSS_SOURCE/demo/data" --target "$GLOSS_SOURCE/demo/data" --quiet | head -3
 gloss train "$GLOSS_SOURCE/demo/data" -o batch --arch batchtopk --features 100 --k 4 --steps 2 --batch 64 --quiet >/dev/null
-for format in gemma-scope gemma-scope-2 dictionary-learning openmoss; do
+for format in gemma-scope gemma-scope-2 saelens-gated dictionary-learning openmoss; do
 	gloss export batch --to $format -o $format
 	gloss inspect $format
 	gloss encode $format "$GLOSS_SOURCE/demo/data" -o $format.npz --quiet >/dev/null && echo it encodes
