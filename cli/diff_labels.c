@@ -94,10 +94,17 @@ int diff_labels(cJSON *page, store *s, const diff_opts *o, error *err)
 
 /* ---- For people ------------------------------------------------------------------------------------------------------- */
 
+/* For three digits behind the point: what they say is 0 has no sign. */
+static double shown(const cJSON *v, const char *name)
+{
+	double x = answer_number(v, name);
+
+	return fabs(x) < 0.0005 ? 0 : x;
+}
+
 static int interval_cell(cli_table *t, const cJSON *v)
 {
-	double value = answer_number(v, "value"), low = answer_number(v, "low"),
-	       high = answer_number(v, "high");
+	double value = shown(v, "value"), low = shown(v, "low"), high = shown(v, "high");
 
 	if (isnan(value))
 		return cli_table_cell(t, "-");
@@ -146,8 +153,8 @@ int diff_labels_print(const cJSON *labels, error *err)
 		cli_table_print(t, stdout);
 		printf("by how well they match:");
 		cJSON_ArrayForEach(one, cJSON_GetObjectItem(labels, "by_strength"))
-		        printf("  under %.1f: %.3f (%.0f)", answer_number(one, "to"),
-		               answer_number(one, "value"), answer_number(one, "n"));
+		        printf("  under %.1f: %.3f (%.0f)", answer_number(one, "to"), shown(one, "value"),
+		               answer_number(one, "n"));
 		printf("\n");
 	}
 	cli_table_free(t);

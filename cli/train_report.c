@@ -312,18 +312,24 @@ static bool add_phases(cJSON *o, const sae_train_step *s)
 	                  s->step_seconds - s->dense_seconds));
 }
 
+static void print_phase(const char *what, const sae_train_step *s, double steps, double seconds)
+{
+	printf("%s: %.0f", what, steps);
+	if (steps > 0)
+		printf(" (%.0f tokens/s)", phase_speed(s, steps, seconds));
+}
+
 static void print_phases(const train_report *r)
 {
 	const sae_train_step *s = &r->last;
-	double sparse = (double)s->step - s->dense_steps;
 
 	if (isnan(s->dense_steps))
 		return;
-	printf("%s%ssteps by dense tiles: %.0f (%.0f tokens/s), by lists of what fires: %.0f (%.0f "
-	       "tokens/s)\n",
-	       r->name, *r->name ? ": " : "", s->dense_steps,
-	       phase_speed(s, s->dense_steps, s->dense_seconds), sparse,
-	       phase_speed(s, sparse, s->step_seconds - s->dense_seconds));
+	printf("%s%s", r->name, *r->name ? ": " : "");
+	print_phase("steps by dense tiles", s, s->dense_steps, s->dense_seconds);
+	print_phase(", by lists of what fires", s, (double)s->step - s->dense_steps,
+	            s->step_seconds - s->dense_seconds);
+	printf("\n");
 }
 
 /* In which lines the run departs from the original that its preset is named after. */

@@ -2,6 +2,7 @@
 #include <unistd.h>
 
 #include "cli/cli_internal.h"
+#include "cli/diff.h"
 #include "tests/support.h"
 
 typedef struct bake_opts {
@@ -374,6 +375,31 @@ START_TEST(aligns_tables)
 }
 END_TEST
 
+/* What rounds to nothing has no sign. */
+START_TEST(prints_zeros_without_a_sign)
+{
+	static const char page[] = "{\"all\":{\"n\":3,\"matched\":{\"value\":0.5},\"random\":{\"value\":-0."
+	                           "0004,\"low\":-0.00051,"
+	                           "\"high\":0.0004},\"difference\":{\"value\":null},\"auroc\":{\"value\":0."
+	                           "6},\"equal_texts\":0},"
+	                           "\"by_strength\":[{\"to\":0.5,\"value\":-0.0001,\"n\":2}],\"model\":\"m\","
+	                           "\"without_label\":0}";
+	cJSON *labels = cJSON_Parse(page);
+	error err;
+	char out[1024];
+	int rc;
+
+	ck_assert_ptr_nonnull(labels);
+	capture_start(stdout, STDOUT_FILENO);
+	rc = diff_labels_print(labels, &err);
+	capture_end(stdout, STDOUT_FILENO, out);
+	ck_assert_int_eq(rc, 0);
+	ck_assert_msg(strstr(out, " 0.000 (-0.001 to 0.000) ") != NULL, "%s", out);
+	ck_assert_msg(strstr(out, "under 0.5: 0.000 (2)") != NULL, "%s", out);
+	cJSON_Delete(labels);
+}
+END_TEST
+
 START_TEST(maps_errors_to_exits)
 {
 	static const int wants[][2] = { { ERR_ARG, EXIT_USAGE },
@@ -452,7 +478,7 @@ static void cases(Suite *s)
 {
 	SUPPORT_CASE(s, "options", takes_defaults, takes_every_form, refuses_wrong_use, measures_likeness);
 	SUPPORT_CASE(s, "config", reads_config, refuses_config, options_json_reads_back, survives_no_memory);
-	SUPPORT_CASE(s, "output", aligns_tables, maps_errors_to_exits);
+	SUPPORT_CASE(s, "output", aligns_tables, prints_zeros_without_a_sign, maps_errors_to_exits);
 	SUPPORT_CASE(s, "commands", commands_are_sound);
 }
 SUPPORT_MAIN("cli", cases)

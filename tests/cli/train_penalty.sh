@@ -40,7 +40,7 @@ train -o free --arch gated --decoder free --loss plain --clip 1 --l1 0.5 --steps
 train -o far --arch relu --target-l0 2 --start-l0 100 --steps 8 | sed -n 's/: [0-9.]* was reached.*/: .../p'
 # of a sweep, each architecture takes the coefficient that is its own: the other seeks the target; after the table, how their steps went
 train -o sweep --sweep arch=relu,jumprelu --l1 0.5 --steps 2 |
-	grep -oE '^jumprelu: target l0 32 was not met|^(relu|jumprelu): steps by dense tiles: [0-9]+|by lists of what fires: [0-9]+'
+	grep -oE '^jumprelu: target l0 32 was not met|^(relu|jumprelu): steps by dense tiles: [0-9]+|by lists of what fires: 0$'
 # a run gone on with is that run
 train -o jumprelu --arch jumprelu --steps 150 --target-l0 12 --lr 3e-3 --resume | tail -1
 # many features fire at the beginning, few at the end: which steps went how, also over a resume
