@@ -75,7 +75,8 @@ static const option options[] = {
 	OPTION(score_cmd_opts, logprobs, "logprobs", 0, OPTION_BOOL, NULL, NULL, 0, 0,
 	       "grade answers by their log-probabilities, for an AUROC; the server must give them. "
 	       "simulation: "
-	       "go by those of the prompt or not at all (else: by them where the server gives them)"),
+	       "go by those of the prompt or not at all (else: by them where the server gives them, as vLLM "
+	       "and demo/subject_server.py do)"),
 };
 
 /* Each name of the list, in turn; *next NULL: there are no more. */

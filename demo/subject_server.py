@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Serve what scorers need of the model that an SAE was trained on: token log-probabilities and steering, on loopback.
+"""Serve what scorers need of the model that an SAE was trained on: token log-probabilities and steering, on loopback; and the
+prompts of completions with log-probabilities, for `gloss score --scorer simulation --logprobs`.
 
 The protocol is in docs/subject.md. Any causal language model of transformers from a local folder, in F32; nothing is downloaded.
 Prints its address, for --subject of `gloss score` and `gloss explain`, and serves until it is stopped.
@@ -30,6 +31,7 @@ TOP_MAX = 64  # tokens of a prompt whose probability rose
 NEW_MAX = 256  # tokens generated for a prompt
 RESIDUAL_MAX = 4096  # rows in a reply
 PASS_MAX = 1024  # tokens in one forward pass: its logits are held for all of them
+PATHS = "POST /v1/subject or /v1/completions"
 CLEAN_MAX = 256  # distributions kept of prompts, for searches over strengths
 
 
@@ -165,7 +167,8 @@ class Subject:
         self.width, self.context = config.hidden_size, getattr(config, "max_position_embeddings", None) or 1 << 20
         self.words = self.model.get_input_embeddings().weight.shape[0]
         self.lock = threading.Lock()
-        self.clean = {}
+        self.clean, self.spellings = {}, {}
+        self.anchor = self.tokenizer("a", add_special_tokens=False)["input_ids"]
 
     # ---- What is asked about ----
 
@@ -309,6 +312,34 @@ class Subject:
                     break
         return new
 
+    def spelt(self, i):
+        """What a token adds to a text; alone, some tokenizers drop the space it begins with. A part of a character is U+FFFD."""
+        if i not in self.spellings:
+            before, both = (self.tokenizer.decode(ids, clean_up_tokenization_spaces=False) for ids in (self.anchor, [*self.anchor, i]))
+            self.spellings[i] = both[len(before) :]
+        return self.spellings[i]
+
+    def echo(self, of):
+        """A completion of nothing: the tokens of its prompt, as vLLM tells them."""
+        if of.get("echo") is not True or of.get("max_tokens") != 0:
+            raise Refused("prompts are echoed here and nothing is generated: echo true, max_tokens 0")
+        prompt, top = field(of, "prompt", (str, list)), whole(of, "logprobs", 0, TOP_MAX)
+        ids = self.ids(prompt, "prompt", True)
+        if not ids:
+            raise Refused("prompt has no token")
+        self.fits(len(ids), "prompt")
+        logp = self.logits([ids], None, [0])[0, :-1].log_softmax(-1)
+        own = logp.gather(-1, torch.tensor(ids[1:], device=logp.device, dtype=torch.long)[:, None])[:, 0].tolist()
+        best, likeliest = logp.topk(min(top, self.words)), []
+        for i, ranked, values in zip(range(len(own)), best.indices.tolist(), best.values.tolist()):
+            likeliest.append({})
+            for token, value in [*zip(ranked, values), (ids[i + 1], own[i])]:
+                likeliest[i].setdefault(self.spelt(token), value)  # of two that spell the same the likelier
+        tokens = [self.spelt(i) for i in ids]
+        logprobs = {"tokens": tokens, "token_logprobs": [None, *own], "top_logprobs": [None, *likeliest]}
+        text = prompt if isinstance(prompt, str) else "".join(tokens)
+        return {"choices": [{"index": 0, "text": text, "logprobs": logprobs, "finish_reason": "length"}]}, len(ids), 0
+
     def residual(self, of):
         ids = self.ids(of.get("text", of.get("ids")), "text", True)
         layer, steering = whole(of, "layer", 0, len(self.blocks) - 1), self.steering(of)
@@ -330,17 +361,19 @@ class Subject:
     DOES = {"info": info, "logprobs": logprobs, "kl": kl, "raised": raised, "generate": generate, "residual": residual}
 
     @torch.inference_mode()
-    def answer(self, of):
+    def answer(self, path, of):
+        if path not in ("/v1/subject", "/v1/completions"):
+            raise Refused(f"nothing is at '{path[:80]}': {PATHS}", 404)
         if not isinstance(of, dict):
             raise Refused("the body is no JSON object")
-        what = field(of, "do", str)
-        if what not in self.DOES:
-            raise Refused(f"do is '{what[:40]}': there are {', '.join(self.DOES)}")
+        kind, do = ("subject", self.DOES.get(field(of, "do", str))) if path == "/v1/subject" else ("text_completion", Subject.echo)
+        if not do:
+            raise Refused(f"do is '{of['do'][:40]}': there are {', '.join(self.DOES)}")
         if of.get("model", self.name) != self.name:
             raise Refused(f"the model here is '{self.name}', not '{str(of['model'])[:80]}'", 404)
         with self.lock:
-            reply, n_in, n_out = self.DOES[what](self, of)
-        return {"object": "subject", "model": self.name} | reply | {"usage": {"prompt_tokens": n_in, "completion_tokens": n_out}}
+            reply, n_in, n_out = do(self, of)
+        return {"object": kind, "model": self.name} | reply | {"usage": {"prompt_tokens": n_in, "completion_tokens": n_out}}
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -378,9 +411,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self):
         try:
-            if self.path != "/v1/subject":
-                raise Refused(f"nothing is at '{self.path[:80]}': POST /v1/subject", 404)
-            reply = self.subject.answer(self.body())
+            reply = self.subject.answer(self.path, self.body())
         except Refused as e:
             return self.send(e.status, {"error": {"message": str(e)}})
         except Exception as e:  # the model's own trouble; the server goes on
@@ -388,7 +419,7 @@ class Handler(BaseHTTPRequestHandler):
         return self.send(200, reply)
 
     def do_GET(self):
-        self.send(405, {"error": {"message": "POST /v1/subject"}})
+        self.send(405, {"error": {"message": PATHS}})
 
     do_PUT = do_DELETE = do_HEAD = do_GET
 

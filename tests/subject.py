@@ -148,7 +148,42 @@ work += [threading.Thread(target=lambda: ask(do="kl", prompts=TEXTS, steer=steer
 [t.start() for t in work], [t.join() for t in work]
 assert not wrong
 
+# completions that echo: the tokens spell the prompt, each with its log-probability, the likeliest in its place, and its own among them
+def echoed(prompt, top):
+    status, reply = post({"prompt": prompt, "max_tokens": 0, "temperature": 0, "echo": True, "logprobs": top, "model": info["model"]}, "/completions")
+    assert status == 200 and reply["object"] == "text_completion" and reply["usage"]["completion_tokens"] == 0, (status, reply)
+    got = reply["choices"][0]["logprobs"]
+    assert len(got["tokens"]) == len(got["token_logprobs"]) == len(got["top_logprobs"]) == reply["usage"]["prompt_tokens"]
+    assert got["token_logprobs"][0] is None and got["top_logprobs"][0] is None
+    return got, reply["choices"][0]["text"]
+
+
+prompt = PREFIX + TEXTS[1] + "\n 1\tunknown\n"
+got, text = echoed(prompt, 15)
+ids = tokenizer(prompt)["input_ids"]
+with torch.inference_mode():
+    logp = model(torch.tensor([ids])).logits[0].log_softmax(-1)
+assert text == prompt and got["tokens"] == [tokenizer.decode([i]) for i in ids]
+for at, (own, top) in enumerate(zip(got["token_logprobs"][1:], got["top_logprobs"][1:])):
+    best = logp[at].topk(15)
+    want = dict(reversed([(tokenizer.decode([i]), p) for i, p in zip([*best.indices.tolist(), ids[at + 1]], [*best.values.tolist(), logp[at, ids[at + 1]].item()])]))
+    assert abs(own - logp[at, ids[at + 1]].item()) <= 1e-3 and set(top) == set(want) and max(abs(top[k] - want[k]) for k in want) <= 1e-3, (at, top, want)
+got, text = echoed(PREFIX + TEXTS[0], 0)
+assert "".join(got["tokens"]) == text == PREFIX + TEXTS[0] and all(len(t) == 1 for t in got["top_logprobs"][1:])
+assert echoed(tokenizer(TEXTS[0])["input_ids"], 0)[1] == TEXTS[0]
+
 # what gets no answer
+echo = {"path": "/completions", "prompt": "a b", "max_tokens": 0, "echo": True, "logprobs": 1}
+refused("echo true, max_tokens 0", **echo | {"max_tokens": 16})
+refused("echo true, max_tokens 0", **echo | {"echo": False})
+refused("logprobs is 65", **echo | {"logprobs": 65})
+refused("logprobs is missing", **echo | {"logprobs": None})
+refused("prompt is missing", **echo | {"prompt": None})
+refused("prompt has no token", **echo | {"prompt": ""})
+refused("prompt is neither a text nor a list", **echo | {"prompt": ["a", "b"]})
+refused("the model takes", **echo | {"prompt": "a " * 3000})
+refused("the model here is", 404, **echo | {"model": "another"})
+refused("no JSON object", path="/completions", raw=b"[]")
 good = {"do": "kl", "prompts": TEXTS}
 refused("not JSON", raw=b"{")
 refused("no JSON object", raw=b"[]")

@@ -1,6 +1,7 @@
 #!/bin/sh
 # demo/subject_server.py on tiny random models of two families: log-probabilities are those of transformers, steering shifts the residual
-# by the vector, every bad request gets one line, and gloss scores by it, again without a request.
+# by the vector, every bad request gets one line, and gloss scores by it, again without a request. What a simulation expects by
+# log-probabilities is what transformers expects.
 set -eu
 gloss=${GLOSS_BIN:?the program}
 cd "${GLOSS_SOURCE:?the source folder}"
@@ -33,9 +34,13 @@ mkdir "$tmp/text"
 "$python" - "$tmp" <<'END_PYTHON'
 import sys
 from safetensors.torch import load_file
-from transformers import AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 tokenizer = AutoTokenizer.from_pretrained(f"{sys.argv[1]}/llama")
+model = AutoModelForCausalLM.from_pretrained(f"{sys.argv[1]}/llama")
+for i in range(10):  # of a random model no digit is among the likeliest
+    model.lm_head.weight.data[tokenizer.convert_tokens_to_ids(str(i))] *= 2.5
+model.save_pretrained(f"{sys.argv[1]}/llama")
 for i, row in enumerate(load_file("demo/data/acts-00000-of-00002.safetensors")["tokens"]):
     open(f"{sys.argv[1]}/text/{i}.txt", "w").write(tokenizer.decode(row))
 END_PYTHON
@@ -67,6 +72,45 @@ met=$("$gloss" sql -d "$tmp/s.db" --json "SELECT count(*) FROM score WHERE score
 [ "${met#*4}" != "$met" ] || fail "the KL was not met: $met"
 "$gloss" explain -d "$tmp/s.db" --features all --random 2 --explainer output --subject "$url" --base-url http://127.0.0.1:9/v1 --model none --dry-run --quiet >"$tmp/log"
 grep -q '^dry run: 29 requests' "$tmp/log" || { cat "$tmp/log" >&2; fail "steering is not counted"; }
+name=llama-$(sha256sum "$tmp/llama/model.safetensors" | cut -c1-12)
+"$gloss" score -d "$tmp/s.db" --scorer simulation --logprobs --base-url "$url" --model "$name" --positive 5 --negative 2 --baseline 0 --random 2 --quiet >"$tmp/log" 2>&1 ||
+	{ cat "$tmp/log" >&2; fail "not simulated by log-probabilities"; }
+"$python" - "$tmp" <<'END_PYTHON' || fail "expects other activations than transformers"
+import json
+import sqlite3
+import sys
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+tmp = sys.argv[1]
+model, tokenizer = AutoModelForCausalLM.from_pretrained(f"{tmp}/llama").eval(), AutoTokenizer.from_pretrained(f"{tmp}/llama")
+digits = {tokenizer.convert_tokens_to_ids(str(k)): k for k in range(10)}
+
+
+@torch.inference_mode()
+def expected(prompt):
+    """Of each token of the text that is asked about; None: no digit is among the 15 likeliest."""
+    coded = tokenizer(prompt, return_offsets_mapping=True)
+    p, first = model(torch.tensor([coded["input_ids"]])).logits[0].softmax(-1), prompt.rindex("<start>")
+    places = [i for i, (a, b) in enumerate(coded["offset_mapping"]) if a > first and prompt[a - 1 : a + 7] == "\tunknown"]
+    for top in (p[i - 1].topk(15) for i in places):
+        some = [(digits[i], q) for i, q in zip(top.indices.tolist(), top.values.tolist()) if i in digits]
+        yield sum(k * q for k, q in some) / sum(q for _, q in some) if some else None
+
+
+log = sqlite3.connect(f"{tmp}/s.db.requests").execute("SELECT body FROM reply WHERE stage = 'score' AND body LIKE '%\"echo\":true%'")
+want = [list(expected(json.loads(body)["prompt"])) for (body,) in log]
+scores = [json.loads(d) for (d,) in sqlite3.connect(f"{tmp}/s.db").execute("SELECT details FROM score WHERE scorer = 'simulation'")]
+got = sorted(x for d in scores for x in d["items"]["answer"])
+strongest = sorted(max((x for x in w if x is not None), default=0) for w in want)
+assert len(scores) == 2 and len(got) == len(strongest) == 14, (len(scores), len(got), len(strongest))
+assert sum(d["tokens"] for d in scores) == sum(x is not None for w in want for x in w) > 150
+assert sum(d["tokens_missing"] for d in scores) == sum(x is None for w in want for x in w)
+assert all(d["by"] == "logprobs" for d in scores)
+worst = max(abs(a - b) for a, b in zip(got, strongest))
+assert worst <= 1e-3, worst
+print(f"simulation: {len(got)} windows to {worst:.1g}")
+END_PYTHON
 # a store without decoder rows says what to do, and takes those of the SAE
 "$gloss" pack "$tmp/s.db" -o "$tmp/bare.db" --without vectors >"$tmp/log"
 if "$gloss" score -d "$tmp/bare.db" --scorer intervention --subject "$url" --quiet >"$tmp/log" 2>&1; then fail "steered by nothing"; fi
@@ -75,7 +119,7 @@ grep -q 'holds no decoder row of feature .*: give its SAE with --sae$' "$tmp/log
 	{ cat "$tmp/log" >&2; fail "not steered by the SAE's rows"; }
 kill "$server"
 server=
-score again --scorer surprisal --subject "$url" --replay --subject-model "$(echo "$tmp"/llama | sed 's,.*/,,')-$(sha256sum "$tmp/llama/model.safetensors" | cut -c1-12)"
+score again --scorer surprisal --subject "$url" --replay --subject-model "$name"
 grep -q ' 0 requests' "$tmp/again" || { cat "$tmp/again" >&2; fail "a replay asks"; }
 values | cmp -s - "$tmp/first" || fail "a replay gives other scores"
 if "$gloss" score -d "$tmp/s.db" --scorer surprisal --subject "$url" --retries 0 --quiet >"$tmp/log" 2>&1; then fail "scored without a server"; fi
