@@ -76,6 +76,9 @@ static const option options[] = {
 	       "kept"),
 	OPTION(train_opts, warmup_from, "warmup-from", 0, OPTION_DOUBLE, "SHARE", "0", 0, 1,
 	       "share of the step size where the warm-up begins"),
+	OPTION(train_opts, warmup_late, "warmup-late", 0, OPTION_BOOL, NULL, NULL, 0, 0,
+	       "the first step has that share, and the penalty's weight 0: warm-ups a step later "
+	       "(dictionary_learning)"),
 	OPTION(train_opts, warmup_shape, "warmup-shape", 0, OPTION_ENUM, "linear|cosine", "linear", 0, 0,
 	       "how it rises"),
 	OPTION(train_opts, lr_floor, "lr-floor", 0, OPTION_DOUBLE, "SHARE", NULL, 0, 1,

@@ -26,7 +26,7 @@ typedef struct train_opts {
 	uint64_t checkpoint_every, eval_every, patience, memory_limit;
 	double lr, decay, auxk_alpha, beta1, beta2, eps, checkpoint_minutes;
 	train_penalty_args penalty;
-	bool skip, force, resume, extend, prefix_bias;
+	bool skip, force, resume, extend, prefix_bias, warmup_late;
 } train_opts;
 
 #define TRAIN_SAES_MAX   256

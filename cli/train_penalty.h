@@ -39,7 +39,8 @@ typedef struct train_penalty_args {
 	               "of a crosscoder the norms in its inputs; if not given, unit, but free for a "        \
 	               "crosscoder's relu, panneal and gated"),                                              \
 	        OPTION(st, at.decoder_norm, "decoder-norm", 0, OPTION_DOUBLE, "X", NULL, 1e-6, 1e6,          \
-	               "of a free decoder: norm of its rows at the start; if not given, 1"),                 \
+	               "norm of decoder rows at the start; if not given, 1. A unit decoder has it in the "   \
+	               "first step only (dictionary_learning)"),                                             \
 	        OPTION(st, at.loss, "loss", 0, OPTION_ENUM, "relative|plain", "relative", 0, 0,              \
 	               "divide gradients by the batch's mean squared error, or not; the balance of error "   \
 	               "and penalty is the same"),                                                           \

@@ -22,6 +22,7 @@ static void take_schedule(sae_train_opts *t, const train_opts *o, const cli_pars
 	if (cli_given(p, "warmup"))
 		t->warmup = o->warmup;
 	t->warmup_from = o->warmup_from;
+	t->warmup_late = o->warmup_late;
 	t->warmup_cosine = strcmp(o->warmup_shape, "cosine") == 0;
 	t->decay = o->decay;
 	if (cli_given(p, "lr-floor"))

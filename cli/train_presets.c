@@ -44,36 +44,40 @@ static const struct {
 	  "\"init-bias\":\"mean\",\"encoder-norm\":0.577,\"auxk-alpha\":0,\"dead-tokens\":10000000}",
 	  { "encoder and decoder start in random directions of one norm, there as nn.Linear does" } },
 	{ "dictionary-learning-topk",
-	  "{\"arch\":\"topk\",\"schedule\":\"constant\",\"warmup\":1000,\"clip\":1,"
+	  "{\"arch\":\"topk\",\"schedule\":\"constant\",\"warmup\":1000,\"warmup-late\":true,\"clip\":1,"
 	  "\"normalize\":\"mean-square\",\"init-bias\":\"median\",\"encoder-norm\":1,\"auxk-alpha\":0.03125,"
 	  "\"dead-tokens\":10000000}",
 	  { LOSS_TOPK, DL_STOP } },
 	{ "dictionary-learning-batchtopk",
-	  "{\"arch\":\"batchtopk\",\"schedule\":\"constant\",\"warmup\":1000,\"clip\":1,"
+	  "{\"arch\":\"batchtopk\",\"schedule\":\"constant\",\"warmup\":1000,\"warmup-late\":true,\"clip\":1,"
 	  "\"normalize\":\"mean-square\",\"init-bias\":\"median\",\"encoder-norm\":1,\"auxk-alpha\":0.03125,"
 	  "\"dead-tokens\":10000000}",
 	  { LOSS_TOPK, DL_THRESHOLD, DL_STOP } },
 	{ "dictionary-learning-matryoshka",
-	  "{\"arch\":\"matryoshka\",\"schedule\":\"constant\",\"warmup\":1000,\"clip\":1,"
+	  "{\"arch\":\"matryoshka\",\"schedule\":\"constant\",\"warmup\":1000,\"warmup-late\":true,\"clip\":"
+	  "1,"
 	  "\"normalize\":\"mean-square\",\"init-bias\":\"median\",\"encoder-norm\":1,\"auxk-alpha\":0.03125,"
 	  "\"dead-tokens\":10000000,\"prefix-loss\":\"mean\"}",
 	  { LOSS_TOPK, DL_THRESHOLD, "groups are 1/16, 1/16, 1/8, 1/4, 1/2 unless given: there they must be",
 	    DL_STOP } },
 	{ "dictionary-learning-relu",
 	  "{\"arch\":\"relu\",\"lr\":1e-3,\"l1\":0.1,\"decoder\":\"unit\",\"loss\":\"plain\","
-	  "\"schedule\":\"constant\",\"warmup\":1000,\"sparsity-warmup\":2000,\"init-bias\":\"zero\",\"init-"
+	  "\"schedule\":\"constant\",\"warmup\":1000,\"warmup-late\":true,\"sparsity-warmup\":2000,\"init-"
+	  "bias\":\"zero\",\"init-"
 	  "rows\":\"normal\","
-	  "\"encoder-norm\":0.1,\"normalize\":\"mean-square\"}",
+	  "\"encoder-norm\":0.1,\"decoder-norm\":0.1,\"normalize\":\"mean-square\"}",
 	  { DL_STOP } },
 	{ "dictionary-learning-april",
 	  "{\"arch\":\"relu\",\"lr\":1e-3,\"l1\":0.1,\"decoder\":\"free\",\"loss\":\"plain\",\"clip\":1,"
-	  "\"schedule\":\"constant\",\"warmup\":1000,\"sparsity-warmup\":2000,\"init-bias\":\"zero\",\"init-"
+	  "\"schedule\":\"constant\",\"warmup\":1000,\"warmup-late\":true,\"sparsity-warmup\":2000,\"init-"
+	  "bias\":\"zero\",\"init-"
 	  "rows\":\"normal\","
 	  "\"encoder-norm\":0.1,\"decoder-norm\":0.1,\"normalize\":\"mean-square\"}",
 	  { DL_STOP } },
 	{ "dictionary-learning-gated",
 	  "{\"arch\":\"gated\",\"lr\":5e-5,\"beta1\":0,\"l1\":0.1,\"decoder\":\"unit\",\"loss\":\"plain\","
-	  "\"detach-gate\":true,\"schedule\":\"constant\",\"warmup\":1000,\"sparsity-warmup\":2000,"
+	  "\"detach-gate\":true,\"schedule\":\"constant\",\"warmup\":1000,\"warmup-late\":true,\"sparsity-"
+	  "warmup\":2000,"
 	  "\"init-bias\":\"zero\",\"init-rows\":\"normal\",\"encoder-norm\":1,\"normalize\":\"mean-square\"}",
 	  { DL_STOP } },
 	{ "dictionary-learning-jumprelu",
@@ -81,13 +85,16 @@ static const struct {
 	  "\"raw-input\":true,\"penalty\":\"quadratic-mean\",\"bandwidth\":0.001,\"threshold\":0.001,"
 	  "\"threshold-lr\":1,"
 	  "\"decoder\":\"unit\",\"loss\":\"plain\",\"clip\":1,\"schedule\":\"constant\",\"warmup\":1000,"
+	  "\"warmup-late\":true,"
 	  "\"sparsity-warmup\":2000,\"init-bias\":\"zero\",\"encoder-norm\":1,\"normalize\":\"mean-square\"}",
 	  { "the step's estimator is at the pre-activation, there at the value (their issue 55)", DL_STOP } },
 	{ "dictionary-learning-panneal",
 	  "{\"arch\":\"panneal\",\"lr\":1e-3,\"l1\":0.1,\"decoder\":\"unit\",\"loss\":\"plain\","
-	  "\"penalty\":\"lp-root\",\"p-end\":0.05,\"schedule\":\"constant\",\"warmup\":1000,\"sparsity-"
+	  "\"penalty\":\"lp-root\",\"p-end\":0.05,\"schedule\":\"constant\",\"warmup\":1000,\"warmup-late\":"
+	  "true,\"sparsity-"
 	  "warmup\":2000,"
-	  "\"init-bias\":\"zero\",\"init-rows\":\"normal\",\"encoder-norm\":0.1,\"normalize\":\"mean-"
+	  "\"init-bias\":\"zero\",\"init-rows\":\"normal\",\"encoder-norm\":0.1,\"decoder-norm\":0.1,"
+	  "\"normalize\":\"mean-"
 	  "square\"}",
 	  { "p falls from half of the steps on to 0.05, there from step 15,000 on to 0", DL_STOP } },
 	{ "gemma-scope",

@@ -109,21 +109,23 @@ static double mean(const double *v, size_t n)
 	return sum / (double)n;
 }
 
-/* Before p changes, the coefficient is multiplied so that the penalty of the last batches stays what it was. */
-static void anneal(fit_control *c, const sae_train_opts *o, uint64_t next_step, const fit_result *r)
+/* Before p changes, the coefficient is multiplied so that the penalty of the last batches stays what it was. As in the tool, that is the
+ * last batches since p began to fall, also those before the last change of p. */
+static void anneal(fit_control *c, const sae_train_opts *o, uint64_t step, const fit_result *r)
 {
 	size_t at = (size_t)c->n_queue % FIT_CONTROL_QUEUE, n;
 
+	if ((double)step - 1 <= o->penalty.anneal_from * (double)o->steps)
+		return;
 	c->queue[0][at] = r->penalty;
 	c->queue[1][at] = r->next_penalty;
 	c->n_queue++;
-	if (updates_at(o, next_step) <= c->updates)
+	if (updates_at(o, step + 1) <= c->updates)
 		return;
 	n = c->n_queue < FIT_CONTROL_QUEUE ? (size_t)c->n_queue : FIT_CONTROL_QUEUE;
 	if (mean(c->queue[1], n) > 0 && mean(c->queue[0], n) > 0)
 		c->scale *= mean(c->queue[0], n) / mean(c->queue[1], n);
 	c->updates++;
-	c->n_queue = 0;
 }
 
 void fit_control_learn(fit_control *c, const sae_train_opts *o, const fitter_now *now, const fit_result *r)
@@ -131,7 +133,7 @@ void fit_control_learn(fit_control *c, const sae_train_opts *o, const fitter_now
 	double l0, off;
 
 	if (o->arch == SAE_PANNEAL && c->updates < P_PARTS - 1)
-		anneal(c, o, now->step + 1, r);
+		anneal(c, o, now->step, r);
 	if (!searches(o))
 		return;
 	l0 = log(fmax(r->l0 / o->penalty.target_l0, 1e-3));

@@ -192,10 +192,11 @@ static void measure_task(void *payload, size_t i, unsigned worker)
 	(void)worker;
 	for (size_t r = b->first; r < b->end && p->unit_rows; r++) {
 		float *w = p->w + r * p->columns, *g = p->grad + r * p->columns;
+		double squares = p->parts < 2 ? k->sum_squares(w, p->columns) : 0;
 
-		if (p->parts < 2)
-			k->axpy(g, -k->dot(g, w, p->columns), w, p->columns);
-		else
+		if (squares > 0) /* 1, but for a start of another norm */
+			k->axpy(g, (float)(-k->dot(g, w, p->columns) / squares), w, p->columns);
+		else if (p->parts >= 2)
 			take_length(k, g, w, p->columns);
 	}
 	b->squares = k->sum_squares(p->grad + b->first * p->columns, (b->end - b->first) * p->columns);

@@ -16,9 +16,15 @@ static double half_cosine(double t)
 	return 0.5 * (1 + cos(pi() * t));
 }
 
+/* s - 1 where warm-ups are late: 0 at the first step. */
+static uint64_t risen(const sae_train_opts *o, uint64_t s)
+{
+	return s - (o->warmup_late && s > 0);
+}
+
 static double warmup(const sae_train_opts *o, uint64_t s)
 {
-	double t = (double)s / (double)o->warmup;
+	double t = (double)risen(o, s) / (double)o->warmup;
 
 	if (o->warmup_cosine)
 		t = 1 - half_cosine(t);
@@ -76,7 +82,7 @@ double schedule_lr(const sae_train_opts *o, uint64_t s)
 	if (o->schedule == SAE_SCHEDULE_INFINITE)
 		return lr * infinite(o, s);
 	since = o->resample && s > o->resample ? (s - 1) % o->resample + 1 : s;
-	if (since < o->warmup)
+	if (risen(o, since) < o->warmup)
 		lr *= warmup(o, since);
 	if (o->schedule == SAE_SCHEDULE_WSD && o->steps - s < decay)
 		lr *= line_down(o, s, decay);
@@ -89,6 +95,7 @@ double schedule_lr(const sae_train_opts *o, uint64_t s)
 
 double schedule_sparsity(const sae_train_opts *o, uint64_t s)
 {
+	s = risen(o, s);
 	return s < o->sparsity_warmup ? (double)s / (double)o->sparsity_warmup : 1;
 }
 

@@ -7,7 +7,8 @@
 
 /* Steps count from 1. */
 void schedule_at(fitter_now *now, const sae_train_opts *o, uint64_t step);
-/* Learning rate of a step. Warm-up: from warmup_from of it, up in a line (or half a cosine) to step `warmup`. Then
+/* Learning rate of a step. Warm-up: from warmup_from of it, up in a line (or half a cosine) to step `warmup`; with warmup_late a step
+ * later, so that the first has warmup_from itself. Then
  *   wsd       constant; over the last `decay` of the steps down in a line that would reach lr_floor one step after the last
  *   constant  constant
  *   linear    from the warm-up's end on down as wsd's end
@@ -17,7 +18,7 @@ void schedule_at(fitter_now *now, const sae_train_opts *o, uint64_t step);
  * lr_floor and lr_constant are shares of lr. With `resample` the warm-up (but infinite's) comes again after each resampling, as
  * dictionary_learning has it. */
 double schedule_lr(const sae_train_opts *o, uint64_t step);
-/* min(1, step / sparsity_warmup). */
+/* min(1, step / sparsity_warmup), with warmup_late (step - 1) / sparsity_warmup. */
 double schedule_sparsity(const sae_train_opts *o, uint64_t step);
 /* From k_start at step 1 to k after k_anneal steps, t = (step - 1) / k_anneal: in a line and rounded (sparsify), by
  * (1 - exp(-3 t)) / (1 - exp(-3)) and rounded up (llamascopium), by t^(1 / k_power) and rounded down (codebook features). */

@@ -235,8 +235,6 @@ static int check_penalty(const sae_train_opts *o, error *err)
 		rc = check_real("start-l0", p->start_l0, 0, o->d_sae, err);
 	if (rc == 0)
 		rc = check_real("decoder-norm", p->decoder_norm, 0, 1e6, err);
-	if (rc == 0 && p->decoder_norm > 0 && !p->free_decoder)
-		rc = error_set(err, ERR_ARG, "option 'decoder-norm' belongs to a free decoder");
 	if (rc == 0 && p->raw_input && o->transcodes)
 		rc = error_set(
 		        err, ERR_ARG,

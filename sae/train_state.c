@@ -100,6 +100,7 @@ static bool put_schedule(cJSON *p, const sae_train_opts *o)
 
 	return put_other(p, "schedule", o->schedule, SAE_SCHEDULE_WSD) &&
 	       put_other(p, "warmup_from", o->warmup_from, 0) &&
+	       put_other(p, "warmup_late", o->warmup_late, false) &&
 	       put_other(p, "warmup_cosine", o->warmup_cosine, false) &&
 	       put_other(p, "lr_floor", o->lr_floor, 0) &&
 	       (!infinite ||

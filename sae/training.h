@@ -83,7 +83,7 @@ typedef struct sae_penalty_opts {
 	sae_penalty kind;
 	bool raw_input; /* b_dec is not taken off the rows that are encoded; of a transcoder it never is */
 	bool free_decoder; /* its rows keep their norms, and the penalty counts them; else they are held at norm 1 */
-	double decoder_norm; /* of free decoder rows at the start; 0: 1 */
+	double decoder_norm; /* of decoder rows at the start, held at norm 1 from the second step on if not free; 0: 1 */
 	bool plain_loss; /* gradients of the loss itself; else divided by the batch's mean squared error */
 	/* JumpReLU */
 	double bandwidth, threshold; /* of the estimator; where thresholds begin. 0: the plan's */
@@ -111,6 +111,7 @@ typedef struct sae_train_opts {
 	double decay; /* share of the steps, at the end, of wsd's decay or infinite's anneal. 0.2 */
 	sae_schedule schedule;
 	double warmup_from; /* the warm-up begins at this share of lr. 0 */
+	bool warmup_late; /* dictionary_learning: warm-ups, also of the penalty, are a step later, 0 at the first. false */
 	bool warmup_cosine; /* it rises as half a cosine, else in a line */
 	double lr_floor;    /* share of lr where the schedule ends; under 0: 0, and 0.01 for infinite */
 	double lr_constant; /* infinite: share of lr of its constant phase. 0.4 */

@@ -18,6 +18,7 @@ static double noise(uint64_t stream, size_t i)
 	return 2 * hash64_unit(hash64_mix(stream, i)) - 1;
 }
 
+/* Unit rows begin with other norms, as dictionary_learning's decoder does. */
 static void toy_init(toy *t, bool unit_rows)
 {
 	*t = (toy){ .params = { { .name = "W",
@@ -29,12 +30,12 @@ static void toy_init(toy *t, bool unit_rows)
 	for (size_t i = 0; i < N; i++)
 		t->w[i] = (float)noise(1, i);
 	for (size_t r = 0; r < ROWS && unit_rows; r++) {
-		double squares = 0;
+		double squares = 0, norm = r % 2 ? 1 : 0.4;
 
 		for (size_t j = 0; j < COLUMNS; j++)
 			squares += (double)t->w[r * COLUMNS + j] * t->w[r * COLUMNS + j];
 		for (size_t j = 0; j < COLUMNS; j++)
-			t->w[r * COLUMNS + j] = (float)(t->w[r * COLUMNS + j] / sqrt(squares));
+			t->w[r * COLUMNS + j] = (float)(t->w[r * COLUMNS + j] * norm / sqrt(squares));
 	}
 	for (size_t i = 0; i < VECTOR; i++)
 		t->b[i] = (float)noise(2, i);
@@ -155,7 +156,7 @@ static void unit_rows(reference *r, bool of_gradient)
 
 		for (size_t j = i; j < i + COLUMNS; j++) {
 			if (of_gradient)
-				r->g[j] -= along * r->w[j];
+				r->g[j] -= along / (norm * norm) * r->w[j];
 			else
 				r->w[j] /= norm;
 		}

@@ -135,6 +135,29 @@ START_TEST(the_warm_up_may_begin_higher_and_be_round)
 }
 END_TEST
 
+/* step / steps of warm-up with steps from 0, as in get_lr_schedule() and get_sparsity_warmup_fn(). */
+START_TEST(warm_ups_are_a_step_late_in_dictionary_learning)
+{
+	sae_train_opts o = plan(SAE_SCHEDULE_CONSTANT, 5000);
+
+	o.warmup = 10;
+	o.sparsity_warmup = 20;
+	o.warmup_late = true;
+	ck_assert_double_eq(schedule_lr(&o, 1), 0);
+	check_near(schedule_lr(&o, 4), 3e-4);
+	check_near(schedule_lr(&o, 10), 9e-4);
+	ck_assert_double_eq(schedule_lr(&o, 11), 1e-3);
+	ck_assert_double_eq(schedule_sparsity(&o, 1), 0);
+	check_near(schedule_sparsity(&o, 20), 0.95);
+	ck_assert_double_eq(schedule_sparsity(&o, 21), 1);
+	o.resample = 100;
+	ck_assert_double_eq(schedule_lr(&o, 101), 0);
+	o.warmup = o.sparsity_warmup = 0;
+	ck_assert_double_eq(schedule_lr(&o, 1), 1e-3);
+	ck_assert_double_eq(schedule_sparsity(&o, 1), 1);
+}
+END_TEST
+
 START_TEST(the_penalty_warms_up)
 {
 	sae_train_opts o = plan(SAE_SCHEDULE_WSD, 100);
@@ -223,13 +246,19 @@ START_TEST(the_plan_sets_the_phases)
 }
 END_TEST
 
-/* PAnnealTrainer.loss() of dictionary_learning 0.1.0 written out: ten points from anneal_start to steps; at point i, after the batch,
- * p becomes the i-th of ten from 1 to p_end, and from the second on the coefficient is multiplied by the penalty's ratio. */
-START_TEST(p_falls_as_in_dictionary_learning)
+static double sum(const double *v, size_t n)
 {
-	sae_train_opts o = plan(SAE_SCHEDULE_CONSTANT, 200);
-	const fit_result found = { .l0 = 1, .penalty = 2, .next_penalty = 4 };
-	double p = 1, coef = 0.1;
+	return n ? v[0] + sum(v + 1, n - 1) : 0;
+}
+
+/* PAnnealTrainer.loss() of dictionary_learning 0.1.0 written out: ten points from anneal_start to steps; at point i, after the batch,
+ * p becomes the i-th of ten from 1 to p_end, and from the second on the coefficient is multiplied by the ratio of the penalties of the
+ * last ten batches since the first point, with p then and the p that came next. */
+static void check_anneal(uint64_t steps)
+{
+	sae_train_opts o = plan(SAE_SCHEDULE_CONSTANT, steps);
+	double p = 1, coef = 0.1, with_p[1000], with_next[1000];
+	size_t n = 0, at;
 	fit_control c;
 	int point = 0;
 
@@ -242,26 +271,43 @@ START_TEST(p_falls_as_in_dictionary_learning)
 	for (uint64_t step = 0; step < o.steps; step++) {
 		const fitter_now now = { .step = step + 1, .lr = 1e-3, .sparsity = 1 };
 		const fit_now got = fit_control_now(&c, &o, &now);
+		const fit_result found = { .l0 = 1,
+			                   .penalty = 2 + sin((double)step),
+			                   .next_penalty = 4 + (double)(step % 7) };
 
 		check_near(got.p, p);
 		check_near(got.coef, coef);
 		fit_control_learn(&c, &o, &now, &found);
-		if ((int)step == (int)(100 + point * 100 / 9.)) {
-			coef *= point > 0 ? 0.5 : 1;
-			p = 1 - 0.95 * point++ / 9;
+		if (point > 0) {
+			with_p[n] = found.penalty;
+			with_next[n++] = found.next_penalty;
 		}
+		if ((int)step != (int)((double)steps / 2 + point * (double)steps / 18))
+			continue;
+		if (point > 0) {
+			at = n > 10 ? n - 10 : 0;
+			coef *= sum(with_p + at, n - at) / sum(with_next + at, n - at);
+		}
+		p = 1 - 0.95 * point++ / 9;
 	}
 	ck_assert_int_eq(point, 9);
 	check_near(p, 1 - 0.95 * 8 / 9);
+}
+
+START_TEST(p_falls_as_in_dictionary_learning)
+{
+	check_anneal(200); /* parts of 11 batches */
+	check_anneal(70);  /* of 4 */
+	check_anneal(1000);
 }
 END_TEST
 
 static void cases(Suite *s)
 {
-	SUPPORT_CASE(s, "learning rate", the_infinite_schedule_is_that_of_the_paper,
-	             its_cooldown_has_three_shapes, warm_up_stable_decay_is_what_it_was,
-	             constant_linear_and_cosine_follow_their_formulas,
-	             the_warm_up_may_begin_higher_and_be_round);
+	SUPPORT_CASE(
+	        s, "learning rate", the_infinite_schedule_is_that_of_the_paper, its_cooldown_has_three_shapes,
+	        warm_up_stable_decay_is_what_it_was, constant_linear_and_cosine_follow_their_formulas,
+	        the_warm_up_may_begin_higher_and_be_round, warm_ups_are_a_step_late_in_dictionary_learning);
 	SUPPORT_CASE(s, "the rest", the_penalty_warms_up, k_falls_as_each_tool_has_it,
 	             features_begin_anew_in_turns, the_plan_sets_the_phases,
 	             p_falls_as_in_dictionary_learning);
