@@ -237,8 +237,8 @@ static int show_logits(const char **why, text *out, engine_task *t, explain_view
 		*why = "the store has no logits of the feature: index with --unembed";
 		return 0;
 	}
-	if (n_top && (add_logits(out, "Raised most:", top, n_top) < 0 ||
-	              add_logits(out, "\nLowered most:", bottom, n_bottom) < 0))
+	if (add_logits(out, n_top ? "Raised most:" : "Raised most: not known", top, n_top) < 0 ||
+	    add_logits(out, n_bottom ? "\nLowered most:" : "\nLowered most: not known", bottom, n_bottom) < 0)
 		return too_long(err);
 	if (!j->o->subject && text_adds(out, "\nTurned up while the model reads: not tried") < 0)
 		return too_long(err);

@@ -167,7 +167,10 @@ START_TEST(logits_are_not_needed)
 	OK(store_exec(s, "UPDATE feature_detail SET top_logits = NULL, bottom_logits = NULL", &err));
 	OK(explain_run(NULL, s, &o, &err));
 	user = asked();
-	ck_assert_ptr_eq(strstr(user, "Turned up while the model reads:\nText 1: "), user);
+	ck_assert_ptr_eq(strstr(user,
+	                        "Raised most: not known\nLowered most: not known\nTurned up while the model "
+	                        "reads:\nText 1: "),
+	                 user);
 	free(user);
 }
 END_TEST
