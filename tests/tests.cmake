@@ -55,9 +55,10 @@ foreach(name base_pool loader rows encode eval formats step train resume index c
 	endif()
 endforeach()
 # Whole programs together: minutes of both CPUs; llm_real, datasette, convert, splice and subject take Python packages from PyPI.
-foreach(script demo kill llm_real datasette convert splice subject)
+foreach(script demo kill llm_real datasette convert splice subject browser)
 	string(REPLACE llm_real llm file ${script})
 	add_test(NAME ${script} COMMAND sh "${CMAKE_CURRENT_LIST_DIR}/${file}.sh")
 	set_tests_properties(${script} PROPERTIES TIMEOUT 1200 LABELS slow RUN_SERIAL ON
 		ENVIRONMENT "GLOSS_BIN=$<TARGET_FILE:gloss>;GLOSS_SOURCE=${CMAKE_CURRENT_SOURCE_DIR}")
 endforeach()
+set_tests_properties(browser PROPERTIES RUN_SERIAL OFF SKIP_RETURN_CODE 77) # short; without chromium
