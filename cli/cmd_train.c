@@ -379,11 +379,14 @@ static void prepare_sae(train_sae *s, uint64_t n_rows, uint32_t d_in)
 	sae_train_screening(s->screening, sizeof(s->screening), &s->plan, d_in);
 }
 
-static int train(train_job *j, bool grown, error *err)
+static int open_and_train(train_job *j, error *err)
 {
 	uint64_t n;
-	int rc = j->saved ? train_extend_plan(j, grown, err) : 0;
+	bool grown = false;
+	int rc = open_dump(j, &grown, err);
 
+	if (rc == 0 && j->saved)
+		rc = train_extend_plan(j, grown, err);
 	if (rc < 0)
 		return rc;
 	n = sae_rows_n(j->in.rows, false);
@@ -480,7 +483,6 @@ static int run(const command *self, int argc, char **argv)
 	train_job j = { .self = self, .parsed = &p, .o = &o, .began = clock_now() };
 	error err = { 0 };
 	int rc, code = EXIT_DONE, lock = -1;
-	bool grown = false;
 
 	cli_parse(&p, self, &o, argc, argv);
 	if (p.done) {
@@ -493,14 +495,12 @@ static int run(const command *self, int argc, char **argv)
 		rc = train_prepare_output(&j, &lock, &err);
 	if (rc == 0)
 		rc = train_open_saved(&j, &err);
-	if (rc == 0)
-		rc = open_dump(&j, &grown, &err);
 	if (rc == 0 && train_is_over(&j)) {
 		code = say_over(&j);
 		goto out;
 	}
 	if (rc == 0)
-		rc = train(&j, grown, &err);
+		rc = open_and_train(&j, &err);
 	if (rc < 0)
 		code = cli_fail(self, &err);
 	rc = print_results(&j, rc, &err);
@@ -549,9 +549,7 @@ const command cmd_train_command = {
 	        "--kernels (with a warning), --screening exact or off "
 	        "and the options of log, checkpoints, time and evaluation may change. The log is cut back "
 	        "to the checkpoint. "
-	        "A run that is finished says so, or that the dump is another. Where there is no checkpoint, "
-	        "--resume "
-	        "starts afresh, so a "
+	        "A run that is finished says so. Where there is no checkpoint, --resume starts afresh, so a "
 	        "batch queue can "
 	        "always give it.\n"
 	        "\n"

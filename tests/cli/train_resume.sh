@@ -31,7 +31,7 @@ cp "$data"/acts-00000* more
 gloss train more -o grown $quick --steps 4 >/dev/null || echo "exit $?"
 cp "$data"/acts-00001* more
 gloss train more -o grown $quick --steps 4 --resume 2>&1 || echo "exit $?"
-rm grown/cfg.json # as if killed before the end
+rm grown/cfg.json # as if killed before that
 gloss train more -o grown $quick --steps 4 --resume 2>&1 || echo "exit $?"
 gloss train more -o grown $quick --resume --extend --json 2>&1 | sed 's/.*\("plan":{"steps":[0-9]*\).*\("resumed_at":[0-9]*\).*/\1 \2/'
 gloss train more -o grown $quick --resume --extend --json 2>&1 | sed 's/.*\("plan":{"steps":[0-9]*\).*\("resumed_at":[0-9]*\).*/\1 \2/'
