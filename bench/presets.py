@@ -2,11 +2,14 @@
 """Every preset of `gloss train` against the tool it is named for, or a reference of the paper: held-out FVU and L0 after equal tokens.
 
     python3 bench/presets.py [--only NAME] [--seeds 3] [--steps 600] [--features 1152]
+    python3 bench/presets.py --same [--steps 120]   # without chance: the same directions at the start, all rows in each step
 
 The rows are those of the dump in GLOSS_DATA, else the demo's, scaled to a mean norm of sqrt(d); the tool and Gloss read the same F32
 numbers. Numbers of steps that a recipe sets for long runs (warm-ups, when a feature is dead) are shortened on both sides alike; what a
 recipe leaves open (a coefficient) is given to both. Needs python3 with venv, and a network on the first run: bench/README.md says more.
 L0 is the better the nearer to k where a recipe has a k, else the lower: a threshold for inference that follows batches slowly misses k.
+With --same both train on as many rows as a batch has, so that each step sees all of them, and weights begin in the directions of Gloss's
+(norms, biases and thresholds are each one's own): a recipe that is the tool's ends where the tool ends, but for rounding.
 Ends with 1 where a run failed or Gloss is worse by more than a standard error of the difference.
 """
 import argparse
@@ -69,6 +72,15 @@ def cases(o):
     return {name: row for name, row in rows.items() if o.only in name}
 
 
+def start_of(o, preset, options):
+    """Where the directions of Gloss's weights at the start are kept."""
+    still = argparse.Namespace(**vars(o) | {"steps": 1})
+    warm = ["--sparsity-warmup", 0] if "--sparsity-warmup" in options else []
+    run_gloss(still, preset, [*options, "--lr", 1e-30, "--warmup", 0, *warm], 0)
+    run_job(o, {"do": "directions", "sae": str(o.out / "sae"), "start": str(o.out / "start.npy")})
+    return str(o.out / "start.npy")
+
+
 def run_job(o, job):
     env = dict(os.environ, SPARSIFY_DISABLE_TRITON="1", WANDB_MODE="disabled", HF_HUB_OFFLINE="1", CUDA_VISIBLE_DEVICES="")
     line = [o.venv / "bin/python", ROOT / "bench/presets_jobs.py", json.dumps(job)]
@@ -79,7 +91,7 @@ def run_job(o, job):
 
 
 def run_gloss(o, preset, options, seed):
-    line = [o.gloss, "train", o.out / "dump", "-o", o.out / "sae", "--force", "--json", "--split", "tail", "--holdout", HOLDOUT]
+    line = [o.gloss, "train", o.out / "dump", "-o", o.out / "sae", "--force", "--json", "--split", "tail", "--holdout", o.holdout]
     line += ["--max-norm-ratio", 0, "-F", o.features, "--batch", o.batch, "--steps", o.steps, "--seed", seed, "--order-seed", seed, "--shuffle", "rows"]
     line += ["--preset", preset, "--threads", o.threads, *options]
     done = subprocess.run([str(word) for word in line], capture_output=True, text=True)
@@ -105,14 +117,16 @@ def main():
     numbers = [("seeds", 3), ("features", 1152), ("k", 32), ("batch", 512), ("steps", 600), ("threads", 2)]
     for name, n in [*numbers, ("warmup", 30), ("sparsity-warmup", 60), ("dead-steps", 60)]:
         p.add_argument(f"--{name}", default=n, type=int)
+    p.add_argument("--same", action="store_true", help="the same start and the same rows in each step; one seed")
     o = p.parse_args()
+    o.holdout, o.seeds = (8192 / (8192 + o.batch), 1) if o.same else (HOLDOUT, o.seeds)
     o.default_lr = 2e-4 / (o.features / 2**14) ** 0.5
     o.venv, o.out = o.venv.absolute(), o.out.absolute()
     o.out.mkdir(parents=True, exist_ok=True)
     with open(o.out / "install.log", "w") as log:
         lacking, versions = make_venv(o.venv, ["sae-lens", "eai-sparsify", "dictionary-learning"], log)
     where = {"rows": str(o.out / "rows.npy"), "dump": str(o.out / "dump")}
-    made = run_job(o, {"do": "prepare", "data": str(o.data), "holdout": HOLDOUT} | where)
+    made = run_job(o, {"do": "prepare", "data": str(o.data), "holdout": HOLDOUT, "take": o.batch * o.same} | where)
     job = {"do": "train", "rows": where["rows"], "train": made["train"], "d": made["d"], "dead_tokens": o.dead_steps * o.batch}
     job |= {name: getattr(o, name) for name in ("features", "k", "batch", "steps", "warmup", "sparsity_warmup", "dead_steps", "threads")}
     versions["reference"], failed = "", False
@@ -124,6 +138,7 @@ def main():
             if tool in lacking:
                 raise RuntimeError(lacking[tool])
             ours = [run_gloss(o, preset, options, seed) for seed in range(o.seeds)]
+            job |= {"start": start_of(o, preset, options)} if o.same else {}
             theirs = [run_job(o, job | own | {"tool": tool, "seed": seed}) for seed in range(o.seeds)]
         except RuntimeError as why:
             print(f"| {preset} | {tool} | failed: {why} |", flush=True)
@@ -137,7 +152,7 @@ def main():
                 cells.append(f"{statistics.mean(v):.{digits}f} ± {error:.{digits}f}")
             if key == "l0" and "-k" in options:
                 a, b = ([abs(x - o.k) for x in v] for v in (a, b))
-            cells.append(verdict(a, b))
+            cells.append(f"{statistics.mean(a) - statistics.mean(b):+.{digits}f}" if o.same else verdict(a, b))
             failed |= cells[-1].startswith("NO")
         print(f"| {preset} | {tool} {versions[tool]} | {' | '.join(cells)} |", flush=True)
     return failed

@@ -22,12 +22,29 @@ def prepare(job):
     x = torch.cat([t["activations"].float() for t in shards if "activations" in t])
     norms = torch.linalg.vector_norm(x, dim=1)
     x = x[torch.isfinite(norms) & (norms <= 10 * norms[torch.isfinite(norms)].median())]
-    n_train = len(x) - int(job["holdout"] * len(x))
+    if job.get("take"):  # so many rows to train on, drawn by seed, and 8,192 that are held out
+        x = x[torch.randperm(len(x), generator=torch.Generator().manual_seed(0))[: job["take"] + 8192]]
+    n_train = job.get("take") or len(x) - int(job["holdout"] * len(x))
     x = x * (x.shape[1] ** 0.5 / torch.linalg.vector_norm(x[:n_train], dim=1).double().mean().float())
     Path(job["dump"]).mkdir(parents=True, exist_ok=True)
     save_file({"activations": x.contiguous()}, Path(job["dump"]) / "acts-00000-of-00001.safetensors")
     np.save(job["rows"], x.numpy())
     return {"rows": len(x), "train": n_train, "d": x.shape[1]}
+
+
+def directions(job):
+    """Of the encoder rows of a folder that Gloss saved after a step of no size."""
+    rows = load_file(Path(job["sae"]) / "sae_weights.safetensors")["W_enc"].T
+    np.save(job["start"], (rows / rows.norm(dim=1, keepdim=True)).numpy())
+    return {}
+
+
+def same_start(job, weights):
+    """Where the job names a file of directions (F, d), matrices (F, d) or (d, F) take them, with the norms that they have."""
+    for w in weights if job.get("start") else []:
+        if w.dim() == 2:
+            rows = w.data if len(w) == job["features"] else w.data.T
+            rows.copy_(torch.from_numpy(np.load(job["start"])).to(w) * rows.norm(dim=1, keepdim=True))
 
 
 class Feed:
@@ -64,6 +81,7 @@ def sae_lens(job):
     sae = getattr(module, f"{name}TrainingSAE")(
         getattr(module, f"{name}TrainingSAEConfig")(d_in=job["d"], d_sae=job["features"], **own)
     )
+    same_start(job, sae.parameters())
     cfg = SAETrainerConfig(
         job["steps"] * job["batch"], train_batch_size_samples=job["batch"], lr=3e-4, lr_end=3e-5,
         dead_feature_window=job["dead_steps"], feature_sampling_window=2 * job["dead_steps"],
@@ -91,6 +109,7 @@ def sparsify(job):
     )  # fmt: skip
     trainer = Trainer(cfg, Batches(job, feed), RowModel(feed))
     trainer.save = lambda: None
+    same_start(job, trainer.saes["rows"].parameters())
     trainer.fit()
     for optimizer in trainer.optimizers:  # schedule-free: what is used is the average
         getattr(optimizer, "eval", lambda: None)()
@@ -134,6 +153,7 @@ def dictionary_learning(job):
         def __init__(self, **config):
             super().__init__(**config)
             kept.append(self)
+            same_start(job, self.ae.parameters())
             if job["arch"] in ("relu", "april", "panneal"):  # else nn.Linear's random ones, by which half the features never fire
                 self.ae.encoder.bias.data.zero_()
             if hasattr(self, "dead_feature_threshold"):
@@ -245,6 +265,7 @@ def reference(job):
     if r["start"] in ("he", "unit"):  # uniform decoder rows with norm 1, encoder their transpose
         W_dec = unit_rows((torch.rand(F, d) * 2 - 1) * math.sqrt(6 / d))
         W_enc = W_dec.clone()
+    same_start(job, [W_enc, W_dec])
     b_dec = geometric_median(rows(sample)) if r.get("median") else torch.zeros(d)
     if r["start"] == "openai":  # encoder rows divided by the mean norm of what is rebuilt of random unit vectors
         u = unit_rows(torch.randn(256, d))
@@ -357,4 +378,4 @@ def train(job):
 
 if __name__ == "__main__":
     work = json.loads(sys.argv[1])
-    print(json.dumps({"prepare": prepare, "train": train}[work["do"]](work)))
+    print(json.dumps({"prepare": prepare, "directions": directions, "train": train}[work["do"]](work)))
