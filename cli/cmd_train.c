@@ -501,8 +501,10 @@ static int run(const command *self, int argc, char **argv)
 	}
 	if (rc == 0)
 		rc = train(&j, grown, &err);
-	if (rc < 0)
+	if (rc < 0) {
+		train_remove_empty(&j);
 		code = cli_fail(self, &err);
+	}
 	rc = print_results(&j, rc, &err);
 	if (code == EXIT_DONE)
 		code = rc;

@@ -44,6 +44,7 @@ for arch in codebook pursuit; do
 done
 train --cross z --archetypal 8 -o t
 train --target y --normalize whiten -o t
+dense --target y --arch relu --raw-input -o t
 # a transcoder, and with a skip
 train --target y -o t | sed 's/ in [0-9.]* s ([^;]*; / (/; s/, kernels .*/)/; s/0\.[0-9]\{4\},/fvu,/; s/l0 [0-9.]*/l0/; s/, [0-9]* features dead//; s/fvu [0-9.]*/fvu/'
 train --target y --skip --arch batchtopk -o ts >/dev/null
