@@ -51,6 +51,12 @@ gloss train "$data" -o full $quick --log no_such_folder/log 2>&1 || echo "exit $
 gloss train "$data" -o small --memory-limit 20Mi 2>&1 | sed 's/[0-9][0-9]* MiB:/N MiB:/; s/\([a-z]\) [0-9][0-9]*/\1 N/g'
 # a run that never began leaves no folder behind
 gloss train no_such_dump -o gone --features 8 --sweep k=2,4 2>&1 || echo "exit $?"
+# rows that are all the same
+python3 -c "
+import struct
+header = b'{\"activations\":{\"dtype\":\"F32\",\"shape\":[100,4],\"data_offsets\":[0,1600]}}'
+open('same.safetensors', 'wb').write(struct.pack('<Q', len(header)) + header + struct.pack('<4f', 1, 2, 3, 4) * 100)"
+gloss train same.safetensors -o gone $quick 2>&1 || echo "exit $?"
 mkdir kept
 gloss train no_such_dump -o kept $quick 2>&1 || echo "exit $?"
 ls -d small gone kept 2>/dev/null || :
