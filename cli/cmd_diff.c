@@ -49,12 +49,7 @@ static const option options[] = {
 	       "with --labels: OpenAI-compatible endpoint, up to and with its /v1; labels go there"),
 	OPTION(diff_opts, endpoint.model, "embed-model", 0, OPTION_STRING, "NAME", NULL, 0, 0,
 	       "with --labels: its model that embeds"),
-	OPTION(diff_opts, endpoint.api_key_env, "api-key-env", 0, OPTION_STRING, "NAME", NULL, 0, 0,
-	       "environment variable that holds the key; if not given, GLOSS_API_KEY, then OPENAI_API_KEY"),
-	OPTION(diff_opts, endpoint.api_key_file, "api-key-file", 0, OPTION_STRING, "FILE", NULL, 0, 0,
-	       "file that holds the key; only its owner may be able to read it"),
-	OPTION(diff_opts, endpoint.ca_file, "ca-file", 0, OPTION_STRING, "FILE", NULL, 0, 0,
-	       "certificates (PEM) to trust in place of the system's"),
+	EXPLAIN_KEY_OPTIONS(diff_opts, endpoint),
 	OPTION(diff_opts, endpoint.dry_run, "dry-run", 0, OPTION_BOOL, NULL, NULL, 0, 0,
 	       "with --labels: say what would be sent, and what it would cost, and send nothing"),
 	OPTION(diff_opts, endpoint.price, "price", 0, OPTION_STRING, "FILE", NULL, 0, 0,
@@ -123,7 +118,7 @@ static int ask(cJSON **page, const cli_parsed *p, void *opts, error *err)
 	store *s[2] = { NULL, NULL }, *other = NULL;
 	int rc = o->pairs && !p->common.json && !o->csv
 	                 ? error_set(err, ERR_ARG, "--pairs goes with --json or --csv")
-	                 : diff_labels_check(o, err);
+	                 : diff_labels_check(o, p, err);
 
 	if (!rc)
 		rc = store_args_open(&s[0], &o->store, err);

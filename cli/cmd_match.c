@@ -222,18 +222,36 @@ static int answer(cJSON **page, const against *a, error *err)
 	return good ? add_inputs(scores, a, err) : error_nomem(err, "an answer");
 }
 
+/* What would be ignored is refused. */
+static int check_truth(const cli_parsed *p, const match_opts *o, error *err)
+{
+	static const char *const of_codes[] = { "dump", "rows", "holdout", "split", "split-seed" };
+
+	if (p->n_args != 2)
+		return error_set(err, ERR_ARG, "'%s' is a truth: it takes one SAE before it",
+		                 p->args[p->n_args - 1]);
+	if (cli_given(p, "min-cosine"))
+		return error_set(err, ERR_ARG, "--min-cosine goes with SAEs, and '%s' is a truth",
+		                 p->args[1]);
+	for (size_t i = 0; i < ARRAY_LEN(of_codes) && !o->codes; i++)
+		if (cli_given(p, of_codes[i]))
+			return error_set(err, ERR_ARG, "--%s says which rows are encoded, --no-codes none",
+			                 of_codes[i]);
+	return 0;
+}
+
 static int ask_truth(cJSON **page, const cli_parsed *p, const match_opts *o, error *err)
 {
 	against a = { .o = o, .p = p };
-	int rc = p->n_args == 2 ? open_first(&a, err)
-	                        : error_set(err, ERR_ARG, "'%s' is a truth: it takes one SAE before it",
-	                                    p->args[p->n_args - 1]);
+	int rc = check_truth(p, o, err);
 
+	if (!rc)
+		rc = open_first(&a, err);
 	if (!rc)
 		rc = sae_truth_open(&a.truth, p->args[1], err);
 	if (!rc && a.model->d_out != a.truth->d)
-		rc = error_set(err, ERR_ARG, "'%s' gives rows of %u values, the truth's have %u", p->args[0],
-		               a.model->d_out, a.truth->d);
+		rc = error_set(err, ERR_ARG, "'%s' gives rows of %u values, those of '%s' have %u",
+		               p->args[0], a.model->d_out, p->args[1], a.truth->d);
 	if (!rc)
 		rc = pool_new(&a.pool, o->threads, err);
 	if (!rc)

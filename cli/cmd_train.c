@@ -349,6 +349,14 @@ static int take_options(train_job *j, train_opts *o, train_sweep *sweep, error *
 
 /* ---- The run -------------------------------------------------------------------------------------------------------------- */
 
+/* But for rounding. */
+static bool is_constant(const sae_rows *rows)
+{
+	const sae_rows_stats *s = sae_rows_get_stats(rows);
+
+	return s->n_kept > 0 && s->total_variance <= 1e-12 * s->rms_norm * s->rms_norm;
+}
+
 static int open_dump(train_job *j, bool *grown, error *err)
 {
 	const cli_parsed *p = j->parsed;
@@ -361,7 +369,9 @@ static int open_dump(train_job *j, bool *grown, error *err)
 		dump.n_more_limits = sae_saved_get_info(j->saved)->n_more_limits;
 	}
 	rc = dump_input_open(&j->in, p, p->args, p->n_args, &dump, limit, false, err);
-
+	if (rc == 0 && is_constant(j->in.rows))
+		rc = error_set(err, ERR_FORMAT, "'%s': all rows are the same, there is nothing to learn",
+		               p->args[0]);
 	if (rc == 0)
 		rc = dump_input_split(&j->in, &j->o->split, err);
 	if (rc == 0 && j->o->eval_every && sae_rows_n(j->in.rows, true) == 0)
@@ -501,8 +511,10 @@ static int run(const command *self, int argc, char **argv)
 	}
 	if (rc == 0)
 		rc = open_and_train(&j, &err);
-	if (rc < 0)
+	if (rc < 0) {
+		train_remove_empty(&j);
 		code = cli_fail(self, &err);
+	}
 	rc = print_results(&j, rc, &err);
 	if (code == EXIT_DONE)
 		code = rc;

@@ -44,7 +44,8 @@ int diff_print_csv(const cJSON *page, const diff_opts *o, const char *side, erro
 
 /* ---- Labels (diff_labels.c) ---- */
 
-int diff_labels_check(const diff_opts *o, error *err) MUST_USE; /* ERR_ARG: options that do not go together */
+int diff_labels_check(const diff_opts *o, const cli_parsed *p,
+                      error *err) MUST_USE; /* ERR_ARG: options that do not go together */
 /* The page's "labels": explain_alike() of its matched pairs, with "without_label": those that lack one. */
 int diff_labels(cJSON *page, store *s, const diff_opts *o, error *err) MUST_USE;
 int diff_labels_print(const cJSON *labels, error *err) MUST_USE;

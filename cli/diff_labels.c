@@ -5,27 +5,21 @@
 
 #include "cli/diff.h"
 
-int diff_labels_check(const diff_opts *o, error *err)
+int diff_labels_check(const diff_opts *o, const cli_parsed *p, error *err)
 {
-	const char *lost = o->endpoint.base_url       ? "--base-url"
-	                   : o->endpoint.model        ? "--embed-model"
-	                   : o->endpoint.api_key_env  ? "--api-key-env"
-	                   : o->endpoint.api_key_file ? "--api-key-file"
-	                   : o->endpoint.ca_file      ? "--ca-file"
-	                   : o->endpoint.dry_run      ? "--dry-run"
-	                   : o->endpoint.price        ? "--price"
-	                                              : NULL;
+	static const cli_need needs[] = {
+		{ "base-url", "labels" },     { "embed-model", "labels" }, { "api-key-env", "labels" },
+		{ "api-key-file", "labels" }, { "ca-file", "labels" },     { "dry-run", "labels" },
+		{ "price", "dry-run" },
+	};
+	int rc = cli_check_needs(p, needs, ARRAY_LEN(needs), err);
 
-	if (!o->labels && lost)
-		return error_set(err, ERR_ARG, "%s goes with --labels", lost);
-	if (o->labels && (!o->endpoint.base_url || !o->endpoint.model))
-		return error_set(err, ERR_ARG,
-		                 "--labels needs an endpoint that embeds: --base-url URL --embed-model NAME");
-	if (o->endpoint.price && !o->endpoint.dry_run)
-		return error_set(err, ERR_ARG, "--price goes with --dry-run");
-	if (o->labels && o->csv)
-		return error_set(err, ERR_ARG, "--labels does not go with --csv");
-	return 0;
+	if (rc == 0 && o->labels && (!o->endpoint.base_url || !o->endpoint.model))
+		rc = error_set(err, ERR_ARG,
+		               "--labels needs an endpoint that embeds: --base-url URL --embed-model NAME");
+	if (rc == 0 && o->labels && o->csv)
+		rc = error_set(err, ERR_ARG, "--labels does not go with --csv");
+	return rc;
 }
 
 /* Matched pairs of the page: those with two labels into *out (n) malloc'd, the others counted. */

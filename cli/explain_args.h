@@ -67,15 +67,19 @@ typedef struct explain_args {
 	       "with --subject: the SAE that the source was made of, whose decoder rows steer: for a store " \
 	       "without them (made from codes, or packed without vectors)")
 
-/* How the endpoint is asked: what `gloss jobs resume` can change too. */
-#define EXPLAIN_ENDPOINT_OPTIONS(st, args)                                                                   \
+/* Who asks, and whom it trusts. */
+#define EXPLAIN_KEY_OPTIONS(st, args)                                                                        \
 	OPTION(st, args.api_key_env, "api-key-env", 0, OPTION_STRING, "NAME", NULL, 0, 0,                    \
 	       "environment variable that holds the key; if not given, GLOSS_API_KEY, then "                 \
 	       "OPENAI_API_KEY"),                                                                            \
 	        OPTION(st, args.api_key_file, "api-key-file", 0, OPTION_STRING, "FILE", NULL, 0, 0,          \
 	               "file that holds the key; only its owner may be able to read it"),                    \
 	        OPTION(st, args.ca_file, "ca-file", 0, OPTION_STRING, "FILE", NULL, 0, 0,                    \
-	               "certificates (PEM) to trust in place of the system's"),                              \
+	               "certificates (PEM) to trust in place of the system's")
+
+/* How the endpoint is asked: what `gloss jobs resume` can change too. */
+#define EXPLAIN_ENDPOINT_OPTIONS(st, args)                                                                   \
+	EXPLAIN_KEY_OPTIONS(st, args),                                                                       \
 	        OPTION(st, args.max_completion_tokens, "max-completion-tokens", 0, OPTION_BOOL, NULL, NULL,  \
 	               0, 0,                                                                                 \
 	               "the server wants max_completion_tokens for max_tokens (found out if not given)"),    \

@@ -78,6 +78,7 @@ static int prepare_sae(train_sae *s, const train_opts *o, bool has_checkpoint, e
 {
 	int rc = check_empty(s->dir, "cfg.json", has_checkpoint, o, err);
 
+	s->made = rc == 0 && !file_exists(s->dir);
 	if (rc == 0)
 		rc = file_mkdir(s->dir, err);
 	if (rc == 0)
@@ -97,6 +98,7 @@ int train_prepare_output(train_job *j, int *lock, error *err)
 
 	if (rc == 0)
 		rc = check_empty(o->out, "checkpoint/state.safetensors", has_checkpoint, o, err);
+	j->made = rc == 0 && !file_exists(o->out);
 	if (rc == 0)
 		rc = file_mkdir(o->out, err);
 	if (rc == 0)
@@ -104,6 +106,15 @@ int train_prepare_output(train_job *j, int *lock, error *err)
 	for (size_t i = 0; i < j->n && rc == 0; i++)
 		rc = prepare_sae(&j->saes[i], o, has_checkpoint, err);
 	return rc;
+}
+
+void train_remove_empty(const train_job *j)
+{
+	for (size_t i = 0; i < j->n; i++)
+		if (j->saes[i].made)
+			rmdir(j->saes[i].dir);
+	if (j->made)
+		rmdir(j->o->out);
 }
 
 /* ---- Going on ----------------------------------------------------------------------------------------------------------- */
@@ -130,11 +141,10 @@ static const char *const free_options[] = {
 	"cross",
 	"cross-key",
 	"dtype",
-	"memory-limit",
 	"manifest",
 	"ctx-len",
 	"nan",
-	NULL,
+	NULL, /* room for what --extend may change, and the end */
 	NULL,
 	NULL,
 };

@@ -108,6 +108,7 @@ sae_train_opts train_plan_of(const train_opts *o, const cli_parsed *p, uint64_t 
 	t.seed = o->seed;
 	t.order_seed = o->order_seed;
 	t.skip = o->skip;
+	t.transcodes = o->dump.target || o->dump.target_key;
 	t.shuffle_rows = strcmp(o->shuffle, "rows") == 0;
 	t.kernels = o->kernels;
 	t.screening = strcmp(o->screening, "statistical") == 0 ? SAE_SCREENING_STATISTICAL

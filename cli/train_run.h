@@ -11,6 +11,7 @@ typedef struct train_sae {
 	sae_train_opts plan;
 	const char *name; /* "" for the only one */
 	char dir[FILE_PATH_MAX], log_path[FILE_PATH_MAX];
+	bool made; /* the folder was not there before */
 	train_log log;
 	sae_train_step last;
 	sae_member_state state;
@@ -37,6 +38,7 @@ typedef struct train_job {
 	sae_saved *saved; /* the checkpoint to go on from; NULL: none */
 	uint64_t resumed_at;
 	bool extended;
+	bool made; /* the output folder was not there before */
 	sae_trainer *trainer;
 	progress progress;
 	double began, time_limit; /* 0: none */
@@ -52,6 +54,8 @@ typedef struct train_job {
 /* Make the folders, unless one of them holds a run that must not be written over (ERR_EXISTS), and lock the first; *lock is
  * the caller's to close. ERR_BUSY: another process trains there. */
 int train_prepare_output(train_job *j, int *lock, error *err) MUST_USE;
+/* Remove the folders that it made, where they are still empty: of a run that never began. */
+void train_remove_empty(const train_job *j);
 /* With --resume, open the checkpoint if there is one and compare its options: ERR_ARG names what differs. Warns of another
  * CPU, BLAS or version. */
 int train_open_saved(train_job *j, error *err) MUST_USE;

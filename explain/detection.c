@@ -51,35 +51,13 @@ static int by_rule(double *answer, const char *rule, const score_item *it, error
 	return rc;
 }
 
-const scorer scorer_detection = {
-	.name = "detection",
-	.measure = "balanced accuracy",
-	.labelled = true,
-	.chance = score_chance_half,
-	.make = score_make_windows,
-	.show = show,
-	.answer = "matches",
-	.yes = "fires",
-	.no = "silent",
-	.by_rule = by_rule,
-	.ask = score_ask,
-	.take = score_take,
-	.measure_up = score_measure_balanced,
-};
+#define DETECTION                                                                                            \
+	.name = "detection", .measure = "balanced accuracy", .labelled = true, .chance = score_chance_half,  \
+	.make = score_make_windows, .show = show, .answer = "matches", .by_rule = by_rule, .ask = score_ask, \
+	.take = score_take, .measure_up = score_measure_balanced
 
-const scorer scorer_detection_graded = {
-	.name = "detection",
-	.measure = "balanced accuracy",
-	.labelled = true,
-	.chance = score_chance_half,
-	.make = score_make_windows,
-	.show = show,
-	.answer = "matches",
-	.by_rule = by_rule,
-	.ask = score_ask,
-	.take = score_take,
-	.measure_up = score_measure_balanced,
-};
+const scorer scorer_detection = { DETECTION, .yes = "fires", .no = "silent" };
+const scorer scorer_detection_graded = { DETECTION };
 
 const scorer scorer_confidence = {
 	.name = "confidence",

@@ -184,32 +184,10 @@ static int by_rule(double *answer, const char *rule, const score_item *it, error
 	return rc;
 }
 
-const scorer scorer_fuzz = {
-	.name = "fuzz",
-	.measure = "balanced accuracy",
-	.labelled = true,
-	.chance = chance,
-	.make = make,
-	.show = show,
-	.answer = "right",
-	.yes = "right",
-	.no = "wrong",
-	.by_rule = by_rule,
-	.ask = score_ask,
-	.take = score_take,
-	.measure_up = score_measure_balanced,
-};
+#define FUZZ                                                                                                 \
+	.name = "fuzz", .measure = "balanced accuracy", .labelled = true, .chance = chance, .make = make,    \
+	.show = show, .answer = "right", .by_rule = by_rule, .ask = score_ask, .take = score_take,           \
+	.measure_up = score_measure_balanced
 
-const scorer scorer_fuzz_graded = {
-	.name = "fuzz",
-	.measure = "balanced accuracy",
-	.labelled = true,
-	.chance = chance,
-	.make = make,
-	.show = show,
-	.answer = "right",
-	.by_rule = by_rule,
-	.ask = score_ask,
-	.take = score_take,
-	.measure_up = score_measure_balanced,
-};
+const scorer scorer_fuzz = { FUZZ, .yes = "right", .no = "wrong" };
+const scorer scorer_fuzz_graded = { FUZZ };

@@ -72,7 +72,7 @@ static int compare_tokens(const sae_dump *d, const sae_dump *other, error *err)
 	return rc;
 }
 
-/* Both know which rows are real tokens; the first's word on contexts is good for both. */
+/* The second knows which rows are real tokens; the first's word on contexts is good for both. */
 static int compare_masks(const sae_dump *d, const sae_dump *other, error *err)
 {
 	for (uint64_t row = 0; row < d->info.n_rows; row++)
@@ -121,7 +121,7 @@ int sae_dump_add(sae_dump *d, sae_dump *other, bool target, error *err)
 	rc = target ? 0 : check_new(d, other, err);
 	if (rc == 0 && a->has_tokens && b->has_tokens)
 		rc = compare_tokens(d, other, err);
-	if (rc == 0 && a->ragged && b->ragged)
+	if (rc == 0 && b->ragged) /* where only the first is, its word is good for both */
 		rc = compare_masks(d, other, err);
 	if (rc < 0)
 		return rc;

@@ -306,6 +306,23 @@ static int keep_hashes(scan *s, uint64_t n, error *err)
 	return rc;
 }
 
+/* Of dumps side by side the first whose row holds a value that is not finite; for a message, so `d` where it cannot be read. */
+static const sae_dump *part_with_nan(const sae_dump *d, uint64_t row)
+{
+	const sae_dump *found = NULL;
+
+	for (size_t i = 0; i < dump_n_parts(d) && !found; i++) {
+		const sae_dump *part = dump_part(d, i);
+		float *x = calloc(part->width, sizeof(*x));
+
+		if (x && dump_read_own(part, row, 1, x, NULL) == 0)
+			for (uint32_t j = 0; j < part->width; j++)
+				found = isfinite(x[j]) ? found : part;
+		free(x);
+	}
+	return found ? found : d;
+}
+
 /* The wave's tiles into the totals, in their order. */
 static int reduce_wave(scan *s, size_t n, error *err)
 {
@@ -317,7 +334,7 @@ static int reduce_wave(scan *s, size_t n, error *err)
 		if (t->err.code)
 			return error_set(err, t->err.code, "%s", t->err.msg);
 		if (t->nan && s->o->nan_fail) {
-			dump_place(place, sizeof(place), s->d, t->first_nan);
+			dump_place(place, sizeof(place), part_with_nan(s->d, t->first_nan), t->first_nan);
 			return error_set(err, ERR_FORMAT, "NaN or infinity in %s", place);
 		}
 		for (size_t j = 0; j < sae_dump_get_info(s->d)->d_in; j++)

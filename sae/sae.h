@@ -162,7 +162,9 @@ uint64_t sae_dump_document(const sae_dump *d, uint64_t context);
  * tokens, documents, manifest) is the first's. Of the reads, sae_dump_read() gives the inputs; sae_rows_scan() leaves a row out
  * that any of them has out of bounds, each by its own norms. */
 enum { SAE_PARTS_MAX = 64 };
-/* `other` is d's to close from then on. ERR_FORMAT: rows or tokens differ (the first that does is named); ERR_ARG: too many, or an input of the same tensors as another. */
+/* `other` is d's to close from then on. ERR_FORMAT: there are more or fewer rows, or a row is of another token, or masked in one
+ * and not in the other (the first such row is named; where only d has masks, they are good for both); ERR_ARG: too many, or an input of the same
+ * tensors as another. */
 int sae_dump_add(sae_dump *d, sae_dump *other, bool target, error *err) MUST_USE;
 const sae_dump *sae_dump_target(const sae_dump *d); /* NULL: none */
 size_t sae_dump_n_inputs(const sae_dump *d);

@@ -87,12 +87,14 @@ static int members_init(sae_trainer *t, const sae_train_opts *o, error *err)
 	int rc = 0;
 
 	for (size_t i = 0; i < t->n && rc == 0; i++) {
-		rc = sae_train_opts_check(&o[i], t->d > t->d_out ? t->d : t->d_out, n_rows, err);
-		t->members[i].o = o[i];
-		t->members[i].o.transcodes = t->target;
-		t->members[i].o.n_inputs = (uint32_t)sae_dump_n_inputs(t->dump);
+		sae_train_opts *mine = &t->members[i].o;
+
+		*mine = o[i];
+		mine->transcodes = t->target;
+		mine->n_inputs = (uint32_t)sae_dump_n_inputs(t->dump);
+		rc = sae_train_opts_check(mine, t->d > t->d_out ? t->d : t->d_out, n_rows, err);
 		if (rc == 0)
-			sae_train_plan(&t->members[i].o, n_rows);
+			sae_train_plan(mine, n_rows);
 	}
 	if (rc == 0)
 		rc = check_shared(t, err);

@@ -512,8 +512,8 @@ static int check_grown(const sae_saved *s, const char *was, const sae_dump *d, p
 	if (n <= s->info.n_rows)
 		return error_set(err, ERR_ARG,
 		                 "the dump is not that of the checkpoint and has not grown: %" PRIu64
-		                 " rows there, %" PRIu64 " now",
-		                 s->info.n_rows, n);
+		                 " rows there, %" PRIu64 "%s now",
+		                 s->info.n_rows, n, n == s->info.n_rows ? " others" : "");
 	rc = dump_hash_start(start, d, s->info.n_rows, p, err);
 	if (rc == 0 && strcmp(start, was) != 0)
 		rc = error_set(err, ERR_ARG,

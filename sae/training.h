@@ -154,7 +154,7 @@ typedef struct sae_train_opts {
 	uint64_t order_seed; /* order of the rows */
 	bool shuffle_rows;   /* permute single rows instead of blocks of 64 */
 	bool skip;           /* a transcoder's output gains W_skip times its input */
-	/* What the dump says, filled in by sae_trainer_new(): it has a target (a transcoder); it is so many inputs side by side (a
+	/* What the dump says, filled in by sae_trainer_new(), and by who checks or foretells without it: it has a target (a transcoder); it is so many inputs side by side (a
 	 * crosscoder: the decoder row of a feature has a norm for each, the sum of which is 1, so that values compare). */
 	bool transcodes;
 	uint32_t n_inputs;

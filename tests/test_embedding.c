@@ -1,9 +1,6 @@
 /* The embedding scorer against an encoder whose areas are known, and against servers that send other vectors than they should. */
-#include "explain/explain.h"
-#include "store/store_internal.h"
-#include "tests/support.h"
+#include "tests/fixture_planted.h"
 #include "tests/support_oracle.h"
-#include "tests/support_planted.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -11,33 +8,14 @@
 
 enum { FEATURES = 24, RANDOM = 8, SOME = 6 };
 
-static char folder[FILE_PATH_MAX];
-static store *s;
-static error err;
-static llm_server *server;
 static oracle encoder;
-static explain_client_opts client;
-
-#define OK(call) ck_assert_msg((call) == 0, "%s", err.msg)
 
 static void setup(void)
 {
 	planted p = { .features = FEATURES, .random = RANDOM, .times = 300, .tokens = 64 };
 
-	support_mkdir(folder);
-	OK(planted_open(&s, support_path(folder, "s.db"), &p, &err));
-	OK(planted_label(s, &p, &err));
 	encoder = (oracle){ .seed = 5, .d = 2 };
-	server = llm_start_answering(oracle_answer, &encoder);
-	client = llm_client(llm_url(server));
-	client.model = "encoder";
-}
-
-static void teardown(void)
-{
-	llm_stop(server);
-	store_close(s);
-	support_rmdir(folder);
+	fixture_begin(&p, true, oracle_answer, &encoder, "encoder");
 }
 
 static explain_opts options(const char *features)
@@ -49,16 +27,6 @@ static explain_opts options(const char *features)
 	o.features = features;
 	o.window = 16;
 	return o;
-}
-
-static double sql(const char *query)
-{
-	return planted_number(s, query);
-}
-
-static const char *text_of(const char *query)
-{
-	return planted_text(s, query);
 }
 
 /* ---- Scores ----------------------------------------------------------------------------------------------------------- */
@@ -298,8 +266,8 @@ START_TEST(a_server_that_sends_nothing_of_use_fails_the_task)
 	client.base_url = llm_url(odd);
 	OK(explain_score(NULL, s, &o, &err));
 	ck_assert_double_eq(sql("SELECT count(*) FROM score"), 0);
-	ck_assert_msg(strstr(text_of("SELECT error FROM task WHERE state = 'failed'"), of[_i].why), "%s",
-	              text_of("SELECT error FROM task WHERE state = 'failed'"));
+	ck_assert_msg(strstr(sql_text("SELECT error FROM task WHERE state = 'failed'"), of[_i].why), "%s",
+	              sql_text("SELECT error FROM task WHERE state = 'failed'"));
 	llm_stop(odd);
 }
 END_TEST
@@ -310,11 +278,11 @@ START_TEST(what_cannot_be_scored_says_why)
 
 	OK(store_exec(s, "UPDATE document SET group_key = 1", &err));
 	OK(explain_score(NULL, s, &o, &err));
-	ck_assert_str_eq(text_of("SELECT error FROM task ORDER BY id DESC"),
+	ck_assert_str_eq(sql_text("SELECT error FROM task ORDER BY id DESC"),
 	                 "fires in one group of report documents only, two are needed");
 	OK(store_exec(s, "UPDATE document SET part = 'label'", &err));
 	OK(explain_score(NULL, s, &o, &err));
-	ck_assert_str_eq(text_of("SELECT error FROM task ORDER BY id DESC"),
+	ck_assert_str_eq(sql_text("SELECT error FROM task ORDER BY id DESC"),
 	                 "fires in 0 stored contexts of the report documents, 5 are needed");
 	ck_assert_uint_eq(llm_count(server), 1); /* whether it embeds */
 }
@@ -324,7 +292,7 @@ static void cases(Suite *suite)
 {
 	TCase *t = tcase_create("embedding");
 
-	tcase_add_checked_fixture(t, setup, teardown);
+	tcase_add_checked_fixture(t, setup, fixture_end);
 	tcase_set_timeout(t, 60);
 	tcase_add_test(t, areas_are_those_of_the_encoder);
 	tcase_add_test(t, features_that_fire_at_random_are_at_chance);

@@ -1,11 +1,7 @@
 /* The explainers: what each shows to the model, byte for byte where it matters; the rule that asks nobody; reasons before the
  * label; what none of them can label, and answers that are of no use. */
-#include "explain/explain.h"
 #include "explain/explainer.h"
-#include "store/store_internal.h"
-#include "tests/support.h"
-#include "tests/support_llm.h"
-#include "tests/support_planted.h"
+#include "tests/fixture_planted.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -14,14 +10,7 @@
 /* Features 0.. fire on their word alone, those from VARIED on at random. */
 enum { FEATURES = 24, RANDOM = 8, VARIED = FEATURES, WINDOW = 16 };
 
-static char folder[FILE_PATH_MAX];
-static store *s;
-static error err;
-static llm_server *server;
-static explain_client_opts client;
 static const char *says; /* what the model answers */
-
-#define OK(call) ck_assert_msg((call) == 0, "%s", err.msg)
 
 static const char label_reply[] =
         "{\"analysis\":\"they share a word\",\"label\":\"the word\",\"short_label\":\"word\",\"sure\":"
@@ -47,19 +36,9 @@ static void setup(void)
 {
 	planted p = { .features = FEATURES, .random = RANDOM, .times = 300, .tokens = 64 };
 
-	support_mkdir(folder);
-	OK(planted_open(&s, support_path(folder, "s.db"), &p, &err));
 	says = plain_reply;
-	server = llm_start_answering(answer, NULL);
-	client = llm_client(llm_url(server));
+	fixture_begin(&p, false, answer, NULL, "tiny");
 	client.concurrency = 1;
-}
-
-static void teardown(void)
-{
-	llm_stop(server);
-	store_close(s);
-	support_rmdir(folder);
 }
 
 static explain_opts options(const char *how, const char *features)
@@ -71,25 +50,6 @@ static explain_opts options(const char *how, const char *features)
 	o.features = features;
 	o.window = WINDOW;
 	return o;
-}
-
-static int64_t sql(const char *query)
-{
-	int64_t n = -1;
-
-	OK(store_int(&n, s, query, -1, &err));
-	return n;
-}
-
-static void sql_text(char out[512], const char *query)
-{
-	sqlite3_stmt *st = NULL;
-
-	out[0] = '\0';
-	OK(store_prepare(&st, s, query, &err));
-	if (sqlite3_step(st) == SQLITE_ROW)
-		snprintf(out, 512, "%s", (const char *)sqlite3_column_text(st, 0));
-	sqlite3_finalize(st);
 }
 
 /* What request number i says in that role; malloc'd. */
@@ -168,11 +128,11 @@ START_TEST(each_shows_what_it_goes_by)
 	ck_assert_str_eq(system, other);
 	ck_assert_uint_gt(strlen(system), 800);
 	ck_assert_ptr_null(strstr(system, "{{"));
-	ck_assert_int_eq(sql("SELECT count(*) FROM explanation WHERE method = 'llm' AND text = 'the word'"),
-	                 2);
-	ck_assert_int_eq(sql("SELECT json_array_length(example_ids) FROM request WHERE task_id = 1"),
-	                 x->windows);
-	ck_assert_int_eq(sql("SELECT count(*) FROM job WHERE settings ->> 'explainer' IS NOT NULL"), 1);
+	ck_assert_double_eq(
+	        sql("SELECT count(*) FROM explanation WHERE method = 'llm' AND text = 'the word'"), 2);
+	ck_assert_double_eq(sql("SELECT json_array_length(example_ids) FROM request WHERE task_id = 1"),
+	                    x->windows);
+	ck_assert_double_eq(sql("SELECT count(*) FROM job WHERE settings ->> 'explainer' IS NOT NULL"), 1);
 	free(user);
 	free(system);
 	free(other);
@@ -192,8 +152,8 @@ START_TEST(table_has_every_token)
 	ck_assert_ptr_nonnull(again);
 	*again++ = '\0';
 	lines = count_of(user, "\t");
-	ck_assert_int_eq(sql("SELECT sum(w.value ->> 2) FROM request, json_each(example_ids) w"),
-	                 (int64_t)lines);
+	ck_assert_double_eq(sql("SELECT sum(w.value ->> 2) FROM request, json_each(example_ids) w"),
+	                    (double)lines);
 	for (char tab[] = "\t1"; tab[1] <= '9'; tab[1]++)
 		above += count_of(user, tab);
 	ck_assert_uint_gt(above, 19);
@@ -255,15 +215,16 @@ START_TEST(counterexamples_are_silent)
 	ck_assert_ptr_null(strstr(user, "<<"));
 	free(whole);
 	OK(store_exec(s, windows, &err));
-	ck_assert_int_eq(sql("SELECT count(*) FROM shown"), 40);
-	ck_assert_int_eq(sql("SELECT count(*) FROM shown WHERE part != 'label'"), 0);
-	ck_assert_int_eq(sql("SELECT count(DISTINCT context || ' ' || first) FROM shown WHERE task_id = 1"),
-	                 20);
+	ck_assert_double_eq(sql("SELECT count(*) FROM shown"), 40);
+	ck_assert_double_eq(sql("SELECT count(*) FROM shown WHERE part != 'label'"), 0);
+	ck_assert_double_eq(
+	        sql("SELECT count(DISTINCT context || ' ' || first) FROM shown WHERE task_id = 1"), 20);
 	/* none of their tokens is an example's token of the feature */
-	ck_assert_int_eq(sql("SELECT count(*) FROM shown x JOIN task t ON t.id = x.task_id JOIN example e ON "
-	                     "e.source_id = 1 AND e.feature = t.feature AND e.context_id = x.context"
-	                     " WHERE x.i >= 15 AND e.position BETWEEN x.first AND x.first + x.length - 1"),
-	                 0);
+	ck_assert_double_eq(
+	        sql("SELECT count(*) FROM shown x JOIN task t ON t.id = x.task_id JOIN example e ON "
+	            "e.source_id = 1 AND e.feature = t.feature AND e.context_id = x.context"
+	            " WHERE x.i >= 15 AND e.position BETWEEN x.first AND x.first + x.length - 1"),
+	        0);
 }
 END_TEST
 
@@ -272,27 +233,27 @@ END_TEST
 START_TEST(one_token_asks_nobody)
 {
 	explain_opts o = options("single-token", "0,1,24");
-	char why[512];
+	const char *why;
 
 	if (_i)
 		o.client = NULL;
 	OK(explain_run(NULL, s, &o, &err));
 	ck_assert_uint_eq(llm_count(server), _i ? 0 : 2); /* what the server takes, and the third feature */
-	ck_assert_int_eq(
+	ck_assert_double_eq(
 	        sql("SELECT count(*) FROM explanation WHERE method = 'lexical' AND confidence = 1 AND "
 	            "text = 'the token \"w' || feature || '\"' AND short_text = '\"w' || feature || '\"' "
 	            "AND rule ->> '$.any[0].kind' = 'token' AND rule ->> '$.any[0].text' = ' w' || "
 	            "feature AND model IS NULL"),
 	        2);
-	sql_text(why, "SELECT state || coalesce(': ' || error, '') FROM task WHERE feature = 24");
+	why = sql_text("SELECT state || coalesce(': ' || error, '') FROM task WHERE feature = 24");
 	ck_assert_str_eq(why,
 	                 _i ? "skipped: it fires on several tokens: a model has to look at it (--base-url)"
 	                    : "done");
-	ck_assert_int_eq(sql("SELECT count(*) FROM request WHERE key = 'lexical'"), 2);
+	ck_assert_double_eq(sql("SELECT count(*) FROM request WHERE key = 'lexical'"), 2);
 	o.client = NULL; /* it is a rule that the embedded judge can apply */
 	o.features = "0,1";
 	OK(explain_score(NULL, s, &o, &err));
-	ck_assert_int_eq(sql("SELECT count(*) FROM score WHERE value = 1"), 2);
+	ck_assert_double_eq(sql("SELECT count(*) FROM score WHERE value = 1"), 2);
 }
 END_TEST
 
@@ -300,7 +261,7 @@ END_TEST
 START_TEST(one_token_by_its_share_of_peaks)
 {
 	explain_opts o = options("single-token", "0");
-	char label[512];
+	const char *label;
 
 	o.client = NULL;
 	OK(store_exec(s,
@@ -308,7 +269,7 @@ START_TEST(one_token_by_its_share_of_peaks)
 	                 : "UPDATE context SET text = replace(text, ' w0 ', ' q0 ') WHERE id % 5 = 0",
 	              &err));
 	OK(explain_run(NULL, s, &o, &err));
-	sql_text(label, "SELECT text || ' ' || json_array_length(rule, '$.any') FROM explanation");
+	label = sql_text("SELECT text || ' ' || json_array_length(rule, '$.any') FROM explanation");
 	ck_assert_str_eq(label, _i ? "the token \"w0\" 2" : "");
 }
 END_TEST
@@ -332,14 +293,14 @@ START_TEST(reasons_come_before_the_label)
 	ck_assert_ptr_nonnull(strstr(llm_get(server, 1)->body, "\"max_tokens\":600"));
 	system = said(1, "system");
 	ck_assert_ptr_nonnull(strstr(system, "{\"analysis\": "));
-	ck_assert_int_eq(
+	ck_assert_double_eq(
 	        sql("SELECT count(*) FROM explanation WHERE text = 'the word' AND short_text = 'word'"), 1);
 	/* an answer without them is of another shape, and asked for again */
 	o.features = "25";
 	says = plain_reply;
 	OK(explain_run(NULL, s, &o, &err));
-	ck_assert_int_eq(sql("SELECT count(*) FROM task WHERE state = 'failed' AND error LIKE '%analysis%'"),
-	                 1);
+	ck_assert_double_eq(
+	        sql("SELECT count(*) FROM task WHERE state = 'failed' AND error LIKE '%analysis%'"), 1);
 	free(system);
 }
 END_TEST
@@ -365,13 +326,13 @@ START_TEST(resumed_as_it_was_begun)
 	o.cot = true;
 	says = "!{\"error\":1}";
 	OK(explain_run(NULL, s, &o, &err));
-	ck_assert_int_eq(sql("SELECT count(*) FROM task WHERE state = 'failed'"), 2);
+	ck_assert_double_eq(sql("SELECT count(*) FROM task WHERE state = 'failed'"), 2);
 	says = label_reply;
 	plain.client = &client;
 	OK(store_exec(s, "UPDATE task SET state = 'waiting'", &err));
 	OK(explain_resume(NULL, s, 1, &plain, &err));
-	ck_assert_int_eq(sql("SELECT count(*) FROM explanation"), 2);
-	ck_assert_int_eq(sql("SELECT count(*) FROM job"), 1);
+	ck_assert_double_eq(sql("SELECT count(*) FROM explanation"), 2);
+	ck_assert_double_eq(sql("SELECT count(*) FROM job"), 1);
 	ck_assert_ptr_nonnull(strstr(llm_get(server, llm_count(server) - 1)->body, "token, a tab"));
 	ck_assert_ptr_nonnull(strstr(llm_get(server, llm_count(server) - 1)->body, "\"analysis\""));
 }
@@ -407,14 +368,14 @@ START_TEST(resumed_by_the_schema_before)
 	ck_assert_ptr_nonnull(strstr(llm_get(server, asked - 1)->body, "\"confidence\":{"));
 	ck_assert_ptr_nonnull(strstr(llm_get(server, asked - 1)->body, "\\\"confidence\\\": a number"));
 	ck_assert_ptr_null(strstr(llm_get(server, asked - 1)->body, "sure\\\""));
-	ck_assert_int_eq(sql("SELECT count(*) FROM explanation WHERE confidence = 0.25"), 1);
+	ck_assert_double_eq(sql("SELECT count(*) FROM explanation WHERE confidence = 0.25"), 1);
 
 	OK(store_exec(s, "DELETE FROM explanation; UPDATE task SET state = 'waiting', explanation_id = NULL",
 	              &err));
 	plain.replay = true;
 	OK(explain_resume(NULL, s, 1, &plain, &err));
 	ck_assert_uint_eq(llm_count(server), asked);
-	ck_assert_int_eq(sql("SELECT count(*) FROM explanation WHERE confidence = 0.25"), 1);
+	ck_assert_double_eq(sql("SELECT count(*) FROM explanation WHERE confidence = 0.25"), 1);
 	arena_clear(&mem);
 }
 END_TEST
@@ -440,12 +401,12 @@ START_TEST(what_cannot_be_shown_is_skipped)
 {
 	const struct none *x = &nones[_i];
 	explain_opts o = options(x->explainer, x->features);
-	char why[512];
+	const char *why;
 
 	if (x->before)
 		OK(store_exec(s, x->before, &err));
 	OK(explain_run(NULL, s, &o, &err));
-	sql_text(why, "SELECT error FROM task WHERE state = 'skipped'");
+	why = sql_text("SELECT error FROM task WHERE state = 'skipped'");
 	ck_assert_str_eq(why, x->why);
 	ck_assert_uint_le(llm_count(server), 1);
 }
@@ -468,15 +429,15 @@ START_TEST(useless_answers_end_in_one_line)
 {
 	const struct useless *x = &useless[_i];
 	explain_opts o = options(_i % 2 ? "table" : "contrastive", "24");
-	char line[512];
+	const char *line;
 
 	says = x->says;
 	OK(explain_run(NULL, s, &o, &err));
-	sql_text(line, "SELECT state || ' ' || error FROM task");
+	line = sql_text("SELECT state || ' ' || error FROM task");
 	ck_assert_msg(strncmp(line, x->state, strlen(x->state)) == 0 && strstr(line, x->why), "%s", line);
 	ck_assert_ptr_null(strchr(line, '\n'));
 	ck_assert_uint_eq(llm_count(server), x->asked + 1);
-	ck_assert_int_eq(sql("SELECT count(*) FROM explanation"), 0);
+	ck_assert_double_eq(sql("SELECT count(*) FROM explanation"), 0);
 }
 END_TEST
 
@@ -497,7 +458,7 @@ START_TEST(what_does_not_go_together_is_refused)
 	o.cot = true;
 	ck_assert_int_eq(explain_run(NULL, s, &o, &err), ERR_ARG);
 	ck_assert_uint_eq(llm_count(server), 0);
-	ck_assert_int_eq(sql("SELECT count(*) FROM job"), 0);
+	ck_assert_double_eq(sql("SELECT count(*) FROM job"), 0);
 }
 END_TEST
 
@@ -505,7 +466,7 @@ static void cases(Suite *suite)
 {
 	TCase *t = tcase_create("explainers");
 
-	tcase_add_checked_fixture(t, setup, teardown);
+	tcase_add_checked_fixture(t, setup, fixture_end);
 	tcase_set_timeout(t, 60);
 	tcase_add_loop_test(t, each_shows_what_it_goes_by, 0, ARRAY_LEN(shown));
 	tcase_add_test(t, table_has_every_token);

@@ -250,14 +250,12 @@ END_TEST
 /* Nothing waits for a connection to be made where none can carry two at once. */
 START_TEST(plain_connections_are_kept)
 {
-	double began = clock_now();
-
 	slow.delay = 0.05;
 	ask(llm_url(server));
 	ck_assert_uint_le(llm_connections(server), AT_ONCE);
 	ck_assert_uint_eq(llm_most_at_once(server), AT_ONCE);
-	for (int i = 0; i < AT_ONCE; i++)
-		ck_assert_double_lt(llm_when(server, (size_t)i) - began, 0.05);
+	for (int i = 1; i < AT_ONCE; i++)
+		ck_assert_double_lt(llm_when(server, (size_t)i) - llm_when(server, 0), slow.delay);
 }
 END_TEST
 

@@ -1,10 +1,7 @@
 /* The scorer by steering, against a model that does as it is steered: what the right label gains, what others do, the strength that
  * is found; and sources and servers that cannot. */
-#include "explain/explain.h"
-#include "store/store_internal.h"
-#include "tests/support.h"
+#include "tests/fixture_planted.h"
 #include "tests/support_oracle.h"
-#include "tests/support_planted.h"
 #include "tests/support_subject.h"
 
 #include <math.h>
@@ -13,33 +10,14 @@
 
 enum { FEATURES = 24, SOME = 6 };
 
-static char folder[FILE_PATH_MAX];
-static store *s;
-static error err;
-static llm_server *server;
 static subject_oracle model;
-static explain_client_opts client;
-
-#define OK(call) ck_assert_msg((call) == 0, "%s", err.msg)
 
 static void setup(void)
 {
 	planted p = { .features = FEATURES, .times = 300, .tokens = 64, .decoder = true };
 
-	support_mkdir(folder);
-	OK(planted_open(&s, support_path(folder, "s.db"), &p, &err));
-	OK(planted_label(s, &p, &err));
 	model = (subject_oracle){ .d = 2, .seed = 5 };
-	server = llm_start_answering(subject_answer, &model);
-	client = llm_client(llm_url(server));
-	client.model = "tiny-0123";
-}
-
-static void teardown(void)
-{
-	llm_stop(server);
-	store_close(s);
-	support_rmdir(folder);
+	fixture_begin(&p, true, subject_answer, &model, "tiny-0123");
 }
 
 static explain_opts options(void)
@@ -52,11 +30,6 @@ static explain_opts options(void)
 	o.window = 16;
 	o.n_prompts = 20;
 	return o;
-}
-
-static double sql(const char *query)
-{
-	return planted_number(s, query);
 }
 
 /* ---- Scores ----------------------------------------------------------------------------------------------------------- */
@@ -223,17 +196,14 @@ static const struct {
 START_TEST(wrong_replies_fail_the_task)
 {
 	explain_opts o = options();
-	sqlite3_stmt *st = NULL;
+	const char *why;
 
 	o.features = "0";
 	model.trouble = later[_i].trouble;
 	model.after = 1;
 	OK(explain_score(NULL, s, &o, &err));
-	OK(store_prepare(&st, s, "SELECT error FROM task WHERE state = 'failed'", &err));
-	ck_assert_int_eq(sqlite3_step(st), SQLITE_ROW);
-	ck_assert_msg(strstr((const char *)sqlite3_column_text(st, 0), later[_i].says), "%s",
-	              (const char *)sqlite3_column_text(st, 0));
-	sqlite3_finalize(st);
+	why = sql_text("SELECT error FROM task WHERE state = 'failed'");
+	ck_assert_msg(strstr(why, later[_i].says), "%s", why);
 }
 END_TEST
 
@@ -305,17 +275,14 @@ END_TEST
 START_TEST(too_few_prompts_are_too_few)
 {
 	explain_opts o = options();
-	sqlite3_stmt *st = NULL;
+	const char *why;
 
 	o.features = "0";
 	o.peak = 0;
 	o.window = 5;
 	OK(explain_score(NULL, s, &o, &err));
-	OK(store_prepare(&st, s, "SELECT error FROM task WHERE state = 'skipped'", &err));
-	ck_assert_int_eq(sqlite3_step(st), SQLITE_ROW);
-	ck_assert_msg(strstr((const char *)sqlite3_column_text(st, 0), "have 3 tokens before it fires"), "%s",
-	              (const char *)sqlite3_column_text(st, 0));
-	sqlite3_finalize(st);
+	why = sql_text("SELECT error FROM task WHERE state = 'skipped'");
+	ck_assert_msg(strstr(why, "have 3 tokens before it fires"), "%s", why);
 }
 END_TEST
 
@@ -344,7 +311,7 @@ static void cases(Suite *suite)
 {
 	TCase *t = tcase_create("intervention");
 
-	tcase_add_checked_fixture(t, setup, teardown);
+	tcase_add_checked_fixture(t, setup, fixture_end);
 	tcase_set_timeout(t, 60);
 	tcase_add_test(t, the_right_label_gains);
 	tcase_add_test(t, the_strength_is_found);

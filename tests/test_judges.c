@@ -1,11 +1,8 @@
 /* Two judges of the same windows, a person's answers, and what judges are worth by them. */
-#include "explain/explain.h"
 #include "explain/judged.h"
 #include "explain/stats.h"
-#include "store/store_internal.h"
-#include "tests/support.h"
+#include "tests/fixture_planted.h"
 #include "tests/support_oracle.h"
-#include "tests/support_planted.h"
 
 #include <math.h>
 #include <poll.h>
@@ -16,9 +13,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static error err;
-
-#define OK(call)         ck_assert_msg((call) == 0, "%s", err.msg)
 #define NEAR(a, b)       ck_assert_double_eq_tol(a, b, 1e-9)
 #define ABOUT(a, b, tol) ck_assert_double_eq_tol(a, b, tol)
 
@@ -84,7 +78,7 @@ START_TEST(windows_of_a_feature_tell_less_together)
 {
 	uint8_t hit[40];
 	uint32_t alone[40], together[40];
-	stats_rate r, s, plain = stats_wilson(20, 40, 0.95);
+	stats_rate r, t, plain = stats_wilson(20, 40, 0.95);
 
 	for (uint32_t i = 0; i < 40; i++) {
 		hit[i] = i < 20;
@@ -92,12 +86,12 @@ START_TEST(windows_of_a_feature_tell_less_together)
 		together[i] = i / 10;
 	}
 	OK(stats_wilson_clustered(&r, hit, alone, 40, 0.95, &err));
-	OK(stats_wilson_clustered(&s, hit, together, 40, 0.95, &err));
+	OK(stats_wilson_clustered(&t, hit, together, 40, 0.95, &err));
 	ABOUT(r.low, plain.low, 0.01);
-	ck_assert_double_lt(s.low, r.low - 0.1);
-	ck_assert_double_gt(s.high, r.high + 0.1);
-	OK(stats_wilson_clustered(&s, hit, together, 0, 0.95, &err));
-	ck_assert(isnan(s.value));
+	ck_assert_double_lt(t.low, r.low - 0.1);
+	ck_assert_double_gt(t.high, r.high + 0.1);
+	OK(stats_wilson_clustered(&t, hit, together, 0, 0.95, &err));
+	ck_assert(isnan(t.value));
 }
 END_TEST
 
@@ -139,30 +133,14 @@ END_TEST
 
 enum { FEATURES = 24, SCORED = 12 };
 
-static char folder[FILE_PATH_MAX];
-static store *s;
-static llm_server *server;
 static oracle judge;
-static explain_client_opts client;
 
 static void setup(void)
 {
 	planted p = { .features = FEATURES, .times = 300, .tokens = 64 };
 
-	support_mkdir(folder);
-	OK(planted_open(&s, support_path(folder, "s.db"), &p, &err));
-	OK(planted_label(s, &p, &err));
 	judge = (oracle){ .seed = 5 };
-	server = llm_start_answering(oracle_answer, &judge);
-	client = explain_client_opts_default();
-	client.base_url = llm_url(server);
-}
-
-static void teardown(void)
-{
-	llm_stop(server);
-	store_close(s);
-	support_rmdir(folder);
+	fixture_begin(&p, true, oracle_answer, &judge, "oracle");
 }
 
 static explain_opts options(const char *of, const char *model)
@@ -181,14 +159,6 @@ static void score(const explain_opts *o, double rate, uint64_t seed)
 {
 	judge = (oracle){ .seed = seed, .miss = rate, .false_alarm = rate };
 	OK(explain_score(NULL, s, o, &err));
-}
-
-static double sql(const char *query)
-{
-	int64_t n = -1;
-
-	OK(store_int(&n, s, query, -1, &err));
-	return (double)n;
 }
 
 static cJSON *report(void)
@@ -660,7 +630,7 @@ static void cases(Suite *suite)
 	        kappa_of_what_has_a_yes, answers_stay_and_are_not_asked_for_again, a_person_in_the_terminal,
 	        a_person_at_a_terminal, a_judge_against_a_person, answers_beyond_their_scale_are_none,
 	        a_judge_that_errs_unlike_is_told, a_judge_at_chance_is_not_corrected);
-	tcase_add_checked_fixture(c, setup, teardown);
+	tcase_add_checked_fixture(c, setup, fixture_end);
 }
 
 SUPPORT_MAIN("judges", cases)

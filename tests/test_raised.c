@@ -1,9 +1,6 @@
 /* The explainer `output` with a subject server: what steering raises is shown, on texts of the label documents at the strength with
  * the wanted KL; and servers, sources and options that cannot. */
-#include "explain/explain.h"
-#include "store/store_internal.h"
-#include "tests/support.h"
-#include "tests/support_planted.h"
+#include "tests/fixture_planted.h"
 #include "tests/support_subject.h"
 
 #include <math.h>
@@ -12,14 +9,9 @@
 
 enum { FEATURES = 24, WINDOW = 16, PROMPTS = 10 };
 
-static char folder[FILE_PATH_MAX];
-static store *s;
-static error err;
-static llm_server *server, *steered;
+static llm_server *steered;
 static subject_oracle model;
-static explain_client_opts client, subject;
-
-#define OK(call) ck_assert_msg((call) == 0, "%s", err.msg)
+static explain_client_opts subject;
 
 static llm_reply answer(const llm_seen *request, void *payload)
 {
@@ -36,16 +28,13 @@ static void setup(void)
 {
 	planted p = { .features = FEATURES, .times = 300, .tokens = 64, .decoder = true };
 
-	support_mkdir(folder);
-	OK(planted_open(&s, support_path(folder, "s.db"), &p, &err));
+	model = (subject_oracle){ .d = 2, .seed = 5 };
+	fixture_begin(&p, false, answer, NULL, "tiny");
 	OK(store_exec(s,
 	              "UPDATE feature_detail SET top_logits = '[[1,2.5],[30,1.25]]', bottom_logits = "
 	              "'[[2,-3]]'",
 	              &err));
-	model = (subject_oracle){ .d = 2, .seed = 5 };
-	server = llm_start_answering(answer, NULL);
 	steered = llm_start_answering(subject_answer, &model);
-	client = llm_client(llm_url(server));
 	client.concurrency = 1;
 	subject = llm_client(llm_url(steered));
 	subject.model = "tiny-0123";
@@ -53,10 +42,8 @@ static void setup(void)
 
 static void teardown(void)
 {
-	llm_stop(server);
 	llm_stop(steered);
-	store_close(s);
-	support_rmdir(folder);
+	fixture_end();
 }
 
 static explain_opts options(void)
@@ -70,11 +57,6 @@ static explain_opts options(void)
 	o.window = WINDOW;
 	o.n_prompts = PROMPTS;
 	return o;
-}
-
-static double sql(const char *query)
-{
-	return planted_number(s, query);
 }
 
 /* The last question to the model; malloc'd. */
@@ -270,7 +252,7 @@ START_TEST(wrong_replies_fail_the_task)
 	model.trouble = later[_i].trouble;
 	model.after = 1;
 	OK(explain_run(NULL, s, &o, &err));
-	ck_assert_str_eq(planted_text(s, "SELECT error FROM task WHERE state = 'failed'"), later[_i].says);
+	ck_assert_str_eq(sql_text("SELECT error FROM task WHERE state = 'failed'"), later[_i].says);
 	ck_assert_uint_eq(llm_count(server), 1); /* what it takes */
 	ck_assert_double_eq(sql("SELECT count(*) FROM explanation"), 0);
 }

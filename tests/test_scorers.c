@@ -1,10 +1,7 @@
 /* The scorers against a judge that knows the rule: what they must get, what baselines get, what is asked again, what no feature can
  * be scored by, and that no document is used twice. bench/bench_oracle.c runs the same at length. */
-#include "explain/explain.h"
-#include "store/store_internal.h"
-#include "tests/support.h"
+#include "tests/fixture_planted.h"
 #include "tests/support_oracle.h"
-#include "tests/support_planted.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -12,34 +9,14 @@
 
 enum { FEATURES = 24, SOME = 6, TWINS = 2, RANDOM = 8 };
 
-static char folder[FILE_PATH_MAX];
-static store *s;
-static error err;
-static llm_server *server;
 static oracle judge;
-static explain_client_opts client;
-
-#define OK(call) ck_assert_msg((call) == 0, "%s", err.msg)
 
 static void setup(void)
 {
 	planted p = { .features = FEATURES, .twins = TWINS, .random = RANDOM, .times = 300, .tokens = 64 };
 
-	support_mkdir(folder);
-	OK(planted_open(&s, support_path(folder, "s.db"), &p, &err));
-	OK(planted_label(s, &p, &err));
 	judge = (oracle){ .seed = 5 };
-	server = llm_start_answering(oracle_answer, &judge);
-	client = explain_client_opts_default();
-	client.base_url = llm_url(server);
-	client.model = "oracle";
-}
-
-static void teardown(void)
-{
-	llm_stop(server);
-	store_close(s);
-	support_rmdir(folder);
+	fixture_begin(&p, true, oracle_answer, &judge, "oracle");
 }
 
 static explain_opts options(const char *scorer)
@@ -51,11 +28,6 @@ static explain_opts options(const char *scorer)
 	o.features = "0-5";
 	o.window = 16;
 	return o;
-}
-
-static double sql(const char *query)
-{
-	return planted_number(s, query);
 }
 
 static const char *const names[] = { "detection", "fuzz", "intruder" };
@@ -465,36 +437,28 @@ END_TEST
 
 /* ---- What cannot be scored -------------------------------------------------------------------------------------------- */
 
-static void why(char out[256], const char *scorer)
+/* The latest reason. */
+static const char *why(const char *scorer)
 {
 	explain_opts o = options(scorer);
-	sqlite3_stmt *st = NULL;
 
 	o.features = "0";
 	OK(explain_score(NULL, s, &o, &err));
-	OK(store_prepare(&st, s, "SELECT error FROM task WHERE state = 'skipped' ORDER BY id DESC", &err));
-	ck_assert_int_eq(sqlite3_step(st), SQLITE_ROW);
-	snprintf(out, 256, "%s", (const char *)sqlite3_column_text(st, 0));
-	sqlite3_finalize(st);
+	return sql_text("SELECT error FROM task WHERE state = 'skipped' ORDER BY id DESC");
 }
 
 START_TEST(what_cannot_be_scored_says_why)
 {
-	char reason[256];
-
 	OK(store_exec(
 	        s,
 	        "DELETE FROM firing WHERE context_id IN (SELECT c.id FROM context c JOIN document d ON d.id ="
 	        " document_id WHERE part = 'report')",
 	        &err));
-	why(reason, names[_i]);
-	ck_assert_str_eq(reason, "no silent windows in the report documents");
+	ck_assert_str_eq(why(names[_i]), "no silent windows in the report documents");
 	OK(store_exec(s, "UPDATE document SET group_key = 1", &err));
-	why(reason, names[_i]);
-	ck_assert_str_eq(reason, "fires in one group of report documents only, two are needed");
+	ck_assert_str_eq(why(names[_i]), "fires in one group of report documents only, two are needed");
 	OK(store_exec(s, "UPDATE document SET part = 'label'", &err));
-	why(reason, names[_i]);
-	ck_assert_str_eq(reason, "fires in 0 stored contexts of the report documents, 5 are needed");
+	ck_assert_str_eq(why(names[_i]), "fires in 0 stored contexts of the report documents, 5 are needed");
 }
 END_TEST
 
@@ -561,7 +525,7 @@ static void cases(Suite *suite)
 {
 	TCase *t = tcase_create("scorers");
 
-	tcase_add_checked_fixture(t, setup, teardown);
+	tcase_add_checked_fixture(t, setup, fixture_end);
 	tcase_set_timeout(t, 60);
 	tcase_add_loop_test(t, who_knows_the_rule_makes_no_mistake, 0, 3);
 	tcase_add_test(t, intruders_need_no_label);

@@ -1,9 +1,6 @@
 /* The scorer by loss with and without the label, against a model that knows the rule, behind a subject server and behind completions
  * with echo; and servers that tell no log-probabilities, or wrong ones. */
-#include "explain/explain.h"
-#include "store/store_internal.h"
-#include "tests/support.h"
-#include "tests/support_planted.h"
+#include "tests/fixture_planted.h"
 #include "tests/support_subject.h"
 
 #include <math.h>
@@ -12,33 +9,14 @@
 
 enum { FEATURES = 24, SOME = 6 };
 
-static char folder[FILE_PATH_MAX];
-static store *s;
-static error err;
-static llm_server *server;
 static subject_oracle model;
-static explain_client_opts client;
-
-#define OK(call) ck_assert_msg((call) == 0, "%s", err.msg)
 
 static void setup(void)
 {
 	planted p = { .features = FEATURES, .times = 300, .tokens = 64 };
 
-	support_mkdir(folder);
-	OK(planted_open(&s, support_path(folder, "s.db"), &p, &err));
-	OK(planted_label(s, &p, &err));
 	model = (subject_oracle){ .d = 2, .seed = 5 };
-	server = llm_start_answering(subject_answer, &model);
-	client = llm_client(llm_url(server));
-	client.model = "tiny-0123";
-}
-
-static void teardown(void)
-{
-	llm_stop(server);
-	store_close(s);
-	support_rmdir(folder);
+	fixture_begin(&p, true, subject_answer, &model, "tiny-0123");
 }
 
 /* i 0: a subject server; 1: completions with echo. */
@@ -54,11 +32,6 @@ static explain_opts options(int i)
 	o.features = "0-5";
 	o.window = 16;
 	return o;
-}
-
-static double sql(const char *query)
-{
-	return planted_number(s, query);
 }
 
 /* ---- Scores ----------------------------------------------------------------------------------------------------------- */
@@ -198,16 +171,12 @@ END_TEST
 START_TEST(wrong_replies_fail_the_task)
 {
 	explain_opts o = options(cannot[_i].way);
-	sqlite3_stmt *st = NULL;
 
 	o.features = "0";
 	model.trouble = cannot[_i].trouble;
 	model.after = 1;
 	OK(explain_score(NULL, s, &o, &err));
-	OK(store_prepare(&st, s, "SELECT error FROM task WHERE state = 'failed'", &err));
-	ck_assert_int_eq(sqlite3_step(st), SQLITE_ROW);
-	ck_assert_msg(strlen((const char *)sqlite3_column_text(st, 0)) > 20, "no reason");
-	sqlite3_finalize(st);
+	ck_assert_msg(strlen(sql_text("SELECT error FROM task WHERE state = 'failed'")) > 20, "no reason");
 }
 END_TEST
 
@@ -239,7 +208,7 @@ static void cases(Suite *suite)
 {
 	TCase *t = tcase_create("surprisal");
 
-	tcase_add_checked_fixture(t, setup, teardown);
+	tcase_add_checked_fixture(t, setup, fixture_end);
 	tcase_set_timeout(t, 60);
 	tcase_add_test(t, firing_windows_gain_more);
 	tcase_add_test(t, both_ways_agree);

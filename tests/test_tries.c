@@ -1,22 +1,13 @@
 /* Several labels tried for a feature: the one that a judge does best by on the select documents is kept, or what becomes of it when
  * the model is shown the judge's mistakes; nothing is paid twice, and no report document is looked at. */
-#include "explain/explain.h"
-#include "store/store_internal.h"
-#include "tests/support.h"
+#include "tests/fixture_planted.h"
 #include "tests/support_oracle.h"
-#include "tests/support_planted.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum { FEATURES = 24, TWINS = 2, WINDOW = 16, BATCHES = 2 /* of 20 of the 40 windows judged */ };
-
-static char folder[FILE_PATH_MAX];
-static store *s;
-static error err;
-static llm_server *server;
-static explain_client_opts client;
 
 /* Labels as they are asked for, "" for what is none; then those that are asked for as better ones. */
 static struct script {
@@ -27,8 +18,6 @@ static struct script {
 	bool mute; /* the judge says nothing */
 	oracle judge;
 } script;
-
-#define OK(call) ck_assert_msg((call) == 0, "%s", err.msg)
 
 static llm_reply say_label(const char *label)
 {
@@ -63,19 +52,9 @@ static void setup(void)
 {
 	planted p = { .features = FEATURES, .twins = TWINS, .times = 300, .tokens = 64 };
 
-	support_mkdir(folder);
-	OK(planted_open(&s, support_path(folder, "s.db"), &p, &err));
 	script = (struct script){ .judge = { .seed = 5 } };
-	server = llm_start_answering(answer, &script);
-	client = llm_client(llm_url(server));
+	fixture_begin(&p, false, answer, &script, "tiny");
 	client.concurrency = 1;
-}
-
-static void teardown(void)
-{
-	llm_stop(server);
-	store_close(s);
-	support_rmdir(folder);
 }
 
 static explain_opts options(unsigned candidates, unsigned refine)
@@ -90,24 +69,11 @@ static explain_opts options(unsigned candidates, unsigned refine)
 	return o;
 }
 
-static int64_t sql(const char *query)
-{
-	int64_t n = -1;
-
-	OK(store_int(&n, s, query, -1, &err));
-	return n;
-}
-
 static void check_text(const char *query, const char *want)
 {
-	sqlite3_stmt *st = NULL;
-	const char *got = "(no row)";
+	const char *got = sql_text(query);
 
-	OK(store_prepare(&st, s, query, &err));
-	if (sqlite3_step(st) == SQLITE_ROW && sqlite3_column_text(st, 0))
-		got = (const char *)sqlite3_column_text(st, 0);
 	ck_assert_msg(strcmp(got, want) == 0, "%s: '%s', not '%s'", query, got, want);
-	sqlite3_finalize(st);
 }
 
 static size_t asked_with(const char *what)
@@ -138,19 +104,19 @@ START_TEST(the_best_of_several_is_kept)
 	check_text("SELECT group_concat(text || iif(withdrawn IS NULL, '', '-'), ' ') FROM (SELECT * FROM "
 	           "explanation ORDER BY id)",
 	           "w5- w7- w3");
-	ck_assert_int_eq(sql("SELECT count(*) FROM score WHERE scorer = 'select' AND judge = 'tiny' AND "
-	                     "n_failed = 0 AND n_positive = 20 AND n_negative = 20 AND low <= value AND "
-	                     "length(prompt_sha256) = 64"),
-	                 3);
-	ck_assert_int_eq(sql("SELECT count(*) FROM score x JOIN explanation e ON e.id = x.explanation_id "
-	                     "WHERE iif(e.text = 'w3', x.value = 1, x.value < 0.7)"),
-	                 3);
+	ck_assert_double_eq(sql("SELECT count(*) FROM score WHERE scorer = 'select' AND judge = 'tiny' AND "
+	                        "n_failed = 0 AND n_positive = 20 AND n_negative = 20 AND low <= value AND "
+	                        "length(prompt_sha256) = 64"),
+	                    3);
+	ck_assert_double_eq(sql("SELECT count(*) FROM score x JOIN explanation e ON e.id = x.explanation_id "
+	                        "WHERE iif(e.text = 'w3', x.value = 1, x.value < 0.7)"),
+	                    3);
 	/* each at a temperature, and by the same windows */
 	ck_assert_uint_eq(asked_with("Sample 1: "), 3);
 	ck_assert_uint_eq(asked_with("\"temperature\":0.7"), 3);
 	ck_assert_uint_eq(llm_count(server), 1 + 3 + 3 * BATCHES);
-	ck_assert_int_eq(sql("SELECT count(DISTINCT key) FROM request"), 3 + 3 * BATCHES);
-	ck_assert_int_eq(sql("SELECT count(DISTINCT example_ids) FROM request"), 1 + BATCHES);
+	ck_assert_double_eq(sql("SELECT count(DISTINCT key) FROM request"), 3 + 3 * BATCHES);
+	ck_assert_double_eq(sql("SELECT count(DISTINCT example_ids) FROM request"), 1 + BATCHES);
 	cJSON_Delete(sum);
 }
 END_TEST
@@ -166,8 +132,8 @@ START_TEST(the_choice_is_no_score)
 	script.labels[0] = "w5";
 	script.labels[1] = "w3";
 	OK(explain_run(NULL, s, &o, &err));
-	ck_assert_int_eq(sql("SELECT count(*) FROM feature_list WHERE label IS NOT NULL AND score IS NULL"),
-	                 1);
+	ck_assert_double_eq(
+	        sql("SELECT count(*) FROM feature_list WHERE label IS NOT NULL AND score IS NULL"), 1);
 	ck_assert_int_eq(explain_report(&page, s, &report, &err), ERR_NOTFOUND);
 	ck_assert_ptr_nonnull(strstr(err.msg, "has labels but no scores"));
 	for (int scored = 0; scored < 2; scored++) {
@@ -181,8 +147,8 @@ START_TEST(the_choice_is_no_score)
 		cJSON_Delete(page);
 		OK(explain_score(NULL, s, &o, &err));
 	}
-	ck_assert_int_eq(sql("SELECT count(*) FROM feature_list WHERE score = 1 AND scorer = 'detection'"),
-	                 1);
+	ck_assert_double_eq(sql("SELECT count(*) FROM feature_list WHERE score = 1 AND scorer = 'detection'"),
+	                    1);
 	OK(store_exec(
 	        s,
 	        "INSERT INTO score(explanation_id, scorer, judge, value, n_positive, n_negative, n_failed, "
@@ -190,15 +156,15 @@ START_TEST(the_choice_is_no_score)
 	        "current_label; DELETE FROM score WHERE scorer = 'detection' AND id = (SELECT max(id) FROM "
 	        "score WHERE scorer = 'detection')",
 	        &err));
-	ck_assert_int_eq(sql("SELECT count(*) FROM feature_list WHERE score = 1 AND scorer = 'detection'"),
-	                 1);
+	ck_assert_double_eq(sql("SELECT count(*) FROM feature_list WHERE score = 1 AND scorer = 'detection'"),
+	                    1);
 	OK(explain_report(&page, s, &report, &err));
 	ck_assert_int_eq(cJSON_GetArraySize(cJSON_GetObjectItem(page, "series")), 1);
 	ck_assert_double_eq(cJSON_GetObjectItem(cJSON_GetObjectItem(page, "replaced"), "scores")->valuedouble,
 	                    0);
 	cJSON_Delete(page);
 	OK(store_exec(s, "DELETE FROM score WHERE scorer = 'detection'", &err));
-	ck_assert_int_eq(sql("SELECT count(*) FROM feature_list WHERE score IS NOT NULL"), 0);
+	ck_assert_double_eq(sql("SELECT count(*) FROM feature_list WHERE score IS NOT NULL"), 0);
 }
 END_TEST
 
@@ -219,11 +185,11 @@ START_TEST(no_report_document_is_looked_at)
 	        "t.id = r.task_id JOIN job j ON j.id = t.job_id, json_each(r.example_ids) w JOIN context c "
 	        "ON c.id = w.value ->> 0 JOIN document d ON d.id = c.document_id",
 	        &err));
-	ck_assert_int_gt(sql("SELECT count(*) FROM shown WHERE kind = 'explain' AND part = 'label'"), 20);
-	ck_assert_int_gt(sql("SELECT count(*) FROM shown WHERE kind = 'explain' AND part = 'select'"), 20);
-	ck_assert_int_eq(sql("SELECT count(*) FROM shown WHERE kind = 'explain' AND part = 'report'"), 0);
-	ck_assert_int_eq(sql("SELECT count(*) FROM shown WHERE kind = 'score' AND part != 'report'"), 0);
-	ck_assert_int_eq(
+	ck_assert_double_gt(sql("SELECT count(*) FROM shown WHERE kind = 'explain' AND part = 'label'"), 20);
+	ck_assert_double_gt(sql("SELECT count(*) FROM shown WHERE kind = 'explain' AND part = 'select'"), 20);
+	ck_assert_double_eq(sql("SELECT count(*) FROM shown WHERE kind = 'explain' AND part = 'report'"), 0);
+	ck_assert_double_eq(sql("SELECT count(*) FROM shown WHERE kind = 'score' AND part != 'report'"), 0);
+	ck_assert_double_eq(
 	        sql("SELECT count(*) FROM (SELECT group_key FROM shown GROUP BY 1 HAVING count(DISTINCT "
 	            "part) > 1)"),
 	        0);
@@ -240,9 +206,9 @@ START_TEST(features_that_fire_alike_share_the_choice)
 	OK(explain_run(NULL, s, &o, &err));
 	check_text("SELECT group_concat(feature || text, ' ') FROM (SELECT * FROM label ORDER BY feature)",
 	           "0w0 24w0");
-	ck_assert_int_eq(sql("SELECT count(*) FROM explanation"), 3);
-	ck_assert_int_eq(sql("SELECT count(*) FROM explanation WHERE same_as = 0 AND feature = 24"), 1);
-	ck_assert_int_eq(sql("SELECT count(*) FROM score"), 2);
+	ck_assert_double_eq(sql("SELECT count(*) FROM explanation"), 3);
+	ck_assert_double_eq(sql("SELECT count(*) FROM explanation WHERE same_as = 0 AND feature = 24"), 1);
+	ck_assert_double_eq(sql("SELECT count(*) FROM score"), 2);
 }
 END_TEST
 
@@ -273,8 +239,8 @@ START_TEST(a_label_is_made_better_by_its_mistakes)
 	body = strstr(body + 1, "Wrongly taken:\\n- ") ? strstr(body + 1, "Wrongly taken:\\n- ") : body;
 	ck_assert_ptr_nonnull(strstr(body, " w5"));
 	ck_assert_ptr_null(strstr(body, "<<"));
-	ck_assert_int_eq(sql("SELECT count(DISTINCT prompt_sha256) FROM explanation"), 2);
-	ck_assert_int_eq(
+	ck_assert_double_eq(sql("SELECT count(DISTINCT prompt_sha256) FROM explanation"), 2);
+	ck_assert_double_eq(
 	        sql("SELECT count(*) FROM explanation e JOIN prompt p ON p.sha256 = e.prompt_sha256"), 2);
 }
 END_TEST
@@ -321,16 +287,16 @@ START_TEST(a_stopped_run_pays_nothing_twice)
 	ck_assert_uint_eq(script.asked, 3);
 	ck_assert_uint_eq(script.asked_better, 1);
 	check_text("SELECT text FROM label", "w3");
-	ck_assert_int_eq(sql("SELECT count(*) FROM explanation"), 4);
-	ck_assert_int_eq(sql("SELECT count(*) FROM score"), 4);
-	ck_assert_int_eq(sql("SELECT count(*) FROM job WHERE state = 'done'"), 1);
+	ck_assert_double_eq(sql("SELECT count(*) FROM explanation"), 4);
+	ck_assert_double_eq(sql("SELECT count(*) FROM score"), 4);
+	ck_assert_double_eq(sql("SELECT count(*) FROM job WHERE state = 'done'"), 1);
 	/* read again from the log, it adds no rows */
 	OK(store_exec(s, "UPDATE task SET state = 'waiting'; UPDATE job SET state = 'stopped'", &err));
 	o.replay = true;
 	OK(explain_resume(NULL, s, 1, &o, &err));
 	ck_assert_uint_eq(script.seen, whole);
-	ck_assert_int_eq(sql("SELECT count(*) FROM explanation"), 4);
-	ck_assert_int_eq(sql("SELECT count(*) FROM score"), 4);
+	ck_assert_double_eq(sql("SELECT count(*) FROM explanation"), 4);
+	ck_assert_double_eq(sql("SELECT count(*) FROM score"), 4);
 	check_text("SELECT text FROM label", "w3");
 }
 END_TEST
@@ -366,7 +332,7 @@ START_TEST(resumed_with_the_prompts_it_was_begun_with)
 	OK(explain_resume(NULL, s, 1, &rest, &err));
 	ck_assert_uint_eq(asked_with("An older judge."), 2 * BATCHES);
 	ck_assert_uint_eq(asked_with("You study"), 2);
-	ck_assert_int_eq(sql("SELECT count(*) FROM job"), 1);
+	ck_assert_double_eq(sql("SELECT count(*) FROM job"), 1);
 
 	/* what it cannot go on with */
 	script = (struct script){ .judge = { .seed = 5 } };
@@ -405,7 +371,7 @@ START_TEST(a_dry_run_counts_the_judge_too)
 	ck_assert_double_eq(cJSON_GetObjectItemCaseSensitive(sum, "requests")->valuedouble,
 	                    1 + 3 + 3 * BATCHES + 2 * (1 + BATCHES));
 	ck_assert_uint_eq(llm_count(server), 0);
-	ck_assert_int_eq(sql("SELECT count(*) FROM job"), 0);
+	ck_assert_double_eq(sql("SELECT count(*) FROM job"), 0);
 	cJSON_Delete(sum);
 }
 END_TEST
@@ -422,7 +388,7 @@ START_TEST(one_of_no_use_leaves_the_others)
 	OK(explain_run(NULL, s, &o, &err));
 	check_text("SELECT group_concat(text) FROM explanation", "w5");
 	ck_assert_uint_eq(asked_with("Sample 1: "), 3 + 2);
-	ck_assert_int_eq(sql("SELECT count(*) FROM score"), 1);
+	ck_assert_double_eq(sql("SELECT count(*) FROM score"), 1);
 }
 END_TEST
 
@@ -459,7 +425,7 @@ START_TEST(what_cannot_be_chosen_ends_in_one_line)
 	snprintf(want, sizeof(want), "%s: %s", x->state, x->why);
 	check_text("SELECT state || ': ' || error FROM task", want);
 	ck_assert_uint_eq(asked_with("Sample 1: "), x->labels);
-	ck_assert_int_eq(sql("SELECT count(*) FROM explanation"), 0);
+	ck_assert_double_eq(sql("SELECT count(*) FROM explanation"), 0);
 }
 END_TEST
 
@@ -493,7 +459,7 @@ static void cases(Suite *suite)
 {
 	TCase *t = tcase_create("tries");
 
-	tcase_add_checked_fixture(t, setup, teardown);
+	tcase_add_checked_fixture(t, setup, fixture_end);
 	tcase_set_timeout(t, 60);
 	tcase_add_test(t, the_best_of_several_is_kept);
 	tcase_add_test(t, the_choice_is_no_score);

@@ -17,6 +17,8 @@ gloss match sae0 --quiet 2>&1 | head -1
 gloss match sae0 none --quiet 2>&1 || echo "exit $?"
 gloss match sae0 sae1 tree --quiet 2>&1 || echo "exit $?"
 gloss match sae0 sae1 --rows 10 --quiet 2>&1 || echo "exit $?"
+gloss match sae0 tree --min-cosine 0.5 --quiet 2>&1 || echo "exit $?"
+gloss match sae0 tree --no-codes --rows 10 --quiet 2>&1 || echo "exit $?"
 gloss synth planted -o other --rows 100 --quiet >/dev/null
 gloss match sae0 other --quiet 2>&1 || echo "exit $?"
 gloss match sae0 apart/truth --dump other --quiet 2>&1 || echo "exit $?"

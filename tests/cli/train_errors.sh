@@ -28,7 +28,7 @@ gloss train "$data" -o sae --sweep k=8,16 --log all.jsonl 2>&1 || echo "exit $?"
 gloss train "$data" -o /proc/sae 2>&1 || echo "exit $?"
 gloss train no_such_dump -o gone 2>&1 || echo "exit $?"
 ls sae 2>&1
-ls gone
+ls gone 2>&1
 touch sae
 gloss train "$data" -o sae/deep 2>&1 || echo "exit $?"
 rm sae
@@ -49,4 +49,14 @@ wc -l <sae/train.jsonl
 gloss train "$data" -o full $quick --log no_such_folder/log 2>&1 || echo "exit $?"
 # a run that needs more memory than it may take ends before it takes any; how much depends on the machine
 gloss train "$data" -o small --memory-limit 20Mi 2>&1 | sed 's/[0-9][0-9]* MiB:/N MiB:/; s/\([a-z]\) [0-9][0-9]*/\1 N/g'
-ls small
+# a run that never began leaves no folder behind
+gloss train no_such_dump -o gone --features 8 --sweep k=2,4 2>&1 || echo "exit $?"
+# rows that are all the same
+python3 -c "
+import struct
+header = b'{\"activations\":{\"dtype\":\"F32\",\"shape\":[100,4],\"data_offsets\":[0,1600]}}'
+open('same.safetensors', 'wb').write(struct.pack('<Q', len(header)) + header + struct.pack('<4f', 1, 2, 3, 4) * 100)"
+gloss train same.safetensors -o gone $quick 2>&1 || echo "exit $?"
+mkdir kept
+gloss train no_such_dump -o kept $quick 2>&1 || echo "exit $?"
+ls -d small gone kept 2>/dev/null || :

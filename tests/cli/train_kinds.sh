@@ -40,4 +40,4 @@ train -o no --similarity cosine
 train -o no --archetypal 5 --optimizer-state 8
 train -o no --archetypal-delta 2
 train -o no --arch codebook --replace-noise 0.1
-ls no 2>&1
+ls no 2>&1 || :

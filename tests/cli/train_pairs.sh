@@ -7,7 +7,7 @@ def read(path):
     raw = open(path, "rb").read()
     n = struct.unpack("<Q", raw[:8])[0]
     return json.loads(raw[8:8 + n]), raw[8 + n:]
-def part(name, first, width, change=lambda shard, tokens: tokens, shards=2):
+def part(name, first, width, change=lambda shard, tokens: tokens, shards=2, masks=False, bad=b""):
     os.mkdir(name)
     for shard in range(shards):
         file = f"acts-{shard:05}-of-00002.safetensors"
@@ -16,20 +16,30 @@ def part(name, first, width, change=lambda shard, tokens: tokens, shards=2):
         d = a["shape"][-1]
         x, tokens = body[slice(*a["data_offsets"])], change(shard, body[slice(*t["data_offsets"])])
         x = b"".join(x[i + 2 * first:i + 2 * (first + width)] for i in range(0, len(x), 2 * d))
-        out = json.dumps({"activations": {"dtype": "F16", "shape": a["shape"][:-1] + [width], "data_offsets": [0, len(x)]},
-            "tokens": {"dtype": t["dtype"], "shape": t["shape"], "data_offsets": [len(x), len(x) + len(tokens)]}}).encode()
-        open(f"{name}/{file}", "wb").write(struct.pack("<Q", len(out)) + out + x + tokens)
+        x = bad + x[len(bad):]
+        mask = (b"\1" * (t["shape"][0] * t["shape"][1] - 1) + b"\0") if masks else b""
+        ends = [0, len(x), len(x) + len(tokens), len(x) + len(tokens) + len(mask)]
+        out = {"activations": {"dtype": "F16", "shape": a["shape"][:-1] + [width], "data_offsets": ends[:2]},
+            "tokens": {"dtype": t["dtype"], "shape": t["shape"], "data_offsets": ends[1:3]}}
+        if masks:
+            out["mask"] = {"dtype": "U8", "shape": t["shape"], "data_offsets": ends[2:]}
+        out = json.dumps(out).encode()
+        open(f"{name}/{file}", "wb").write(struct.pack("<Q", len(out)) + out + x + tokens + mask)
 part("x", 0, 32)
 part("y", 32, 24)
 part("z", 24, 32)
 part("other", 32, 24, lambda shard, t: t if shard else t[:40] + b"\1\0\0\0" + t[44:])
 part("short", 32, 24, shards=1)
+part("masked", 32, 24, masks=True)
+part("broken", 32, 24, bad=b"\0\x7e")
 END
 train() { gloss train x --features 64 --k 8 --batch 256 --steps 60 --quiet "$@" 2>&1 || echo "exit $?"; }
 dense() { gloss train x --features 64 --target-l0 8 --batch 256 --steps 60 --quiet "$@" 2>&1 || echo "exit $?"; }
 # what does not fit
 train --target other -o t
 train --target y -o t --normalize whiten
+train --target masked -o t
+train --target broken --nan fail -o t
 train --target short -o t
 train --target nowhere -o t
 train --cross other -o t
@@ -44,6 +54,7 @@ for arch in codebook pursuit; do
 done
 train --cross z --archetypal 8 -o t
 train --target y --normalize whiten -o t
+dense --target y --arch relu --raw-input -o t
 # a transcoder, and with a skip
 train --target y -o t | sed 's/ in [0-9.]* s ([^;]*; / (/; s/, kernels .*/)/; s/0\.[0-9]\{4\},/fvu,/; s/l0 [0-9.]*/l0/; s/, [0-9]* features dead//; s/fvu [0-9.]*/fvu/'
 train --target y --skip --arch batchtopk -o ts >/dev/null
