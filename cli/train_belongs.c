@@ -53,6 +53,7 @@ static const struct {
 	{ "threshold-lr", "arch", "jumprelu" },
 	{ "log-threshold", "arch", "jumprelu" },
 	{ "ste-input", "arch", "jumprelu" },
+	{ "ste-value", "arch", "jumprelu" },
 	{ "tanh-scale", "penalty", "tanh" },
 	{ "preact", "arch", "jumprelu" },
 	{ "detach-gate", "arch", "gated" },

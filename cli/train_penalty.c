@@ -35,6 +35,7 @@ sae_penalty_opts train_penalty_of(const train_penalty_args *a, sae_arch arch, bo
 		                   .tanh_scale = a->tanh_scale,
 		                   .preact = a->preact,
 		                   .ste_input = a->ste_input,
+		                   .ste_value = a->ste_value,
 		                   .log_threshold = a->log_threshold,
 		                   .detach_gate = a->detach_gate,
 		                   .p_end = a->p_end,

@@ -9,7 +9,7 @@ typedef struct train_penalty_args {
 	const char *kind, *decoder, *loss;
 	double l1, l0, target_l0, start_l0, bandwidth, threshold, threshold_lr, tanh_scale, preact, p_end,
 	        anneal_from, decoder_norm;
-	bool raw_input, ste_input, log_threshold, detach_gate;
+	bool raw_input, ste_input, ste_value, log_threshold, detach_gate;
 } train_penalty_args;
 
 #define TRAIN_PENALTY_KINDS "step|tanh|quadratic|quadratic-mean|lp|lp-root"
@@ -55,6 +55,9 @@ typedef struct train_penalty_args {
 	        OPTION(st, at.ste_input, "ste-input", 0, OPTION_BOOL, NULL, NULL, 0, 0,                      \
 	               "jumprelu: the rectangle's gradient goes to the encoder too, not only to the "        \
 	               "threshold"),                                                                         \
+	        OPTION(st, at.ste_value, "ste-value", 0, OPTION_BOOL, NULL, NULL, 0, 0,                      \
+	               "jumprelu: the penalty's rectangle is taken at values, which are 0 where a feature "  \
+	               "is silent, not at pre-activations (dictionary_learning, their issue 55)"),           \
 	        OPTION(st, at.tanh_scale, "tanh-scale", 0, OPTION_DOUBLE, "X", "4", 1e-6, 1e6,               \
 	               "jumprelu with the tanh penalty: times the values"),                                  \
 	        OPTION(st, at.preact, "preact", 0, OPTION_DOUBLE, "X", "0", 0, 1e9,                          \

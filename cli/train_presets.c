@@ -82,12 +82,13 @@ static const struct {
 	  { DL_STOP } },
 	{ "dictionary-learning-jumprelu",
 	  "{\"arch\":\"jumprelu\",\"lr\":7e-5,\"beta1\":0,\"l0\":1,\"target-l0\":20,"
-	  "\"raw-input\":true,\"penalty\":\"quadratic-mean\",\"bandwidth\":0.001,\"threshold\":0.001,"
+	  "\"raw-input\":true,\"ste-value\":true,\"penalty\":\"quadratic-mean\",\"bandwidth\":0.001,"
+	  "\"threshold\":0.001,"
 	  "\"threshold-lr\":1,"
 	  "\"decoder\":\"unit\",\"loss\":\"plain\",\"clip\":1,\"schedule\":\"constant\",\"warmup\":1000,"
 	  "\"warmup-late\":true,"
 	  "\"sparsity-warmup\":2000,\"init-bias\":\"zero\",\"encoder-norm\":1,\"normalize\":\"mean-square\"}",
-	  { "the step's estimator is at the pre-activation, there at the value (their issue 55)", DL_STOP } },
+	  { DL_STOP } },
 	{ "dictionary-learning-panneal",
 	  "{\"arch\":\"panneal\",\"lr\":1e-3,\"l1\":0.1,\"decoder\":\"unit\",\"loss\":\"plain\","
 	  "\"penalty\":\"lp-root\",\"p-end\":0.05,\"schedule\":\"constant\",\"warmup\":1000,\"warmup-late\":"

@@ -16,7 +16,8 @@
  * learn nothing: v = a + b_enc, of gated min(a + b_enc, a exp(r_mag) + b_mag), whichever keeps the feature silent.
  * theta has no gradient of its own; the estimators are those of a rectangle of width w around it:
  *   d f / d theta = -(theta / w) [|h - theta| < w / 2],   d [h > theta] / d theta = -(1 / w) [the same]
- * and with ste_input minus that is added to the derivatives by h. The second is taken at the pre-activation h, not at f.
+ * and with ste_input minus that is added to the derivatives by h. The second is taken at the pre-activation h; with at_value at f,
+ * as dictionary_learning has it (its issue 55): of silent entries at 0, so they count where theta is below w / 2.
  * (f n)^(p - 1) is taken at no less than f n = FIT_LEAST.
  *
  * Two ways to the same gradients, chosen by the entries of the batch before (entry: f != 0, or theta's rectangle, or a loss reaches it):
@@ -57,7 +58,7 @@ typedef struct fit_config {
 	bool unit_decoder; /* n of its rows is held at 1 */
 	bool by_norm;      /* n is as above, else 1 */
 	bool relative;     /* all gradients are divided by the batch's mean |e|^2 */
-	bool detached, log_theta, ste_input;
+	bool detached, log_theta, ste_input, at_value;
 	double bandwidth, tanh_scale, target_l0;
 	double theta_lr; /* thresholds move by that times the learning rate */
 	optim_config optim;

@@ -58,6 +58,7 @@ static int make(void **self, const sae_train_opts *o, uint32_t d_in, uint32_t d_
 		               .detached = q->detach_gate,
 		               .log_theta = q->log_threshold,
 		               .ste_input = q->ste_input,
+		               .at_value = q->ste_value,
 		               .bandwidth = q->bandwidth,
 		               .theta_lr = q->threshold_lr,
 		               .tanh_scale = q->tanh_scale,

@@ -13,13 +13,20 @@ static bool in_band(const fit_rule *r, float h, float theta)
 	return fabsf(h - theta) < 0.5f * (float)r->c->bandwidth;
 }
 
+/* The same of the penalty: with at_value it sees values, which are 0 where the feature is silent. */
+static bool in_penalty_band(const fit_rule *r, float h, float theta)
+{
+	return in_band(r, r->c->at_value && h <= theta ? 0 : h, theta);
+}
+
 bool fit_wanted(const fit_rule *r, size_t j, float a)
 {
 	float h = a + r->bias[j];
 
 	if (r->c->arch != FIT_JUMPRELU)
 		return h > 0;
-	return h > r->theta[j] || in_band(r, h, r->theta[j]) || (r->dead && r->dead[j]);
+	return h > r->theta[j] || in_band(r, h, r->theta[j]) || in_penalty_band(r, h, r->theta[j]) ||
+	       (r->dead && r->dead[j]);
 }
 
 float fit_low(const fit_rule *r, size_t j)
@@ -28,7 +35,8 @@ float fit_low(const fit_rule *r, size_t j)
 
 	if (r->c->arch == FIT_JUMPRELU)
 		low += 0.5f * (float)r->c->bandwidth - r->theta[j];
-	if (r->dead && r->dead[j])
+	if ((r->dead && r->dead[j]) ||
+	    (r->c->arch == FIT_JUMPRELU && r->c->at_value && in_band(r, 0, r->theta[j])))
 		return INFINITY;
 	return low + 1e-6f * (fabsf(r->bias[j]) + fabsf(low)); /* rounding must lose none */
 }
@@ -152,9 +160,9 @@ static float jump_gradient(place *p, size_t j, float a, float f, float dot)
 {
 	const fit_rule *r = p->r;
 	float h = a + r->bias[j], theta = r->theta[j], norm = r->norm[j], g = 0, by_value;
-	bool on = h > theta, near = in_band(r, h, theta);
+	bool on = h > theta, near = in_band(r, h, theta), counted = in_penalty_band(r, h, theta);
 
-	if (on || near) {
+	if (on || near || counted) {
 		by_value = -r->two * dot;
 		if (r->c->penalty == FIT_TANH) {
 			float t = tanhf((float)r->c->tanh_scale * f * norm), slope = p->factor * (1 - t * t);
@@ -164,8 +172,9 @@ static float jump_gradient(place *p, size_t j, float a, float f, float dot)
 			add(p, FIT_BY_NORM, j, slope * f);
 		}
 		g = on ? by_value : 0;
-		if (near) {
-			float ste = (theta * by_value + (r->c->penalty == FIT_TANH ? 0 : p->factor)) /
+		if (near || counted) {
+			float ste = ((near ? theta * by_value : 0) +
+			             (counted && r->c->penalty != FIT_TANH ? p->factor : 0)) /
 			            (float)r->c->bandwidth;
 
 			add(p, FIT_BY_OTHER, j, -ste);

@@ -235,6 +235,9 @@ static int check_penalty(const sae_train_opts *o, error *err)
 		rc = check_real("start-l0", p->start_l0, 0, o->d_sae, err);
 	if (rc == 0)
 		rc = check_real("decoder-norm", p->decoder_norm, 0, 1e6, err);
+	if (rc == 0 && p->ste_value && p->kind == SAE_PENALTY_TANH)
+		rc = error_set(err, ERR_ARG,
+		               "option 'ste-value' does not go with the tanh penalty, which counts nothing");
 	if (rc == 0 && p->raw_input && o->transcodes)
 		rc = error_set(
 		        err, ERR_ARG,

@@ -167,6 +167,7 @@ static bool put_penalty(cJSON *p, const sae_train_opts *o)
 	        put(p, "threshold", q->threshold) && put(p, "threshold_lr", q->threshold_lr) &&
 	        put(p, "start_l0", q->start_l0) && put(p, "tanh_scale", q->tanh_scale) &&
 	        put(p, "preact", q->preact) && cJSON_AddBoolToObject(p, "ste_input", q->ste_input) &&
+	        put_other(p, "ste_value", q->ste_value, false) &&
 	        cJSON_AddBoolToObject(p, "log_threshold", q->log_threshold) &&
 	        cJSON_AddBoolToObject(p, "detach_gate", q->detach_gate) && put(p, "p_end", q->p_end) &&
 	        put(p, "p_anneal_from", q->anneal_from));

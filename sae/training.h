@@ -91,6 +91,7 @@ typedef struct sae_penalty_opts {
 	double tanh_scale;           /* 4 */
 	double preact;               /* coefficient of the pre-activation loss; 0: none */
 	bool ste_input, log_threshold;
+	bool ste_value; /* L0's rectangle is taken at values, 0 where silent (dictionary_learning), not at pre-activations. false */
 	bool detach_gate; /* Gated: the second reconstruction's decoder and b_dec are constants */
 	/* p-anneal: p is 1 until that share of the steps, then falls after each of nine parts of the rest: at the end it would be p_end */
 	double p_end, anneal_from; /* 0.2, 0.5 */

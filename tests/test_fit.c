@@ -24,7 +24,7 @@ typedef struct reference {
 	double rest[N * D], mass, left; /* what they are to explain; V / N and U */
 	double aux;
 	/* at the point of departure */
-	bool on[N * F], near[N * F];
+	bool on[N * F], near[N * F], counted[N * F];
 	double lead[N * F], theta[F];              /* h - theta */
 	double mse, gate_mse, penalty, preact, l0; /* of the last loss() */
 } reference;
@@ -66,12 +66,13 @@ static void jump(reference *r, size_t t, size_t j, bool depart, row *w)
 		r->lead[i] = w->h[j] - theta;
 		r->on[i] = r->lead[i] > 0;
 		r->near[i] = fabs(r->lead[i]) < band / 2;
+		r->counted[i] = r->c.at_value ? fabs(r->on[i] ? r->lead[i] : -theta) < band / 2 : r->near[i];
 		r->theta[j] = theta;
 	}
 	lead = r->c.ste_input ? w->h[j] : r->lead[i] + r->theta[j];
-	moved = r->near[i] ? (lead - theta - r->lead[i]) / band : 0;
-	w->f[j] = w->h[j] * r->on[i] + r->theta[j] * moved;
-	w->step[j] = r->on[i] + moved;
+	moved = (lead - theta - r->lead[i]) / band;
+	w->f[j] = w->h[j] * r->on[i] + (r->near[i] ? r->theta[j] * moved : 0);
+	w->step[j] = r->on[i] + (r->counted[i] ? moved : 0);
 }
 
 static void encode(reference *r, size_t t, bool depart, row *w)
@@ -419,8 +420,13 @@ START_TEST(jumprelu_gradients)
 		c.penalty = penalties[i / 8];
 		c.log_theta = i & 2;
 		c.ste_input = i & 4;
+		c.at_value = false;
 		check_gradients(&c, &now, false);
+		c.at_value = c.penalty != FIT_TANH && !c.ste_input;
+		if (c.at_value)
+			check_gradients(&c, &now, false);
 	}
+	c.at_value = false;
 	c.unit_decoder = true;
 	c.by_norm = false;
 	check_gradients(&c, &(fit_now){ .coef = 0.7 }, false);
