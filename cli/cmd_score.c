@@ -104,12 +104,9 @@ static int next_scorer(const char **name, const char **next, error *err)
 static const struct {
 	const char *option, *scorers;
 } belongs[] = {
-	{ "group", "intruder" },
-	{ "subject", "surprisal|intervention" },
-	{ "sae", "intervention" },
-	{ "prompts", "intervention" },
-	{ "steer-kl", "intervention" },
-	{ "steer-tokens", "intervention" },
+	{ "group", "intruder" },        { "subject", "surprisal|intervention" },
+	{ "sae", "intervention" },      { "prompts", "intervention" },
+	{ "steer-kl", "intervention" }, { "steer-tokens", "intervention" },
 	{ "layer", "intervention" },
 };
 static const cli_need needs[] = { { "n", "golden" } };
