@@ -1,11 +1,12 @@
 /* chat: bodies of chat completions, and what a server was found to accept of them. */
 #include "explain/chat.h"
 #include "explain/client.h"
+#include "explain/prompt.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-enum { SCHEMA_MAX = 65536, DEPTH_MAX = 64, PROMPT_MAX = 64 << 20, PROBE_TOKENS = 32 };
+enum { SCHEMA_MAX = 65536, DEPTH_MAX = 64, PROBE_TOKENS = 32 };
 
 static const char *const format_names[] = {
 	[CHAT_SCHEMA] = "json_schema", [CHAT_OBJECT] = "json_object", [CHAT_PLAIN] = "none"
@@ -25,15 +26,17 @@ void chat_init(chat *c, const explain_client_opts *o)
 
 /* ---- Bodies -------------------------------------------------------------------------------------------------------------- */
 
-static bool add_message(cJSON *messages, const char *role, const char *content)
+static bool add_message(cJSON *messages, const char *role, const char *content, size_t len)
 {
 	cJSON *m = cJSON_CreateObject();
+	char *copy = strndup(content, len);
+	bool fine = copy && m && cJSON_AddStringToObject(m, "role", role) &&
+	            cJSON_AddStringToObject(m, "content", copy) && cJSON_AddItemToArray(messages, m);
 
-	if (!m || !cJSON_AddItemToArray(messages, m)) {
+	free(copy);
+	if (!fine)
 		cJSON_Delete(m);
-		return false;
-	}
-	return cJSON_AddStringToObject(m, "role", role) && cJSON_AddStringToObject(m, "content", content);
+	return fine;
 }
 
 static bool add_format(cJSON *body, const chat *c, const chat_question *q)
@@ -60,23 +63,42 @@ static bool add_format(cJSON *body, const chat *c, const chat_question *q)
 	return true;
 }
 
-/* Instructions first, so that questions of one kind begin alike and a provider can keep what they share. */
-static bool add_messages(cJSON *body, const chat *c, const chat_question *q)
+/* The turn, behind the instructions where those had no turn of their own. */
+static bool add_behind(cJSON *messages, const prompt_turn *instructions, const prompt_turn *turn)
 {
-	cJSON *messages = cJSON_AddArrayToObject(body, "messages");
 	bool fine;
 	text both;
 
-	if (!messages)
-		return false;
-	if (!q->system || !c->no_system)
-		return (!q->system || add_message(messages, "system", q->system)) &&
-		       add_message(messages, "user", q->user);
-	text_init(&both, PROMPT_MAX);
-	fine = text_addf(&both, "%s\n\n", q->system) == 0 && text_adds(&both, q->user) == 0 &&
-	       add_message(messages, "user", both.data);
+	if (!instructions->len)
+		return add_message(messages, turn->role, turn->text, turn->len);
+	text_init(&both, 2 * PROMPT_MAX + 2);
+	fine = text_add(&both, instructions->text, instructions->len) == 0 && text_adds(&both, "\n\n") == 0 &&
+	       text_add(&both, turn->text, turn->len) == 0 &&
+	       add_message(messages, turn->role, both.data, both.len);
 	text_free(&both);
 	return fine;
+}
+
+/* Instructions and worked examples first, so that questions of one kind begin alike and a provider can keep what they share. */
+static bool add_messages(cJSON *body, const chat *c, const chat_question *q)
+{
+	const prompt_turn question = { "user", q->user, strlen(q->user) };
+	cJSON *messages = cJSON_AddArrayToObject(body, "messages");
+	const char *rest = q->system ? q->system : "";
+	prompt_turn turn, before = { 0 };
+
+	if (!messages)
+		return false;
+	while (prompt_next_turn(&turn, &rest)) {
+		if (c->no_system && strcmp(turn.role, "system") == 0) {
+			before = turn;
+			continue;
+		}
+		if (!add_behind(messages, &before, &turn))
+			return false;
+		before.len = 0;
+	}
+	return add_behind(messages, &before, &question);
 }
 
 static bool fill_body(cJSON *body, const chat *c, const chat_question *q)

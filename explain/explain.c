@@ -10,7 +10,7 @@ extern const char prompt_label_refine[], prompt_detection[];
 extern const char schema_label[], schema_label_cot[], schema_detection[];
 extern const char prompt_detection_graded[], schema_detection_graded[];
 
-static const char *const label_fields[] = { "examples", "answer" };
+static const char *const label_fields[] = { "examples", "answer", "analysis" };
 
 explain_opts explain_opts_default(void)
 {

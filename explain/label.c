@@ -99,7 +99,9 @@ static const char *answer_shape(const engine_task *t)
 static int ask_label(engine_task *t, label_try *l, error *err)
 {
 	const label_task *mine = t->data;
-	prompt_field fields[] = { { "examples", mine->examples }, { "answer", answer_shape(t) } };
+	prompt_field fields[] = { { "examples", mine->examples },
+		                  { "answer", answer_shape(t) },
+		                  { "analysis", t->job->o->cot ? "asked for" : "" } };
 	unsigned sample = sample_of(t, l);
 
 	l->asked++;
@@ -134,6 +136,7 @@ static int ask_better(engine_task *t, label_try *l, error *err)
 	if (rc == 0) {
 		prompt_field fields[] = { { "examples", mine->examples },
 			                  { "answer", answer_shape(t) },
+			                  { "analysis", t->job->o->cot ? "asked for" : "" },
 			                  { "label", label.data },
 			                  { "missed", missed.data },
 			                  { "wrong", wrong.data } };

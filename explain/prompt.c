@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char user_line[] = "=== user\n";
+static const char user_line[] = "=== user\n", assistant_line[] = "=== assistant\n";
 static const double mark_threshold = 0.3; /* of the window's strongest value */
 
 static int too_long(int rc, error *err)
@@ -17,13 +17,25 @@ static int too_long(int rc, error *err)
 
 /* ---- Templates --------------------------------------------------------------------------------------------------------- */
 
-/* The line between both parts, NULL: there is none. */
+/* The next such line at or behind `from`, NULL: there is none. */
+static const char *find_line(const char *template, const char *from, const char *line)
+{
+	const char *at = from;
+
+	while ((at = strstr(at, line)) && at != template && at[-1] != '\n')
+		at++;
+	return at;
+}
+
+/* The line between both parts: the last, for worked examples have some of their own. NULL: there is none. */
 static const char *find_user_line(const char *template)
 {
-	const char *at = template;
+	const char *at = NULL, *next = template;
 
-	while ((at = strstr(at, user_line)) && at != template && at[-1] != '\n')
-		at++;
+	while ((next = find_line(template, next, user_line))) {
+		at = next;
+		next += strlen(user_line);
+	}
 	return at;
 }
 
@@ -35,23 +47,36 @@ static const char *field_value(const char *name, size_t len, const prompt_field 
 	return NULL;
 }
 
+/* The end of a field's name: the braces behind it, or the colon before what stands there if the field is not empty. */
+static const char *name_end(const char *name, const char *close)
+{
+	const char *colon = memchr(name, ':', (size_t)(close - name));
+
+	return colon ? colon : close;
+}
+
 static int fill_part(text *out, const char *s, size_t len, const prompt_field *fields, size_t n, error *err)
 {
-	const char *end = s + len, *open, *close, *value;
+	const char *end = s + len, *open, *close, *name, *colon, *value;
 	int rc = 0;
 
 	while (rc == 0 && (open = memmem(s, (size_t)(end - s), "{{", 2))) {
+		open += open[2] == '{'; /* a brace before a field */
 		close = memmem(open, (size_t)(end - open), "}}", 2);
 		if (!close)
 			return error_set(err, ERR_FORMAT, "the prompt template has '{{' without '}}'");
-		value = field_value(open + 2, (size_t)(close - open - 2), fields, n);
+		name = open + 2;
+		colon = name_end(name, close);
+		value = field_value(name, (size_t)(colon - name), fields, n);
 		if (!value)
 			return error_set(err, ERR_FORMAT,
 			                 "the prompt template has an unknown field '{{%.*s}}'",
 			                 (int)(close - open - 2 < 40 ? close - open - 2 : 40), open + 2);
 		rc = text_add(out, s, (size_t)(open - s));
-		if (rc == 0)
+		if (rc == 0 && colon == close)
 			rc = text_adds(out, value);
+		else if (rc == 0 && *value)
+			rc = text_add(out, colon + 1, (size_t)(close - colon - 1));
 		s = close + 2;
 	}
 	if (rc == 0)
@@ -79,6 +104,28 @@ int prompt_fill(text *system, text *user, const char *template, const prompt_fie
 	return fill_part(user, below, len, fields, n, err);
 }
 
+bool prompt_next_turn(prompt_turn *out, const char **rest)
+{
+	const char *s = *rest, *user, *assistant, *end;
+
+	if (!*s)
+		return false;
+	out->role = "system";
+	if (strncmp(s, user_line, strlen(user_line)) == 0)
+		out->role = "user";
+	else if (strncmp(s, assistant_line, strlen(assistant_line)) == 0)
+		out->role = "assistant";
+	if (*out->role != 's')
+		s = strchr(s, '\n') + 1;
+	user = find_line(s, s, user_line);
+	assistant = find_line(s, s, assistant_line);
+	end = !user || (assistant && assistant < user) ? assistant : user;
+	*rest = end ? end : s + strlen(s);
+	out->text = s;
+	out->len = (size_t)(*rest - s) - (end && end > s); /* the line break before a line is none of the text */
+	return true;
+}
+
 static unsigned line_of(const char *template, const char *at)
 {
 	unsigned line = 1;
@@ -86,6 +133,33 @@ static unsigned line_of(const char *template, const char *at)
 	for (; template <at; template ++)
 		line += *template == '\n';
 	return line;
+}
+
+/* Turns of examples come in pairs, the assistant's behind the user's. */
+static int check_turns(const char *template, const char *name, error *err)
+{
+	const char *at = template, *user, *assistant;
+	bool asked = false;
+
+	for (;;) {
+		user = find_line(template, at, user_line);
+		assistant = find_line(template, at, assistant_line);
+		at = !user || (assistant && assistant < user) ? assistant : user;
+		if (!at)
+			break;
+		if (asked != (at == assistant))
+			return error_set(err, ERR_FORMAT, "'%s' line %u: '%s' where '%s' belongs", name,
+			                 line_of(template, at),
+			                 at == user ? "=== user" : "=== assistant",
+			                 at == user ? "=== assistant" : "=== user");
+		asked = at == user;
+		at += strlen(at == user ? user_line : assistant_line);
+	}
+	return asked ? 0
+	             : error_set(err, ERR_FORMAT,
+	                         "'%s' ends with a line '=== assistant': it lacks the question behind a last "
+	                         "'=== user'",
+	                         name);
 }
 
 /* What a question is about: without it, a template of the user's asks about nothing, and is paid for. */
@@ -117,11 +191,12 @@ int prompt_check(const char *template, const char *const *fields, size_t n, cons
 		                 "what the user does",
 		                 name);
 	while ((open = strstr(open, "{{"))) {
+		open += open[2] == '{';
 		close = strstr(open, "}}");
 		if (!close)
 			return error_set(err, ERR_FORMAT, "'%s' line %u: '{{' without '}}'", name,
 			                 line_of(template, open));
-		len = (size_t)(close - open) - 2;
+		len = (size_t)(name_end(open + 2, close) - open) - 2;
 		for (i = 0; i < n; i++)
 			if (strlen(fields[i]) == len && memcmp(fields[i], open + 2, len) == 0)
 				break;
@@ -130,6 +205,8 @@ int prompt_check(const char *template, const char *const *fields, size_t n, cons
 			                 line_of(template, open), (int)(len < 40 ? len : 40), open + 2);
 		open = close + 2;
 	}
+	if (own && check_turns(template, name, err) < 0)
+		return err->code;
 	return own ? check_content(template, fields, n, name, err) : 0;
 }
 
@@ -260,34 +337,47 @@ static int add_text(text *t, const store_window *w, const uint8_t *mark)
 	return rc;
 }
 
+static int add_token(text *t, const store_window *w, uint32_t i)
+{
+	text one, shown;
+	int rc;
+
+	text_init(&one, PROMPT_MAX);
+	text_init(&shown, PROMPT_MAX);
+	rc = join_visible(&one, w, i, i + 1);
+	if (rc == 0) /* as it stands in the text above */
+		rc = add_without_marks(&shown, &one, false, false);
+	if (rc == 0)
+		rc = text_add_json(t, shown.data ? shown.data : "", shown.len);
+	text_free(&shown);
+	text_free(&one);
+	return rc;
+}
+
+int prompt_add_token(text *t, const store_window *w, uint32_t i, error *err)
+{
+	int rc = add_token(t, w, i);
+
+	return rc < 0 ? too_long(rc, err) : 0;
+}
+
 /* active: " brown" 10 (peak), " fox" 4 */
 static int add_values(text *t, const store_window *w, const uint8_t *mark, float strongest)
 {
 	const char *between = "\nactive: ";
 	int rc = 0, value;
-	text one, shown;
 
-	text_init(&one, PROMPT_MAX);
-	text_init(&shown, PROMPT_MAX);
 	for (uint32_t i = 0; i < w->length && rc == 0; i++) {
 		if (!mark[i])
 			continue;
 		value = (int)ceil(10.0 * (double)w->value[i] / (double)strongest);
-		text_clear(&one);
-		text_clear(&shown);
-		rc = join_visible(&one, w, i, i + 1);
-		if (rc == 0) /* as it stands in the text above */
-			rc = add_without_marks(&shown, &one, false, false);
+		rc = text_adds(t, between);
 		if (rc == 0)
-			rc = text_adds(t, between);
-		if (rc == 0)
-			rc = text_add_json(t, shown.data ? shown.data : "", shown.len);
+			rc = add_token(t, w, i);
 		if (rc == 0)
 			rc = text_addf(t, " %d%s", value > 10 ? 10 : value, i == w->peak ? " (peak)" : "");
 		between = ", ";
 	}
-	text_free(&shown);
-	text_free(&one);
 	return rc;
 }
 

@@ -35,14 +35,34 @@ static int choose(engine_task *t, explain_view *v, size_t want, size_t more, err
 
 /* ---- marked ---------------------------------------------------------------------------------------------------------- */
 
+static bool peaked_before(const explain_view *v, size_t i)
+{
+	const char *peak = v->shown[i]->text[v->shown[i]->peak];
+
+	for (size_t k = 0; k < i; k++)
+		if (strcmp(v->shown[k]->text[v->shown[k]->peak], peak) == 0)
+			return true;
+	return false;
+}
+
+/* Samples, and once more what each is about, each token once: small models lose sight of it. */
 static int add_samples(text *out, const explain_view *v, size_t n, error *err)
 {
+	const char *between = "\n\nPeaks: ";
 	int rc = 0;
 
 	for (size_t i = 0; i < n && rc == 0; i++) {
 		if (text_addf(out, "%sSample %zu: ", i ? "\n" : "", i + 1) < 0)
 			return too_long(err);
 		rc = prompt_add_marked(out, v->shown[i], v->all.strongest, err);
+	}
+	for (size_t i = 0; i < n && rc == 0; i++) {
+		if (peaked_before(v, i))
+			continue;
+		if (text_adds(out, between) < 0)
+			return too_long(err);
+		rc = prompt_add_token(out, v->shown[i], v->shown[i]->peak, err);
+		between = ", ";
 	}
 	return rc;
 }
