@@ -122,7 +122,8 @@ bool prompt_next_turn(prompt_turn *out, const char **rest)
 	end = !user || (assistant && assistant < user) ? assistant : user;
 	*rest = end ? end : s + strlen(s);
 	out->text = s;
-	out->len = (size_t)(*rest - s) - (end && end > s); /* the line break before a line is none of the text */
+	out->len =
+	        (size_t)(*rest - s) - (end && end > s); /* the line break before a line is none of the text */
 	return true;
 }
 
@@ -149,8 +150,7 @@ static int check_turns(const char *template, const char *name, error *err)
 			break;
 		if (asked != (at == assistant))
 			return error_set(err, ERR_FORMAT, "'%s' line %u: '%s' where '%s' belongs", name,
-			                 line_of(template, at),
-			                 at == user ? "=== user" : "=== assistant",
+			                 line_of(template, at), at == user ? "=== user" : "=== assistant",
 			                 at == user ? "=== assistant" : "=== user");
 		asked = at == user;
 		at += strlen(at == user ? user_line : assistant_line);

@@ -369,6 +369,15 @@ double llm_when(llm_server *s, size_t i)
 	return s->when[i];
 }
 
+const char *llm_question(const char *body)
+{
+	const char *at = body, *next = body;
+
+	while ((next = strstr(next, "\"content\":")))
+		at = next++;
+	return at;
+}
+
 char *llm_chat(const char *content)
 {
 	text t;

@@ -51,6 +51,8 @@ const char *llm_raw_url(const llm_raw_server *s);
 unsigned llm_raw_count(llm_raw_server *s); /* connections so far */
 void llm_stop_raw(llm_raw_server *s);
 
+/* The last message in the body of a chat: the question itself, behind instructions and worked examples. */
+const char *llm_question(const char *body);
 /* A chat completion that says `content`, with 11 tokens in and 7 out. malloc'd. */
 char *llm_chat(const char *content);
 

@@ -40,7 +40,7 @@ static error err;
 
 static void label_for(char out[256], const char *request)
 {
-	const char *at = strstr(request, "active: \\\"");
+	const char *at = strstr(llm_question(request), "active: \\\"");
 
 	snprintf(out, 256, "{\"ok\":true}");
 	if (!at)

@@ -45,7 +45,7 @@ static char *long_chat(const char *label)
 /* The label is the peak's word; the probe is answered too. Feature 11 is refused, 10 filtered. */
 static llm_reply answer(const llm_seen *request, void *payload)
 {
-	const char *at = strstr(request->body, "active: \\\"");
+	const char *at = strstr(llm_question(request->body), "active: \\\"");
 	char label[128] = "{\"ok\":true}";
 	int n;
 
@@ -323,7 +323,7 @@ START_TEST(requests_begin_alike)
 	b = llm_get(server, 2)->body;
 	while (a[same] && a[same] == b[same])
 		same++;
-	user = strstr(a, "Sample 1: ");
+	user = llm_question(a);
 	ck_assert_ptr_nonnull(user);
 	ck_assert_uint_ge(same, (size_t)(user - a));
 	ck_assert_uint_ge(same, 1000);

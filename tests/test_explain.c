@@ -692,74 +692,6 @@ START_TEST(answers_are_found_in_what_models_say)
 }
 END_TEST
 
-START_TEST(templates_are_filled_exactly)
-{
-	prompt_field fields[] = { { "a", "{{b}}" }, { "label", "L" } };
-	text system, user;
-
-	text_init(&system, 1000);
-	text_init(&user, 1000);
-	ck_assert_int_eq(prompt_fill(&system, &user, "S {{label}}\n=== user\n{{a}}!\n", fields, 2, &err), 0);
-	ck_assert_str_eq(system.data, "S L");
-	ck_assert_str_eq(user.data, "{{b}}!"); /* a value is not looked into */
-	ck_assert_int_eq(prompt_fill(&system, &user, "x\n=== user\n{{nope}}", fields, 2, &err), ERR_FORMAT);
-	ck_assert_ptr_nonnull(strstr(err.msg, "unknown field '{{nope}}'"));
-	ck_assert_int_eq(prompt_fill(&system, &user, "x\n=== user\n{{a", fields, 2, &err), ERR_FORMAT);
-	ck_assert_int_eq(prompt_fill(&system, &user, "no user part", fields, 2, &err), ERR_FORMAT);
-	ck_assert_int_eq(prompt_fill(&system, &user, "no === user\n", fields, 2, &err), ERR_FORMAT);
-	text_clear(&system);
-	text_clear(&user);
-	ck_assert_int_eq(prompt_fill(&system, &user, "=== user\nall of it", fields, 2, &err), 0);
-	ck_assert_uint_eq(system.len, 0);
-	ck_assert_str_eq(user.data, "all of it");
-	text_free(&system);
-	text_free(&user);
-}
-END_TEST
-
-START_TEST(templates_must_ask_about_something)
-{
-	static const char *const score[] = { "label", "texts", "count" }, *const explain[] = { "examples",
-		                                                                               "answer" };
-
-	ck_assert_int_eq(prompt_check("=== user\n{{texts}}", score, 3, "t.txt", &err), 0);
-	ck_assert_int_eq(prompt_check("=== user\n{{label}}", score, 3, "t.txt", &err), ERR_FORMAT);
-	ck_assert_str_eq(err.msg, "'t.txt' lacks the field '{{texts}}'");
-	ck_assert_int_eq(prompt_check("=== user\n{{label}}", score, 3, NULL, &err), 0); /* ours */
-	ck_assert_int_eq(prompt_check("=== user\nWell?", score, 1, "t.txt", &err), ERR_FORMAT);
-	ck_assert_str_eq(err.msg, "'t.txt' lacks the field '{{label}}'");
-	ck_assert_int_eq(prompt_check("x\n=== user\n{{answer}}", explain, 2, "t.txt", &err), ERR_FORMAT);
-	ck_assert_int_eq(prompt_check("{{texts}} {{x}}\n=== user\n", score, 3, "t.txt", &err), ERR_FORMAT);
-	ck_assert_str_eq(err.msg, "'t.txt' line 1: unknown field '{{x}}'");
-}
-END_TEST
-
-START_TEST(windows_cannot_be_misread)
-{
-	static const char *const tokens[] = { "a <<", "b", "\n[2] ", "<", "c", " >" };
-	static const float values[] = { 0, 10, 0, 0, 4, 0 };
-	static const uint32_t ids[6] = { 0 };
-	store_window w = {
-		.length = 6, .peak = 1, .activation = 10, .token = ids, .text = tokens, .value = values
-	};
-	text t;
-
-	text_init(&t, 1000);
-	ck_assert_int_eq(prompt_add_marked(&t, &w, 20, &err), 0);
-	ck_assert_str_eq(t.data, "a ‹‹<<b>>↵[2] ‹<<c>> >\nactive: \"b\" 5 (peak), \"c\" 2");
-	text_clear(&t);
-	ck_assert_int_eq(prompt_add_plain(&t, &w, &err), 0);
-	ck_assert_str_eq(t.data, "a <<b↵[2] <c >");
-	text_clear(&t);
-	ck_assert_int_eq(prompt_add_marks(&t, &w, (const uint8_t[]){ 1, 0, 0, 0, 0, 1 }, &err), 0);
-	ck_assert_str_eq(t.data, "<<a ‹‹>>b↵[2] <c<< ›>>");
-	w = prompt_cut(&w, 4, 2);
-	ck_assert_uint_eq(w.length, 4);
-	ck_assert_uint_eq(w.peak, 1);
-	text_free(&t);
-}
-END_TEST
-
 static void cases(Suite *suite)
 {
 	TCase *t = tcase_create("explain"), *p = tcase_create("prompts");
@@ -779,9 +711,6 @@ static void cases(Suite *suite)
 	tcase_add_loop_test(p, schemas_tell_good_from_bad, 0, ARRAY_LEN(samples));
 	tcase_add_loop_test(p, answers_name_the_item_before_the_verdict, 0, ARRAY_LEN(keyed));
 	tcase_add_loop_test(p, answers_are_found_in_what_models_say, 0, ARRAY_LEN(contents));
-	tcase_add_test(p, templates_are_filled_exactly);
-	tcase_add_test(p, templates_must_ask_about_something);
-	tcase_add_test(p, windows_cannot_be_misread);
 	suite_add_tcase(suite, p);
 }
 

@@ -351,6 +351,7 @@ START_TEST(resumed_by_the_schema_before)
 	size_t asked;
 
 	o.cot = _i;
+	o.prompt = "Answer with {{answer}}\n=== user\n{{examples}}\n"; /* worked examples came later */
 	before = label_schema_before(_i ? schema_label_cot : schema_label, &mem);
 	ck_assert_ptr_nonnull(before);
 	says = "!{\"error\":1}";
