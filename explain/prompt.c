@@ -104,22 +104,30 @@ int prompt_fill(text *system, text *user, const char *template, const prompt_fie
 	return fill_part(user, below, len, fields, n, err);
 }
 
+/* The next line of either kind at or behind `from`; NULL: there is none. */
+static const char *find_turn(const char *template, const char *from)
+{
+	const char *user = find_line(template, from, user_line);
+	const char *assistant = find_line(template, from, assistant_line);
+
+	return !user || (assistant && assistant < user) ? assistant : user;
+}
+
+static bool is_line(const char *at, const char *line)
+{
+	return strncmp(at, line, strlen(line)) == 0;
+}
+
 bool prompt_next_turn(prompt_turn *out, const char **rest)
 {
-	const char *s = *rest, *user, *assistant, *end;
+	const char *s = *rest, *end;
 
 	if (!*s)
 		return false;
-	out->role = "system";
-	if (strncmp(s, user_line, strlen(user_line)) == 0)
-		out->role = "user";
-	else if (strncmp(s, assistant_line, strlen(assistant_line)) == 0)
-		out->role = "assistant";
+	out->role = is_line(s, user_line) ? "user" : is_line(s, assistant_line) ? "assistant" : "system";
 	if (*out->role != 's')
 		s = strchr(s, '\n') + 1;
-	user = find_line(s, s, user_line);
-	assistant = find_line(s, s, assistant_line);
-	end = !user || (assistant && assistant < user) ? assistant : user;
+	end = find_turn(s, s);
 	*rest = end ? end : s + strlen(s);
 	out->text = s;
 	out->len =
@@ -139,21 +147,16 @@ static unsigned line_of(const char *template, const char *at)
 /* Turns of examples come in pairs, the assistant's behind the user's. */
 static int check_turns(const char *template, const char *name, error *err)
 {
-	const char *at = template, *user, *assistant;
 	bool asked = false;
 
-	for (;;) {
-		user = find_line(template, at, user_line);
-		assistant = find_line(template, at, assistant_line);
-		at = !user || (assistant && assistant < user) ? assistant : user;
-		if (!at)
-			break;
-		if (asked != (at == assistant))
-			return error_set(err, ERR_FORMAT, "'%s' line %u: '%s' where '%s' belongs", name,
-			                 line_of(template, at), at == user ? "=== user" : "=== assistant",
-			                 at == user ? "=== assistant" : "=== user");
-		asked = at == user;
-		at += strlen(at == user ? user_line : assistant_line);
+	for (const char *at = template; (at = find_turn(template, at)); at++) {
+		bool user = is_line(at, user_line);
+
+		if (user == asked)
+			return error_set(err, ERR_FORMAT, "'%s' line %u: '=== %s' where '=== %s' belongs",
+			                 name, line_of(template, at), user ? "user" : "assistant",
+			                 user ? "assistant" : "user");
+		asked = user;
 	}
 	return asked ? 0
 	             : error_set(err, ERR_FORMAT,
