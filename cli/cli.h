@@ -65,9 +65,9 @@ typedef struct cli_parsed {
 	cli_common common;
 	const char **args; /* positional */
 	size_t n_args;
-	const char **given; /* names of the options the user set */
-	size_t n_given;
-	bool done; /* --help was shown: return `exit_code` */
+	const char **given;    /* names of the options the user set */
+	size_t n_given, n_own; /* the first n_own by the command line or --config, the rest by --preset */
+	bool done;             /* --help was shown: return `exit_code` */
 	int exit_code;
 	arena mem; /* holds every string and list */
 } cli_parsed;
@@ -78,6 +78,7 @@ void cli_parse(cli_parsed *p, const command *self, void *opts, int argc, char **
 void cli_parsed_clear(cli_parsed *p);
 /* Whether the user gave the option (flag, config or preset), not just its default. */
 bool cli_given(const cli_parsed *p, const char *name);
+bool cli_given_own(const cli_parsed *p, const char *name); /* and not by a preset */
 /* Options that do nothing without another: `needed` is one name, or two of which one will do, as "candidates|refine". */
 typedef struct cli_need {
 	const char *option, *needed;

@@ -78,7 +78,7 @@ static const option options[] = {
 	       "share of the step size where the warm-up begins"),
 	OPTION(train_opts, warmup_late, "warmup-late", 0, OPTION_BOOL, NULL, NULL, 0, 0,
 	       "the first step has that share, and the penalty's weight 0: warm-ups a step later "
-	       "(dictionary_learning)"),
+	       "(dictionary_learning); refused where there is none"),
 	OPTION(train_opts, warmup_shape, "warmup-shape", 0, OPTION_ENUM, "linear|cosine", "linear", 0, 0,
 	       "how it rises"),
 	OPTION(train_opts, lr_floor, "lr-floor", 0, OPTION_DOUBLE, "SHARE", NULL, 0, 1,
@@ -392,6 +392,20 @@ static void prepare_sae(train_sae *s, const dump_input *in)
 	sae_train_screening(s->screening, sizeof(s->screening), &s->plan, sae_dump_get_info(in->dump)->d_in);
 }
 
+/* Presets have --warmup-late whatever the warm-ups become. */
+static int check_late(const train_job *j, error *err)
+{
+	bool rises = !j->o->warmup_late || !cli_given_own(j->parsed, "warmup-late");
+
+	for (size_t i = 0; i < j->n && !rises; i++)
+		rises = j->saes[i].plan.warmup || j->saes[i].plan.sparsity_warmup;
+	if (rises)
+		return 0;
+	return error_set(err, ERR_ARG,
+	                 "--warmup-late does nothing: there is no warm-up in this run of %" PRIu64 " steps",
+	                 j->saes[0].plan.steps);
+}
+
 static int open_and_train(train_job *j, error *err)
 {
 	bool grown = false;
@@ -403,7 +417,8 @@ static int open_and_train(train_job *j, error *err)
 		return rc;
 	for (size_t i = 0; i < j->n; i++)
 		prepare_sae(&j->saes[i], &j->in);
-	if (j->o->force)
+	rc = check_late(j, err);
+	if (rc == 0 && j->o->force)
 		rc = train_remove_saved(j, err);
 	return rc == 0 ? train_run(j, grown, err) : rc;
 }

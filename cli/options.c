@@ -298,6 +298,7 @@ static int apply_preset(parse *s)
 	cJSON *tree;
 	int rc = 0;
 
+	s->p->n_own = s->p->n_given;
 	if (!s->self->preset || !o || !cli_given(s->p, o->name))
 		return 0;
 	name = *(const char *const *)((const char *)s->opts + o->offset);
@@ -382,12 +383,22 @@ void cli_parsed_clear(cli_parsed *p)
 	*p = (cli_parsed){ .mem = ARENA_INIT };
 }
 
-bool cli_given(const cli_parsed *p, const char *name)
+static bool among_given(const cli_parsed *p, size_t n, const char *name)
 {
-	for (size_t i = 0; i < p->n_given; i++)
+	for (size_t i = 0; i < n; i++)
 		if (!strcmp(p->given[i], name))
 			return true;
 	return false;
+}
+
+bool cli_given(const cli_parsed *p, const char *name)
+{
+	return among_given(p, p->n_given, name);
+}
+
+bool cli_given_own(const cli_parsed *p, const char *name)
+{
+	return among_given(p, p->n_own, name);
 }
 
 bool cli_is_choice(const char *word, size_t n, const char *choices)
