@@ -113,5 +113,9 @@ int train_check_belongs(const cli_parsed *p, const train_sweep *s, error *err)
 			return error_set(err, ERR_ARG, "--%s belongs to --%s %s, not to %s",
 			                 belongs[i].option, of, belongs[i].values, value_of(&s->opts[0], of));
 	}
+	if (cli_given_own(p, "prefix-loss") && cli_given_own(p, "prefix-weights"))
+		return error_set(err, ERR_ARG,
+		                 "--prefix-loss and --prefix-weights cannot both be given: the loss is by "
+		                 "the weights");
 	return cli_check_needs(p, needs, ARRAY_LEN(needs), err);
 }
