@@ -337,7 +337,7 @@ static int take_options(train_job *j, train_opts *o, train_sweep *sweep, error *
 	if (rc == 0)
 		rc = train_sweep_make(sweep, j->self, j->parsed, o, err);
 	if (rc == 0)
-		rc = train_check_belongs(j->parsed, sweep, err);
+		rc = train_check_belongs(j->self, j->parsed, o, err);
 	if (rc == 0)
 		rc = make_saes(j, o, sweep, tokens, err);
 	if (rc == 0)

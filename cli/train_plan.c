@@ -93,13 +93,13 @@ sae_train_opts train_plan_of(const train_opts *o, const cli_parsed *p, uint64_t 
 	t.tokens = tokens;
 	t.penalty = train_penalty_of(&o->penalty, t.arch, crosses && t.arch != SAE_JUMPRELU);
 	/* what is not given follows the scale of the rows */
-	if (train_is_given(p, &o->sweep, "threshold-lr"))
+	if (cli_given(p, "threshold-lr"))
 		t.penalty.threshold_lr = o->penalty.threshold_lr;
-	if (train_is_given(p, &o->sweep, "tanh-scale"))
+	if (cli_given(p, "tanh-scale"))
 		t.penalty.tanh_scale = o->penalty.tanh_scale;
-	if (train_is_given(p, &o->sweep, "archetypal-delta"))
+	if (cli_given(p, "archetypal-delta"))
 		t.archetypal_delta = o->archetypal_delta;
-	if (train_is_given(p, &o->sweep, "auxk-alpha"))
+	if (cli_given(p, "auxk-alpha"))
 		t.auxk_alpha = o->auxk_alpha;
 	t.random_prefixes = o->random_prefixes;
 	t.prefix_sum = strcmp(o->prefix_loss, "sum") == 0;
