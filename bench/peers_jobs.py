@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 
+from feed import Batches, Feed, RowModel
+
 
 def prepare_rows(job):
     """Write the rows that count, scaled to a mean norm of sqrt(d), as F32 that every peer maps: rows.npy, mean.npy."""
@@ -40,28 +42,6 @@ def prepare_rows(job):
     return {"all": len(every), "kept": n_kept, "train": n_train, "held_out": n_kept - n_train, "d": d, "scale": scale}
 
 
-class Feed:
-    """Batches of training rows, a fresh permutation each epoch, the last partial one dropped. A trainer asks for its next batch
-    when it is done with the one before, so the times between two requests are its steps."""
-
-    def __init__(self, job):
-        self.rows, self.n, self.batch = np.load(job["rows"], mmap_mode="r"), job["n_train"], job["batch"]
-        self.rng, self.order, self.at, self.asked = np.random.default_rng(job["seed"]), [], 0, []
-
-    def ids(self):
-        self.asked.append(time.perf_counter())
-        if self.at + self.batch > len(self.order):
-            self.order, self.at = self.rng.permutation(self.n), 0
-        self.at += self.batch
-        return self.order[self.at - self.batch : self.at]
-
-    def __iter__(self):
-        return self
-
-    def __next__(self):
-        return torch.from_numpy(self.rows[self.ids()])
-
-
 def train_sae_lens(job, feed):
     """SAELens: SAETrainer.fit(). b_dec starts at the mean (its own start is 0); decoder norms are folded as it does at saving."""
     from sae_lens.config import SAETrainerConfig
@@ -82,8 +62,6 @@ def train_sae_lens(job, feed):
 def train_eai_sparsify(job, feed):
     """sparsify: Trainer.fit() on a 'model' whose one module hands it the rows that the token ids name. Adam at a constant rate."""
     from sparsify import SparseCoderConfig, TrainConfig, Trainer
-
-    from sparsify_rows import Batches, RowModel
 
     cfg = TrainConfig(
         SparseCoderConfig(num_latents=job["features"], k=job["k"]), batch_size=1, optimizer="adam", lr=job["lr"],
@@ -139,7 +117,7 @@ def train_dictionary_learning(job, feed):
 
 def train_peer(job):
     torch.set_num_threads(job["threads"])
-    feed = Feed(job)
+    feed = Feed(job, job["n_train"])
     train = {"sae-lens": train_sae_lens, "eai-sparsify": train_eai_sparsify, "dictionary-learning": train_dictionary_learning}
     weights = train[job["tool"]](job, feed)
     save_file({name: w.detach().contiguous() for name, w in weights.items()}, job["weights"])

@@ -15,6 +15,8 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 
+from feed import Batches, Feed, RowModel
+
 
 def prepare(job):
     """Rows that count, scaled to a mean norm of sqrt(d), as a dump of F32 shards; and as rows.npy, which the tools map."""
@@ -47,26 +49,6 @@ def same_start(job, weights):
             rows.copy_(torch.from_numpy(np.load(job["start"])).to(w) * rows.norm(dim=1, keepdim=True))
 
 
-class Feed:
-    """Batches of training rows, a fresh permutation each epoch, the last partial one dropped."""
-
-    def __init__(self, job):
-        self.rows, self.n, self.batch = np.load(job["rows"], mmap_mode="r"), job["train"], job["batch"]
-        self.rng, self.order, self.at = np.random.default_rng(job["seed"]), [], 0
-
-    def ids(self):
-        if self.at + self.batch > len(self.order):
-            self.order, self.at = self.rng.permutation(self.n), 0
-        self.at += self.batch
-        return self.order[self.at - self.batch : self.at]
-
-    def __iter__(self):
-        return self
-
-    def __next__(self):
-        return torch.from_numpy(self.rows[self.ids()])
-
-
 # ---- The tools: each returns x -> (reconstruction, codes), as the tool itself encodes when it is used ----
 
 
@@ -86,7 +68,7 @@ def sae_lens(job):
         job["steps"] * job["batch"], train_batch_size_samples=job["batch"], lr=3e-4, lr_end=3e-5,
         dead_feature_window=job["dead_steps"], feature_sampling_window=2 * job["dead_steps"],
     )  # fmt: skip
-    SAETrainer(cfg, sae, data_provider=Feed(job)).fit()
+    SAETrainer(cfg, sae, data_provider=Feed(job, job["train"])).fit()
     sae.eval()
 
     def run(x):
@@ -99,9 +81,7 @@ def sae_lens(job):
 def sparsify(job):
     from sparsify import SparseCoderConfig, TrainConfig, Trainer
 
-    from sparsify_rows import Batches, RowModel
-
-    feed = Feed(job)
+    feed = Feed(job, job["train"])
     coder = SparseCoderConfig(num_latents=job["features"], k=job["k"])
     cfg = TrainConfig(
         coder, batch_size=1, hookpoints=["rows"], init_seeds=[job["seed"]], save_every=job["steps"] + 2, log_to_wandb=False,
@@ -166,7 +146,7 @@ def dictionary_learning(job):
         warmup_steps=job["warmup"], seed=job["seed"], device="cpu", **own(job),
     )  # fmt: skip
     config |= {"sparsity_warmup_steps": job["sparsity_warmup"]} if penalty else {}
-    trainSAE(Feed(job), [config], steps=job["steps"], normalize_activations=True, device="cpu")
+    trainSAE(Feed(job, job["train"]), [config], steps=job["steps"], normalize_activations=True, device="cpu")
     ae = kept[0].ae
 
     def run(x):
@@ -245,7 +225,7 @@ def reference(job):
     r, d, F = job["recipe"], job["d"], job["features"]
     torch.manual_seed(job["seed"])
     torch.set_default_dtype(torch.float64)
-    feed = Feed(job)
+    feed = Feed(job, job["train"])
     sample = torch.from_numpy(feed.rows[: min(job["train"], 32768)]).double()
     scale = {"mean-norm": math.sqrt(d) / sample.norm(dim=1).mean(), "mean-square": 1 / sample.square().sum(1).mean().sqrt(), "layer": 1}[r["rows"]]
 

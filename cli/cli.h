@@ -65,9 +65,9 @@ typedef struct cli_parsed {
 	cli_common common;
 	const char **args; /* positional */
 	size_t n_args;
-	const char **given; /* names of the options the user set */
-	size_t n_given;
-	bool done; /* --help was shown: return `exit_code` */
+	const char **given;    /* names of the options the user set */
+	size_t n_given, n_own; /* the first n_own by the command line or --config, the rest by --preset */
+	bool done;             /* --help was shown: return `exit_code` */
 	int exit_code;
 	arena mem; /* holds every string and list */
 } cli_parsed;
@@ -78,12 +78,22 @@ void cli_parse(cli_parsed *p, const command *self, void *opts, int argc, char **
 void cli_parsed_clear(cli_parsed *p);
 /* Whether the user gave the option (flag, config or preset), not just its default. */
 bool cli_given(const cli_parsed *p, const char *name);
+void cli_mark_given(cli_parsed *p, const char *name);
+bool cli_given_own(const cli_parsed *p, const char *name); /* and not by a preset */
 /* Options that do nothing without another: `needed` is one name, or two of which one will do, as "candidates|refine". */
 typedef struct cli_need {
 	const char *option, *needed;
 } cli_need;
 /* ERR_ARG: one was given without what it needs; names both. */
 int cli_check_needs(const cli_parsed *p, const cli_need *needs, size_t n, error *err) MUST_USE;
+/* An option that belongs to values "a|b|c" of another, `of`: "--arch", or "jobs" where it is an action. option NULL, the last of a table:
+ * all others of the command's own. */
+typedef struct cli_belonging {
+	const char *option, *of, *values;
+} cli_belonging;
+/* Those of `of`, whose values in force are apart by commas. ERR_ARG: one was given that belongs to none of these; names all. */
+int cli_check_belongs(const command *self, const cli_parsed *p, const cli_belonging *table, size_t n,
+                      const char *of, const char *in_force, error *err) MUST_USE;
 /* Whether the n letters of `word` are one of those in "a|b|c". */
 bool cli_is_choice(const char *word, size_t n, const char *choices);
 /* The options as one JSON object (what a run stores): every option with the value in force. NULL: no memory. */

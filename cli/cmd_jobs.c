@@ -501,30 +501,13 @@ static const action *find_action(const cli_parsed *p, error *err)
 	return NULL;
 }
 
-/* What is not here belongs to resume. */
-static const struct {
-	const char *option, *actions;
-} belongs[] = {
-	{ "refused", "retry" }, { "all", "retry" },
-	{ "older-than", "gc" }, { "dry-run", "gc" },
-	{ "output", "export" }, { "store", "list|show|resume|cancel|retry|cost|export|gc" },
+/* An option that does nothing for an action is a mistake. */
+static const cli_belonging belongs[] = {
+	{ "refused", "jobs", "retry" }, { "all", "jobs", "retry" },
+	{ "older-than", "jobs", "gc" }, { "dry-run", "jobs", "gc" },
+	{ "output", "jobs", "export" }, { "store", "jobs", "list|show|resume|cancel|retry|cost|export|gc" },
+	{ NULL, "jobs", "resume" },
 };
-
-/* An option that does nothing for this action is a mistake. */
-static int check_belongs(const action *a, const cli_parsed *p, error *err)
-{
-	for (size_t i = 0; i < ARRAY_LEN(options); i++) {
-		const char *of = "resume";
-
-		for (size_t j = 0; j < ARRAY_LEN(belongs); j++)
-			if (strcmp(belongs[j].option, options[i].name) == 0)
-				of = belongs[j].actions;
-		if (cli_given(p, options[i].name) && !cli_is_choice(a->name, strlen(a->name), of))
-			return error_set(err, ERR_ARG, "--%s belongs to jobs %s, not to %s", options[i].name,
-			                 of, a->name);
-	}
-	return 0;
-}
 
 /* The number of the job, where the action wants one. */
 static int find_job(int64_t *job, const action *a, const cli_parsed *p, error *err)
@@ -571,7 +554,7 @@ static int run(const command *self, int argc, char **argv)
 		goto out;
 	}
 	a = find_action(&p, &err);
-	rc = a ? check_belongs(a, &p, &err) : ERR_ARG;
+	rc = a ? cli_check_belongs(self, &p, belongs, ARRAY_LEN(belongs), "jobs", a->name, &err) : ERR_ARG;
 	if (rc == 0)
 		rc = find_job(&job, a, &p, &err);
 	if (rc == 0 && !a->run) {

@@ -101,21 +101,18 @@ static int next_scorer(const char **name, const char **next, error *err)
 }
 
 /* An option that is not here belongs to all. */
-static const struct {
-	const char *option, *scorers;
-} belongs[] = {
-	{ "group", "intruder" },        { "subject", "surprisal|intervention" },
-	{ "sae", "intervention" },      { "prompts", "intervention" },
-	{ "steer-kl", "intervention" }, { "steer-tokens", "intervention" },
-	{ "layer", "intervention" },
+static const cli_belonging belongs[] = {
+	{ "group", "--scorer", "intruder" },        { "subject", "--scorer", "surprisal|intervention" },
+	{ "sae", "--scorer", "intervention" },      { "prompts", "--scorer", "intervention" },
+	{ "steer-kl", "--scorer", "intervention" }, { "steer-tokens", "--scorer", "intervention" },
+	{ "layer", "--scorer", "intervention" },
 };
 static const cli_need needs[] = { { "n", "golden" } };
 
 /* Each is known and named once, and each option is of one of them. */
-static int check_scorers(const char *names, const cli_parsed *p, error *err)
+static int check_scorers(const command *self, const char *names, const cli_parsed *p, error *err)
 {
 	const char *name, *next = names;
-	bool used[ARRAY_LEN(belongs)] = { false };
 	uint32_t seen = 0;
 	int rc = cli_check_needs(p, needs, ARRAY_LEN(needs), err);
 
@@ -130,14 +127,8 @@ static int check_scorers(const char *names, const cli_parsed *p, error *err)
 		if (seen & 1U << i)
 			return error_set(err, ERR_ARG, "--scorer names '%s' twice", name);
 		seen |= 1U << i;
-		for (i = 0; i < ARRAY_LEN(belongs); i++)
-			used[i] = used[i] || cli_is_choice(name, strlen(name), belongs[i].scorers);
 	}
-	for (size_t i = 0; i < ARRAY_LEN(belongs) && rc == 0; i++)
-		if (!used[i] && cli_given(p, belongs[i].option))
-			rc = error_set(err, ERR_ARG, "--%s belongs to --scorer %s, not to %s",
-			               belongs[i].option, belongs[i].scorers, names);
-	return rc;
+	return rc == 0 ? cli_check_belongs(self, p, belongs, ARRAY_LEN(belongs), "--scorer", names, err) : rc;
 }
 
 /* ---- One scorer's table ------------------------------------------------------------------------------------------------ */
@@ -311,7 +302,7 @@ static int score(cJSON *all, int *code, explain_session *x, const score_cmd_opts
 	cJSON *summary;
 	int rc, one;
 
-	rc = check_scorers(o->scorer, p, err);
+	rc = check_scorers(self, o->scorer, p, err);
 	if (rc == 0 && several && o->args.template)
 		rc = error_set(err, ERR_ARG, "--template is for one scorer: name one with --scorer");
 	if (rc == 0)

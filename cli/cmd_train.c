@@ -78,7 +78,7 @@ static const option options[] = {
 	       "share of the step size where the warm-up begins"),
 	OPTION(train_opts, warmup_late, "warmup-late", 0, OPTION_BOOL, NULL, NULL, 0, 0,
 	       "the first step has that share, and the penalty's weight 0: warm-ups a step later "
-	       "(dictionary_learning)"),
+	       "(dictionary_learning); refused where there is none"),
 	OPTION(train_opts, warmup_shape, "warmup-shape", 0, OPTION_ENUM, "linear|cosine", "linear", 0, 0,
 	       "how it rises"),
 	OPTION(train_opts, lr_floor, "lr-floor", 0, OPTION_DOUBLE, "SHARE", NULL, 0, 1,
@@ -182,7 +182,9 @@ static const option options[] = {
 	OPTION(train_opts, archetypal, "archetypal", 0, OPTION_U32, "N", NULL, 1, 1048576,
 	       "decoder rows are mixtures of N centroids of the rows (of topk, batchtopk, groupmax)"),
 	OPTION(train_opts, archetypal_delta, "archetypal-delta", 0, OPTION_DOUBLE, "X", "1", 0, 1e30,
-	       "and may be as far from such a mixture as X, on scaled rows"),
+	       "and may be as far from such a mixture as X; if not given, 1 for rows with a mean norm of the "
+	       "root of "
+	       "their width, and scaled with rows"),
 	OPTION(train_opts, sweep, "sweep", 0, OPTION_LIST, "KEY=V,V", NULL, 0, 0,
 	       "train one SAE for each value, on the same rows in one pass; KEY is arch, k, features, seed, "
 	       "lr or auxk-alpha; may be given once for each, for all combinations"),
@@ -335,7 +337,7 @@ static int take_options(train_job *j, train_opts *o, train_sweep *sweep, error *
 	if (rc == 0)
 		rc = train_sweep_make(sweep, j->self, j->parsed, o, err);
 	if (rc == 0)
-		rc = train_check_belongs(j->parsed, sweep, err);
+		rc = train_check_belongs(j->self, j->parsed, o, err);
 	if (rc == 0)
 		rc = make_saes(j, o, sweep, tokens, err);
 	if (rc == 0)
@@ -383,15 +385,29 @@ static int open_dump(train_job *j, bool *grown, error *err)
 	return rc;
 }
 
-static void prepare_sae(train_sae *s, uint64_t n_rows, uint32_t d_in)
+static void prepare_sae(train_sae *s, const dump_input *in)
 {
-	sae_train_plan(&s->plan, n_rows);
-	sae_train_screening(s->screening, sizeof(s->screening), &s->plan, d_in);
+	sae_train_opts_see(&s->plan, in->dump, in->rows);
+	sae_train_plan(&s->plan, sae_rows_n(in->rows, false));
+	sae_train_screening(s->screening, sizeof(s->screening), &s->plan, sae_dump_get_info(in->dump)->d_in);
+}
+
+/* Presets have --warmup-late whatever the warm-ups become. */
+static int check_late(const train_job *j, error *err)
+{
+	bool rises = !j->o->warmup_late || !cli_given_own(j->parsed, "warmup-late");
+
+	for (size_t i = 0; i < j->n && !rises; i++)
+		rises = j->saes[i].plan.warmup || j->saes[i].plan.sparsity_warmup;
+	if (rises)
+		return 0;
+	return error_set(err, ERR_ARG,
+	                 "--warmup-late does nothing: there is no warm-up in this run of %" PRIu64 " steps",
+	                 j->saes[0].plan.steps);
 }
 
 static int open_and_train(train_job *j, error *err)
 {
-	uint64_t n;
 	bool grown = false;
 	int rc = open_dump(j, &grown, err);
 
@@ -399,10 +415,10 @@ static int open_and_train(train_job *j, error *err)
 		rc = train_extend_plan(j, grown, err);
 	if (rc < 0)
 		return rc;
-	n = sae_rows_n(j->in.rows, false);
 	for (size_t i = 0; i < j->n; i++)
-		prepare_sae(&j->saes[i], n, sae_dump_get_info(j->in.dump)->d_in);
-	if (j->o->force)
+		prepare_sae(&j->saes[i], &j->in);
+	rc = check_late(j, err);
+	if (rc == 0 && j->o->force)
 		rc = train_remove_saved(j, err);
 	return rc == 0 ? train_run(j, grown, err) : rc;
 }

@@ -223,10 +223,10 @@ static int apply_defaults(parse *s)
 	return 0;
 }
 
-static void mark_given(parse *s, const option *o)
+void cli_mark_given(cli_parsed *p, const char *name)
 {
-	if (!cli_given(s->p, o->name))
-		s->p->given[s->p->n_given++] = o->name;
+	if (!cli_given(p, name))
+		p->given[p->n_given++] = name;
 }
 
 static int apply_member(parse *s, const char *path, const cJSON *member)
@@ -246,7 +246,7 @@ static int apply_member(parse *s, const char *path, const cJSON *member)
 		return 0;
 	if (cli_given(s->p, o->name))
 		return error_set(&s->err, ERR_ARG, "%s is given twice", shown);
-	mark_given(s, o);
+	cli_mark_given(s->p, o->name);
 	return cli_option_set_json(fields_of(s, o), o, member, &s->p->mem, shown, &s->err);
 }
 
@@ -284,7 +284,7 @@ static int apply_settings(parse *s)
 		                    &s->err);
 		if (rc < 0)
 			return rc;
-		mark_given(s, o);
+		cli_mark_given(s->p, o->name);
 	}
 	return 0;
 }
@@ -298,6 +298,7 @@ static int apply_preset(parse *s)
 	cJSON *tree;
 	int rc = 0;
 
+	s->p->n_own = s->p->n_given;
 	if (!s->self->preset || !o || !cli_given(s->p, o->name))
 		return 0;
 	name = *(const char *const *)((const char *)s->opts + o->offset);
@@ -310,7 +311,7 @@ static int apply_preset(parse *s)
 
 		if (rc < 0 || cli_given(s->p, of->name))
 			continue;
-		mark_given(s, of);
+		cli_mark_given(s->p, of->name);
 		rc = cli_option_set_json(fields_of(s, of), of, member, &s->p->mem, name, &s->err);
 	}
 	cJSON_Delete(tree);
@@ -382,12 +383,22 @@ void cli_parsed_clear(cli_parsed *p)
 	*p = (cli_parsed){ .mem = ARENA_INIT };
 }
 
-bool cli_given(const cli_parsed *p, const char *name)
+static bool among_given(const cli_parsed *p, size_t n, const char *name)
 {
-	for (size_t i = 0; i < p->n_given; i++)
+	for (size_t i = 0; i < n; i++)
 		if (!strcmp(p->given[i], name))
 			return true;
 	return false;
+}
+
+bool cli_given(const cli_parsed *p, const char *name)
+{
+	return among_given(p, p->n_given, name);
+}
+
+bool cli_given_own(const cli_parsed *p, const char *name)
+{
+	return among_given(p, p->n_own, name);
 }
 
 bool cli_is_choice(const char *word, size_t n, const char *choices)
@@ -419,6 +430,37 @@ int cli_check_needs(const cli_parsed *p, const cli_need *needs, size_t n, error 
 			met = cli_is_choice(p->given[j], strlen(p->given[j]), needs[i].needed);
 		if (!met)
 			return needs_error(&needs[i], err);
+	}
+	return 0;
+}
+
+/* One of "a,b" is one of "c|d". */
+static bool one_is_choice(const char *words, const char *choices)
+{
+	for (const char *word = words;; word++) {
+		size_t n = strcspn(word, ",");
+
+		if (cli_is_choice(word, n, choices))
+			return true;
+		word += n;
+		if (!*word)
+			return false;
+	}
+}
+
+int cli_check_belongs(const command *self, const cli_parsed *p, const cli_belonging *table, size_t n,
+                      const char *of, const char *in_force, error *err)
+{
+	for (size_t i = 0; i < self->n_options; i++) {
+		const char *name = self->options[i].name;
+		const cli_belonging *b = table;
+
+		while (b < table + n && b->option && strcmp(b->option, name) != 0)
+			b++;
+		if (b < table + n && strcmp(b->of, of) == 0 && cli_given(p, name) &&
+		    !one_is_choice(in_force, b->values))
+			return error_set(err, ERR_ARG, "--%s belongs to %s %s, not to %s", name, of,
+			                 b->values, in_force);
 	}
 	return 0;
 }

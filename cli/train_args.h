@@ -42,9 +42,9 @@ typedef struct train_sweep {
 	        [TRAIN_NAME_MAX]; /* (n) of the values that vary: "k16-seed1"; "" where nothing is swept */
 } train_sweep;                    /* start with {0} */
 
-/* From o->sweep; without any, the one SAE of `o`. ERR_ARG: an unknown key, a value out of range (the option's own), a value
+/* From o->sweep, whose keys count as given from then on; without any, the one SAE of `o`. ERR_ARG: an unknown key, a value out of range (the option's own), a value
  * or key given twice, an option that is also given by itself, more than TRAIN_SAES_MAX SAEs, or only one. */
-int train_sweep_make(train_sweep *s, const command *self, const cli_parsed *p, const train_opts *o,
+int train_sweep_make(train_sweep *s, const command *self, cli_parsed *p, const train_opts *o,
                      error *err) MUST_USE;
 void train_sweep_clear(train_sweep *s);
 /* In the options as JSON, null for what is swept. */
@@ -53,9 +53,7 @@ int train_sweep_hide(cJSON *options, const train_opts *o, error *err) MUST_USE;
 /* ERR_ARG: an option was given that belongs to other architectures, schedules or optimisers than those of the SAEs, or needs
  * another option that was not given; names both.
  * The table of them is in train_belongs.c. */
-int train_check_belongs(const cli_parsed *p, const train_sweep *s, error *err) MUST_USE;
-/* Whether an option was given, by itself or swept. */
-bool train_is_given(const cli_parsed *p, const option_list *sweep, const char *name);
+int train_check_belongs(const command *self, const cli_parsed *p, const train_opts *o, error *err) MUST_USE;
 /* The options as the trainer takes them, not yet planned; tokens: to train on, 0: not given. */
 sae_train_opts train_plan_of(const train_opts *o, const cli_parsed *p, uint64_t tokens);
 

@@ -4,68 +4,67 @@
 #include "cli/train_args.h"
 
 /* An option that is not here belongs to all. */
-static const struct {
-	const char *option, *of, *values;
-} belongs[] = {
-	{ "k", "arch", "topk|batchtopk|groupmax|matryoshka|multitopk|pursuit|codebook" },
-	{ "auxk-alpha", "arch", "topk|batchtopk|groupmax|matryoshka|multitopk|relu|panneal|gated|jumprelu" },
-	{ "optimizer-state", "arch", "topk|batchtopk|groupmax|matryoshka|multitopk" },
-	{ "screening", "arch", "topk|batchtopk|groupmax|matryoshka|multitopk|pursuit|codebook" },
-	{ "groups", "arch", "matryoshka" },
-	{ "random-prefixes", "arch", "matryoshka" },
-	{ "prefix-loss", "arch", "matryoshka" },
-	{ "prefix-bias", "arch", "matryoshka" },
-	{ "prefix-weights", "arch", "matryoshka" },
-	{ "init-bias", "arch", "topk|batchtopk|groupmax|matryoshka|multitopk|relu|panneal|gated|jumprelu" },
-	{ "encoder-norm", "arch",
+static const cli_belonging belongs[] = {
+	{ "k", "--arch", "topk|batchtopk|groupmax|matryoshka|multitopk|pursuit|codebook" },
+	{ "auxk-alpha", "--arch",
 	  "topk|batchtopk|groupmax|matryoshka|multitopk|relu|panneal|gated|jumprelu" },
-	{ "init-rows", "arch", "topk|batchtopk|groupmax|matryoshka|multitopk|relu|panneal|gated|jumprelu" },
-	{ "resample", "arch", "topk|batchtopk|groupmax|matryoshka|multitopk|relu|panneal|gated|jumprelu" },
-	{ "k-start", "arch", "topk|batchtopk|matryoshka|multitopk|codebook" },
-	{ "k-anneal", "arch", "topk|batchtopk|matryoshka|multitopk|codebook" },
-	{ "k-shape", "arch", "topk|batchtopk|matryoshka|multitopk|codebook" },
-	{ "parts", "arch", "codebook" },
-	{ "similarity", "arch", "codebook" },
-	{ "combine", "arch", "codebook" },
-	{ "code-norm", "arch", "codebook" },
-	{ "code-start", "arch", "codebook" },
-	{ "code-update", "arch", "codebook" },
-	{ "code-decay", "code-update", "ema" },
-	{ "replace-every", "arch", "codebook" },
-	{ "replace-noise", "arch", "codebook" },
-	{ "residual", "arch", "pursuit" },
-	{ "repeats", "arch", "pursuit" },
-	{ "archetypal", "arch", "topk|batchtopk|groupmax" },
-	{ "archetypal-delta", "arch", "topk|batchtopk|groupmax" },
-	{ "k-power", "k-shape", "power" },
-	{ "sparsity-warmup", "arch", "relu|panneal|gated|jumprelu" },
-	{ "l1", "arch", "relu|panneal|gated" },
-	{ "l0", "arch", "jumprelu" },
-	{ "target-l0", "arch", "relu|panneal|gated|jumprelu" },
-	{ "start-l0", "arch", "relu|panneal|gated|jumprelu" },
-	{ "penalty", "arch", "panneal|jumprelu" },
-	{ "raw-input", "arch", "relu|panneal|gated|jumprelu" },
-	{ "decoder", "arch", "relu|panneal|gated|jumprelu" },
-	{ "decoder-norm", "arch", "relu|panneal|gated|jumprelu" },
-	{ "loss", "arch", "relu|panneal|gated|jumprelu" },
-	{ "bandwidth", "arch", "jumprelu" },
-	{ "threshold", "arch", "jumprelu" },
-	{ "threshold-lr", "arch", "jumprelu" },
-	{ "log-threshold", "arch", "jumprelu" },
-	{ "ste-input", "arch", "jumprelu" },
-	{ "ste-value", "arch", "jumprelu" },
-	{ "tanh-scale", "penalty", "tanh" },
-	{ "preact", "arch", "jumprelu" },
-	{ "detach-gate", "arch", "gated" },
-	{ "p-end", "arch", "panneal" },
-	{ "anneal-from", "arch", "panneal" },
-	{ "lr-constant", "schedule", "infinite" },
-	{ "cooldown", "schedule", "infinite" },
-	{ "cooldown-shape", "schedule", "infinite" },
-	{ "lr-floor", "schedule", "wsd|linear|cosine|infinite" },
-	{ "decay", "schedule", "wsd|infinite" },
-	{ "weight-decay", "optimizer", "adamw|muon" },
-	{ "momentum", "optimizer", "signum|muon" },
+	{ "optimizer-state", "--arch", "topk|batchtopk|groupmax|matryoshka|multitopk" },
+	{ "screening", "--arch", "topk|batchtopk|groupmax|matryoshka|multitopk|pursuit|codebook" },
+	{ "groups", "--arch", "matryoshka" },
+	{ "random-prefixes", "--arch", "matryoshka" },
+	{ "prefix-loss", "--arch", "matryoshka" },
+	{ "prefix-bias", "--arch", "matryoshka" },
+	{ "prefix-weights", "--arch", "matryoshka" },
+	{ "init-bias", "--arch", "topk|batchtopk|groupmax|matryoshka|multitopk|relu|panneal|gated|jumprelu" },
+	{ "encoder-norm", "--arch",
+	  "topk|batchtopk|groupmax|matryoshka|multitopk|relu|panneal|gated|jumprelu" },
+	{ "init-rows", "--arch", "topk|batchtopk|groupmax|matryoshka|multitopk|relu|panneal|gated|jumprelu" },
+	{ "resample", "--arch", "topk|batchtopk|groupmax|matryoshka|multitopk|relu|panneal|gated|jumprelu" },
+	{ "k-start", "--arch", "topk|batchtopk|matryoshka|multitopk|codebook" },
+	{ "k-anneal", "--arch", "topk|batchtopk|matryoshka|multitopk|codebook" },
+	{ "k-shape", "--arch", "topk|batchtopk|matryoshka|multitopk|codebook" },
+	{ "parts", "--arch", "codebook" },
+	{ "similarity", "--arch", "codebook" },
+	{ "combine", "--arch", "codebook" },
+	{ "code-norm", "--arch", "codebook" },
+	{ "code-start", "--arch", "codebook" },
+	{ "code-update", "--arch", "codebook" },
+	{ "code-decay", "--code-update", "ema" },
+	{ "replace-every", "--arch", "codebook" },
+	{ "replace-noise", "--arch", "codebook" },
+	{ "residual", "--arch", "pursuit" },
+	{ "repeats", "--arch", "pursuit" },
+	{ "archetypal", "--arch", "topk|batchtopk|groupmax" },
+	{ "archetypal-delta", "--arch", "topk|batchtopk|groupmax" },
+	{ "k-power", "--k-shape", "power" },
+	{ "sparsity-warmup", "--arch", "relu|panneal|gated|jumprelu" },
+	{ "l1", "--arch", "relu|panneal|gated" },
+	{ "l0", "--arch", "jumprelu" },
+	{ "target-l0", "--arch", "relu|panneal|gated|jumprelu" },
+	{ "start-l0", "--arch", "relu|panneal|gated|jumprelu" },
+	{ "penalty", "--arch", "panneal|jumprelu" },
+	{ "raw-input", "--arch", "relu|panneal|gated|jumprelu" },
+	{ "decoder", "--arch", "relu|panneal|gated|jumprelu" },
+	{ "decoder-norm", "--arch", "relu|panneal|gated|jumprelu" },
+	{ "loss", "--arch", "relu|panneal|gated|jumprelu" },
+	{ "bandwidth", "--arch", "jumprelu" },
+	{ "threshold", "--arch", "jumprelu" },
+	{ "threshold-lr", "--arch", "jumprelu" },
+	{ "log-threshold", "--arch", "jumprelu" },
+	{ "ste-input", "--arch", "jumprelu" },
+	{ "ste-value", "--arch", "jumprelu" },
+	{ "tanh-scale", "--penalty", "tanh" },
+	{ "preact", "--arch", "jumprelu" },
+	{ "detach-gate", "--arch", "gated" },
+	{ "p-end", "--arch", "panneal" },
+	{ "anneal-from", "--arch", "panneal" },
+	{ "lr-constant", "--schedule", "infinite" },
+	{ "cooldown", "--schedule", "infinite" },
+	{ "cooldown-shape", "--schedule", "infinite" },
+	{ "lr-floor", "--schedule", "wsd|linear|cosine|infinite" },
+	{ "decay", "--schedule", "wsd|infinite" },
+	{ "weight-decay", "--optimizer", "adamw|muon" },
+	{ "momentum", "--optimizer", "signum|muon" },
 };
 
 static const cli_need needs[] = {
@@ -75,43 +74,34 @@ static const cli_need needs[] = {
 	{ "archetypal-delta", "archetypal" },
 };
 
-bool train_is_given(const cli_parsed *p, const option_list *sweep, const char *name)
+/* Of a sweep, all of them: it may have several architectures, of the others there is one. */
+static const char *archs_of(const train_opts *o)
 {
-	size_t n = strlen(name);
-
-	for (size_t i = 0; i < sweep->n; i++)
-		if (strncmp(sweep->items[i], name, n) == 0 && sweep->items[i][n] == '=')
-			return true;
-	return cli_given(p, name);
+	for (size_t i = 0; i < o->sweep.n; i++)
+		if (strncmp(o->sweep.items[i], "arch=", strlen("arch=")) == 0)
+			return o->sweep.items[i] + strlen("arch=");
+	return o->arch;
 }
 
-static const char *value_of(const train_opts *o, const char *name)
+int train_check_belongs(const command *self, const cli_parsed *p, const train_opts *o, error *err)
 {
-	if (strcmp(name, "schedule") == 0)
-		return o->schedule;
-	if (strcmp(name, "optimizer") == 0)
-		return o->optimizer;
-	if (strcmp(name, "code-update") == 0)
-		return o->code_update;
-	if (strcmp(name, "penalty") == 0)
-		return o->penalty.kind ? o->penalty.kind : "step";
-	return strcmp(name, "k-shape") == 0 ? o->k_shape : o->arch;
-}
+	const char *const in_force[][2] = { { "--arch", archs_of(o) },
+		                            { "--schedule", o->schedule },
+		                            { "--optimizer", o->optimizer },
+		                            { "--code-update", o->code_update },
+		                            { "--penalty", o->penalty.kind ? o->penalty.kind : "step" },
+		                            { "--k-shape", o->k_shape } };
 
-int train_check_belongs(const cli_parsed *p, const train_sweep *s, error *err)
-{
-	for (size_t i = 0; i < ARRAY_LEN(belongs); i++) {
-		const char *of = belongs[i].of;
-		bool used = false;
+	for (size_t i = 0; i < ARRAY_LEN(in_force); i++) {
+		int rc = cli_check_belongs(self, p, belongs, ARRAY_LEN(belongs), in_force[i][0],
+		                           in_force[i][1], err);
 
-		for (size_t j = 0; j < s->n && !used; j++) {
-			const char *value = value_of(&s->opts[j], of);
-
-			used = cli_is_choice(value, strlen(value), belongs[i].values);
-		}
-		if (!used && train_is_given(p, &s->opts[0].sweep, belongs[i].option))
-			return error_set(err, ERR_ARG, "--%s belongs to --%s %s, not to %s",
-			                 belongs[i].option, of, belongs[i].values, value_of(&s->opts[0], of));
+		if (rc < 0)
+			return rc;
 	}
+	if (cli_given_own(p, "prefix-loss") && cli_given_own(p, "prefix-weights"))
+		return error_set(err, ERR_ARG,
+		                 "--prefix-loss and --prefix-weights cannot both be given: the loss is by "
+		                 "the weights");
 	return cli_check_needs(p, needs, ARRAY_LEN(needs), err);
 }

@@ -31,8 +31,6 @@ sae_penalty_opts train_penalty_of(const train_penalty_args *a, sae_arch arch, bo
 		                   .plain_loss = strcmp(a->loss, "plain") == 0,
 		                   .bandwidth = a->bandwidth,
 		                   .threshold = a->threshold,
-		                   .threshold_lr = a->threshold_lr,
-		                   .tanh_scale = a->tanh_scale,
 		                   .preact = a->preact,
 		                   .ste_input = a->ste_input,
 		                   .ste_value = a->ste_value,

@@ -45,11 +45,15 @@ typedef struct train_penalty_args {
 	               "divide gradients by the batch's mean squared error, or not; the balance of error "   \
 	               "and penalty is the same"),                                                           \
 	        OPTION(st, at.bandwidth, "bandwidth", 0, OPTION_DOUBLE, "X", NULL, 1e-9, 1e6,                \
-	               "jumprelu: width of the rectangle by which thresholds learn; if not given, 0.5"),     \
+	               "jumprelu: width of the rectangle by which thresholds learn; if not given, 0.5 for "  \
+	               "rows with "                                                                          \
+	               "a mean norm of the root of their width, and scaled with rows"),                      \
 	        OPTION(st, at.threshold, "threshold", 0, OPTION_DOUBLE, "X", NULL, 1e-9, 1e6,                \
-	               "jumprelu: where thresholds begin; if not given, by the start L0, else 0.1"),         \
+	               "jumprelu: where thresholds begin; if not given, by the start L0, else 0.1, scaled "  \
+	               "with rows"),                                                                         \
 	        OPTION(st, at.threshold_lr, "threshold-lr", 0, OPTION_DOUBLE, "X", "20", 1e-6, 1e6,          \
-	               "jumprelu: thresholds move by that times the step size"),                             \
+	               "jumprelu: thresholds move by that times the step size; if not given, scaled with "   \
+	               "rows"),                                                                              \
 	        OPTION(st, at.log_threshold, "log-threshold", 0, OPTION_BOOL, NULL, NULL, 0, 0,              \
 	               "jumprelu: learn the logarithm of the threshold"),                                    \
 	        OPTION(st, at.ste_input, "ste-input", 0, OPTION_BOOL, NULL, NULL, 0, 0,                      \
@@ -59,7 +63,8 @@ typedef struct train_penalty_args {
 	               "jumprelu: the penalty's rectangle is taken at values, which are 0 where a feature "  \
 	               "is silent, not at pre-activations (dictionary_learning, their issue 55)"),           \
 	        OPTION(st, at.tanh_scale, "tanh-scale", 0, OPTION_DOUBLE, "X", "4", 1e-6, 1e6,               \
-	               "jumprelu with the tanh penalty: times the values"),                                  \
+	               "jumprelu with the tanh penalty: times the values; if not given, scaled against "     \
+	               "rows"),                                                                              \
 	        OPTION(st, at.preact, "preact", 0, OPTION_DOUBLE, "X", "0", 0, 1e9,                          \
 	               "jumprelu: coefficient of the loss that draws the pre-activations of dead features "  \
 	               "up to their thresholds"),                                                            \

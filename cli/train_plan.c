@@ -68,7 +68,6 @@ static void take_others(sae_train_opts *t, const train_opts *o)
 	t->residual = o->residual;
 	t->repeats = o->repeats;
 	t->archetypal = o->archetypal;
-	t->archetypal_delta = o->archetypal_delta;
 }
 
 sae_train_opts train_plan_of(const train_opts *o, const cli_parsed *p, uint64_t tokens)
@@ -93,7 +92,14 @@ sae_train_opts train_plan_of(const train_opts *o, const cli_parsed *p, uint64_t 
 	t.steps = o->steps;
 	t.tokens = tokens;
 	t.penalty = train_penalty_of(&o->penalty, t.arch, crosses && t.arch != SAE_JUMPRELU);
-	if (train_is_given(p, &o->sweep, "auxk-alpha"))
+	/* what is not given follows the scale of the rows */
+	if (cli_given(p, "threshold-lr"))
+		t.penalty.threshold_lr = o->penalty.threshold_lr;
+	if (cli_given(p, "tanh-scale"))
+		t.penalty.tanh_scale = o->penalty.tanh_scale;
+	if (cli_given(p, "archetypal-delta"))
+		t.archetypal_delta = o->archetypal_delta;
+	if (cli_given(p, "auxk-alpha"))
 		t.auxk_alpha = o->auxk_alpha;
 	t.random_prefixes = o->random_prefixes;
 	t.prefix_sum = strcmp(o->prefix_loss, "sum") == 0;

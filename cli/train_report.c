@@ -124,7 +124,9 @@ static bool add_penalty(cJSON *o, const sae_train_opts *t)
 	        add_number(o, "start_l0", fmax(p->start_l0, 0)) &&
 	        add_string(o, "decoder", p->free_decoder ? "free" : "unit") &&
 	        (t->arch != SAE_JUMPRELU ||
-	         (add_number(o, "bandwidth", p->bandwidth) && add_number(o, "threshold", p->threshold))));
+	         (add_number(o, "bandwidth", p->bandwidth) && add_number(o, "threshold", p->threshold) &&
+	          add_number(o, "threshold_lr", p->threshold_lr) &&
+	          (p->kind != SAE_PENALTY_TANH || add_number(o, "tanh_scale", p->tanh_scale)))));
 }
 
 cJSON *train_plan_json(const sae_train_opts *t)

@@ -28,7 +28,7 @@ typedef struct train_sae {
 
 typedef struct train_job {
 	const command *self;
-	const cli_parsed *parsed;
+	cli_parsed *parsed;
 	const train_opts *o;
 	train_sae *saes;
 	size_t n;

@@ -77,8 +77,7 @@ static int split(swept *s, const command *self, const char *given, error *err)
 }
 
 /* Every --sweep, none of them twice nor beside its own option. */
-static int split_all(swept *list, const command *self, const cli_parsed *p, const option_list *given,
-                     error *err)
+static int split_all(swept *list, const command *self, cli_parsed *p, const option_list *given, error *err)
 {
 	bool seen[KEYS] = { false };
 	int rc = 0;
@@ -95,6 +94,9 @@ static int split_all(swept *list, const command *self, const cli_parsed *p, cons
 			               keys[list[i].key].option, keys[list[i].key].option);
 		seen[list[i].key] = true;
 	}
+	for (size_t key = 0; key < KEYS && rc == 0; key++)
+		if (seen[key])
+			cli_mark_given(p, keys[key].option);
 	return rc;
 }
 
@@ -192,8 +194,7 @@ static int make_all(train_sweep *out, const swept *list, size_t n_lists, const t
 	return rc;
 }
 
-int train_sweep_make(train_sweep *out, const command *self, const cli_parsed *p, const train_opts *o,
-                     error *err)
+int train_sweep_make(train_sweep *out, const command *self, cli_parsed *p, const train_opts *o, error *err)
 {
 	size_t n_lists = o->sweep.n;
 	swept *list = NULL;

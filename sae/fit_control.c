@@ -25,15 +25,10 @@ bool sae_penalty_fits(sae_arch arch, sae_penalty kind)
 	return kind >= SAE_PENALTY_LP ? arch == SAE_PANNEAL : arch == SAE_JUMPRELU;
 }
 
-/* Where the search for the coefficient begins. */
+/* Where the search for the coefficient begins: it is by the squared error, of L1 over the values. */
 static double first_coef(const sae_train_opts *o)
 {
-	switch (o->arch) {
-	case SAE_JUMPRELU:
-		return 1;
-	default:
-		return 2;
-	}
+	return o->arch == SAE_JUMPRELU ? o->row_unit * o->row_unit : 2 * o->row_unit;
 }
 
 void train_plan_penalty(sae_train_opts *o)
@@ -56,9 +51,13 @@ void train_plan_penalty(sae_train_opts *o)
 	if (p->start_l0 == 0)
 		p->start_l0 = p->target_l0 > 0 && !(p->threshold > 0) ? fmin(2 * p->target_l0, o->d_sae) : -1;
 	if (!(p->bandwidth > 0))
-		p->bandwidth = 0.5;
+		p->bandwidth = 0.5 * o->row_unit;
 	if (!(p->threshold > 0))
-		p->threshold = 0.1;
+		p->threshold = 0.1 * o->row_unit;
+	if (!(p->threshold_lr > 0))
+		p->threshold_lr = p->log_threshold ? 20 : 20 * o->row_unit;
+	if (!(p->tanh_scale > 0))
+		p->tanh_scale = 4 / o->row_unit;
 }
 
 void fit_control_start(fit_control *c, const sae_train_opts *o)

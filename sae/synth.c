@@ -25,6 +25,8 @@ typedef struct drawing {
 	uint64_t shard_rows, shard_end; /* rows of a shard; where the open one ends */
 	sae_codes_writer *out;
 	uint64_t *fires, n_codes; /* (G) */
+	float *first_row; /* (d) of those that count; the others were looked at, and whether one differs */
+	bool has_row, varies;
 } drawing;
 
 /* ---- Rows ------------------------------------------------------------------------------------------------------------------- */
@@ -150,6 +152,48 @@ static int write_input(drawing *w, uint32_t input, error *err)
 	return rc;
 }
 
+static bool counts(const synth *s, uint64_t row)
+{
+	return !s->mask || s->mask[row];
+}
+
+static void look_at_rows(drawing *w)
+{
+	const size_t bytes = w->s->o.d * sizeof(*w->x);
+
+	for (uint64_t row = 0; row < w->n && !w->varies; row++) {
+		const float *x = w->x + row * w->s->o.d;
+
+		if (!counts(w->s, w->first + row))
+			continue;
+		if (!w->has_row)
+			memcpy(w->first_row, x, bytes);
+		w->varies = w->has_row && memcmp(w->first_row, x, bytes) != 0;
+		w->has_row = true;
+	}
+}
+
+/* Rows in which there is nothing to find. */
+static int check_rows(const drawing *w, error *err)
+{
+	const sae_synth_opts *o = &w->s->o;
+
+	if (w->n_codes == 0 && w->s->kind == SAE_SYNTH_PLANTED)
+		return error_set(err, ERR_ARG,
+		                 "no feature is active on any of %" PRIu64
+		                 " rows: values are cut at 0, with mean %g, mean-last %g, std %g",
+		                 w->s->n_rows, o->mean, o->mean_last, o->std);
+	if (w->n_codes == 0)
+		return error_set(
+		        err, ERR_ARG, "no feature is active on any of %" PRIu64 " rows%s", w->s->n_rows,
+		        w->s->kind == SAE_SYNTH_HIERARCHY ? ": by mean and std, or p-max and p-min" : "");
+	if (!w->varies && w->s->n_rows > 1)
+		return error_set(err, ERR_ARG,
+		                 "all %" PRIu64 " rows would be the same: nothing in them is random",
+		                 w->s->n_rows);
+	return 0;
+}
+
 /* The codes of the block. */
 static int write_codes(drawing *w, error *err)
 {
@@ -159,7 +203,7 @@ static int write_codes(drawing *w, error *err)
 		const sae_codes *c = &w->codes[i];
 
 		for (size_t r = 0; r < c->n; r++)
-			w->kept[r] = !w->s->mask || w->s->mask[w->first + i * TASK_ROWS + r];
+			w->kept[r] = counts(w->s, w->first + i * TASK_ROWS + r);
 		for (size_t k = 0; k < c->first[c->n]; k++)
 			w->fires[c->index[k]]++;
 		w->n_codes += c->first[c->n];
@@ -177,6 +221,7 @@ static int write_block(drawing *w, uint32_t input, pool *p, error *err)
 	for (size_t i = 0; i < n_tasks; i++)
 		if (w->failed[i])
 			return error_nomem(err, "codes of a synthetic dump");
+	look_at_rows(w);
 	rc = write_input(w, input, err);
 	return rc == 0 && input == 0 ? write_codes(w, err) : rc;
 }
@@ -220,9 +265,10 @@ static int drawing_alloc(drawing *w, arena *mem, pool *p, error *err)
 	w->shard_rows = w->shard_rows < unit ? unit : w->shard_rows / unit * unit;
 	w->x = arena_alloc(mem, (size_t)BLOCK_ROWS * s->o.d, sizeof(*w->x));
 	w->kept = arena_alloc(mem, TASK_ROWS, 1);
+	w->first_row = arena_alloc(mem, s->o.d, sizeof(*w->first_row));
 	w->fires = arena_alloc(mem, G, sizeof(*w->fires));
 	w->rows = arena_alloc(mem, pool_threads(p), sizeof(*w->rows));
-	if (!w->x || !w->kept || !w->fires || !w->rows)
+	if (!w->x || !w->kept || !w->first_row || !w->fires || !w->rows)
 		return error_nomem(err, "rows of a synthetic dump");
 	for (unsigned i = 0; i < pool_threads(p); i++) {
 		w->rows[i].index = arena_alloc(mem, G, sizeof(*w->rows[i].index));
@@ -276,6 +322,8 @@ static int write_files(const synth *s, const char *dir, pool *p, progress *pr, b
 		rc = sae_codes_writer_open(&w.out, codes, SAE_CODES_NPZ, s->n_features, NULL, 0, err);
 	if (rc == 0)
 		rc = write_rows(&w, p, pr, stop, err);
+	if (rc == 0)
+		rc = check_rows(&w, err);
 	if (rc == 0)
 		rc = sae_codes_writer_commit(w.out, err);
 	if (rc == 0)

@@ -90,8 +90,7 @@ static int members_init(sae_trainer *t, const sae_train_opts *o, error *err)
 		sae_train_opts *mine = &t->members[i].o;
 
 		*mine = o[i];
-		mine->transcodes = t->target;
-		mine->n_inputs = (uint32_t)sae_dump_n_inputs(t->dump);
+		sae_train_opts_see(mine, t->dump, t->rows);
 		rc = sae_train_opts_check(mine, t->d > t->d_out ? t->d : t->d_out, n_rows, err);
 		if (rc == 0)
 			sae_train_plan(mine, n_rows);

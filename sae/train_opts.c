@@ -1,6 +1,7 @@
 /* Options of a training run: defaults, checks, and what is left to the program. */
 #include <math.h>
 
+#include "sae/dump_internal.h"
 #include "sae/fitter.h"
 #include "sae/kernels.h"
 #include "sae/screen.h"
@@ -11,7 +12,7 @@
 
 static sae_penalty_opts penalty_default(void)
 {
-	return (sae_penalty_opts){ .threshold_lr = 20, .tanh_scale = 4, .p_end = 0.2, .anneal_from = 0.5 };
+	return (sae_penalty_opts){ .p_end = 0.2, .anneal_from = 0.5 };
 }
 
 sae_train_opts sae_train_opts_default(void)
@@ -40,7 +41,8 @@ sae_train_opts sae_train_opts_default(void)
 		                 .code_decay = 0.99,
 		                 .code_noise = 1e-4,
 		                 .residual = 0.01,
-		                 .archetypal_delta = 1,
+		                 .archetypal_delta = -1,
+		                 .row_unit = 1,
 		                 .normalize = SAE_NORMALIZE_MEAN_NORM };
 }
 
@@ -171,7 +173,7 @@ static int check_others(const sae_train_opts *o, error *err)
 
 	if (rc == 0 && pursuit)
 		rc = check_real("residual", o->residual, 0, 1e30, err);
-	if (rc == 0 && o->archetypal)
+	if (rc == 0 && o->archetypal && !(o->archetypal_delta < 0))
 		rc = check_real("archetypal-delta", o->archetypal_delta, 0, 1e30, err);
 	if (rc == 0 && o->archetypal && o->arch != SAE_TOPK && o->arch != SAE_BATCHTOPK &&
 	    o->arch != SAE_GROUPMAX)
@@ -247,9 +249,9 @@ static int check_penalty(const sae_train_opts *o, error *err)
 	if (rc == 0)
 		rc = check_real("threshold", p->threshold, 0, 1e6, err);
 	if (rc == 0)
-		rc = check_real("threshold-lr", p->threshold_lr, 1e-6, 1e6, err);
+		rc = check_real("threshold-lr", p->threshold_lr, 0, 1e6, err);
 	if (rc == 0)
-		rc = check_real("tanh-scale", p->tanh_scale, 1e-6, 1e6, err);
+		rc = check_real("tanh-scale", p->tanh_scale, 0, 1e6, err);
 	if (rc == 0)
 		rc = check_real("preact", p->preact, 0, 1e9, err);
 	if (rc == 0)
@@ -319,7 +321,7 @@ bool train_keeps_gradients(const sae_train_opts *o)
 static double default_lr(const sae_train_opts *o)
 {
 	if (o->arch == SAE_CODEBOOK) /* codes are about as large as rows, whatever their number */
-		return 3e-3;
+		return 3e-3 * o->row_unit;
 	if (o->optimizer == SAE_MUON)
 		return 2e-3;
 	return (o->optimizer == SAE_SIGNUM ? 5e-3 : 2e-4) / sqrt(o->d_sae / 16384.0);
@@ -347,8 +349,27 @@ static void plan_schedule(sae_train_opts *o)
 		o->k_anneal = o->k_start ? o->steps / 2 : 0;
 }
 
+/* Of raw rows it is their own; what divides rows by their norm or deviation makes it 1. */
+static double row_unit(const sae_dump *d, const sae_rows *rows, sae_normalize kind)
+{
+	const double norm = sae_rows_get_stats(rows)->mean_norm;
+
+	if (kind == SAE_NORMALIZE_MEAN_SQUARE) /* of each input by itself */
+		return 1 / sqrt(dump_part(d, 0)->width);
+	return kind == SAE_NORMALIZE_NONE && norm > 0 ? norm / sqrt(sae_dump_get_info(d)->d_in) : 1;
+}
+
+void sae_train_opts_see(sae_train_opts *o, const sae_dump *d, const sae_rows *rows)
+{
+	o->transcodes = sae_dump_target(d) != NULL;
+	o->n_inputs = (uint32_t)sae_dump_n_inputs(d);
+	o->row_unit = row_unit(d, rows, o->normalize);
+}
+
 void sae_train_plan(sae_train_opts *o, uint64_t n_train_rows)
 {
+	if (o->archetypal_delta < 0)
+		o->archetypal_delta = o->row_unit;
 	if (o->arch == SAE_MATRYOSHKA && !o->random_prefixes)
 		train_plan_groups(o);
 	o->auxk_alpha = auxk_of(o);

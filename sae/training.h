@@ -76,7 +76,7 @@ typedef enum sae_penalty {
 
 /* Of SAE_RELU, SAE_PANNEAL, SAE_GATED and SAE_JUMPRELU. fit.h has the losses, fit_control.h what changes them. */
 typedef struct sae_penalty_opts {
-	double coef; /* of the penalty; 0: adjusted to target_l0 */
+	double coef; /* of the penalty; 0: adjusted to target_l0, from 2 row_unit on (JumpReLU: its square) */
 	double target_l0; /* coef is where the search for it begins; 0: none, and 32 without a coef. The quadratic penalties' t */
 	/* Biases (JumpReLU: thresholds) begin where so many features fire a row; under 0: at 0 (`threshold`); 0: the plan's, twice target_l0 unless `threshold` is given */
 	double start_l0;
@@ -86,10 +86,11 @@ typedef struct sae_penalty_opts {
 	double decoder_norm; /* of decoder rows at the start, held at norm 1 from the second step on if not free; 0: 1 */
 	bool plain_loss; /* gradients of the loss itself; else divided by the batch's mean squared error */
 	/* JumpReLU */
-	double bandwidth, threshold; /* of the estimator; where thresholds begin. 0: the plan's */
-	double threshold_lr;         /* thresholds move by that times lr. 20 */
-	double tanh_scale;           /* 4 */
-	double preact;               /* coefficient of the pre-activation loss; 0: none */
+	double bandwidth,
+	        threshold; /* of the estimator; where thresholds begin. 0: the plan's, 0.5 and 0.1 row_unit */
+	double threshold_lr; /* thresholds move by that times lr. 0: the plan's, 20 row_unit, of logarithms 20 */
+	double tanh_scale; /* 0: the plan's, 4 / row_unit */
+	double preact;     /* coefficient of the pre-activation loss; 0: none */
 	bool ste_input, log_threshold;
 	bool ste_value; /* L0's rectangle is taken at values, 0 where silent (dictionary_learning), not at pre-activations. false */
 	bool detach_gate; /* Gated: the second reconstruction's decoder and b_dec are constants */
@@ -105,7 +106,7 @@ typedef struct sae_train_opts {
 	uint64_t steps;  /* 0: from tokens */
 	uint64_t tokens; /* 0: one pass over the training rows */
 	/* 0: 2e-4 / sqrt(F / 2^14), as sparsify and dictionary_learning; Signum 5e-3 / sqrt(F / 2^14), Muon 2e-3, as sparsify;
-	 * SAE_CODEBOOK 3e-3 */
+	 * SAE_CODEBOOK 3e-3 row_unit */
 	double lr;
 	double beta1, beta2, eps; /* Adam. 0.9, 0.999, 1e-8 */
 	uint64_t warmup;          /* steps of linear warm-up; UINT64_MAX: min(1000, 5 % of the steps) */
@@ -159,6 +160,7 @@ typedef struct sae_train_opts {
 	 * crosscoder: the decoder row of a feature has a norm for each, the sum of which is 1, so that values compare). */
 	bool transcodes;
 	uint32_t n_inputs;
+	double row_unit; /* mean norm of the rows that are encoded, normalised, over the root of their width: defaults are for 1 */
 	const char *kernels; /* "scalar", "avx2", "avx512"; NULL: the best */
 	sae_screening screening;
 	bool moments8; /* hold Adam's moments of both matrices in 8 bits instead of 32 */
@@ -174,7 +176,7 @@ typedef struct sae_train_opts {
 	bool repeats;    /* a feature may be chosen again, else that ends the row */
 	/* SAE_TOPK, SAE_BATCHTOPK, SAE_GROUPMAX: decoder rows are mixtures of so many points (step_archetypal.h); 0: free */
 	uint32_t archetypal;
-	double archetypal_delta; /* and as far from them, scaled. 1 */
+	double archetypal_delta; /* and as far from them, scaled. Under 0: the plan's, row_unit */
 	/* For sae_train(): called every step from the caller's thread; non-zero stops (ERR_STOPPED), what is trained so far is
 	 * returned. */
 	int (*on_step)(void *payload, const sae_train_step *s);
@@ -193,6 +195,8 @@ void sae_train_screening(char *out, size_t size, const sae_train_opts *o, uint32
 /* Where prefixes end, rising, the last at F. ERR_ARG names the option. random_prefixes: the first of them are yet to be drawn. */
 int sae_train_prefixes(uint32_t ends[SAE_PREFIXES], uint32_t *n, const sae_train_opts *o,
                        error *err) MUST_USE;
+/* What the dump says to the options: transcodes, n_inputs, row_unit. */
+void sae_train_opts_see(sae_train_opts *o, const sae_dump *d, const sae_rows *rows);
 /* Fill in what is left to the program (steps, lr, warmup, dead_tokens, groups, which become numbers of features), as sae_train() does for
  * itself; `tokens` becomes 0. */
 void sae_train_plan(sae_train_opts *o, uint64_t n_train_rows);

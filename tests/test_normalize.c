@@ -207,6 +207,59 @@ START_TEST(what_is_saved_gives_the_trainers_codes)
 }
 END_TEST
 
+/* What rows' scale decides, of an option that is open and of one that is given. */
+START_TEST(open_defaults_follow_the_scale_of_rows)
+{
+	input in = { 0 };
+	double norm = 0;
+
+	input_open(&in);
+	for (size_t t = 0; t < ROWS; t++) {
+		double squares = 0;
+
+		for (size_t i = 0; i < D; i++)
+			squares += (double)in.x[t * D + i] * (double)in.x[t * D + i];
+		norm += sqrt(squares) / ROWS;
+	}
+	for (int mode = SAE_NORMALIZE_NONE; mode <= SAE_NORMALIZE_CENTER; mode++) {
+		sae_train_opts o = plan((sae_normalize)mode, SAE_JUMPRELU), given = o, of = o;
+		double unit = mode == SAE_NORMALIZE_NONE          ? norm / sqrt(D)
+		              : mode == SAE_NORMALIZE_MEAN_SQUARE ? 1 / sqrt(D)
+		                                                  : 1;
+
+		sae_train_opts_see(&o, in.dump, in.rows);
+		sae_train_plan(&o, ROWS);
+		ck_assert_double_eq_tol(o.row_unit, unit, 1e-6 * unit);
+		ck_assert_double_eq_tol(o.penalty.bandwidth, 0.5 * unit, 1e-6 * unit);
+		ck_assert_double_eq_tol(o.penalty.threshold, 0.1 * unit, 1e-6 * unit);
+		ck_assert_double_eq_tol(o.penalty.threshold_lr, 20 * unit, 1e-4 * unit);
+		ck_assert_double_eq_tol(o.penalty.tanh_scale * unit, 4, 1e-5);
+		ck_assert_double_eq_tol(o.penalty.coef, unit * unit, 1e-5 * unit * unit);
+		ck_assert_double_eq_tol(o.archetypal_delta, unit, 1e-6 * unit);
+		given.penalty = (sae_penalty_opts){
+			.coef = 3, .bandwidth = 2, .threshold = 1, .threshold_lr = 5, .tanh_scale = 6
+		};
+		sae_train_opts_see(&given, in.dump, in.rows);
+		sae_train_plan(&given, ROWS);
+		ck_assert_double_eq(given.penalty.coef, 3);
+		ck_assert_double_eq(given.penalty.bandwidth, 2);
+		ck_assert_double_eq(given.penalty.threshold, 1);
+		ck_assert_double_eq(given.penalty.threshold_lr, 5);
+		ck_assert_double_eq(given.penalty.tanh_scale, 6);
+		of.arch = SAE_GATED;
+		sae_train_opts_see(&of, in.dump, in.rows);
+		sae_train_plan(&of, ROWS);
+		ck_assert_double_eq_tol(of.penalty.coef, 2 * unit, 1e-5 * unit);
+		of = plan((sae_normalize)mode, SAE_CODEBOOK);
+		of.lr = 0;
+		sae_train_opts_see(&of, in.dump, in.rows);
+		sae_train_plan(&of, ROWS);
+		ck_assert_double_eq_tol(of.lr, 3e-3 * unit, 1e-8 * unit);
+	}
+	input_close(&in);
+}
+END_TEST
+
 /* On the rows held out the saved model explains about what training ended with. */
 START_TEST(eval_on_raw_rows_agrees)
 {
@@ -358,7 +411,7 @@ END_TEST
 static void cases(Suite *s)
 {
 	SUPPORT_CASE(s, "models", what_is_saved_gives_the_trainers_codes, eval_on_raw_rows_agrees,
-	             a_resumed_run_normalises_as_before);
+	             a_resumed_run_normalises_as_before, open_defaults_follow_the_scale_of_rows);
 	SUPPORT_CASE(s, "rows", whitened_rows_have_the_identity_as_covariance, a_constant_column_stays_finite,
 	             each_failing_allocation_is_reported);
 }

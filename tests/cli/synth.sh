@@ -21,3 +21,17 @@ gloss synth planted -o mine --rows 10 --force --quiet 2>&1 || echo "exit $?"
 gloss synth planted -o p --rows 10 --force --quiet | sed 's/[0-9.]* s$/time/'
 gloss synth planted -o none/q --rows 10 --quiet 2>&1 || echo "exit $?"
 test -e q || echo "not there"
+# rows in which there is nothing to find; a single row, and rows that only noise changes, are fine
+no() { gloss synth "$@" -o q --rows 500 --quiet 2>&1 || echo "exit $?"; test ! -e q || echo "it is there"; }
+no planted --mean -5
+no planted --mean -5 --noise 0.1 --inputs 2
+no planted --mean -1 --mean-last -1 --std 0
+no planted --features 4 -k 4 --std 0
+no hierarchy --features 64 -d 16 --roots 0 --mean -20
+no hierarchy --features 64 -d 16 --roots 0 --p-max 1e-9 --p-min 1e-9
+no codebook --features 2 -k 2 --noise 0
+no toy --probability 0
+no tokfsm --rows 512 --states 1 --successors 1 --noise 0
+gloss synth planted -o one --rows 1 --quiet | sed 's/[0-9.]* s$/time/'
+gloss synth codebook -o noisy --features 2 -k 2 --rows 500 --quiet | sed 's/[0-9.]* s$/time/'
+gloss synth planted -o cut --mean -0.3 --rows 500 --quiet | sed 's/[0-9.]* s$/time/'

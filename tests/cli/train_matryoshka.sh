@@ -17,6 +17,8 @@ train -o no $m --prefix-weights 1,x
 train -o no $m --prefix-weights 1,2
 train -o no $m --groups 32,32 --prefix-weights 1,0
 train -o no $m --groups 32,32 --prefix-weights 1,2 --prefix-bias
+train -o no $m --groups 32,32 --prefix-weights 1,2 --prefix-loss mean
+train -o no $m --groups 32,32 --prefix-weights 1,2 --prefix-loss sum
 train -o no --prefix-weights 1,2
 train -o no --groups 32,32
 train -o no --arch multitopk --random-prefixes 2
@@ -24,6 +26,7 @@ ls no 2>&1
 train -o fixed $m | plain
 train -o drawn $m --random-prefixes 4 --prefix-loss sum --prefix-bias >/dev/null
 train -o weighted $m --groups 32,32 --prefix-weights 2,1 >/dev/null
+gloss train "$data" $quick -o preset --preset dictionary-learning-matryoshka --groups 32,32 --prefix-weights 2,1 2>&1 | grep -c '^last batch'
 train -o even $m --groups 32,32 --prefix-weights 0.5,0.5 >/dev/null
 train -o mean $m --groups 32,32 >/dev/null
 cmp even/sae_weights.safetensors mean/sae_weights.safetensors && echo "even weights are the mean, to the bit"

@@ -28,6 +28,19 @@ import json, sys
 m = json.load(sys.stdin)['metrics']
 print('eval', m['fvu'] < 0.9, 9 < m['l0'] < 15)"
 done
+# the defaults of the penalty follow the scale of the rows, numbers that are given stay
+for normalize in mean-square none; do
+	for arch in relu panneal gated jumprelu; do
+		train -o scaled --force --arch $arch --steps 150 --target-l0 12 --lr 3e-3 --normalize $normalize --json | python3 -c "
+import json, sys
+m = json.load(sys.stdin)['held_out']
+print('$arch $normalize', 9 < m['l0'] < 15, m['fvu'] < 0.9)"
+	done
+	train -o scaled --force --arch jumprelu --steps 1 --normalize $normalize --bandwidth 0.5 --threshold-lr 20 --penalty tanh --json | python3 -c "
+import json, sys
+p = json.load(sys.stdin)['plan']
+print(p['bandwidth'], p['threshold_lr'], p['tanh_scale'] / 4 == 0.1 / p['threshold'])"
+done
 # constant coefficients, every penalty; what was in force is in the log
 for penalty in step tanh quadratic quadratic-mean; do
 	train -o $penalty --arch jumprelu --penalty $penalty --l0 0.5 --steps 4 --sparsity-warmup 2 --preact 0.01 --ste-input >/dev/null

@@ -17,6 +17,13 @@ train -o wrong --optimizer-state 8 --clip 1
 train -o wrong --optimizer signum --average 0.9
 train -o wrong --schedule infinite --lr-floor 0.5
 train -o wrong --lr-floor 2
+# warm-ups that are late, where there are none; a preset may have that
+train -o wrong --steps 40 --optimizer signum --schedule constant --warmup-late
+relu() { gloss train "$data" --features 64 --batch 256 --quiet --warmup 0 "$@" 2>&1 || echo "exit $?"; }
+relu -o wrong --steps 40 --arch relu --sparsity-warmup 0 --warmup-late
+train -o wrong --steps 19 --warmup-late
+relu -o late --steps 2 --arch relu --sparsity-warmup 1 --warmup-late | grep -c "last batch"
+relu -o late --force --steps 2 --preset dictionary-learning-relu --sparsity-warmup 0 | grep -c "last batch"
 for schedule in constant linear cosine; do
 	train -o $schedule --steps 8 --lr 1e-3 --warmup 2 --schedule $schedule >/dev/null
 	logged lr $schedule/train.jsonl
