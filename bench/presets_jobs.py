@@ -15,6 +15,8 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 
+from gloss_order import pass_order
+
 
 def prepare(job):
     """Rows that count, scaled to a mean norm of sqrt(d), as a dump of F32 shards; and as rows.npy, which the tools map."""
@@ -40,27 +42,29 @@ def directions(job):
 
 
 def same_start(job, weights):
-    """Where the job names a file of directions (F, d), matrices (F, d) or (d, F) take them, with the norms that they have."""
-    for w in weights if job.get("start") else []:
+    """Matrices (F, d) or (d, F) take the directions of Gloss's rows, with the norms that they have."""
+    for w in weights:
         if w.dim() == 2:
             rows = w.data if len(w) == job["features"] else w.data.T
             rows.copy_(torch.from_numpy(np.load(job["start"])).to(w) * rows.norm(dim=1, keepdim=True))
 
 
 class Feed:
-    """Batches of training rows, a fresh permutation each epoch, the last partial one dropped."""
+    """Batches of training rows in the order in which `gloss train --shuffle rows --order-seed SEED` reads them; a loop over it begins anew."""
 
     def __init__(self, job):
-        self.rows, self.n, self.batch = np.load(job["rows"], mmap_mode="r"), job["train"], job["batch"]
-        self.rng, self.order, self.at = np.random.default_rng(job["seed"]), [], 0
+        self.rows, self.n, self.batch, self.seed = np.load(job["rows"], mmap_mode="r"), job["train"], job["batch"], job["seed"]
+        iter(self)
 
     def ids(self):
-        if self.at + self.batch > len(self.order):
-            self.order, self.at = self.rng.permutation(self.n), 0
-        self.at += self.batch
-        return self.order[self.at - self.batch : self.at]
+        while len(self.left) < self.batch:
+            self.left = np.concatenate([self.left, pass_order(self.n, self.rows.shape[1], self.seed, self.passes)])
+            self.passes += 1
+        ids, self.left = self.left[: self.batch], self.left[self.batch :]
+        return ids
 
     def __iter__(self):
+        self.left, self.passes = np.empty(0, np.int64), 0
         return self
 
     def __next__(self):
