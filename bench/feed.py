@@ -7,23 +7,28 @@ from types import SimpleNamespace
 import numpy as np
 import torch
 
+from gloss_order import pass_order
+
 
 class Feed:
-    """Batches of training rows, a fresh permutation each epoch, the last partial one dropped. A trainer asks for its next batch
-    when it is done with the one before, so the times between two requests are its steps."""
+    """Batches of training rows in the order in which `gloss train --shuffle rows --order-seed SEED` reads them; a loop over it begins
+    anew. A trainer asks for its next batch when it is done with the one before, so the times between two requests are its steps."""
 
     def __init__(self, job, n):
-        self.rows, self.n, self.batch = np.load(job["rows"], mmap_mode="r"), n, job["batch"]
-        self.rng, self.order, self.at, self.asked = np.random.default_rng(job["seed"]), [], 0, []
+        self.rows, self.n, self.batch, self.seed = np.load(job["rows"], mmap_mode="r"), n, job["batch"], job["seed"]
+        self.asked = []
+        iter(self)
 
     def ids(self):
         self.asked.append(time.perf_counter())
-        if self.at + self.batch > len(self.order):
-            self.order, self.at = self.rng.permutation(self.n), 0
-        self.at += self.batch
-        return self.order[self.at - self.batch : self.at]
+        while len(self.left) < self.batch:
+            self.left = np.concatenate([self.left, pass_order(self.n, self.rows.shape[1], self.seed, self.passes)])
+            self.passes += 1
+        ids, self.left = self.left[: self.batch], self.left[self.batch :]
+        return ids
 
     def __iter__(self):
+        self.left, self.passes = np.empty(0, np.int64), 0
         return self
 
     def __next__(self):

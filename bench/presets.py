@@ -2,15 +2,19 @@
 """Every preset of `gloss train` against the tool it is named for, or a reference of the paper: held-out FVU and L0 after equal tokens.
 
     python3 bench/presets.py [--only NAME] [--seeds 3] [--steps 600] [--features 1152]
-    python3 bench/presets.py --same [--steps 120]   # without chance: the same directions at the start, all rows in each step
+    python3 bench/presets.py --same [--steps 120]   # without batches: all rows in each step
+
+A seed is a pair of runs: the tool sees the rows in the order in which Gloss reads them with that seed, and its weights begin in the directions
+of Gloss's (norms, biases and thresholds are each one's own), so that what chance draws is no part of the gap. The order and the start each move
+FVU from seed to seed by more than recipes that are nearly equal differ.
 
 The rows are those of the dump in GLOSS_DATA, else the demo's, scaled to a mean norm of sqrt(d); the tool and Gloss read the same F32
 numbers. Numbers of steps that a recipe sets for long runs (warm-ups, when a feature is dead) are shortened on both sides alike; what a
 recipe leaves open (a coefficient) is given to both. Needs python3 with venv, and a network on the first run: bench/README.md says more.
 L0 is the better the nearer to k where a recipe has a k, else the lower: a threshold for inference that follows batches slowly misses k.
-With --same both train on as many rows as a batch has, so that each step sees all of them, and weights begin in the directions of Gloss's
-(norms, biases and thresholds are each one's own): a recipe that is the tool's ends where the tool ends, but for rounding.
-Ends with 1 where a run failed or Gloss is worse by more than a standard error of the difference.
+With --same both train on as many rows as a batch has, so that each step sees all of them: a recipe that is the tool's ends where the tool ends,
+but for rounding. A gap is the mean of the pairs, with its standard error. Ends with 1 where a run failed or Gloss is worse by more than a standard
+error of the difference of two such means whose draws were not the same: less than that another draw of seeds does as well.
 """
 import argparse
 import json
@@ -72,11 +76,11 @@ def cases(o):
     return {name: row for name, row in rows.items() if o.only in name}
 
 
-def start_of(o, preset, options):
+def start_of(o, preset, options, seed):
     """Where the directions of Gloss's weights at the start are kept."""
     still = argparse.Namespace(**vars(o) | {"steps": 1})
     warm = ["--sparsity-warmup", 0] if "--sparsity-warmup" in options else []
-    run_gloss(still, preset, [*options, "--lr", 1e-30, "--warmup", 0, *warm], 0)
+    run_gloss(still, preset, [*options, "--lr", 1e-30, "--warmup", 0, *warm], seed)
     run_job(o, {"do": "directions", "sae": str(o.out / "sae"), "start": str(o.out / "start.npy")})
     return str(o.out / "start.npy")
 
@@ -100,11 +104,13 @@ def run_gloss(o, preset, options, seed):
     return json.loads(done.stdout)["held_out"]
 
 
-def verdict(ours, theirs):
-    """Whether a figure, the lower the better, is within a standard error of the difference of means, or better."""
-    error = sum(statistics.variance(v) / len(v) for v in (ours, theirs)) ** 0.5 if len(ours) > 1 else 0
-    gap = statistics.mean(ours) - statistics.mean(theirs)
-    return "better" if gap < -error else "within" if gap <= error else f"NO: over by {gap:.4g}, {error:.2g} allowed"
+def verdict(ours, theirs, digits):
+    """The mean gap of pairs of a figure, the lower the better; and whether it is within what other draws would move it by, or better."""
+    gaps, n = [a - b for a, b in zip(ours, theirs)], len(ours)
+    gap, spread = statistics.mean(gaps), statistics.stdev(gaps) / n**0.5 if n > 1 else 0
+    error = sum(statistics.variance(v) / n for v in (ours, theirs)) ** 0.5 if n > 1 else 0
+    word = "better" if gap < -error else "within" if gap <= error else f"NO, {error:.2g} allowed"
+    return f"{word}: {gap:+.{digits}f} ± {spread:.{digits}f}"
 
 
 def main():
@@ -117,7 +123,7 @@ def main():
     numbers = [("seeds", 3), ("features", 1152), ("k", 32), ("batch", 512), ("steps", 600), ("threads", 2)]
     for name, n in [*numbers, ("warmup", 30), ("sparsity-warmup", 60), ("dead-steps", 60)]:
         p.add_argument(f"--{name}", default=n, type=int)
-    p.add_argument("--same", action="store_true", help="the same start and the same rows in each step; one seed")
+    p.add_argument("--same", action="store_true", help="all rows in each step; one seed")
     o = p.parse_args()
     o.holdout, o.seeds = (8192 / (8192 + o.batch), 1) if o.same else (HOLDOUT, o.seeds)
     o.default_lr = 2e-4 / (o.features / 2**14) ** 0.5
@@ -138,8 +144,10 @@ def main():
             if tool in lacking:
                 raise RuntimeError(lacking[tool])
             ours = [run_gloss(o, preset, options, seed) for seed in range(o.seeds)]
-            job |= {"start": start_of(o, preset, options)} if o.same else {}
-            theirs = [run_job(o, job | own | {"tool": tool, "seed": seed}) for seed in range(o.seeds)]
+            theirs = []
+            for seed in range(o.seeds):
+                job |= {"start": start_of(o, preset, options, seed), "tool": tool, "seed": seed}
+                theirs.append(run_job(o, job | own))
         except RuntimeError as why:
             print(f"| {preset} | {tool} | failed: {why} |", flush=True)
             failed = True
@@ -152,7 +160,7 @@ def main():
                 cells.append(f"{statistics.mean(v):.{digits}f} ± {error:.{digits}f}")
             if key == "l0" and "-k" in options:
                 a, b = ([abs(x - o.k) for x in v] for v in (a, b))
-            cells.append(f"{statistics.mean(a) - statistics.mean(b):+.{digits}f}" if o.same else verdict(a, b))
+            cells.append(f"{statistics.mean(a) - statistics.mean(b):+.{digits}f}" if o.same else verdict(a, b, digits))
             failed |= cells[-1].startswith("NO")
         print(f"| {preset} | {tool} {versions[tool]} | {' | '.join(cells)} |", flush=True)
     return failed

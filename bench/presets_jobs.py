@@ -42,8 +42,8 @@ def directions(job):
 
 
 def same_start(job, weights):
-    """Where the job names a file of directions (F, d), matrices (F, d) or (d, F) take them, with the norms that they have."""
-    for w in weights if job.get("start") else []:
+    """Matrices (F, d) or (d, F) take the directions of Gloss's rows, with the norms that they have."""
+    for w in weights:
         if w.dim() == 2:
             rows = w.data if len(w) == job["features"] else w.data.T
             rows.copy_(torch.from_numpy(np.load(job["start"])).to(w) * rows.norm(dim=1, keepdim=True))
