@@ -290,7 +290,7 @@ static int spend(explain_opts *o, const cJSON *summary, error *err)
 	uint64_t requests = (uint64_t)explain_number(summary, "requests");
 	uint64_t input = (uint64_t)explain_number(summary, "paid_input_tokens");
 	uint64_t output = (uint64_t)explain_number(summary, "paid_output_tokens");
-	double cost = explain_price_of(&o->price, input, 0, output);
+	double cost = explain_number(summary, "paid");
 	store_budget *b = &o->budget;
 
 	if ((b->max_requests && requests >= b->max_requests) ||

@@ -655,6 +655,13 @@ const char *explain_scorer_name(size_t i, const char **measure)
 	return kinds[i].scorer->name;
 }
 
+/* The subject server is the endpoint, and prices are not its own. */
+static void ask_subject_alone(explain_opts *o)
+{
+	o->client = o->subject;
+	o->price = (explain_price){ .known = o->price.known };
+}
+
 int explain_score(cJSON **summary, store *s, const explain_opts *o, error *err)
 {
 	const engine_kind *k = score_kind(o->scorer, o->logprobs);
@@ -668,7 +675,7 @@ int explain_score(cJSON **summary, store *s, const explain_opts *o, error *err)
 	if (!k->scorer->subject)
 		mine.subject = NULL;
 	else if (mine.subject && (!k->scorer->steers || !mine.client))
-		mine.client = mine.subject;
+		ask_subject_alone(&mine);
 	if (k->scorer->no_hard) {
 		mine.n_hard = 0;
 		mine.embed_model = NULL;
