@@ -220,9 +220,14 @@ int score_judge(engine_task *t, score_label whose, unsigned sample, error *err)
 			break;
 		}
 		b->whose = whose;
-		for (; at < mine->n && b->n < size; at++)
-			if (mine->items[at].asked[whose] && isnan(mine->items[at].answer[whose]))
-				b->items[b->n++] = &mine->items[at];
+		for (; at < mine->n && b->n < size; at++) {
+			score_item *it = &mine->items[at];
+
+			if (!it->asked[whose] || !isnan(it->answer[whose]) || it->questions[whose] > sample)
+				continue;
+			it->questions[whose]++;
+			b->items[b->n++] = it;
+		}
 		if (b->n == 0)
 			break;
 		mine->n_again += sample && whose == SCORE_OWN ? (uint32_t)b->n : 0;
