@@ -281,7 +281,7 @@ static int spend(explain_opts *o, const cJSON *summary, error *err)
 	uint64_t requests = (uint64_t)explain_number(summary, "requests");
 	uint64_t input = (uint64_t)explain_number(summary, "paid_input_tokens");
 	uint64_t output = (uint64_t)explain_number(summary, "paid_output_tokens");
-	double cost = explain_price_of(&o->price, input, 0, output);
+	double cost = explain_number(summary, "paid");
 	store_budget *b = &o->budget;
 
 	if ((b->max_requests && requests >= b->max_requests) ||
@@ -343,6 +343,20 @@ static int put_golden(const command *self, cJSON *page, size_t answered)
 	return cli_print_json(self, shown);
 }
 
+/* What has to do with judges is lost on a person: which windows they get is all that there is to say. */
+static int check_golden(const cli_parsed *p, error *err)
+{
+	static const char goes[] =
+	        "store|source|features|where|random|window|peak|seed|choice|scorer|positive|"
+	        "negative|hard|golden|n";
+
+	for (size_t i = 0; i < ARRAY_LEN(options); i++)
+		if (cli_given(p, options[i].name) &&
+		    !cli_is_choice(options[i].name, strlen(options[i].name), goes))
+			return error_set(err, ERR_ARG, "--%s does not go with --golden", options[i].name);
+	return 0;
+}
+
 static int golden(int *code, explain_session *x, const score_cmd_opts *o, const cli_parsed *p,
                   const command *self, error *err)
 {
@@ -350,8 +364,10 @@ static int golden(int *code, explain_session *x, const score_cmd_opts *o, const 
 	cJSON *page = NULL;
 	size_t answered = 0;
 	error none = { 0 };
-	int rc = explain_session_begin(x, &o->args, p, self, o, err);
+	int rc = check_golden(p, err);
 
+	if (rc == 0)
+		rc = explain_session_begin(x, &o->args, p, self, o, err);
 	if (rc < 0)
 		return rc;
 	progress_end(&x->progress);
@@ -368,6 +384,8 @@ static int golden(int *code, explain_session *x, const score_cmd_opts *o, const 
 		printf("no scores to be measured by them yet: run gloss score\n");
 		return 0;
 	}
+	if (rc == ERR_NOTFOUND) /* without them the page says how many answers are kept */
+		rc = 0;
 	if (rc == 0 && p->common.json)
 		*code = put_golden(self, page, answered);
 	else if (rc == 0)

@@ -74,7 +74,7 @@ static int read_key(char **line, size_t *room, error *err)
 }
 
 /* What is to be asked next, after an answer to question i. */
-static int take_key(size_t *i, size_t *answered, explain_golden *g, int key, error *err)
+static int take_key(size_t *i, explain_golden *g, int key, error *err)
 {
 	if (key == 0)
 		fputs("y, n, s, b or q\n", stderr);
@@ -87,7 +87,6 @@ static int take_key(size_t *i, size_t *answered, explain_golden *g, int key, err
 
 		if (rc < 0)
 			return rc;
-		++*answered;
 		++*i;
 	}
 	return 0;
@@ -114,12 +113,14 @@ int golden_ask(size_t *answered, store *s, const explain_opts *o, unsigned n, er
 		if (rc == 0)
 			rc = key = read_key(&line, &room, err);
 		if (rc >= 0)
-			rc = take_key(&i, answered, g, key, err);
+			rc = take_key(&i, g, key, err);
 	}
 	if (rc == 0 && !more)
 		fputs(i ? "\nno more windows\n"
 		        : "no windows to ask about: all are answered, or none can be shown\n",
 		      stderr);
+	if (g)
+		*answered = explain_golden_answered(g);
 	free(line);
 	explain_golden_close(g);
 	return rc;

@@ -148,8 +148,8 @@ static void put_summary(html *h, const cJSON *page)
 	size_t i = 0;
 
 	html_add(h,
-	         "<h2 id=summary>Summary</h2>\n<div class=scroll><table><thead><tr><th>scorer · judge</th>"
-	         "<th>measure</th><th class=n>features</th><th class=n>mean, 95 %</th><th class=n>chance</th>"
+	         "<h2 id=summary>Summary</h2>\n<div class=scroll><table class=tight><thead><tr><th>scorer · judge</th>"
+	         "<th>measure</th><th class=n>features</th><th class=n>mean, 95&nbsp;%</th><th class=n>chance</th>"
 	         "<th class=n>above it</th><th class=n>holds it</th><th class=n>below it</th>"
 	         "<th class=n>lexical</th><th class=n>other label</th><th class=n>hard windows</th>"
 	         "<th class=n>unanswered</th></tr></thead><tbody>\n");
@@ -159,7 +159,7 @@ static void put_summary(html *h, const cJSON *page)
 
 		html_addf(h, "<tr><td class=name><a href=\"#s%zu\">", i);
 		report_series_name(h, page, i++);
-		html_add(h, "</a></td><td>");
+		html_add(h, "</a></td><td class=text>");
 		html_text(h, answer_string(s, "measure") ? answer_string(s, "measure") : "–");
 		html_addf(h, "</td><td class=n>%.0f</td><td class=n>", n);
 		report_interval(h, s);

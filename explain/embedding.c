@@ -110,7 +110,7 @@ static int read_vectors(vector *v, size_t n, arena *mem, score_task *mine, const
 		index = cJSON_GetObjectItemCaseSensitive(one, "index");
 		if (cJSON_IsNumber(index))
 			at = index->valuedouble;
-		if (!(at >= 0 && at < (double)n) || v[(size_t)at].x)
+		if (!(at >= 0 && at < (double)n) || at != floor(at) || v[(size_t)at].x)
 			mine->n_stray++;
 		else if (rc == 0)
 			rc = read_vector(&v[(size_t)at], mem,

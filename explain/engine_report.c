@@ -44,7 +44,7 @@ static cJSON *take_reports(engine *j)
 
 /* ---- On the way -------------------------------------------------------------------------------------------------------- */
 
-/* Of the endpoint, and of a subject server beside it. */
+/* Of the endpoint, and of a subject server beside it, whose tokens nobody pays for. */
 static explain_client_stats stats_of(const engine *j)
 {
 	explain_client_stats s = explain_client_get_stats(j->client), more;
@@ -57,9 +57,12 @@ static explain_client_stats stats_of(const engine *j)
 	s.retried += more.retried;
 	s.failed += more.failed;
 	s.limited += more.limited;
-	s.input_tokens += more.input_tokens;
-	s.output_tokens += more.output_tokens;
 	return s;
+}
+
+static double paid(const engine *j, const explain_client_stats *s)
+{
+	return explain_price_of(&j->o->price, s->input_tokens, s->input_cached, s->output_tokens);
 }
 
 /* What stands behind the bar; NULL: all is well. */
@@ -99,7 +102,7 @@ void engine_tell(const engine *j)
 	p.from_log = s.from_log;
 	p.input_tokens = s.input_tokens;
 	p.output_tokens = s.output_tokens;
-	p.cost = explain_price_of(&j->o->price, s.input_tokens, s.input_cached, s.output_tokens);
+	p.cost = paid(j, &s);
 	p.rate = p.seconds > 0 ? (double)j->recorded / p.seconds : 0;
 	p.left = p.rate > 0 ? (double)(p.tasks - p.over) / p.rate : (double)NAN;
 	if (j->o->progress)
@@ -118,7 +121,7 @@ static bool add_numbers(cJSON *o, const char *const *names, const uint64_t *valu
 	return true;
 }
 
-/* Tokens the tasks' answers took are the job's counts; "paid" are those that this run asked for. */
+/* Tokens the tasks' answers took are the job's counts; "paid" are those that this run asked for, and what they cost. */
 static bool fill_summary(cJSON *sum, engine *j)
 {
 	static const char *const sent[] = { "requests",          "from_log",           "retried", "limited",
@@ -147,7 +150,8 @@ static bool fill_summary(cJSON *sum, engine *j)
 		fine = add_numbers(sum, sent,
 		                   (uint64_t[]){ s.sent, s.from_log, s.retried, s.limited, s.input_tokens,
 		                                 s.output_tokens, j->missing },
-		                   ARRAY_LEN(sent));
+		                   ARRAY_LEN(sent)) &&
+		       (!j->o->price.known || cJSON_AddNumberToObject(sum, "paid", paid(j, &s)));
 	if (!fine || !cJSON_AddNumberToObject(sum, "seconds", clock_now() - j->started))
 		return false;
 	list = take_reports(j);

@@ -12,6 +12,7 @@ typedef struct question {
 	score_item *item;
 	size_t feature_at, at, n;
 	const char *text, *windows;
+	bool answered;
 } question;
 
 struct explain_golden {
@@ -23,7 +24,7 @@ struct explain_golden {
 	size_t n_tasks, next; /* next: the first whose windows are not read yet */
 	engine_task *loaded;
 	question *questions;
-	size_t n_questions, room;
+	size_t n_questions, n_answered, room;
 	store_golden *known; /* what the store has answers to */
 	size_t n_known;
 	arena mem;
@@ -206,13 +207,23 @@ int explain_golden_get(explain_golden_question *out, bool *more, explain_golden 
 
 int explain_golden_answer(explain_golden *g, size_t i, bool fits, error *err)
 {
-	const question *q = &g->questions[i];
+	question *q = &g->questions[i];
 	store_golden row = { .explanation_id = q->task->row.explanation_id,
 		             .key = judged_key(q->item),
 		             .scorer = g->scorer->name,
 		             .kind = score_stratum_names[q->item->stratum],
 		             .windows = q->windows,
 		             .answer = fits };
+	int rc = store_golden_put(g->job.s, &row, err);
 
-	return store_golden_put(g->job.s, &row, err);
+	if (rc == 0 && !q->answered) {
+		q->answered = true;
+		g->n_answered++;
+	}
+	return rc;
+}
+
+size_t explain_golden_answered(const explain_golden *g)
+{
+	return g->n_answered;
 }

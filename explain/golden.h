@@ -24,5 +24,7 @@ int explain_golden_get(explain_golden_question *out, bool *more, explain_golden 
                        error *err) MUST_USE;
 /* It is in the store when this returns; an answer given before is replaced. */
 int explain_golden_answer(explain_golden *g, size_t i, bool fits, error *err) MUST_USE;
+size_t explain_golden_answered(
+        const explain_golden *g); /* questions so far, each once however often it was answered */
 
 #endif

@@ -1,5 +1,6 @@
 /* resume: a job that is in the store goes on, whoever began it. */
 #include "explain/explainer.h"
+#include "explain/subject.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -231,6 +232,8 @@ int explain_resume(cJSON **summary, store *s, int64_t job, const explain_opts *o
 	mine.subject = NULL;
 	if (rc == 0 && subject[0] && subject[1] && j.endpoint)
 		mine.subject = find_subject(&client, &beside, subject);
+	if (subject_is_endpoint(&mine)) /* whose prices are not those of a model that is paid for */
+		mine.price = (explain_price){ .known = mine.price.known };
 	mine.job = job;
 	if (rc == 0)
 		rc = find_kind(&kind, &j, &mine, settings, err);

@@ -220,9 +220,14 @@ int score_judge(engine_task *t, score_label whose, unsigned sample, error *err)
 			break;
 		}
 		b->whose = whose;
-		for (; at < mine->n && b->n < size; at++)
-			if (mine->items[at].asked[whose] && isnan(mine->items[at].answer[whose]))
-				b->items[b->n++] = &mine->items[at];
+		for (; at < mine->n && b->n < size; at++) {
+			score_item *it = &mine->items[at];
+
+			if (!it->asked[whose] || !isnan(it->answer[whose]) || it->questions[whose] > sample)
+				continue;
+			it->questions[whose]++;
+			b->items[b->n++] = it;
+		}
 		if (b->n == 0)
 			break;
 		mine->n_again += sample && whose == SCORE_OWN ? (uint32_t)b->n : 0;
@@ -655,6 +660,13 @@ const char *explain_scorer_name(size_t i, const char **measure)
 	return kinds[i].scorer->name;
 }
 
+/* The subject server is the endpoint, and prices are not its own. */
+static void ask_subject_alone(explain_opts *o)
+{
+	o->client = o->subject;
+	o->price = (explain_price){ .known = o->price.known };
+}
+
 int explain_score(cJSON **summary, store *s, const explain_opts *o, error *err)
 {
 	const engine_kind *k = score_kind(o->scorer, o->logprobs);
@@ -668,7 +680,7 @@ int explain_score(cJSON **summary, store *s, const explain_opts *o, error *err)
 	if (!k->scorer->subject)
 		mine.subject = NULL;
 	else if (mine.subject && (!k->scorer->steers || !mine.client))
-		mine.client = mine.subject;
+		ask_subject_alone(&mine);
 	if (k->scorer->no_hard) {
 		mine.n_hard = 0;
 		mine.embed_model = NULL;

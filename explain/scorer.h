@@ -38,7 +38,8 @@ typedef struct score_item {
 	unsigned look;   /* asked about from this look on (score.c: precision) */
 	double truth;    /* the right answer: 1 yes, 0 no; an intruder's number from 1 */
 	bool asked[SCORE_LABELS];
-	double answer[SCORE_LABELS]; /* NaN: none yet */
+	uint8_t questions[SCORE_LABELS]; /* times that it stood in one */
+	double answer[SCORE_LABELS];     /* NaN: none yet */
 	double grade[SCORE_LABELS]; /* the larger, the surer it is of yes; NaN where answers are not graded */
 } score_item;
 

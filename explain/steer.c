@@ -201,7 +201,6 @@ static int read_raised(subject_raised *out, engine_task *t, const cJSON *one, si
 	*out = (subject_raised){ .token = to };
 	cJSON_ArrayForEach(x, list)
 	{
-
 		s = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(x, "text"));
 		if (!s || !probability_in(&to->before, x, "before") ||
 		    !probability_in(&to->after, x, "after"))

@@ -1,6 +1,7 @@
 /* subject: see subject.h. Bodies are canonical JSON, so that equal questions are one in the log. */
 #include "explain/subject.h"
 #include "explain/client.h"
+#include "explain/spell.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -56,21 +57,30 @@ static int logprobs_body(char **out, const char *model, const subject_item *item
 	return subject_print(out, body, fine, err);
 }
 
+/* Prefix and text, malloc'd. */
+static int echoed_prompt(char **out, const subject_item *it, error *err)
+{
+	size_t before = strlen(it->prefix), len = strlen(it->text);
+
+	if (before + len > PROMPT_MAX)
+		return error_set(err, ERR_LIMIT, "the prompt is too long");
+	*out = malloc(before + len + 1);
+	if (!*out)
+		return error_nomem(err, "a prompt");
+	memcpy(*out, it->prefix, before);
+	memcpy(*out + before, it->text, len + 1);
+	return 0;
+}
+
 /* A completion of nothing, of which the prompt's tokens are wanted. */
 static int echo_body(char **out, const char *model, const subject_item *it, error *err)
 {
-	text prompt;
-	int rc;
+	char *prompt = NULL;
+	int rc = echoed_prompt(&prompt, it, err);
 
-	text_init(&prompt, PROMPT_MAX);
-	rc = text_adds(&prompt, it->prefix);
 	if (rc == 0)
-		rc = text_adds(&prompt, it->text);
-	if (rc < 0)
-		error_set(err, rc, "the prompt is too long");
-	else
-		rc = completion_body(out, model, prompt.data ? prompt.data : "", 0, 1, true, err);
-	text_free(&prompt);
+		rc = completion_body(out, model, prompt, 0, 1, true, err);
+	free(prompt);
 	return rc;
 }
 
@@ -127,38 +137,32 @@ static int read_logprobs(subject_item *items, size_t n, const char *reply, error
 	return rc;
 }
 
-/* The tokens that spell the end of the prompt, which is the text: the model may have put some before it that spell nothing. */
+/* The tokens of the end of the prompt, which is the text. */
 static int read_echo(subject_item *it, const char *reply, error *err)
 {
 	explain_completion c = { 0 };
-	size_t left = strlen(it->text), i;
+	size_t n = 0;
 	double sum = 0, logprob = 0;
-	uint32_t n = 0;
+	char *prompt = NULL;
 	int rc = explain_completion_read(&c, reply, err);
 
 	if (rc == 0 && c.tokens.n == 0)
 		rc = error_set(err, ERR_FORMAT, "the reply has no log-probabilities");
-	for (i = c.tokens.n; rc == 0 && left > 0 && i > 0; n++) {
-		const explain_token *t = &c.tokens.token[--i];
-		cJSON x = { .type = cJSON_Number, .valuedouble = t->logprob };
+	if (rc == 0)
+		rc = echoed_prompt(&prompt, it, err);
+	if (rc == 0)
+		rc = spell_count(&n, &c.tokens, prompt, strlen(it->prefix), err);
+	for (size_t i = 0; i < n && rc == 0; i++) {
+		cJSON x = { .type = cJSON_Number, .valuedouble = c.tokens.token[c.tokens.n - n + i].logprob };
 
-		/* one that spells the prefix's end too belongs to the prefix */
-		if (t->len > left)
-			break;
-		left -= t->len;
-		if (memcmp(it->text + left, t->text, t->len) != 0)
-			rc = error_set(err, ERR_FORMAT,
-			               "the tokens with log-probabilities do not spell the prompt");
-		if (rc == 0)
-			rc = logprob_of(&logprob, &x, 0, err);
+		rc = logprob_of(&logprob, &x, 0, err);
 		sum += logprob;
 	}
-	if (rc == 0 && (n == 0 || (i == 0 && left > 0)))
-		rc = error_set(err, ERR_FORMAT, "the tokens with log-probabilities do not spell the prompt");
 	if (rc == 0) {
 		it->logprob = sum;
-		it->n_tokens = n;
+		it->n_tokens = (uint32_t)n;
 	}
+	free(prompt);
 	explain_completion_clear(&c);
 	return rc;
 }

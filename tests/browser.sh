@@ -1,6 +1,6 @@
 #!/bin/sh
 # The report and a plot as a browser has them, in headless Chromium: nothing on its console, all text and drawings in the document,
-# labels with markup are text, nothing is cut off or wider than the window. Returns 77, skipped, where no Chromium is.
+# labels with markup are text, nothing is cut off or wider than the window, the summary is seen whole. Returns 77, skipped, where no Chromium is.
 set -eu
 gloss=${GLOSS_BIN:?the program}
 cd "${GLOSS_SOURCE:?the source folder}"
@@ -38,6 +38,9 @@ for (const svg of drawings) {
 }
 if (document.documentElement.scrollWidth > innerWidth)
 	wrong.push(`${document.documentElement.scrollWidth} wide in a window of ${innerWidth}`);
+const summary = document.querySelector("#summary + .scroll");
+if (summary && innerWidth >= 1280 && summary.scrollWidth > summary.clientWidth)
+	wrong.push(`a summary of ${summary.scrollWidth} in ${summary.clientWidth}`);
 document.body.dataset.measured = [`${drawings.length} drawings`, ...wrong].join("; ");
 </script>
 END_HTML
@@ -72,6 +75,9 @@ esac
 "$gloss" explain -d "$tmp/store.db" --features 1-40 --quiet >"$tmp/log"
 sqlite3 "$tmp/store.db" "UPDATE explanation SET text = '</td></svg><script>console.log(1)</script><img src=x onerror=alert(1)> & \"so\" on' WHERE feature = 3"
 "$gloss" score -d "$tmp/store.db" --features 1-40 --scorer detection,fuzz --quiet >"$tmp/log" 2>&1 || { cat "$tmp/log" >&2; fail "no scores"; }
+sqlite3 "$tmp/store.db" "INSERT INTO score(explanation_id, scorer, judge, value, low, high, baseline, n_positive, n_negative, n_failed, details, created)
+	SELECT explanation_id, of.column1, of.column2, value, low, high, baseline, n_positive, n_negative, 0, details, created FROM score, (VALUES ('intervention', 'SmolLM2-135M-Instruct-0123456789ab'),
+	('embedding', 'sentence-transformers/all-MiniLM-L6-v2'), ('confidence', 'meta-llama/Llama-3.3-70B-Instruct')) of WHERE scorer = 'detection'"
 "$gloss" report "$tmp/store.db" -o "$tmp/report.html" >"$tmp/log"
 open 1280 "$tmp/report.html"
 silent "the report"
@@ -82,6 +88,7 @@ has '&lt;/td&gt;&lt;/svg&gt;&lt;script&gt;console.log(1)&lt;/script&gt;&lt;img s
 [ "$(count '<script\|<img')" = 0 ] || fail "a label became markup"
 drawings=$(count '<svg')
 fits 1280 "$tmp/report.html" "$drawings"
+fits 1300 "$tmp/report.html" "$drawings"
 fits 500 "$tmp/report.html" "$drawings"
 
 # A plot, alone and in a page.
@@ -92,4 +99,4 @@ has 'R&amp;D &lt;1&gt;</title>'
 [ "$(count '<text')" -ge 8 ] || fail "$(count '<text') texts in the plot"
 { echo '<!doctype html><title>plot</title><body>'; cat "$tmp/plot.svg"; } >"$tmp/plot.html"
 fits 1280 "$tmp/plot.html" 1
-echo "browser: $drawings drawings of the report, at 1280 and 500; $("$browser" --version 2>/dev/null)"
+echo "browser: $drawings drawings of the report, at 1280, 1300 and 500; $("$browser" --version 2>/dev/null)"

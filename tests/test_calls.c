@@ -1,6 +1,7 @@
 /* Completions, embeddings, log-probabilities, and what a server was found to accept: bodies as they go out, replies as servers
  * send them, and replies that are not what they should be. */
 #include "explain/chat.h"
+#include "explain/spell.h"
 #include "tests/support.h"
 #include "tests/support_llm.h"
 
@@ -159,6 +160,128 @@ START_TEST(completion_goes_to_its_own_path)
 	explain_client_free(c);
 	llm_stop(s);
 	free(body);
+}
+END_TEST
+
+/* ---- Which tokens are the text's ----------------------------------------------------------------------------------------- */
+
+enum { AS_BYTES, AS_REPLACED, BYTE_BY_BYTE, WAYS, PIECES_MAX = 64 };
+
+/* Bytes of the character that begins at s, as far as they are among the n; 0: none begins here. */
+static size_t character(const char *s, size_t n, bool *whole)
+{
+	unsigned char c = (unsigned char)*s;
+	size_t want = c >= 0xF0 ? 4 : c >= 0xE0 ? 3 : c >= 0xC0 ? 2 : 1, len = 1;
+
+	*whole = c < 0x80;
+	if (c < 0x80 || c < 0xC0)
+		return c < 0x80;
+	while (len < want && len < n && ((unsigned char)s[len] & 0xC0) == 0x80)
+		len++;
+	*whole = len == want;
+	return len;
+}
+
+/* A token of n bytes as servers tell it. */
+static void tell(char *out, const char *s, size_t n, int way)
+{
+	bool whole;
+
+	for (size_t i = 0, len; i < n; i += len) {
+		len = character(s + i, n - i, &whole);
+		if (way == AS_BYTES || whole) {
+			len = len ? len : 1;
+			memcpy(out, s + i, len);
+			out += len;
+			continue;
+		}
+		len = way == AS_REPLACED && len ? len : 1;
+		memcpy(out, "\xEF\xBF\xBD", 3);
+		out += 3;
+	}
+	*out = '\0';
+}
+
+/* Cut anywhere, also within characters: of the pieces those that begin in the text, however they are told. */
+START_TEST(tokens_of_the_text_are_found_however_it_is_cut)
+{
+	static const char
+	        prefix[] = "Caf\u00e9\u3001texts:\n",
+	        content[] = "\U0001F600na\u00efve \u65e5\u672c\u8a9e\U0001F600\U0001F680 \ufffd \u00e9!";
+	char prompt[128], told[PIECES_MAX][3 * 128];
+	explain_token token[PIECES_MAX];
+	size_t from = strlen(prefix), len, n, want, got, found = 0;
+	error e = { 0 };
+
+	snprintf(prompt, sizeof(prompt), "%s%s", prefix, content);
+	len = strlen(prompt);
+	for (uint64_t seed = 0; seed < 2000; seed++) {
+		bool joined = seed % 2; /* a token may hold the prefix's end and the text's beginning */
+
+		n = want = 0;
+		for (size_t at = 0, to; at < len; at = to) {
+			to = at + 1 + hash64_below(hash64_mix(seed, at), 5);
+			to = to > len ? len : at < from && to > from && !joined ? from : to;
+			tell(told[n], prompt + at, to - at, (int)((seed / 2 + _i) % WAYS));
+			token[n] = (explain_token){ .text = told[n], .len = strlen(told[n]) };
+			want += at >= from;
+			n++;
+		}
+		ck_assert_msg(
+		        spell_count(&got, &(explain_tokens){ .token = token, .n = n }, prompt, from, &e) == 0,
+		        "%s", e.msg);
+		ck_assert_uint_eq(got, want);
+		found += got;
+		/* the last piece is another one, or is not there */
+		token[n - 1].text = "?";
+		token[n - 1].len = 1;
+		ck_assert_int_eq(
+		        spell_count(&got, &(explain_tokens){ .token = token, .n = n }, prompt, from, &e),
+		        ERR_FORMAT);
+		ck_assert_int_eq(
+		        spell_count(&got, &(explain_tokens){ .token = token, .n = n - 1 }, prompt, from, &e),
+		        ERR_FORMAT);
+	}
+	ck_assert_uint_gt(found, 2000 * 10);
+}
+END_TEST
+
+/* Where a part of a character is told as nothing, as by llama-cpp-python. */
+START_TEST(tokens_that_spell_nothing_are_parts_of_characters)
+{
+	static const struct {
+		const char *text, *tokens[8];
+		size_t want; /* 0: they do not spell it */
+	} cases[] = {
+		{ "\U0001F600 a", { "", "x\n", "", "", "", " a" }, 4 },
+		{ "\U0001F600 a", { "", "x\n", "", "", "\U0001F600", " a" }, 4 },
+		{ "\u65e5\u672c", { "", "x\n", "", "", "" }, 3 },
+		{ "a\u65e5", { "", "x\n", "a", "", "" }, 3 },
+		{ "ab", { "", "x\n", "a", "b" }, 2 },
+		{ "ab", { "", "x\na", "b" }, 1 },
+		{ "ab", { "", "x\n", "a", "" }, 0 },
+		{ "ab", { "b" }, 0 },
+		{ "ab", { "\ufffd", "b" }, 0 },
+		{ "\u00e9\u00e9\u00e9\u00e9", { "x\n", "\u00e9", "" }, 0 },
+		{ "ab", { "x\nab" }, 0 },
+		{ "ab", { NULL }, 0 },
+	};
+	char prompt[64];
+
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		explain_token token[8];
+		size_t n = 0, got = 0;
+		error e = { 0 };
+		int rc, wanted = cases[i].want ? 0 : ERR_FORMAT;
+
+		snprintf(prompt, sizeof(prompt), "x\n%s", cases[i].text);
+		for (; cases[i].tokens[n]; n++)
+			token[n] = (explain_token){ .text = cases[i].tokens[n],
+				                    .len = strlen(cases[i].tokens[n]) };
+		rc = spell_count(&got, &(explain_tokens){ .token = token, .n = n }, prompt, 2, &e);
+		ck_assert_msg(rc == wanted && (rc < 0 || got == cases[i].want), "case %zu: %d, %zu", i, rc,
+		              got);
+	}
 }
 END_TEST
 
@@ -545,6 +668,8 @@ int main(void)
 
 	tcase_set_timeout(t, 30);
 	tcase_add_test(t, completion_of_both_shapes);
+	tcase_add_loop_test(t, tokens_of_the_text_are_found_however_it_is_cut, 0, WAYS);
+	tcase_add_test(t, tokens_that_spell_nothing_are_parts_of_characters);
 	tcase_add_loop_test(t, bad_completion_is_refused, 0, ARRAY_LEN(bad_completions));
 	tcase_add_loop_test(t, completion_without_memory, 0, 2);
 	tcase_add_test(t, completion_goes_to_its_own_path);

@@ -114,7 +114,12 @@ START_TEST(what_steering_raises_is_shown)
 	char line[64];
 
 	o.steer_kl = 0.3;
+	o.price = (explain_price){ .known = true, .input = 1, .output = 1 };
 	OK(explain_run(&sum, s, &o, &err));
+	/* the subject server says that it read a million tokens, which nobody pays for */
+	ck_assert_double_lt(cJSON_GetObjectItemCaseSensitive(sum, "paid_input_tokens")->valuedouble, 10000);
+	ck_assert_double_lt(cJSON_GetObjectItemCaseSensitive(sum, "paid")->valuedouble, 0.01);
+	ck_assert_double_lt(sql("SELECT sum(cost) FROM task"), 0.01);
 	user = asked();
 	ck_assert_ptr_nonnull(strstr(user, "Raised most: \" w1\" +2.50, \" w30\" +1.25\nLowered most: "));
 	ck_assert_ptr_nonnull(strstr(user, "\nTurned up while the model reads:\nText 1: "));

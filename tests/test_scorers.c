@@ -386,6 +386,24 @@ END_TEST
 
 /* ---- Looks ------------------------------------------------------------------------------------------------------------ */
 
+/* However many looks: what has no answer is asked about twice, and no more. */
+START_TEST(looks_ask_once_more_only)
+{
+	explain_opts o = options(names[_i]);
+
+	o.features = "0";
+	o.n_hard = o.n_baseline = 0;
+	o.precision = 0.001;
+	judge.leave_out = 1000;
+	client.concurrency = 1;
+	OK(explain_score(NULL, s, &o, &err));
+	ck_assert_double_eq(sql("SELECT details ->> 'looks' FROM score"), 4);
+	ck_assert_double_gt(sql("SELECT n_failed FROM score"), 0);
+	ck_assert_double_eq(judge.items - sql("SELECT details ->> 'asked_again' FROM score"),
+	                    sql("SELECT n_positive + n_negative + n_failed FROM score"));
+}
+END_TEST
+
 START_TEST(asking_stops_when_it_is_sure_enough)
 {
 	explain_opts o = options("detection");
@@ -543,6 +561,7 @@ static void cases(Suite *suite)
 	tcase_add_test(t, a_dry_run_counts_embeddings_too);
 	tcase_add_test(t, wrong_marks_stand_anywhere);
 	tcase_add_test(t, a_server_without_grades_is_refused_before_anything_is_spent);
+	tcase_add_loop_test(t, looks_ask_once_more_only, 0, 2);
 	tcase_add_test(t, asking_stops_when_it_is_sure_enough);
 	tcase_add_loop_test(t, stopped_jobs_go_on_as_what_they_were, 0, 3);
 	tcase_add_loop_test(t, what_cannot_be_scored_says_why, 0, 3);

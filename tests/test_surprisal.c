@@ -97,6 +97,33 @@ START_TEST(what_was_answered_is_not_asked_again)
 }
 END_TEST
 
+/* Prices are those of the endpoint. A subject server is asked in its place, at no cost; a limit of money is none for it. */
+START_TEST(a_subject_server_costs_nothing)
+{
+	explain_opts o = options(_i), rest = explain_opts_default();
+	cJSON *sum = NULL;
+
+	o.client = &client;
+	o.price = (explain_price){ .known = true, .input = 1e6, .output = 1e6 };
+	o.budget.max_cost = 1;
+	o.budget.max_requests = 4;
+	client.concurrency = 1;
+	ck_assert_int_eq(explain_score(&sum, s, &o, &err), ERR_STOPPED);
+	ck_assert_msg(_i == 0 ? strstr(err.msg, "requests") != NULL : strstr(err.msg, "cost") != NULL, "%s",
+	              err.msg);
+	if (_i == 1)
+		return;
+	rest.client = &client;
+	rest.price = o.price;
+	rest.budget.max_cost = 1;
+	OK(explain_resume(&sum, s, (int64_t)sql("SELECT max(id) FROM job"), &rest, &err));
+	ck_assert_double_eq(cJSON_GetObjectItemCaseSensitive(sum, "paid")->valuedouble, 0);
+	ck_assert_double_eq(sql("SELECT sum(cost) FROM task"), 0);
+	ck_assert_double_eq(sql("SELECT count(*) FROM score"), SOME);
+	cJSON_Delete(sum);
+}
+END_TEST
+
 START_TEST(a_dry_run_asks_nobody)
 {
 	explain_opts o = options(_i);
@@ -213,6 +240,7 @@ static void cases(Suite *suite)
 	tcase_add_test(t, firing_windows_gain_more);
 	tcase_add_test(t, both_ways_agree);
 	tcase_add_loop_test(t, what_was_answered_is_not_asked_again, 0, 2);
+	tcase_add_loop_test(t, a_subject_server_costs_nothing, 0, 2);
 	tcase_add_loop_test(t, a_dry_run_asks_nobody, 0, 2);
 	tcase_add_loop_test(t, unreadable_replies_are_asked_for_again, 0, 2);
 	tcase_add_loop_test(t, who_tells_none_is_refused_before_anything_is_spent, 0, (int)ARRAY_LEN(cannot));

@@ -9,6 +9,8 @@ ask --features 3
 ask --source other
 gloss score -d none.db --golden 2>&1 </dev/null || echo "exit $?"
 gloss score -d small.db --golden --n 0 2>&1 </dev/null || echo "exit $?"
+for option in '--base-url http://127.0.0.1:9/v1 --model m' '--subject http://127.0.0.1:9/v1' '--group 4' --logprobs '--precision 0.1' --dry-run --only-new '--progress json'; do ask $option; done
 sqlite3 small.db "DELETE FROM score"
 ask
+ask --json
 sqlite3 small.db "SELECT count(*) FROM golden"
