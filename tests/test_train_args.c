@@ -12,7 +12,7 @@
 
 static int make(train_sweep *s, const char *const *lists, size_t n, error *err)
 {
-	const cli_parsed nothing = { 0 };
+	cli_parsed nothing = { 0 };
 	const char *items[8] = { 0 };
 	train_opts o = { .k = 32, .features = 4608, .lr = 0.5 };
 
