@@ -8,13 +8,15 @@
 #define P_PARTS 9
 
 /* off is log(L0 / target), AHEAD steps on by its running slope: L0 follows the coefficient late. log coef moves by (GAIN + GAIN_RUN /
- * steps) off a step, cut to 1 either way; ALONG times a running mean of it, cut to CUT, is added. */
-#define AHEAD    10
-#define GAIN     0.01
-#define GAIN_RUN 3
-#define ALONG    1.0
-#define CUT      1.5
-#define FORGET   0.2
+ * steps) off a step, cut to 1 either way; ALONG times a running mean of it, cut to CUT, is added. Of relu and gated less in runs of under
+ * ALONG_STEPS: L0 rises while they begin to learn, and a coefficient driven up by that shrinks what they have for the rest of the run. */
+#define AHEAD       10
+#define GAIN        0.01
+#define GAIN_RUN    3
+#define ALONG       1.0
+#define CUT         1.5
+#define ALONG_STEPS 1000
+#define FORGET      0.2
 
 bool sae_penalty_fits(sae_arch arch, sae_penalty kind)
 {
@@ -71,6 +73,13 @@ static bool searches(const sae_train_opts *o)
 	       o->penalty.kind != SAE_PENALTY_QUADRATIC_MEAN;
 }
 
+static double along_of(const sae_train_opts *o)
+{
+	bool shrinks = o->arch == SAE_RELU || o->arch == SAE_GATED;
+
+	return shrinks && o->steps < ALONG_STEPS ? ALONG * (double)o->steps / ALONG_STEPS : ALONG;
+}
+
 /* How many updates of p come before a step: the parts begin at the share anneal_from of the steps, and p falls after each but the last. */
 static double updates_at(const sae_train_opts *o, uint64_t step)
 {
@@ -88,7 +97,7 @@ static double p_after(const sae_train_opts *o, double updates)
 
 fit_now fit_control_now(const fit_control *c, const sae_train_opts *o, const fitter_now *now)
 {
-	double along = searches(o) ? ALONG * fmax(-CUT, fmin(CUT, c->smooth)) : 0;
+	double along = searches(o) ? along_of(o) * fmax(-CUT, fmin(CUT, c->smooth)) : 0;
 	fit_now n = { .lr = now->lr,
 		      .coef = exp(c->log_coef + along) * c->scale * now->sparsity,
 		      .preact = o->penalty.preact,

@@ -302,6 +302,33 @@ START_TEST(p_falls_as_in_dictionary_learning)
 }
 END_TEST
 
+/* By what the coefficient is multiplied at once where L0 is e times the target: e^ALONG in the end, of short runs of relu and gated less. */
+static double lead_of(sae_arch arch, uint64_t steps)
+{
+	sae_train_opts o = plan(SAE_SCHEDULE_CONSTANT, steps);
+	const fitter_now now = { .step = 1, .lr = 1e-3, .sparsity = 1 };
+	fit_control c;
+
+	o.arch = arch;
+	o.d_sae = 64;
+	o.penalty.target_l0 = 8;
+	train_plan_penalty(&o);
+	fit_control_start(&c, &o);
+	c.smooth = 1;
+	return log(fit_control_now(&c, &o, &now).coef) - c.log_coef;
+}
+
+START_TEST(short_runs_are_led_less)
+{
+	check_near(lead_of(SAE_RELU, 80), 0.08);
+	check_near(lead_of(SAE_GATED, 500), 0.5);
+	check_near(lead_of(SAE_JUMPRELU, 80), 1);
+	check_near(lead_of(SAE_PANNEAL, 80), 1);
+	check_near(lead_of(SAE_RELU, 1000), 1);
+	check_near(lead_of(SAE_GATED, 100000), 1);
+}
+END_TEST
+
 static void cases(Suite *s)
 {
 	SUPPORT_CASE(
@@ -310,6 +337,6 @@ static void cases(Suite *s)
 	        the_warm_up_may_begin_higher_and_be_round, warm_ups_are_a_step_late_in_dictionary_learning);
 	SUPPORT_CASE(s, "the rest", the_penalty_warms_up, k_falls_as_each_tool_has_it,
 	             features_begin_anew_in_turns, the_plan_sets_the_phases,
-	             p_falls_as_in_dictionary_learning);
+	             p_falls_as_in_dictionary_learning, short_runs_are_led_less);
 }
 SUPPORT_MAIN("schedule", cases)

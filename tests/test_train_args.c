@@ -10,15 +10,18 @@
 
 /* ---- Sweeps ------------------------------------------------------------------------------------------------------- */
 
+static const char *given[8]; /* of the last make() */
+static cli_parsed parsed;
+
 static int make(train_sweep *s, const char *const *lists, size_t n, error *err)
 {
-	cli_parsed nothing = { 0 };
 	const char *items[8] = { 0 };
 	train_opts o = { .k = 32, .features = 4608, .lr = 0.5 };
 
+	parsed = (cli_parsed){ .given = given };
 	memcpy(items, lists, n * sizeof(*lists));
 	o.sweep = (option_list){ items, n };
-	return train_sweep_make(s, &cmd_train_command, &nothing, &o, err);
+	return train_sweep_make(s, &cmd_train_command, &parsed, &o, err);
 }
 
 START_TEST(a_sweep_is_the_product_of_its_lists)
@@ -45,6 +48,9 @@ START_TEST(a_sweep_is_the_product_of_its_lists)
 	ck_assert_msg(make(&s, arches, 2, &err) == 0, "%s", err.msg);
 	ck_assert_uint_eq(s.n, 4);
 	ck_assert_str_eq(s.names[2], "topk-k16");
+	ck_assert(cli_given(&parsed, "k") &&
+	          cli_given(&parsed, "arch")); /* as if by themselves, but not the user's */
+	ck_assert(!cli_given(&parsed, "seed") && !cli_given_own(&parsed, "k"));
 	ck_assert_str_eq(s.opts[3].arch, "groupmax");
 	train_sweep_clear(&s);
 	ck_assert_int_eq(make(&s, lists, 0, &err), 0);
