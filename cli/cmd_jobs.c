@@ -293,20 +293,30 @@ static int ask_list(cJSON **page, store *s, int64_t job, const jobs_opts *o, err
 	return store_jobs_page(page, s, err);
 }
 
+/* NULL where there is none: asking makes none. */
+static int open_log(store_log **out, store *s, error *err)
+{
+	char path[FILE_PATH_MAX];
+
+	*out = NULL;
+	snprintf(path, sizeof(path), "%s.requests", store_path(s));
+	return access(path, F_OK) == 0 ? store_log_open(out, store_path(s), err) : 0;
+}
+
 /* With what it has sent, as the request log knows it; "log_error": that cannot be read. Not where there is no log. */
 static int ask_show(cJSON **page, store *s, int64_t job, const jobs_opts *o, error *err)
 {
-	char path[FILE_PATH_MAX];
 	store_log *log = NULL;
 	cJSON *spent = NULL;
 	error why = { 0 };
 	int rc = store_job_page(page, s, job, err);
 
 	(void)o;
-	snprintf(path, sizeof(path), "%s.requests", store_path(s));
-	if (rc < 0 || access(path, F_OK) != 0)
+	if (rc < 0)
 		return rc;
-	rc = store_log_open(&log, store_path(s), &why);
+	rc = open_log(&log, s, &why);
+	if (rc == 0 && !log)
+		return 0;
 	if (rc == 0)
 		rc = store_log_cost(&spent, log, answer_string(*page, "uid"), &why);
 	store_log_close(log);
@@ -373,6 +383,14 @@ static int print_retry(const cJSON *page, error *err)
 
 /* ---- Money, exchanges ---------------------------------------------------------------------------------------------------- */
 
+static int nothing_sent(cJSON **page, error *err)
+{
+	*page = cJSON_CreateObject();
+	return *page && cJSON_AddArrayToObject(*page, "stages") && cJSON_AddNumberToObject(*page, "cost", 0)
+	               ? 0
+	               : error_nomem(err, "an answer");
+}
+
 static int ask_cost(cJSON **page, store *s, int64_t job, const jobs_opts *o, error *err)
 {
 	arena mem = ARENA_INIT;
@@ -382,9 +400,11 @@ static int ask_cost(cJSON **page, store *s, int64_t job, const jobs_opts *o, err
 
 	(void)o;
 	if (rc == 0)
-		rc = store_log_open(&log, store_path(s), err);
-	if (rc == 0)
+		rc = open_log(&log, s, err);
+	if (rc == 0 && log)
 		rc = store_log_cost(page, log, j.uid, err);
+	else if (rc == 0)
+		rc = nothing_sent(page, err);
 	if (rc == 0 && !cJSON_AddNumberToObject(*page, "job", (double)job))
 		rc = error_nomem(err, "an answer");
 	store_log_close(log);
@@ -451,10 +471,10 @@ static int do_gc(cJSON **page, store *s, int64_t job, const jobs_opts *o, error 
 {
 	store_log *log = NULL;
 	store_gc gc = { 0 };
-	int rc = store_log_open(&log, store_path(s), err);
+	int rc = open_log(&log, s, err);
 
 	(void)job;
-	if (rc == 0)
+	if (rc == 0 && log)
 		rc = store_log_gc(&gc, log, s, (int64_t)o->older_than * 86400, o->args.dry_run, err);
 	store_log_close(log);
 	if (rc < 0)

@@ -147,12 +147,13 @@ static void put_summary(html *h, const cJSON *page)
 	const cJSON *s;
 	size_t i = 0;
 
-	html_add(h,
-	         "<h2 id=summary>Summary</h2>\n<div class=scroll><table class=tight><thead><tr><th>scorer · judge</th>"
-	         "<th>measure</th><th class=n>features</th><th class=n>mean, 95&nbsp;%</th><th class=n>chance</th>"
-	         "<th class=n>above it</th><th class=n>holds it</th><th class=n>below it</th>"
-	         "<th class=n>lexical</th><th class=n>other label</th><th class=n>hard windows</th>"
-	         "<th class=n>unanswered</th></tr></thead><tbody>\n");
+	html_add(h, "<h2 id=summary>Summary</h2>\n<div class=scroll><table class=tight><thead><tr><th>scorer "
+	            "· judge</th>"
+	            "<th>measure</th><th class=n>features</th><th class=n>mean, 95&nbsp;%</th><th "
+	            "class=n>chance</th>"
+	            "<th class=n>above it</th><th class=n>holds it</th><th class=n>below it</th>"
+	            "<th class=n>lexical</th><th class=n>other label</th><th class=n>hard windows</th>"
+	            "<th class=n>unanswered</th></tr></thead><tbody>\n");
 	cJSON_ArrayForEach(s, report_get(page, "series"))
 	{
 		double n = answer_number(s, "n");

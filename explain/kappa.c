@@ -27,22 +27,29 @@ double stats_clustered(const double *term, const uint32_t *cluster, size_t n, si
 int stats_kappa_of(stats_kappa *out, const uint8_t *a, const uint8_t *b, const uint32_t *cluster, size_t n,
                    double level, error *err)
 {
-	double p[CLASSES] = { 0 }, q[CLASSES] = { 0 }, same = 0, chance = 0, value, half, *term;
+	double p[CLASSES] = { 0 }, q[CLASSES] = { 0 }, same = 0, by_chance = 0, chance, value, half, *term;
 
 	*out = (stats_kappa){ { NAN, NAN, NAN }, NAN, NAN, n, 0 };
 	if (n == 0)
 		return 0;
 	for (size_t i = 0; i < n; i++) {
-		p[a[i]] += 1.0 / (double)n;
-		q[b[i]] += 1.0 / (double)n;
-		same += (a[i] == b[i]) / (double)n;
+		p[a[i]]++;
+		q[b[i]]++;
+		same += a[i] == b[i];
 	}
 	for (int k = 0; k < CLASSES; k++)
-		chance += p[k] * q[k];
+		by_chance += p[k] * q[k];
+	/* of counts, so that what agrees as chance has it is 0 to the bit */
+	value = (same * (double)n - by_chance) / ((double)n * (double)n - by_chance);
+	same /= (double)n;
+	chance = by_chance / ((double)n * (double)n);
+	for (int k = 0; k < CLASSES; k++) {
+		p[k] /= (double)n;
+		q[k] /= (double)n;
+	}
 	term = malloc(n * sizeof(*term));
 	if (!term)
 		return error_nomem(err, "answers");
-	value = (same - chance) / (1 - chance);
 	for (size_t i = 0; i < n; i++)
 		term[i] = (((a[i] == b[i]) - same) / (1 - chance) -
 		           (1 - same) * (q[a[i]] + p[b[i]] - 2 * chance) / ((1 - chance) * (1 - chance))) /

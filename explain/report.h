@@ -19,7 +19,7 @@ explain_report_opts explain_report_opts_default(void);
  *  "by": the series that orders features,
  *  "series":[{"scorer","judge","measure","chance","n","value","low","high": of the mean,"deviation","quantiles":[least, quarter, median, three quarters, greatest],
  *   "histogram":{"low","high","counts"},"above_chance","holds_chance","below_chance": features,"untold": whether it holds chance,
- *   "answers","failures":{rate},"always_yes","always_no","tpr","tnr","hard","auroc",
+ *   "answers","failures":{rate of windows without an answer, of simulation of tokens},"always_yes","always_no","tpr","tnr","hard","auroc",
  *   "against":[{"what","n","value","low","high","better","equal": features,"difference":{mean}}],"plain_accuracy_of_no",
  *   "by_density":[{"from","to",mean}],"by_source":[{"source",mean}],"by_decile":[{rate}]}],
  *  "agreement":[{"a","b": series,"n","pearson":{},"spearman":{},"difference":{mean},

@@ -124,6 +124,7 @@ static void add_flags(flags *f, const report_score *x)
 {
 	const store_scored *row = x->row;
 	const char *always = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(x->details, "always"));
+	double asked, missing = report_unanswered(x, &asked);
 	bool told;
 
 	f->chance += report_holds_chance(x, &told);
@@ -133,7 +134,7 @@ static void add_flags(flags *f, const report_score *x)
 	f->no += always && strcmp(always, "no") == 0;
 	f->lexical += report_number(x->details, "lexical", "value") > row->value;
 	f->other += row->baseline >= row->value;
-	f->failures += row->n_failed * 10 > row->n_positive + row->n_negative + row->n_failed;
+	f->failures += missing * 10 > asked;
 }
 
 static void put_flags(cJSON *to, const flags *f, const store_scored *row, bool *failed)

@@ -41,6 +41,8 @@ typedef struct report {
 /* A number somewhere in details: up to two names; NaN: there is none. */
 double report_number(const cJSON *details, const char *name, const char *within);
 bool report_holds_chance(const report_score *x, bool *told);
+/* How many of *asked windows, or of a simulation tokens, have no answer. */
+double report_unanswered(const report_score *x, double *asked);
 
 int report_by_feature(const report_score *a, const report_score *b); /* by source and feature */
 

@@ -20,6 +20,20 @@ bool report_holds_chance(const report_score *x, bool *told)
 	return *told && x->row->low <= x->chance && x->chance <= x->row->high;
 }
 
+/* A window of a simulation counts as failed where a token is missing, and among those that were answered by its other tokens. */
+double report_unanswered(const report_score *x, double *asked)
+{
+	double missing = report_number(x->details, "tokens_missing", NULL),
+	       tokens = report_number(x->details, "tokens", NULL);
+
+	if (missing >= 0 && tokens >= 0) {
+		*asked = tokens + missing;
+		return missing;
+	}
+	*asked = (double)x->row->n_positive + x->row->n_negative + x->row->n_failed;
+	return x->row->n_failed;
+}
+
 static stats_mean mean_of_details(report *r, const report_series *x, const char *name, const char *within)
 {
 	size_t n = 0;
@@ -97,7 +111,8 @@ static void put_chance(cJSON *to, const report_series *x, bool *failed)
 
 static void put_answers(cJSON *to, report *r, const report_series *x, bool *failed)
 {
-	uint32_t answers = 0, missing = 0, yes = 0, no = 0;
+	uint32_t answers = 0, yes = 0, no = 0;
+	double missing = 0, asked = 0, of;
 	const char *kinds[] = { "tpr", "tnr", "hard", "auroc" };
 	stats_rate rate;
 
@@ -107,11 +122,12 @@ static void put_answers(cJSON *to, report *r, const report_series *x, bool *fail
 		        cJSON_GetObjectItemCaseSensitive(x->score[i]->details, "always"));
 
 		answers += row->n_positive + row->n_negative;
-		missing += row->n_failed;
+		missing += report_unanswered(x->score[i], &of);
+		asked += of;
 		yes += always && strcmp(always, "yes") == 0;
 		no += always && strcmp(always, "no") == 0;
 	}
-	rate = stats_wilson(missing, answers + missing, REPORT_LEVEL);
+	rate = stats_wilson((uint32_t)missing, (uint32_t)asked, REPORT_LEVEL);
 	put_number(to, "answers", answers, failed);
 	put_rate(put_object(to, "failures", failed), &rate, failed);
 	put_number(to, "always_yes", yes, failed);

@@ -42,7 +42,9 @@ for i in range(10):  # of a random model no digit is among the likeliest
     model.lm_head.weight.data[tokenizer.convert_tokens_to_ids(str(i))] *= 2.5
 model.save_pretrained(f"{sys.argv[1]}/llama")
 for i, row in enumerate(load_file("demo/data/acts-00000-of-00002.safetensors")["tokens"]):
-    open(f"{sys.argv[1]}/text/{i}.txt", "w").write(tokenizer.decode(row))
+    words = tokenizer.decode(row).split(" ")
+    words[::9] = [w + " na\u00efve\u3001\u65e5\u672c\u8a9e \U0001F9ED" for w in words[::9]]  # some tokens are parts of characters
+    open(f"{sys.argv[1]}/text/{i}.txt", "w").write(" ".join(words))
 END_PYTHON
 "$python" demo/dump_activations.py --model "$tmp/llama" --layer 1 --text "$tmp/text" --ctx-len 64 --dtype f32 --out "$tmp/dump" >"$tmp/log" 2>&1 ||
 	{ cat "$tmp/log" >&2; fail "no dump"; }
@@ -66,14 +68,33 @@ values() { "$gloss" sql -d "$tmp/s.db" --json "SELECT explanation_id, value, low
 score surprisal --scorer surprisal --subject "$url"
 grep -q '^scored 4, skipped 0, failed 0' "$tmp/surprisal" || { cat "$tmp/surprisal" >&2; fail "not all are scored"; }
 values >"$tmp/first"
+# by completions with echo of the same model the same, though tokens are told that are parts of characters
+name=llama-$(sha256sum "$tmp/llama/model.safetensors" | cut -c1-12)
+score echo --scorer surprisal --base-url "$url" --model "$name"
+"$python" - "$tmp" <<'END_PYTHON' || fail "completions give other scores"
+import json
+import sqlite3
+import sys
+
+parts = sum(r.count("\\ufffd") for (r,) in sqlite3.connect(f"{sys.argv[1]}/s.db.requests").execute("SELECT reply FROM reply WHERE body LIKE '%\"echo\":true%'"))
+ways = {}
+for label, details, failed in sqlite3.connect(f"{sys.argv[1]}/s.db").execute("SELECT explanation_id, details, n_failed FROM score WHERE scorer = 'surprisal' ORDER BY id"):
+    assert failed == 0
+    items = json.loads(details)["items"]
+    ways.setdefault(label, []).append(dict(zip((items["key"][i : i + 8] for i in range(0, len(items["key"]), 8)), items["answer"])))
+assert len(ways) == 4 and all(len(w) == 2 and w[0].keys() == w[1].keys() for w in ways.values())
+other = [abs(x - w[1][k]) > 1e-3 for w in ways.values() for k, x in w[0].items()]
+# a line break that a window begins with is one token with the prefix's, where both are one text
+assert parts > 100 and sum(other) <= 0.1 * len(other), (parts, sum(other), len(other))
+print(f"surprisal: {len(other) - sum(other)} of {len(other)} windows by both ways to 1e-3, {parts} parts of characters told")
+END_PYTHON
 score intervention --scorer intervention --subject "$url" --prompts 10 --steer-tokens 3
 grep -q '^scored 4, skipped 0, failed 0' "$tmp/intervention" || { cat "$tmp/intervention" >&2; fail "not all are scored by steering"; }
 met=$("$gloss" sql -d "$tmp/s.db" --json "SELECT count(*) FROM score WHERE scorer = 'intervention' AND details ->> '$.steering.kl_met' AND details ->> '$.steering.layer' = 1 AND n_positive >= 5" | grep -o '"rows":.*')
 [ "${met#*4}" != "$met" ] || fail "the KL was not met: $met"
 "$gloss" explain -d "$tmp/s.db" --features all --random 2 --explainer output --subject "$url" --base-url http://127.0.0.1:9/v1 --model none --dry-run --quiet >"$tmp/log"
 grep -q '^dry run: 29 requests' "$tmp/log" || { cat "$tmp/log" >&2; fail "steering is not counted"; }
-name=llama-$(sha256sum "$tmp/llama/model.safetensors" | cut -c1-12)
-"$gloss" score -d "$tmp/s.db" --scorer simulation --logprobs --base-url "$url" --model "$name" --positive 5 --negative 2 --baseline 0 --random 2 --quiet >"$tmp/log" 2>&1 ||
+"$gloss" score -d "$tmp/s.db" --scorer simulation --logprobs --base-url "$url" --model "$name" --positive 5 --negative 2 --baseline 0 --where 'score IS NOT NULL' --random 2 --quiet >"$tmp/log" 2>&1 ||
 	{ cat "$tmp/log" >&2; fail "not simulated by log-probabilities"; }
 "$python" - "$tmp" <<'END_PYTHON' || fail "expects other activations than transformers"
 import json
@@ -98,7 +119,7 @@ def expected(prompt):
         yield sum(k * q for k, q in some) / sum(q for _, q in some) if some else None
 
 
-log = sqlite3.connect(f"{tmp}/s.db.requests").execute("SELECT body FROM reply WHERE stage = 'score' AND body LIKE '%\"echo\":true%'")
+log = sqlite3.connect(f"{tmp}/s.db.requests").execute("SELECT body FROM reply WHERE stage = 'score' AND body LIKE '%<start>%'")
 want = [list(expected(json.loads(body)["prompt"])) for (body,) in log]
 scores = [json.loads(d) for (d,) in sqlite3.connect(f"{tmp}/s.db").execute("SELECT details FROM score WHERE scorer = 'simulation'")]
 got = sorted(x for d in scores for x in d["items"]["answer"])

@@ -257,6 +257,8 @@ START_TEST(a_server_that_sends_nothing_of_use_fails_the_task)
 		{ "{\"data\":[{\"embedding\":[0,0]},{\"embedding\":[0,0]}]}", "the reply lacks embeddings" },
 		{ "{\"data\":[{\"embedding\":\"none\"}]}", "the reply lacks embeddings" },
 		{ "{\"data\":[]}", "is no list of embeddings" },
+		{ "{\"data\":[{\"index\":0.5,\"embedding\":[1,2]},{\"index\":1e300,\"embedding\":[1,2]}]}",
+		  "the reply lacks embeddings" },
 		{ "{\"data\":[{\"embedding\":[1,1e999]},{\"embedding\":[1,2]}]}", "" },
 	};
 	const char *body[2] = { probe, of[_i].body };
@@ -304,7 +306,7 @@ static void cases(Suite *suite)
 	tcase_add_test(t, a_dry_run_counts_what_will_be_sent);
 	tcase_add_loop_test(t, a_vector_that_is_of_no_use_is_asked_for_again, 0, 3);
 	tcase_add_test(t, vectors_of_other_texts_count_for_nothing);
-	tcase_add_loop_test(t, a_server_that_sends_nothing_of_use_fails_the_task, 0, 7);
+	tcase_add_loop_test(t, a_server_that_sends_nothing_of_use_fails_the_task, 0, 8);
 	tcase_add_test(t, what_cannot_be_scored_says_why);
 	suite_add_tcase(suite, t);
 }

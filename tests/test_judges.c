@@ -41,6 +41,13 @@ START_TEST(kappa_of_the_textbook)
 	memset(a, 1, sizeof(a));
 	OK(stats_kappa_of(&k, a, a, cluster, 50, 0.95, &err));
 	ck_assert(isnan(k.kappa.value));
+	/* one who says the same of all agrees by chance alone: 0, without a sign or rounding */
+	for (size_t n = 3; n <= 50; n++) {
+		const uint8_t same[50] = { 0 };
+
+		OK(stats_kappa_of(&k, same, b, cluster, n, 0.95, &err));
+		ck_assert(isnan(k.kappa.value) || (k.kappa.value == 0 && !signbit(k.kappa.value)));
+	}
 	OK(stats_kappa_of(&k, a, b, cluster, 0, 0.95, &err));
 	ck_assert(isnan(k.kappa.value) && k.n == 0);
 }

@@ -266,6 +266,27 @@ START_TEST(agreement_order_and_flags)
 }
 END_TEST
 
+/* Of a simulation windows lack some tokens and have others: they are not counted twice. */
+START_TEST(simulations_lack_tokens)
+{
+	explain_report_opts o = explain_report_opts_default();
+	cJSON *page;
+	const cJSON *rate;
+
+	put_scores();
+	run(SCORE(11, "simulation", "a", 0.5, 0.1, 0.9, 60,
+	          "{\"chance\":0,\"tokens\":950,\"tokens_missing\":50}")
+	            SCORE(12, "simulation", "a", 0.5, 0.1, 0.9, 2,
+	                  "{\"chance\":0,\"tokens\":100,\"tokens_missing\":100}"));
+	page = report(&o);
+	rate = cJSON_GetObjectItem(
+	        at(page, "series", cJSON_GetArraySize(cJSON_GetObjectItem(page, "series")) - 1), "failures");
+	NEAR(number(rate, "value"), 150.0 / 1200);
+	NEAR(number(rate, "n"), 1200);
+	cJSON_Delete(page);
+}
+END_TEST
+
 START_TEST(what_is_asked_for)
 {
 	const char *one[] = { "two" }, *none[] = { "three" }, *twice[] = { "two", "two" };
@@ -406,8 +427,8 @@ static void cases(Suite *suite)
 
 	SUPPORT_CASE(suite, "statistics", student_as_in_tables, means, correlations);
 	c = SUPPORT_CASE(suite, "page", numbers_of_series, scores_that_are_no_number_are_left_out,
-	                 agreement_order_and_flags, what_is_asked_for, nothing_to_report,
-	                 page_holds_text_as_text, memory_runs_out);
+	                 agreement_order_and_flags, simulations_lack_tokens, what_is_asked_for,
+	                 nothing_to_report, page_holds_text_as_text, memory_runs_out);
 	tcase_add_checked_fixture(c, setup, teardown);
 }
 

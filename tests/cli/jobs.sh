@@ -24,6 +24,8 @@ try gloss jobs resume 9 -d small.db
 try gloss jobs list 1 -d small.db
 try gloss jobs burn 1 -d small.db
 try gloss jobs cost 1 -d small.db
+try gloss jobs cost 1 -d small.db --json
+ls small.db.requests 2>/dev/null || echo 'no log is made by asking'
 try gloss jobs export 1 -d small.db
 try gloss jobs export 1 -d small.db -o job.jsonl
 cat job.jsonl
