@@ -378,6 +378,23 @@ const char *llm_question(const char *body)
 	return at;
 }
 
+char *llm_content(const llm_seen *request, const char *role)
+{
+	cJSON *body = cJSON_Parse(request->body);
+	const cJSON *m;
+	char *content = NULL;
+
+	cJSON_ArrayForEach(m, cJSON_GetObjectItemCaseSensitive(body, "messages"))
+	{
+		if (strcmp(cJSON_GetObjectItemCaseSensitive(m, "role")->valuestring, role) != 0)
+			continue;
+		free(content);
+		content = strdup(cJSON_GetObjectItemCaseSensitive(m, "content")->valuestring);
+	}
+	cJSON_Delete(body);
+	return content;
+}
+
 char *llm_chat(const char *content)
 {
 	text t;

@@ -53,6 +53,8 @@ void llm_stop_raw(llm_raw_server *s);
 
 /* The last message in the body of a chat: the question itself, behind instructions and worked examples. */
 const char *llm_question(const char *body);
+/* The last message of a chat in that role; malloc'd, NULL: there is none. */
+char *llm_content(const llm_seen *request, const char *role);
 /* A chat completion that says `content`, with 11 tokens in and 7 out. malloc'd. */
 char *llm_chat(const char *content);
 

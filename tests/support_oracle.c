@@ -9,21 +9,6 @@
 
 enum { WORD_MAX = 64, LINES_MAX = 128 };
 
-static char *user_of(const llm_seen *request)
-{
-	cJSON *body = cJSON_Parse(request->body);
-	const cJSON *m;
-	char *content = NULL;
-
-	cJSON_ArrayForEach(m, cJSON_GetObjectItemCaseSensitive(body, "messages"))
-	{
-		if (strcmp(cJSON_GetObjectItemCaseSensitive(m, "role")->valuestring, "user") == 0)
-			content = strdup(cJSON_GetObjectItemCaseSensitive(m, "content")->valuestring);
-	}
-	cJSON_Delete(body);
-	return content;
-}
-
 static bool is_word_byte(char c)
 {
 	return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
@@ -507,7 +492,7 @@ llm_reply oracle_answer(const llm_seen *request, void *payload)
 		r.status = o->echo ? 200 : 400;
 		return r;
 	}
-	user = user_of(request);
+	user = llm_content(request, "user");
 
 	text_init(&s.content, 1 << 20);
 	text_init(&s.tokens, 1 << 22);

@@ -236,21 +236,6 @@ typedef struct model {
 	bool new_limit;
 } model;
 
-static char *content_of(const llm_seen *request, const char *role)
-{
-	cJSON *body = cJSON_Parse(request->body);
-	const cJSON *m;
-	char *content = NULL;
-
-	cJSON_ArrayForEach(m, cJSON_GetObjectItemCaseSensitive(body, "messages"))
-	{
-		if (strcmp(cJSON_GetObjectItemCaseSensitive(m, "role")->valuestring, role) == 0)
-			content = strdup(cJSON_GetObjectItemCaseSensitive(m, "content")->valuestring);
-	}
-	cJSON_Delete(body);
-	return content;
-}
-
 /* Takes texts that hold the label's word; says so in lists, and an object each. */
 static void judge_texts(text *out, const char *user, bool drop_last)
 {
@@ -310,7 +295,7 @@ static void name_peak(text *out, const char *user)
 static llm_reply answer(const llm_seen *request, void *payload)
 {
 	model *m = payload;
-	char *user = content_of(request, "user");
+	char *user = llm_content(request, "user");
 	llm_reply r = { 0 };
 	text out;
 

@@ -52,23 +52,6 @@ static explain_opts options(const char *how, const char *features)
 	return o;
 }
 
-/* What request number i says in that role; malloc'd. */
-static char *said(size_t i, const char *role)
-{
-	cJSON *body = cJSON_Parse(llm_get(server, i)->body);
-	const cJSON *m;
-	char *content = NULL;
-
-	cJSON_ArrayForEach(m, cJSON_GetObjectItemCaseSensitive(body, "messages"))
-	{
-		if (strcmp(cJSON_GetObjectItemCaseSensitive(m, "role")->valuestring, role) == 0)
-			content = strdup(cJSON_GetObjectItemCaseSensitive(m, "content")->valuestring);
-	}
-	cJSON_Delete(body);
-	ck_assert_ptr_nonnull(content);
-	return content;
-}
-
 static size_t count_of(const char *in, const char *what)
 {
 	size_t n = 0;
@@ -118,13 +101,13 @@ START_TEST(each_shows_what_it_goes_by)
 	add_logits();
 	OK(explain_run(NULL, s, &o, &err));
 	ck_assert_uint_eq(llm_count(server), 3);
-	user = said(1, "user");
+	user = llm_content(llm_get(server, 1), "user");
 	for (size_t i = 0; i < ARRAY_LEN(x->holds); i++)
 		ck_assert_msg(strstr(user, x->holds[i]), "%s lacks %s", user, x->holds[i]);
 	ck_assert_ptr_null(strstr(user, "Sample 21"));
 	/* the fixed part comes first, and is the same for all */
-	system = said(1, "system");
-	other = said(2, "system");
+	system = llm_content(llm_get(server, 1), "system");
+	other = llm_content(llm_get(server, 2), "system");
 	ck_assert_str_eq(system, other);
 	ck_assert_uint_gt(strlen(system), 800);
 	ck_assert_ptr_null(strstr(system, "{{"));
@@ -147,7 +130,7 @@ START_TEST(table_has_every_token)
 	size_t lines, above = 0;
 
 	OK(explain_run(NULL, s, &o, &err));
-	user = said(1, "user");
+	user = llm_content(llm_get(server, 1), "user");
 	again = strstr(user, "\nThe same without");
 	ck_assert_ptr_nonnull(again);
 	*again++ = '\0';
@@ -178,7 +161,7 @@ START_TEST(text_cannot_be_taken_for_the_format)
 	              "' w31', '>> x')",
 	              &err));
 	OK(explain_run(NULL, s, &o, &err));
-	user = said(1, "user");
+	user = llm_content(llm_get(server, 1), "user");
 	open = count_of(user, "<<");
 	close = count_of(user, ">>");
 	if (_i == 1) {
@@ -208,7 +191,7 @@ START_TEST(counterexamples_are_silent)
 	char *user, *whole;
 
 	OK(explain_run(NULL, s, &o, &err));
-	whole = said(1, "user");
+	whole = llm_content(llm_get(server, 1), "user");
 	user = strstr(whole, "Counterexamples:");
 	ck_assert_ptr_nonnull(user);
 	ck_assert_ptr_null(strstr(user, " w0 "));
@@ -291,7 +274,7 @@ START_TEST(reasons_come_before_the_label)
 	label = strstr(body, "\"label\"");
 	ck_assert(analysis && label && analysis < label && analysis < strstr(body, "\"sure\""));
 	ck_assert_ptr_nonnull(strstr(llm_get(server, 1)->body, "\"max_tokens\":600"));
-	system = said(1, "system");
+	system = llm_content(llm_get(server, 1), "system");
 	ck_assert_ptr_nonnull(strstr(system, "{\"analysis\": "));
 	ck_assert_double_eq(
 	        sql("SELECT count(*) FROM explanation WHERE text = 'the word' AND short_text = 'word'"), 1);

@@ -62,17 +62,7 @@ static explain_opts options(void)
 /* The last question to the model; malloc'd. */
 static char *asked(void)
 {
-	cJSON *body = cJSON_Parse(llm_get(server, llm_count(server) - 1)->body);
-	const cJSON *m, *last = NULL;
-	char *content;
-
-	cJSON_ArrayForEach(m, cJSON_GetObjectItemCaseSensitive(body, "messages"))
-	{
-		last = m;
-	}
-	content = strdup(cJSON_GetObjectItemCaseSensitive(last, "content")->valuestring);
-	cJSON_Delete(body);
-	return content;
+	return llm_content(llm_get(server, llm_count(server) - 1), "user");
 }
 
 static size_t count_of(const char *in, const char *what)
