@@ -73,8 +73,10 @@ static bool step_token(places *p, const explain_token *t)
 	const size_t width = sizeof(replaced) - 1;
 	size_t end = t->len, known;
 
+	if (end == 0 && !step(p, "", 0, true))
+		return false;
 	if (end == 0) /* it may be of two characters: the end of one, the beginning of the next */
-		return step(p, "", 0, true) && step(p, "", 0, true);
+		return step(p, "", 0, true);
 	while (end > 0) {
 		if (end >= width && memcmp(t->text + end - width, replaced, width) == 0) {
 			if (!step(p, replaced, width, true))
