@@ -30,6 +30,14 @@ static explain_opts options(const char *scorer)
 	return o;
 }
 
+static explain_opts of_one(const char *scorer)
+{
+	explain_opts o = options(scorer);
+
+	o.features = "0";
+	return o;
+}
+
 static const char *const names[] = { "detection", "fuzz", "intruder" };
 
 /* ---- Scores ----------------------------------------------------------------------------------------------------------- */
@@ -158,10 +166,9 @@ END_TEST
 
 START_TEST(only_what_is_missing_is_asked_again)
 {
-	explain_opts o = options(names[_i]);
+	explain_opts o = of_one(names[_i]);
 	unsigned first;
 
-	o.features = "0";
 	o.n_baseline = 0;
 	OK(explain_score(NULL, s, &o, &err));
 	first = judge.items;
@@ -187,9 +194,8 @@ END_TEST
 /* The last batch holds 4 of 7: nothing of it is lost. */
 START_TEST(a_short_last_batch_loses_nothing)
 {
-	explain_opts o = options(names[_i]);
+	explain_opts o = of_one(names[_i]);
 
-	o.features = "0";
 	o.n_positive = 11;
 	o.n_negative = 14;
 	o.n_hard = 0;
@@ -204,9 +210,8 @@ END_TEST
 
 START_TEST(answers_about_other_items_count_for_nothing)
 {
-	explain_opts o = options(names[_i]);
+	explain_opts o = of_one(names[_i]);
 
-	o.features = "0";
 	judge.stray = 2;
 	OK(explain_score(NULL, s, &o, &err));
 	ck_assert_double_eq(sql("SELECT value FROM score"), 1);
@@ -218,9 +223,8 @@ END_TEST
 /* Which it is cannot be told, so it is asked about again. */
 START_TEST(a_number_in_both_lists_is_no_answer)
 {
-	explain_opts o = options(names[_i]);
+	explain_opts o = of_one(names[_i]);
 
-	o.features = "0";
 	judge.both = 3;
 	OK(explain_score(NULL, s, &o, &err));
 	ck_assert_double_eq(sql("SELECT value FROM score"), 1);
@@ -357,10 +361,9 @@ static void add_places(unsigned places[16], const char *question, const char *wo
 
 START_TEST(wrong_marks_stand_anywhere)
 {
-	explain_opts o = options("fuzz");
+	explain_opts o = of_one("fuzz");
 	unsigned places[16] = { 0 }, used = 0, all = 0, most = 0;
 
-	o.features = "0";
 	o.n_baseline = 0;
 	OK(explain_score(NULL, s, &o, &err));
 	for (size_t i = 0; i < llm_count(server); i++) {
@@ -389,9 +392,8 @@ END_TEST
 /* However many looks: what has no answer is asked about twice, and no more. */
 START_TEST(looks_ask_once_more_only)
 {
-	explain_opts o = options(names[_i]);
+	explain_opts o = of_one(names[_i]);
 
-	o.features = "0";
 	o.n_hard = o.n_baseline = 0;
 	o.precision = 0.001;
 	judge.leave_out = 1000;
@@ -458,9 +460,8 @@ END_TEST
 /* The latest reason. */
 static const char *why(const char *scorer)
 {
-	explain_opts o = options(scorer);
+	explain_opts o = of_one(scorer);
 
-	o.features = "0";
 	OK(explain_score(NULL, s, &o, &err));
 	return sql_text("SELECT error FROM task WHERE state = 'skipped' ORDER BY id DESC");
 }
