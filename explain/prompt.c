@@ -183,7 +183,7 @@ static int check_content(const char *template, const char *const *fields, size_t
 
 int prompt_check(const char *template, const char *const *fields, size_t n, const char *name, error *err)
 {
-	const char *open = template, *close;
+	const char *open = template, *close, *inner;
 	bool own = name != NULL;
 	size_t len, i;
 
@@ -196,7 +196,8 @@ int prompt_check(const char *template, const char *const *fields, size_t n, cons
 	while ((open = strstr(open, "{{"))) {
 		open += open[2] == '{';
 		close = strstr(open, "}}");
-		if (!close)
+		inner = strstr(open + 2, "{{");
+		if (!close || (inner && inner < close)) /* a field's text holds no other field */
 			return error_set(err, ERR_FORMAT, "'%s' line %u: '{{' without '}}'", name,
 			                 line_of(template, open));
 		len = (size_t)(name_end(open + 2, close) - open) - 2;

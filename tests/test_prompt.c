@@ -155,6 +155,7 @@ static const struct {
 	  "'t.txt' line 2: '=== assistant' where '=== user' belongs" },
 	{ "a\n=== user\n{{examples}}\n=== assistant\n",
 	  "'t.txt' ends with a line '=== assistant': it lacks the question behind a last '=== user'" },
+	{ "a\n=== user\n{{examples:x {{examples}}\n", "'t.txt' line 3: '{{' without '}}'" },
 	{ "a\n=== user\n{{examples:x}}\n=== assistant\ny\n=== user\n{{nope:x}}",
 	  "'t.txt' line 7: unknown field '{{nope}}'" },
 };
